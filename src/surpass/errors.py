@@ -1,0 +1,17 @@
+"""Every error that surpass raises on purpose: one sentence each, saying what was wanted, what was found and what to do."""
+
+
+class SurpassError(Exception):
+    """Bad input or an unmet need; the command line prints it and exits with code 2."""
+
+
+class UnmetNeed(SurpassError):
+    """A part needs something that the engine or the task cannot do; raised before the first token is drawn."""
+
+
+class EngineError(SurpassError):
+    """An engine could not serve a request."""
+
+
+class RunBroken(SurpassError):
+    """A run cannot go on: too many failed attempts, or a folder that does not hold what it should."""

@@ -1,0 +1,235 @@
+"""The kinds of part a method is composed of, as protocols, and the two sentences that join them: Learn and Method.
+
+Every implementation is a frozen dataclass with `__call__`. Its fields are JSON values or other parts, so a method written
+as JSON is its complete configuration, and the hash of that JSON names the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.types import Batch, Column, Example, Memory, Out, Problem, Report, Tree, Turn, Verdict
+
+if TYPE_CHECKING:
+    import torch
+
+    from surpass.models import Models
+
+__all__ = ["AsyncIterator", "Adapt", "Advantage", "Choose", "Curriculum", "Engine", "Gate", "Learn", "Learner", "Measure",
+           "Method", "Objective", "Reward", "Search", "Selector", "Task", "from_json", "needs_of", "run_hash", "to_json"]  # fmt: skip
+
+
+class Task(Protocol):
+    """Where problems come from and how attempts are judged. States are JSON values; `step` never changes the old one.
+
+    `branches = False` says that a state is no value (a live site); searches then replay from the start.
+    """
+
+    players: tuple[str, ...]
+    branches: bool
+
+    def problems(self, split: str, seed: int) -> Iterator[Problem]:
+        """Problems of "train", "gate" (the gate alone) or "test" (start and end of a run, nothing else), without repeats."""
+        ...
+
+    async def start(self, models: Models, problem: Problem) -> Turn: ...
+    async def step(self, models: Models, state: Any, text: str) -> Turn: ...
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
+        """The value of a finished attempt, usually in [0, 1]; nan: cannot be judged."""
+        ...
+
+
+class Engine(Protocol):
+    """Serves one model. `can` holds what it is able to do: text tokens logprobs logits value embed train."""
+
+    can: frozenset[str]
+
+    def serve(self, requests: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        """(request, reply) for every request, in whatever order they finish; a reply may be an exception."""
+        ...
+
+
+class Curriculum(Protocol):
+    """Which problems come next, and trees that join the round without being searched (proposals, replays)."""
+
+    async def __call__(self, models: Models, task: Task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]: ...
+
+
+class Search(Protocol):
+    """Grows one problem's tree. It computes nothing itself: it awaits `models`, and every waiting search is served at once."""
+
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree: ...
+
+
+class Reward(Protocol):
+    """One column per tree, for all trees of a round at once."""
+
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]: ...
+
+
+class Advantage(Protocol):
+    """New columns per tree ("advantage", "return", ...), seen by its own Learn row only. Pure but for memory.notes."""
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]: ...
+
+
+class Selector(Protocol):
+    """What is worth learning from. Pure."""
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]: ...
+
+
+class Objective(Protocol):
+    """A loss as sums by normaliser, {"tokens" | "paths" | "examples": sum}, and summed figures to report. Pure.
+
+    The learner divides each sum by its total over the whole update, so micro-batches change nothing. `needs` names token
+    columns the learner fills before its first step ("logp@start", "logp@policy@0"), columns of the tree ("advantage") and
+    what the forward pass must give ("entropy", "value").
+    """
+
+    needs: ClassVar[frozenset[str]] | frozenset[str]
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, float]]: ...
+
+
+class Learner(Protocol):
+    """Changes what a role plays with: weights, a prompt, an archive."""
+
+    def __call__(self, models: Models, learn: Learn, examples: Sequence[Example], rng: int) -> Report: ...
+
+
+class Choose(Protocol):
+    """The node that is the answer, at inference."""
+
+    def __call__(self, tree: Tree) -> int: ...
+
+
+class Measure(Protocol):
+    """What "better" means."""
+
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report: ...
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """Whether a trial is kept. `every` is the number of rounds between decisions; `labels` whether it uses ground truth."""
+
+    every: int
+    labels: bool
+
+    def __call__(self, best: Report, kept: Report, new: Report) -> Verdict: ...
+
+
+class Adapt(Protocol):
+    """The next round's method: a method is a value too."""
+
+    async def __call__(self, method: Method, models: Models, task: Task, memory: Memory, report: Report, rng: int) -> Method: ...
+
+
+@dataclass(frozen=True)
+class Learn:
+    """One update of one role.
+
+    `voices` are the authors whose tokens are trained (default: the role itself). `start` names the snapshot training begins
+    from ("policy@0": from the start every round); None: from the current weights.
+    """
+
+    role: str
+    select: Selector
+    learner: Learner
+    advantage: Advantage | None = None
+    voices: tuple[str, ...] | None = None
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """Propose, score, select, learn, keep. `learn=()` is an inference-only method. Scores run in order; each may read the
+    columns before it."""
+
+    curriculum: Curriculum
+    search: Search
+    scores: Mapping[str, Reward]
+    choose: Choose
+    exam: Measure
+    gate: Gate
+    learn: tuple[Learn, ...] = ()
+    adapt: Adapt | None = None
+
+
+def _public_name(cls: type) -> str:
+    """The shortest dotted name that finds the class: its package if that exports it, else its module."""
+    package = cls.__module__.rpartition(".")[0]
+    if package and getattr(importlib.import_module(package), cls.__name__, None) is cls:
+        return f"{package}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+def to_json(value: Any) -> Any:
+    """A part (or any value made of parts, numbers, strings, tuples and dicts) as JSON; `from_json` gives an equal one back."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"part": _public_name(type(value))} | {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise SurpassError(f"a part may hold numbers, text, tuples, dicts and other parts; found {type(value).__name__}: {value!r}")
+
+
+def from_json(data: Any, modules: Iterable[str] = ()) -> Any:
+    """The part that `to_json` wrote. Only names inside surpass, and in the modules listed, are resolved."""
+    if isinstance(data, dict):
+        if "part" not in data:
+            return {key: from_json(item, modules) for key, item in data.items()}
+        module, _, name = data["part"].rpartition(".")
+        if module.partition(".")[0] != "surpass" and module not in modules:
+            raise SurpassError(f'the part "{data["part"]}" is not inside surpass; name its file on the command line to allow it')
+        cls = getattr(importlib.import_module(module), name, None)
+        if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+            raise SurpassError(f'there is no part "{data["part"]}" in this version of surpass')
+        return cls(**{key: from_json(item, modules) for key, item in data.items() if key != "part"})
+    if isinstance(data, list):
+        return tuple(from_json(item, modules) for item in data)
+    return data
+
+
+def run_hash(config: Any) -> str:
+    """Eight hexadecimal digits that name a configuration."""
+    return hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+def needs_of(part: Any) -> frozenset[str]:
+    """Every need declared by a part and by the parts inside it."""
+    found = frozenset(getattr(part, "needs", ()))
+    children: Iterable[Any] = ()
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        children = [getattr(part, f.name) for f in dataclasses.fields(part)]
+    elif isinstance(part, Mapping):
+        children = part.values()
+    elif isinstance(part, (list, tuple)):
+        children = part
+    for child in children:
+        found |= needs_of(child)
+    return found
+
+
+def values_at(tree: Tree, name: str, nodes: Sequence[int]) -> np.ndarray:
+    """float64[len(nodes)]: a "leaf" or "node" column read at nodes; nan where a leaf column has no value for a node."""
+    column = tree.get(name)
+    if column.axis == "node":
+        return np.asarray(column.values, float)[list(nodes)]
+    if column.axis == "leaf":
+        where = {node: i for i, node in enumerate(tree.leaves())}
+        return np.array([column.values[where[node]] if node in where else np.nan for node in nodes], float)
+    raise SurpassError(f'column "{name}" lies along the {column.axis} axis; a value per leaf or node was wanted')

@@ -1,0 +1,376 @@
+"""Every shape that data has in surpass.
+
+Axes: N nodes, T tokens, L leaves, K examples, P paths (an example names one or more), V vocabulary. Arrays are numpy
+until the learner turns a `Batch` into tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from surpass.errors import SurpassError
+
+if TYPE_CHECKING:
+    import torch
+
+OPEN, DONE, LENGTH, INVALID, FAILED = range(5)
+"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the task refused
+it, FAILED something broke while it was made."""
+STOPS = ("open", "done", "length", "invalid", "failed")
+
+
+def fold(key: int, *parts: int | str) -> int:
+    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give the same key."""
+    text = "\x1f".join([str(key), *(f"{type(part).__name__}:{part}" for part in parts)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only the task sees.
+
+    Equal ids mean the same problem in every run.
+    """
+
+    id: str
+    prompt: str | tuple[Mapping[str, str], ...]
+    answer: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Turn(NamedTuple):
+    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player."""
+
+    state: Any
+    say: Mapping[str, str | Sequence[Mapping[str, str]]] = {}
+    player: str | None = None
+    reward: Mapping[str, float] = {}
+
+
+class Column(NamedTuple):
+    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not judged."""
+
+    axis: str
+    values: np.ndarray
+
+
+class Tree:
+    """All that happened for one problem; grows during search and gains columns afterwards.
+
+    Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1 opens a context),
+    `cause[i]` the node it answers in time: different from the parent where players alternate or a context was rebuilt.
+    A leaf has no child by `parent` and no successor by `cause`. `key` seeds every draw made in this tree.
+    """
+
+    def __init__(self, problem: Problem, key: int = 0):
+        self.problem, self.key = problem, key
+        self.keys: list[int] = []
+        self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
+        self.opened = 0
+        self._parent: list[int] = []
+        self._cause: list[int] = []
+        self.author: list[str] = []
+        self._stop: list[int] = []
+        self._version: list[int] = []
+        self.state: list[Any] = []
+        self.text: list[str | None] = []
+        self._tokens: list[np.ndarray] = []
+        self._logp: list[np.ndarray] = []
+        self._logq: list[np.ndarray] = []
+        self._columns: dict[str, tuple[Column, tuple[int, ...]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+    def add(
+        self,
+        parent: int,
+        author: str,
+        tokens: Iterable[int] = (),
+        *,
+        cause: int | None = None,
+        logp: np.ndarray | None = None,
+        logq: np.ndarray | None = None,
+        stop: int = OPEN,
+        version: int = 0,
+        state: Any = None,
+        text: str | None = None,
+        key: int | None = None,
+    ) -> int:
+        """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
+        node = len(self._parent)
+        cause = parent if cause is None else cause
+        if not (-1 <= parent < node and -1 <= cause < node):
+            raise ValueError(f"node {node} cannot have parent {parent} and cause {cause}: both must come before it")
+        tokens = np.asarray(list(tokens), np.int32)
+        unknown = np.full(len(tokens), np.nan, np.float32)
+        logp = unknown if logp is None else np.asarray(logp, np.float32)
+        logq = logp if logq is None else np.asarray(logq, np.float32)
+        if not len(tokens) == len(logp) == len(logq):
+            raise ValueError(f"{len(tokens)} tokens came with {len(logp)} logp and {len(logq)} logq")
+        self._parent.append(parent)
+        self._cause.append(cause)
+        self.author.append(author)
+        self._stop.append(stop)
+        self._version.append(version)
+        self.state.append(state)
+        self.text.append(text)
+        self._tokens.append(tokens)
+        self._logp.append(logp)
+        self._logq.append(logq)
+        self.keys.append(fold(self.key, "node", node) if key is None else key)
+        self.draws.append(0)
+        return node
+
+    @property
+    def parent(self) -> np.ndarray:
+        """int32[N]"""
+        return np.asarray(self._parent, np.int32)
+
+    @property
+    def cause(self) -> np.ndarray:
+        """int32[N]"""
+        return np.asarray(self._cause, np.int32)
+
+    @property
+    def stop(self) -> np.ndarray:
+        """int8[N]: OPEN, DONE, LENGTH, INVALID or FAILED."""
+        return np.asarray(self._stop, np.int8)
+
+    @property
+    def version(self) -> np.ndarray:
+        """int32[N]: the weights each node was drawn from."""
+        return np.asarray(self._version, np.int32)
+
+    @property
+    def span(self) -> np.ndarray:
+        """int64[N + 1]: node i owns the tokens from span[i] to span[i + 1]."""
+        return np.concatenate([[0], np.cumsum([len(t) for t in self._tokens], dtype=np.int64)]).astype(np.int64)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int32[T]"""
+        return np.concatenate([*self._tokens, np.zeros(0, np.int32)])
+
+    @property
+    def logp(self) -> np.ndarray:
+        """float32[T]: log-probability under the model at draw time (temperature 1, untruncated); nan where not drawn."""
+        return np.concatenate([*self._logp, np.zeros(0, np.float32)])
+
+    @property
+    def logq(self) -> np.ndarray:
+        """float32[T]: log-probability under the distribution that was sampled from."""
+        return np.concatenate([*self._logq, np.zeros(0, np.float32)])
+
+    def own(self, node: int) -> np.ndarray:
+        """int32[t]: the tokens of one node alone."""
+        return self._tokens[node]
+
+    def drawn(self, node: int) -> tuple[np.ndarray, np.ndarray]:
+        """(logp, logq) float32[t] of one node."""
+        return self._logp[node], self._logq[node]
+
+    def end(self, node: int, stop: int, state: Any = None) -> None:
+        """Record how a node ended and, if given, the task's state after it."""
+        self._stop[node] = stop
+        if state is not None:
+            self.state[node] = state
+
+    def path(self, node: int) -> list[int]:
+        """Nodes from the opening of this context to `node`, along `parent`."""
+        nodes = []
+        while node >= 0:
+            nodes.append(node)
+            node = self._parent[node]
+        return nodes[::-1]
+
+    def history(self, node: int) -> list[int]:
+        """Nodes from the beginning of time to `node`, along `cause`: the way credit flows."""
+        nodes = []
+        while node >= 0:
+            nodes.append(node)
+            node = self._cause[node]
+        return nodes[::-1]
+
+    def path_tokens(self, node: int) -> np.ndarray:
+        """int32[t]: exactly what an engine is sent to continue `node`."""
+        return np.concatenate([self._tokens[i] for i in self.path(node)])
+
+    def children(self, node: int) -> list[int]:
+        """Nodes that continue the context of `node`; of -1: the openings."""
+        return [i for i, parent in enumerate(self._parent) if parent == node]
+
+    def leaves(self) -> list[int]:
+        """Nodes without a child by `parent` and without a successor by `cause`, in order."""
+        inner = set(self._parent) | set(self._cause)
+        return [i for i in range(len(self._parent)) if i not in inner]
+
+    def put(self, name: str, column: Column) -> None:
+        """Attach a column; its length must fit the axis as the tree is now."""
+        values = np.asarray(column.values)
+        leaves = tuple(self.leaves())
+        n = {"node": len(self), "token": int(self.span[-1]), "leaf": len(leaves), "pair": len(leaves)}.get(column.axis)
+        if n is None:
+            raise SurpassError(f'column "{name}" has the axis "{column.axis}"; an axis is node, token, leaf or pair')
+        if values.shape[:1] != (n,) or (column.axis == "pair" and values.shape[:2] != (n, n)):
+            raise SurpassError(f'column "{name}" needs {n} values along the {column.axis} axis and got shape {values.shape}')
+        self._columns[name] = (Column(column.axis, values), leaves)
+
+    def get(self, name: str) -> Column:
+        """The column, aligned to the tree as it is now: what was added since it was put is nan."""
+        if name not in self._columns:
+            known = ", ".join(sorted(self._columns)) or "none"
+            raise SurpassError(f'column "{name}" was asked for; this tree has: {known}. Add a score of that name to the method')
+        column, leaves = self._columns[name]
+        if column.axis in ("leaf", "pair"):
+            now = self.leaves()
+            if tuple(now) == leaves:
+                return column
+            where = {node: i for i, node in enumerate(leaves)}
+            take = np.array([where.get(node, -1) for node in now], int)
+            values = np.concatenate([column.values, np.full((1, *column.values.shape[1:]), np.nan)])[take]
+            if column.axis == "pair":
+                values = np.concatenate([values, np.full((len(now), 1), np.nan)], 1)[:, take]
+            return Column(column.axis, values)
+        n = len(self) if column.axis == "node" else int(self.span[-1])
+        missing = np.full((n - len(column.values), *column.values.shape[1:]), np.nan)
+        return Column(column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values)
+
+    def has(self, name: str) -> bool:
+        return name in self._columns
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """All columns, aligned to the tree as it is now."""
+        return {name: self.get(name) for name in self._columns}
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Tree:
+        """The same tree (nodes are shared, not copied) with more columns; the original does not see them."""
+        other = Tree.__new__(Tree)
+        other.__dict__.update(self.__dict__)
+        other._columns = dict(self._columns)
+        for name, column in columns.items():
+            other.put(name, column)
+        return other
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one update learns from: paths of a tree, named by their last nodes.
+
+    One node: imitate or reinforce this path; two: the first is preferred to the second; more: a ranking or a group.
+    `since[i]` is an ancestor of nodes[i] after which learning starts (-1, or None for all: the whole path). `weight`
+    scales the example's loss; `confidence` in [0, 1] is the probability that the order is right.
+    """
+
+    tree: Tree
+    nodes: tuple[int, ...]
+    since: tuple[int, ...] | None = None
+    weight: float = 1.0
+    confidence: float = 1.0
+
+
+@dataclass
+class Batch:
+    """Chosen branches of many trees, pruned, laid out in depth-first order (surpass.flat).
+
+    token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at token last[p]
+    and learns from the tokens after since[p] (-1: from all). example[p] says which example it belongs to; weight and
+    confidence are per example [K]. A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole
+    update, of which this may be a part.
+    """
+
+    token: torch.Tensor
+    parent: torch.Tensor
+    depth: torch.Tensor
+    end: torch.Tensor
+    trained: torch.Tensor
+    last: torch.Tensor
+    since: torch.Tensor
+    example: torch.Tensor
+    weight: torch.Tensor
+    confidence: torch.Tensor
+    columns: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Out:
+    """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T] and value [T, H].
+
+    logp[t] is log p(token[t] | its ancestors) at temperature 1; entropy[t], in nats, is that of the distribution token[t]
+    was drawn from; both are 0 where the token is not trained.
+    """
+
+    logp: torch.Tensor
+    entropy: torch.Tensor | None = None
+    value: torch.Tensor | None = None
+
+
+class Row(NamedTuple):
+    """One measured value: of which problem, from which sample of it."""
+
+    problem: str
+    sample: int
+    metric: str
+    value: float
+
+
+@dataclass
+class Report:
+    """Measured values, and what they cost. Every mean comes with its standard error over problems."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def by_problem(self, metric: str) -> dict[str, float]:
+        """Mean of a metric over each problem's judged samples (nan is left out)."""
+        values: dict[str, list[float]] = {}
+        for row in self.rows:
+            if row.metric == metric and not math.isnan(row.value):
+                values.setdefault(row.problem, []).append(row.value)
+        return {problem: sum(v) / len(v) for problem, v in values.items()}
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """{"mean", "stderr", "n", "missing"} per metric; stderr = std(problem means, ddof=1) / sqrt(n), nan below two problems."""
+        out = {}
+        for metric in dict.fromkeys(row.metric for row in self.rows):
+            values = np.array(list(self.by_problem(metric).values()), float)
+            missing = sum(math.isnan(row.value) for row in self.rows if row.metric == metric)
+            n = len(values)
+            stderr = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+            out[metric] = {"mean": float(values.mean()) if n else math.nan, "stderr": stderr, "n": n, "missing": missing}
+        return out
+
+    def mean(self, metric: str) -> float:
+        return self.metrics[metric]["mean"]
+
+
+class Verdict(NamedTuple):
+    """A gate's decision: whether the trial is kept, why in one sentence, and the p-value it rests on (nan: no test)."""
+
+    keep: bool
+    why: str
+    p: float = math.nan
+
+
+@dataclass
+class Memory:
+    """What outlives a round: `notes`, a JSON object that a refused trial rolls back, and the stored trees of past rounds."""
+
+    notes: dict[str, Any] = field(default_factory=dict)
+    read: Any = None  # round -> list[Tree]; None: nothing is stored
+    round: int = 0
+
+    def trees(self, round: int) -> list[Tree]:
+        """The trees of a finished round, with the columns they had; none without a store."""
+        return self.read(round) if self.read else []
