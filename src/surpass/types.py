@@ -222,6 +222,12 @@ class Tree:
             raise SurpassError(f'column "{name}" needs {n} values along the {column.axis} axis and got shape {values.shape}')
         self._columns[name] = (Column(column.axis, values), leaves)
 
+    def mark(self, name: str, node: int, value: float) -> None:
+        """Set one node's value in a node column, which begins as nan."""
+        values = self.get(name).values.copy() if name in self._columns else np.full(len(self), np.nan)
+        values[node] = value
+        self.put(name, Column("node", values))
+
     def get(self, name: str) -> Column:
         """The column, aligned to the tree as it is now: what was added since it was put is nan."""
         if name not in self._columns:
@@ -370,6 +376,7 @@ class Memory:
     notes: dict[str, Any] = field(default_factory=dict)
     read: Any = None  # round -> list[Tree]; None: nothing is stored
     round: int = 0
+    seed: int = 0
 
     def trees(self, round: int) -> list[Tree]:
         """The trees of a finished round, with the columns they had; none without a store."""

@@ -1,0 +1,54 @@
+"""Advantages of whole attempts against others at the same problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surpass.types import Column, Memory, Tree
+
+
+@dataclass(frozen=True)
+class group:
+    """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r).
+
+    std is the sample deviation (ddof 1), as in TRL. nan rewards take no part and stay nan. Shao et al. 2024 (GRPO), eq. in
+    section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
+    """
+
+    score: str = "reward"
+    scale: bool = True
+    eps: float = 1e-4
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
+        return [{"advantage": Column("leaf", self._tree(np.asarray(tree.get(self.score).values, float)))} for tree in trees]
+
+    def _tree(self, r: np.ndarray) -> np.ndarray:
+        known = r[~np.isnan(r)]
+        if not len(known):
+            return r
+        centred = r - known.mean()
+        if not self.scale:
+            return centred
+        return centred / ((known.std(ddof=1) if len(known) > 1 else 0.0) + self.eps)
+
+
+@dataclass(frozen=True)
+class leave_one_out:
+    """A_i = r_i - mean of the other leaves' rewards; 0 for an only leaf. Ahmadian et al. 2024 (RLOO), eq. 8."""
+
+    score: str = "reward"
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
+        return [{"advantage": Column("leaf", against_others(np.asarray(tree.get(self.score).values, float)))} for tree in trees]
+
+
+def against_others(values: np.ndarray) -> np.ndarray:
+    """float64[n]: each value minus the mean of the others; nan stays nan and takes no part; 0 where there is no other."""
+    known = ~np.isnan(values)
+    n = int(known.sum())
+    if n < 2:
+        return np.where(known, 0.0, np.nan)
+    return values - (values[known].sum() - values) / (n - 1)

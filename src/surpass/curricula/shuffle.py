@@ -1,0 +1,32 @@
+"""Problems of the train split in random order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surpass.errors import SurpassError
+from surpass.types import Memory, Problem, Tree, fold
+
+
+@dataclass(frozen=True)
+class shuffle:
+    """`n` problems of the train split a round, in an order given by the run's seed; when they run out, they begin anew."""
+
+    n: int = 8
+
+    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+        wanted = range(memory.round * self.n, (memory.round + 1) * self.n)
+        found: list[Problem] = []
+        seen = epoch = 0
+        while len(found) < self.n:
+            before = seen
+            for problem in task.problems("train", fold(memory.seed, "train", epoch)):
+                if seen in wanted:
+                    found.append(problem)
+                seen += 1
+                if len(found) == self.n:
+                    break
+            if seen == before:
+                raise SurpassError("the task has no train problem; check its parameters or its data")
+            epoch += 1
+        return found, []

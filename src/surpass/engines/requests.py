@@ -1,0 +1,77 @@
+"""What an engine is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from surpass.errors import SurpassError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw. temperature 0 takes the most probable token; top_k 0, top_p 1 and min_p 0 truncate nothing.
+
+    Truncations apply after the temperature, in the order top_k, top_p, min_p. A draw ends at one of the model's own
+    end-of-turn tokens, at one of `stop_tokens`, after the token that completes one of `stop` (nothing is cut), or after
+    `max_tokens`.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        limits = {"temperature": self.temperature >= 0, "top_p": 0 < self.top_p <= 1, "top_k": self.top_k >= 0,
+                  "min_p": 0 <= self.min_p < 1, "max_tokens": self.max_tokens >= 1}  # fmt: skip
+        for name, fine in limits.items():
+            if not fine:
+                raise SurpassError(f"sampling needs temperature >= 0, 0 < top_p <= 1, top_k >= 0, 0 <= min_p < 1 and "
+                                   f"max_tokens >= 1; found {name}={getattr(self, name)}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Draw len(keys) continuations of `tokens` (int32[t]); each key seeds one draw, whatever else is in the batch."""
+
+    tokens: np.ndarray
+    keys: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One continuation: tokens int32[t], logp and logq float32[t], and how it ended (surpass.types)."""
+
+    tokens: np.ndarray
+    logp: np.ndarray
+    logq: np.ndarray
+    stop: int
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first)."""
+
+    tree: Any
+    node: int
+
+
+@dataclass(frozen=True)
+class Next:
+    """The log-probability of each of `candidates` as the next token after `tokens`, float32[len(candidates)]."""
+
+    tokens: np.ndarray
+    candidates: tuple[int, ...]
+
+
+def uniforms(key: int, n: int) -> np.ndarray:
+    """float64[n] in [0, 1): the random numbers of one draw, a function of its key alone."""
+    return np.random.Generator(np.random.Philox(key=key)).random(n)

@@ -1,0 +1,67 @@
+"""Draws one token per row from logits, and says how probable it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from surpass.engines.requests import Sampling
+
+
+class Settings(NamedTuple):
+    """One value per row [B], so that rows with different settings share a batch."""
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    min_p: Tensor
+
+    @classmethod
+    def of(cls, rows: Sequence[Sampling], device) -> Settings:
+        def column(name, dtype):
+            return torch.tensor([getattr(row, name) for row in rows], dtype=dtype, device=device)
+
+        return cls(column("temperature", torch.float32), column("top_k", torch.int64),
+                   column("top_p", torch.float32), column("min_p", torch.float32))  # fmt: skip
+
+    def take(self, rows: Tensor) -> Settings:
+        return Settings(*(values[rows] for values in self))
+
+
+def _truncate(logq: Tensor, settings: Settings) -> Tensor:
+    """logq [B, V] with what top_k, top_p and min_p exclude set to -inf; a sort, so only called where one of them is set."""
+    ranked, order = logq.sort(dim=-1, descending=True, stable=True)
+    rank = torch.arange(logq.shape[-1], device=logq.device)
+    top_k = torch.where(settings.top_k > 0, settings.top_k, logq.shape[-1])
+    keep = rank[None] < top_k[:, None]
+    p = ranked.masked_fill(~keep, -torch.inf).softmax(-1)
+    keep &= (p.cumsum(-1) - p < settings.top_p[:, None]) | (settings.top_p[:, None] >= 1)
+    keep &= p >= settings.min_p[:, None] * p[:, :1]
+    return logq.masked_fill(~torch.zeros_like(keep).scatter(-1, order, keep), -torch.inf)
+
+
+def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(token int64[B], logp float32[B], logq float32[B]) from logits [B, V] by inverting the distribution at uniform [B].
+
+    logp is under softmax(logits); logq under the tempered and truncated distribution the token was drawn from (0 where
+    the temperature is 0: the choice was certain).
+    """
+    logits = logits.float()
+    greedy = settings.temperature == 0
+    best = logits.argmax(-1)
+    normaliser = logits.logsumexp(-1)
+    if bool(greedy.all()):
+        logp = logits.gather(-1, best[:, None])[:, 0] - normaliser
+        return best, logp, torch.zeros_like(logp)
+    logq = (logits / torch.where(greedy, 1.0, settings.temperature)[:, None]).log_softmax(-1)
+    if bool(((settings.top_k > 0) | (settings.top_p < 1) | (settings.min_p > 0)).any()):
+        logq = _truncate(logq, settings).log_softmax(-1)
+    cdf = logq.exp().cumsum(-1, dtype=torch.float64)
+    # "right" steps over tokens of probability zero; the total is used because rounding leaves it a little off one
+    token = torch.searchsorted(cdf, (uniform * cdf[:, -1])[:, None], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    token = torch.where(greedy, best, token)
+    logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
+    return token, logp, torch.where(greedy, 0.0, logq.gather(-1, token[:, None])[:, 0])

@@ -1,0 +1,55 @@
+"""An engine that answers with a function: for tests, and for showing what a search does without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from surpass.engines.bytes import END, ByteText
+from surpass.engines.requests import Drawn, Generate
+from surpass.errors import EngineError
+from surpass.types import DONE, LENGTH, OPEN
+
+
+class ScriptedEngine:
+    """`answer(text, key)` gives the continuation of the whole text so far; key is the draw's random key.
+
+    A continuation is cut after the first stop string in it and at max_tokens bytes. Its log-probability is 0: it was certain.
+    """
+
+    can = frozenset({"text", "tokens"})
+    name = "scripted"
+
+    def __init__(self, answer: Callable[[str, int], str]):
+        self.answer, self.text, self.batches = answer, ByteText(), []
+
+    def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        self.batches.append(sum(len(request.keys) for request in requests if isinstance(request, Generate)))
+        for request in requests:
+            if not isinstance(request, Generate):
+                yield request, EngineError("a scripted engine draws; it cannot score. Use a local engine for log-probabilities")
+                continue
+            try:
+                yield request, [self._draw(request, key) for key in request.keys]
+            except Exception as error:  # noqa: BLE001 - a script's fault is one failed request, as with any engine
+                yield request, EngineError(f"the script raised {type(error).__name__}: {error}")
+
+    def _draw(self, request: Generate, key: int) -> Drawn:
+        answer = self.answer(self.text.decode(request.tokens), key)
+        cuts = [answer.index(stop) + len(stop) for stop in request.sampling.stop if stop in answer]
+        stop = OPEN if cuts else DONE
+        tokens = list(answer[: min(cuts)].encode() if cuts else answer.encode())
+        if not cuts:
+            tokens.append(END)
+        if len(tokens) > request.sampling.max_tokens:
+            tokens, stop = tokens[: request.sampling.max_tokens], LENGTH
+        zeros = np.zeros(len(tokens), np.float32)
+        return Drawn(np.array(tokens, np.int32), zeros, zeros, stop)
+
+    def fresh(self) -> None:
+        """Nothing is remembered between requests."""
+
+    def counters(self) -> dict[str, int]:
+        return {}

@@ -1,0 +1,160 @@
+"""A table as a policy: logits for every context, trained like any model, in milliseconds. The exact case for tests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surpass.engines.requests import Drawn, Generate, Next, Score, uniforms
+from surpass.engines.sampling import Settings, draw
+from surpass.errors import EngineError, SurpassError
+from surpass.types import DONE, LENGTH, OPEN, Batch, Out
+
+
+class TableText:
+    """Text whose characters are the tokens; the last token of the alphabet ends a turn."""
+
+    chats = True
+
+    def __init__(self, alphabet: str):
+        self.alphabet = alphabet
+
+    def encode(self, text: str) -> list[int]:
+        unknown = set(text) - set(self.alphabet)
+        if unknown:
+            raise SurpassError(f"the table's alphabet {self.alphabet!r} does not have {sorted(unknown)}")
+        return [self.alphabet.index(character) for character in text]
+
+    def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+        return self.encode(messages if isinstance(messages, str) else "".join(message["content"] for message in messages))
+
+    def tell(self, message: str | Mapping[str, str], last: int | None) -> list[int]:
+        end = len(self.alphabet)
+        return [*([] if last == end else [end]), *self.encode(message if isinstance(message, str) else message["content"])]
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        return "".join(self.alphabet[int(token)] for token in tokens if token < len(self.alphabet))
+
+
+class TabularEngine:
+    """logits[c] for the hash c of everything before a token: a policy with its own parameters for every context.
+
+    `size` rows are shared by contexts that collide.
+    """
+
+    can = frozenset({"text", "tokens", "logprobs", "train"})
+    name = "table"
+    lora = None
+    why_not_trees = None
+
+    def __init__(self, alphabet: str, size: int = 4096, seed: int = 0, scale: float = 0.0):
+        self.text = TableText(alphabet)
+        self.end = len(alphabet)
+        rng = np.random.default_rng(seed)
+        table = torch.from_numpy(rng.normal(0, scale, (size, len(alphabet) + 1)).astype(np.float32))
+        self.module = torch.nn.ParameterDict({"table": torch.nn.Parameter(table)})
+        self.device = torch.device("cpu")
+        self.size, self.scored = size, 0
+
+    def row(self, tokens: Sequence[int]) -> int:
+        """The table's row for the context `tokens`."""
+        row = 1
+        for token in tokens:
+            row = (row * 1_000_003 + int(token) + 1) % 2_147_483_647
+        return row % self.size
+
+    def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
+        wanted = batch.trained if wanted is None else wanted
+        state = []
+        for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
+            state.append(((state[parent] if parent >= 0 else 1) * 1_000_003 + token + 1) % 2_147_483_647)
+        rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
+        logits = self.module["table"][rows].log_softmax(-1)
+        logp = logits.gather(-1, batch.token[:, None])[:, 0] * wanted
+        return Out(logp, -(logits.exp() * logits).sum(-1) * wanted if entropy else None)
+
+    def to_device(self, batch: Batch) -> Batch:
+        return batch
+
+    def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        with torch.inference_mode():
+            for request in requests:
+                if isinstance(request, Generate):
+                    yield request, [self._draw(request, key) for key in request.keys]
+                elif isinstance(request, Score):
+                    yield request, self._score(request.tree.path_tokens(request.node))
+                elif isinstance(request, Next):
+                    yield request, self._logits(request.tokens).log_softmax(-1)[list(request.candidates)].numpy()
+                else:
+                    yield request, EngineError(f"a table cannot serve {type(request).__name__}")
+
+    def _logits(self, tokens: Sequence[int]) -> Tensor:
+        return self.module["table"][self.row(tokens)]
+
+    def _score(self, tokens: np.ndarray) -> np.ndarray:
+        self.scored += len(tokens)
+        logp = [float(self._logits(tokens[:i]).log_softmax(-1)[int(tokens[i])]) for i in range(1, len(tokens))]
+        return np.array([np.nan, *logp], np.float32)
+
+    def _draw(self, request: Generate, key: int) -> Drawn:
+        noise = torch.from_numpy(uniforms(key, request.sampling.max_tokens))
+        settings = Settings.of([request.sampling], self.device)
+        tokens, logps, logqs, stop = request.tokens.tolist(), [], [], LENGTH
+        for t in range(request.sampling.max_tokens):
+            token, logp, logq = draw(self._logits(tokens)[None], settings, noise[t : t + 1])
+            tokens.append(int(token))
+            logps.append(float(logp))
+            logqs.append(float(logq))
+            text = self.text.decode(tokens[len(request.tokens) :])
+            if tokens[-1] == self.end:
+                stop = DONE
+                break
+            if any(text.endswith(string) for string in request.sampling.stop) or tokens[-1] in request.sampling.stop_tokens:
+                stop = OPEN
+                break
+        new = np.array(tokens[len(request.tokens) :], np.int32)
+        return Drawn(new, np.array(logps, np.float32), np.array(logqs, np.float32), stop)
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.module.named_parameters())
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.trainable().items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainable().items():
+                parameter.copy_(weights[name])
+
+    def fresh(self) -> None:
+        """Nothing is remembered between requests."""
+
+    @contextlib.contextmanager
+    def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
+        mine = self.weights()
+        self.load(weights or mine)
+        try:
+            yield
+        finally:
+            self.load(mine)
+
+    def counters(self) -> dict[str, int]:
+        return {"scored": self.scored}
+
+    def read(self, folder: str | Path) -> dict[str, Tensor]:
+        from safetensors.torch import load_file
+
+        return load_file(Path(folder) / "model.safetensors")
+
+    def save(self, folder: str | Path) -> None:
+        """The table as safetensors."""
+        from safetensors.torch import save_file
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_file(self.weights(), Path(folder) / "model.safetensors")

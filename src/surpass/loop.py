@@ -1,0 +1,351 @@
+"""improve() and evaluate(): the only loop. Propose, score, select, learn, keep."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from surpass.errors import SurpassError, UnmetNeed
+from surpass.gates import paired
+from surpass.models import Models
+from surpass.parts import Learn, Method, from_json, needs_of, to_json
+from surpass.searches.round import search_all
+from surpass.store import Store
+from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold
+
+ENGINE_NEEDS = frozenset({"text", "tokens", "logprobs", "logits", "value", "embed", "train"})
+
+
+@dataclass
+class Result:
+    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost."""
+
+    before: Report
+    after: Report
+    events: list[dict[str, Any]]
+    cost: dict[str, dict[str, int]]
+    kept_round: int
+
+    def change(self, metric: str = "accuracy") -> dict[str, float]:
+        """{"mean", "stderr", "n"} of after - before over the same test problems."""
+        mean, stderr, n = paired(self.before, self.after, metric)
+        return {"mean": mean, "stderr": stderr, "n": n}
+
+
+@dataclass
+class Standing:
+    """Where a run is; JSON, so that `state.json` is all of it. Rounds count from 1; 0 is the start."""
+
+    round: int = 0  # the last round that began to change anything
+    phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
+    weights: int = 0  # the round whose updates the current weights hold
+    trial: int | None = None  # the round a refusal goes back to; None between trials
+    previous: int = 0  # the round ROLE@-1 comes from
+    versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
+    notes: dict[str, Any] = field(default_factory=dict)
+    trial_notes: dict[str, Any] = field(default_factory=dict)
+    method: Any = None
+    trial_method: Any = None
+    reports: dict[str, Any] = field(default_factory=dict)  # before, after, best, kept
+    cost: dict[str, dict[str, int]] = field(default_factory=dict)
+    refusals: int = 0
+    stopped: str = ""
+
+
+def require(method: Method, task: Any, models: Models) -> None:
+    """UnmetNeed unless every need of every part is met: checked before the first token is drawn."""
+
+    def check(part: Any, role: str) -> None:
+        missing = (needs_of(part) & ENGINE_NEEDS) - models.can(role)
+        if missing:
+            raise UnmetNeed(f'{type(part).__name__} needs an engine that can {", ".join(sorted(missing))}; the engine of "{role}" '
+                            f"({models.engine(role).name}) can: {', '.join(sorted(models.can(role)))}. Use a local model")  # fmt: skip
+
+    for part in (method.search, *method.scores.values()):
+        check(part, getattr(part, "role", "policy"))
+    for learn in method.learn:
+        check(learn.learner, learn.role)
+    for name in _snapshots(method):
+        models.engine(name)
+    if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
+        raise UnmetNeed(f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched")
+
+
+def _snapshots(method: Method) -> list[str]:
+    """The snapshots a method names anywhere."""
+    return sorted(set(re.findall(r"([A-Za-z]\w*@(?:0|-1))(?![\w.])", json.dumps(to_json(method)))))
+
+
+def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tree]:
+    """The trees with the columns of this Learn row's advantage, which no other row sees."""
+    if learn.advantage is None:
+        return trees
+    return [tree.with_columns(columns) for tree, columns in zip(trees, learn.advantage(trees, memory), strict=True)]
+
+
+class _Run:
+    """One run of `improve`: the standing, and one method per phase."""
+
+    def __init__(self, method, task, models, seed, store, patience, say, modules):
+        self.method, self.task, self.models, self.seed = method, task, models, seed
+        self.store: Store | None = store
+        self.patience, self.say, self.modules = patience, say, modules
+        self.at = Standing(method=to_json(method), versions={"0": dict(models.version)})
+        self.memory = Memory(seed=seed, read=self._read)
+        self.events: list[dict[str, Any]] = []
+        self.roles = list(dict.fromkeys(learn.role for learn in method.learn))
+
+    def _read(self, round: int) -> list[Tree]:
+        found = self.store.read_trees(round) if self.store else None
+        return found[0] if found else []
+
+    # -- the phases
+
+    async def begin(self) -> None:
+        """Exams at the start; or, in a folder that holds a run, back to where it stood."""
+        state = self.store.state() if self.store else None
+        self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
+        self.models.remember(_snapshots(self.method))
+        if state is not None:
+            self._restore(state)
+            return
+        before = await self._exam("test", 0)
+        gate = await self._exam("gate", 0)
+        self.at.reports = {"before": before, "best": gate, "kept": gate}
+        self.at.phase = "judged"
+        self._commit([_exam_event(0, "test", before), _exam_event(0, "gate", gate)])
+
+    async def propose(self, round: int) -> list[Tree]:
+        """The round's trees with their scores: from disk if they were finished before an interruption."""
+        found = self.store.read_trees(round) if self.store else None
+        if found is not None:
+            trees, extra = found
+            self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
+            self.memory.notes = extra["notes"]
+            self._say("search", round, extra["event"])
+            self.pending = [extra["event"]]
+            return trees
+        self.models.account = "search"
+        self.models.fresh()
+        rng = fold(self.seed, "round", round)
+        self.memory.round = round - 1
+        with self._timed("search", round):
+            problems, joined = await self.method.curriculum(self.models, self.task, self.memory, fold(rng, "curriculum"))
+            self.say("problems", round, {"n": len(problems)})
+            searched = await search_all(self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {}))
+            trees = [*joined, *searched]
+        with self._timed("score", round):
+            for name, reward in self.method.scores.items():
+                for tree, column in zip(trees, await reward(self.models, self.task, trees), strict=True):
+                    tree.put(name, column)
+        event = {"event": "search", "round": round} | round_figures(trees, next(iter(self.method.scores), None))
+        if self.store:
+            extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
+            self.store.write_trees(round, trees, extra)
+        self._say("search", round, event)
+        self.pending = [event]
+        return trees
+
+    def learn(self, round: int, trees: Sequence[Tree]) -> None:
+        """Every Learn row in turn."""
+        if self.at.trial is None:
+            self.at.trial, self.at.trial_notes, self.at.trial_method = self.at.weights, json.loads(json.dumps(self.memory.notes)), self.at.method
+        self.models.trial(self.roles)
+        self.models.account = "learn"
+        chosen: list[tuple[str, Sequence[Example]]] = []
+        with self._timed("learn", round):
+            for i, learn in enumerate(self.method.learn):
+                rng = fold(self.seed, "learn", round, i)
+                if learn.start is not None:
+                    self.models.engine(learn.role).load(self.models.snapshots[learn.start])
+                    self.models.optimisers.pop(learn.role, None)
+                examples = learn.select(credited(trees, learn, self.memory), self.memory, rng)
+                report = learn.learner(self.models, learn, examples, rng)
+                chosen.append((learn.role, examples))
+                metrics = {name: m["mean"] for name, m in report.metrics.items()}
+                self.pending.append({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
+                self._say("learn", round, self.pending[-1])
+        self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
+        self.at.versions[str(round)] = dict(self.models.version)
+        with self._timed("write", round):
+            if self.store:
+                self.store.write_examples(round, chosen, trees)
+                self.store.save(round, self.models, self.roles)
+            self._commit(self.pending)
+
+    async def judge(self, round: int, last: bool) -> None:
+        """The gate's decision, where one is due; then the next round's method."""
+        gate, events, new = self.method.gate, [], None
+        if round % gate.every == 0 or last:
+            new = await self._exam("gate", round)
+            best, kept = self.at.reports["best"], self.at.reports["kept"]
+            verdict = gate(best, kept, new)
+            if verdict.keep:
+                self.models.keep()
+                self.at.previous = self.at.trial if self.at.trial is not None else self.at.previous
+                self.at.reports["kept"] = new
+                if new.mean("accuracy") >= best.mean("accuracy"):
+                    self.at.reports["best"] = new
+                self.at.refusals = 0
+            else:
+                self.models.refuse()
+                self.at.weights = self.at.trial or 0
+                self.memory.notes, self.at.method = self.at.trial_notes, self.at.trial_method
+                self.method = from_json(self.at.method, self.modules)
+                self.at.refusals += 1
+                if self.at.refusals >= self.patience:
+                    self.at.stopped = f"{self.at.refusals} updates in a row were refused"
+            self.at.trial = None
+            events = [_exam_event(round, "gate", new), {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p}]
+            for event in events:
+                self._say(event["event"], round, event)
+        if self.method.adapt is not None:
+            self.method = await self.method.adapt(self.method, self.models, self.task, self.memory, new, fold(self.seed, "adapt", round))
+            self.at.method = to_json(self.method)
+        self.at.phase = "judged"
+        self._commit(events)
+        if self.store:
+            self.store.forget({self.at.weights, self.at.previous, self.at.trial or 0})
+
+    async def finish(self) -> Result:
+        """The test exam of what was kept."""
+        if self.at.phase != "finished":
+            after = await self._exam("test", self.at.round) if self.at.weights else self.at.reports["before"]
+            self.at.reports["after"] = after
+            self.at.phase = "finished"
+            self._commit([_exam_event(self.at.round, "test", after), {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped}])
+        events = self.store.read_events() if self.store else self.events
+        reports = self.at.reports
+        return Result(reports["before"], reports["after"], events, self.at.cost, self.at.weights)
+
+    # -- between phases
+
+    async def _exam(self, split: str, round: int) -> Report:
+        self.models.account = "exam"
+        self.models.fresh()
+        self._say("exam", round, {"split": split})
+        with self._timed(f"exam {split}", round):
+            return await self.method.exam(self.models, self.task, split, self.seed)
+
+    def _timed(self, phase: str, round: int):
+        return self.store.timed(phase, round) if self.store else contextlib.nullcontext()
+
+    def _say(self, what: str, round: int, event: dict[str, Any]) -> None:
+        self.say(what, round, event)
+
+    def _commit(self, events: Iterable[dict[str, Any]]) -> None:
+        events = list(events)
+        self.events += events
+        self.at.notes = self.memory.notes
+        self.at.cost = {account: dict(n) for account, n in self.models.cost.items()}
+        if self.store:
+            state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
+            self.store.commit(state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, events)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
+        reports = {name: _report_from(data) for name, data in state["reports"].items()}
+        fields = {f.name for f in dataclasses.fields(Standing)}
+        self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
+        self.method = from_json(self.at.method, self.modules)
+        self.memory.notes = self.at.notes
+        self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
+        for role in self.roles:
+            if self.at.trial is not None:
+                self.models.restore = (self.models.restore or {}) | {role: self._at_round(self.at.trial, role)}
+            if f"{role}@-1" in self.models.snapshots:
+                self.models.snapshots[f"{role}@-1"] = self._at_round(self.at.previous, role).weights
+            self.models.put_back(role, self._at_round(self.at.weights, role))
+
+    def _at_round(self, round: int, role: str):
+        return self.store.load(round, self.models, role, self.start[role], self.at.versions[str(round)].get(role, 0))
+
+
+async def improve(
+    method: Method,
+    task: Any,
+    models: Models,
+    *,
+    rounds: int,
+    seed: int = 0,
+    store: Store | None = None,
+    patience: int = 3,
+    say: Callable[[str, int, dict[str, Any]], None] = lambda what, round, event: None,
+    modules: Sequence[str] = (),
+) -> Result:
+    """Run `rounds` rounds of a method and return test reports from before and after.
+
+    Every need is checked first. Reported numbers come from the split "test", measured at the start and at the end; the gate
+    sees "gate" alone. A refused trial restores weights, optimiser and notes; after `patience` refusals in a row the run
+    stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
+    told what happens; `modules` are the files, named by the user, whose parts may be resolved.
+    """
+    require(method, task, models)
+    if not method.learn:
+        raise SurpassError("this method learns nothing, so there is nothing to run in rounds; evaluate it instead (surpass eval)")
+    run = _Run(method, task, models, seed, store, patience, say, modules)
+    await run.begin()
+    while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
+        if run.at.phase != "learnt":
+            trees = await run.propose(run.at.round + 1)
+            run.learn(run.at.round + 1, trees)
+        await run.judge(run.at.round, run.at.round >= rounds)
+    return await run.finish()
+
+
+async def evaluate(method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0) -> Report:
+    """The method's exam on a split."""
+    require(method, task, models)
+    models.account = "exam"
+    report = await method.exam(models, task, split, seed)
+    report.cost = dict(models.cost.get("exam", {}))
+    return report
+
+
+def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
+    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
+    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats."""
+    figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
+    figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
+    if score is not None:
+        scored = [np.asarray(tree.get(score).values, float) for tree in trees]
+        known = [values[~np.isnan(values)] for values in scored]
+        means = np.array([values.mean() for values in known if len(values)])
+        spreads = np.array([values.std() for values in known if len(values)])
+        figures["unjudged"] = int(sum(np.isnan(values).sum() for values in scored))
+        if len(means):
+            figures |= {"reward": float(means.mean()), "reward_std": float(spreads.mean()), "frac_reward_zero_std": float((spreads == 0).mean())}
+            figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    lengths, ends, logp = [], [], []
+    for tree in trees:
+        drawn = np.concatenate([tree.logp[~np.isnan(tree.logp)]])
+        logp.append(drawn)
+        for leaf in tree.leaves():
+            lengths.append(sum(int((~np.isnan(tree.drawn(node)[0])).sum()) for node in tree.path(leaf)))
+            ends.append(tree.stop[leaf] == LENGTH)
+    if sum(map(len, logp)):
+        figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())
+    if lengths:
+        figures |= {"completions/mean_length": float(np.mean(lengths)), "completions/clipped_ratio": float(np.mean(ends))}
+    return figures
+
+
+def _exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
+    rows = [[row.problem, row.value] for row in report.rows if row.metric == "accuracy"]
+    return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "accuracy_rows": rows}
+
+
+def _report_json(report: Report) -> dict[str, Any]:
+    return {"name": report.name, "rows": [list(row) for row in report.rows], "info": report.info}
+
+
+def _report_from(data: dict[str, Any]) -> Report:
+    return Report(data["name"], [Row(*row) for row in data["rows"]], info=data["info"])

@@ -1,0 +1,57 @@
+"""How good a role's answers are on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from surpass.choose import first
+from surpass.errors import SurpassError
+from surpass.parts import Choose, Reward, Search
+from surpass.searches.round import search_all
+from surpass.types import FAILED, LENGTH, Report, Row, fold
+
+
+@dataclass(frozen=True)
+class answers:
+    """Per problem: the value (task.check) of the answer that `choose` picks from what `search` finds.
+
+    Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the chosen answer's
+    path that were drawn), completions/clipped_ratio. `n` problems a split, the same in every run: they do not depend on the
+    run's seed. `scores` are what `choose` may read. A failed attempt counts as missing, not as wrong.
+    """
+
+    search: Search
+    n: Mapping[str, int] = field(default_factory=lambda: {"gate": 96, "test": 256})
+    choose: Choose = field(default_factory=first)
+    scores: Mapping[str, Reward] = field(default_factory=dict)
+    role: str = "policy"
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        problems = list(islice(task.problems(split, 0), self.n[split]))
+        if not problems:
+            raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
+        trees = await search_all(self.search, models, task, problems, fold(seed, "exam", split))
+        for name, reward in self.scores.items():
+            for tree, column in zip(trees, await reward(models, task, trees), strict=True):
+                tree.put(name, column)
+        report = Report("answers", info={"split": split, "asked": len(problems)})
+        for tree in trees:
+            report.rows += await self._rows(models, task, tree)
+        return report
+
+    async def _rows(self, models, task, tree) -> list[Row]:
+        leaf = self.choose(tree)
+        value: Any = float("nan")
+        if tree.stop[leaf] != FAILED:
+            value = await task.check(models, tree.problem, models.text(self.role, tree, leaf))
+        drawn = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.role)
+        figures = {
+            "accuracy": float(value >= 1 - 1e-9) if value == value else value,
+            "reward": value,
+            "completions/mean_length": float(drawn),
+            "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
+        }
+        return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]

@@ -1,0 +1,308 @@
+"""The only door to any model: roles, snapshots, trials, and a queue that serves whatever all searches wait for as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import hashlib
+import json
+import re
+import selectors
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
+from surpass.errors import EngineError, SurpassError, UnmetNeed
+from surpass.types import OPEN, Problem, Tree, fold
+
+R = TypeVar("R")
+PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
+
+
+class _IdleSelector(selectors.DefaultSelector):
+    """Tells `idle` when the event loop has nothing ready to run: a select with a timeout other than 0 means just that."""
+
+    def __init__(self, models: Models):
+        super().__init__()
+        self.models = models
+
+    def select(self, timeout: float | None = None):
+        if timeout != 0 and self.models.waiting:
+            if len(self.get_map()) > 1:  # more than the loop's own pipe: sockets of real tools
+                events = super().select(PATIENCE if timeout is None else min(timeout, PATIENCE))
+                if events:
+                    return events
+            self.models.serve()
+        return super().select(timeout)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a role was: its weights (with LoRA the adapter alone) and its optimiser's state."""
+
+    weights: dict[str, torch.Tensor]
+    optimiser: dict[str, Any] | None
+    version: int
+
+
+class Models:
+    """Models by role, e.g. Models(policy=engine, judge=other).
+
+    "policy@0" is the policy at the start, "policy@-1" the kept one before the current; only the names given to `remember`
+    are held in memory. `cost` counts, per account (`account` names the current one): tokens prefilled, generated, scored
+    and trained, calls, and steps of the task.
+    """
+
+    def __init__(self, engines: Mapping[str, Any] | None = None, **roles: Any):
+        self.engines: dict[str, Any] = {**(engines or {}), **roles}
+        self.snapshots: dict[str, dict[str, torch.Tensor]] = {}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.version: dict[str, int] = dict.fromkeys(self.engines, 0)
+        self.cost: dict[str, Counter] = {}
+        self.account = "search"
+        self.batches: list[int] = []  # draws in every batch that was served
+        self.restore: dict[str, Snapshot] | None = None  # what a refusal brings back; None between trials
+        self._queue: list[tuple[tuple, str, Any, asyncio.Future]] = []
+        self._asked = 0
+        self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool = ThreadPoolExecutor(1, "surpass-engine")
+
+    # -- roles
+
+    def engine(self, role: str) -> Any:
+        """The engine behind a role or a snapshot's name."""
+        base = role.partition("@")[0]
+        if base not in self.engines:
+            raise UnmetNeed(f'no model plays the role "{base}"; there are: {", ".join(self.engines)}')
+        return self.engines[base]
+
+    def can(self, role: str) -> frozenset[str]:
+        return self.engine(role).can
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Add to the current account."""
+        self.cost.setdefault(self.account, Counter())[what] += n
+
+    def fresh(self) -> None:
+        """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same floats."""
+        for engine in self._distinct():
+            engine.fresh()
+
+    def _distinct(self) -> list[Any]:
+        return list({id(engine): engine for engine in self.engines.values()}.values())
+
+    # -- asking
+
+    async def generate(self, role: str, tree: Tree, node: int, n: int = 1, **sampling: Any) -> list[int]:
+        """n new children of `node`, drawn by `role`; keyword arguments are those of surpass.engines.requests.Sampling.
+
+        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is in the batch.
+        """
+        ordinal = tree.draws[node]
+        tree.draws[node] += 1
+        keys = tuple(fold(tree.keys[node], ordinal, j) for j in range(n))
+        request = Generate(tree.path_tokens(node), keys, Sampling(**sampling))
+        replies: list[Drawn] = await self._ask(role, request, (tree.problem.id, tree.key, node, ordinal))
+        self.count("calls", n)
+        self.count("generated", sum(len(drawn.tokens) for drawn in replies))
+        version = self.version[role.partition("@")[0]]
+        return [
+            tree.add(node, role, d.tokens, logp=d.logp, logq=d.logq, stop=d.stop, version=version, text=d.text, key=key)
+            for d, key in zip(replies, keys, strict=True)
+        ]
+
+    async def logprobs(self, role: str, tree: Tree, node: int) -> np.ndarray:
+        """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan for the first."""
+        return await self._ask(role, Score(tree, node), (tree.problem.id, tree.key, node, -1))
+
+    async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
+        """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
+        request = Next(tree.path_tokens(node), tuple(int(token) for token in tokens))
+        return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
+
+    async def chat(self, role: str, messages: Sequence[Mapping[str, str]], n: int = 1, key: int = 0, **sampling: Any) -> list[str]:
+        """n answers as text. The same messages and key give the same answers."""
+        digest = hashlib.blake2b(json.dumps(list(messages)).encode(), digest_size=8).hexdigest()
+        tree = Tree(Problem(f"chat:{digest}", tuple(messages)), fold(key, digest))
+        root = self.open(role, tree, messages)
+        nodes = await self.generate(role, tree, root, n, **sampling)
+        return [self.text(role, tree, node, since=root) for node in nodes]
+
+    # -- the task's words
+
+    def open(self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1) -> int:
+        """A new root, rendered by this role's template; `cause` is the node it follows in time."""
+        key = fold(tree.key, "open", tree.opened)
+        tree.opened += 1
+        return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key)
+
+    def tell(self, role: str, tree: Tree, node: int, message: str | Mapping[str, str], author: str = "task") -> int:
+        """The task's words after `node`; a turn that was cut off gets its end from the task, untrained."""
+        tokens = tree.path_tokens(node)
+        last = int(tokens[-1]) if len(tokens) else None
+        return self._graft(tree, node, self.engine(role).text.tell(message, last), author)
+
+    def put(self, role: str, tree: Tree, node: int, words: str | Sequence[int] | np.ndarray, author: str) -> int:
+        """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody drew it here."""
+        tokens = self.engine(role).text.encode(words) if isinstance(words, str) else words
+        return self._graft(tree, node, tokens, author)
+
+    def _graft(self, tree: Tree, node: int, tokens: Iterable[int], author: str) -> int:
+        ordinal = tree.draws[node]
+        tree.draws[node] += 1
+        return tree.add(node, author, tokens, stop=OPEN, key=fold(tree.keys[node], "put", ordinal))
+
+    def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
+        """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
+        have the same author. Decoded from whole tokens, never joined from pieces."""
+        path = tree.path(node)
+        if since is None:
+            first = len(path) - 1
+            while first > 0 and tree.author[path[first - 1]] == tree.author[node]:
+                first -= 1
+        else:
+            first = path.index(since) + 1 if since >= 0 else 0
+        nodes = path[first:]
+        if nodes and all(tree.text[i] is not None for i in nodes):
+            return "".join(str(tree.text[i]) for i in nodes)
+        tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)
+        return self.engine(role).text.decode(tokens)
+
+    # -- the queue
+
+    async def _ask(self, role: str, request: Any, order: tuple) -> Any:
+        engine = self.engine(role)
+        need = {Generate: "text", Score: "logprobs", Next: "logprobs"}[type(request)]
+        if need not in engine.can:
+            raise UnmetNeed(f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}')
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._asked += 1
+        self._queue.append(((role, type(request).__name__, *order, self._asked), role, request, future))
+        if not isinstance(getattr(loop, "_selector", None), _IdleSelector):  # somebody else's loop: a short wait instead
+            loop.call_later(PATIENCE, self.serve)
+        return await future
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._queue) and not self._busy
+
+    def serve(self) -> None:
+        """Serve everything that waits, as one batch, in the engine's thread."""
+        if not self.waiting:
+            return
+        batch = sorted(self._queue, key=lambda entry: entry[0])  # the order of arrival must not matter
+        self._queue, self._busy = [], True
+        self.batches.append(sum(len(r.keys) if isinstance(r, Generate) else 1 for _, _, r, _ in batch))
+        loop = asyncio.get_running_loop() if self._loop is None else self._loop
+        self._pool.submit(self._work, batch, loop)
+
+    def _work(self, batch: list, loop: asyncio.AbstractEventLoop) -> None:
+        def reply(future, answer):
+            if not future.done():
+                future.set_exception(answer) if isinstance(answer, BaseException) else future.set_result(answer)
+
+        def finish():
+            self._busy = False
+            if self.waiting and not isinstance(getattr(loop, "_selector", None), _IdleSelector):
+                self.serve()
+
+        for role in dict.fromkeys(entry[1] for entry in batch):
+            waiting = {id(request): future for _, r, request, future in batch if r == role}
+            engine = self.engine(role)
+            before = Counter(engine.counters())
+
+            def count(engine=engine, before=before):  # ahead of each reply, so that nothing is lost when the last one ends the run
+                now = Counter(engine.counters())
+                for what in now - before:
+                    loop.call_soon_threadsafe(self.count, what, now[what] - before[what])
+                before.update(now - before)
+
+            try:
+                with engine.using(self._weights(role)) if "@" in role else contextlib.nullcontext():
+                    for request, answer in engine.serve([request for _, r, request, _ in batch if r == role]):
+                        count()
+                        loop.call_soon_threadsafe(reply, waiting.pop(id(request)), answer)
+            except Exception as error:  # noqa: BLE001 - an engine's fault is data for the searches that wait, not the end of the run
+                for future in waiting.values():
+                    failure = error if isinstance(error, SurpassError) else EngineError(f"the engine raised {type(error).__name__}: {error}")
+                    loop.call_soon_threadsafe(reply, future, failure)
+        loop.call_soon_threadsafe(finish)
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine to its end on an event loop that knows when every search waits."""
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_IdleSelector(self))) as runner:
+            self._loop = runner.get_loop()
+            try:
+                return runner.run(work)
+            finally:
+                self._loop, self._queue, self._busy = None, [], False
+
+    # -- weights
+
+    def remember(self, names: Iterable[str]) -> None:
+        """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
+        for name in names:
+            if not re.fullmatch(r"\w+@(0|-1)", name):
+                raise UnmetNeed(f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (the kept model before this one)')
+            self.snapshots.setdefault(name, self.engine(name).weights())
+
+    def _weights(self, name: str) -> dict[str, torch.Tensor]:
+        if name not in self.snapshots:
+            raise UnmetNeed(f'no snapshot "{name}" is held; there are: {", ".join(self.snapshots) or "none"}')
+        return self.snapshots[name]
+
+    def using(self, name: str):
+        """A context in which the engine of a role has a snapshot's weights."""
+        return self.engine(name).using(self._weights(name) if "@" in name else None)
+
+    def snapshot(self, role: str) -> Snapshot:
+        """A copy of a role's weights, optimiser state and version."""
+        optimiser = self.optimisers.get(role)
+        state = copy.deepcopy(optimiser.state_dict()) if optimiser else None
+        return Snapshot(self.engine(role).weights(), state, self.version[role])
+
+    def trial(self, roles: Iterable[str]) -> None:
+        """Remember these roles as they are, once, until `keep` or `refuse` is called."""
+        if self.restore is None:
+            self.restore = {role: self.snapshot(role) for role in dict.fromkeys(roles)}
+
+    def keep(self) -> None:
+        """The trial's weights stand; what they replace becomes ROLE@-1."""
+        for role, before in (self.restore or {}).items():
+            if f"{role}@-1" in self.snapshots:
+                self.snapshots[f"{role}@-1"] = before.weights
+        self.restore = None
+
+    def refuse(self) -> None:
+        """Back to the weights and optimiser states before the trial."""
+        for role, before in (self.restore or {}).items():
+            self.put_back(role, before)
+        self.restore = None
+
+    def put_back(self, role: str, snapshot: Snapshot) -> None:
+        """Give a role the weights, optimiser state and version of a snapshot."""
+        self.engine(role).load(snapshot.weights)
+        self.version[role] = snapshot.version
+        if snapshot.optimiser is None:
+            self.optimisers.pop(role, None)
+        else:
+            if role not in self.optimisers:
+                self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()))
+            self.optimisers[role].load_state_dict(copy.deepcopy(snapshot.optimiser))
+
+    def optimiser(self, role: str, **settings: Any) -> torch.optim.Optimizer:
+        """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas, eps) apply from now on."""
+        if role not in self.optimisers:
+            self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), **settings)
+        for group in self.optimisers[role].param_groups:
+            group.update(settings)
+        return self.optimisers[role]

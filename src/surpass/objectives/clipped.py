@@ -1,0 +1,70 @@
+"""The clipped policy gradient and its variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surpass.errors import SurpassError
+from surpass.flat import gather, lengths
+from surpass.objectives.weights import check_normaliser, masses, path_weights
+from surpass.types import Batch, Out
+
+
+@dataclass(frozen=True)
+class clipped:
+    """-sum_t w_t min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t), rho_t = p(token t) / p_start(token t).
+
+    p_start is the learner's own probability before its first step of the round. `ratio` "path" uses one ratio per path, the
+    geometric mean of its tokens' (GSPO, Zheng et al. 2025, eq. 7). `normaliser` is one of "token" (DAPO), "path" (GRPO),
+    "constant" (Dr. GRPO, with `length`). `correct` truncates at this value a weight p_start / q for tokens that were drawn
+    from another distribution q (temperature, truncation, another engine); 0: no correction.
+
+    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens at the clip), draw_gap (mean
+    |log p_start - log p at the draw|).
+    """
+
+    low: float = 0.2
+    high: float = 0.2
+    normaliser: str = "token"
+    ratio: str = "token"
+    length: float = 1.0
+    correct: float = 0.0
+
+    def __post_init__(self):
+        check_normaliser(self.normaliser)
+        if self.ratio not in ("token", "path"):
+            raise SurpassError(f'ratio "{self.ratio}" is not one of token, path')
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"advantage", "logp@start", "logp", "logq"} if self.correct else {"advantage", "logp@start", "logp"})
+
+    silent_at = "advantage"  # a path whose advantage is 0 throughout adds nothing
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
+        weight, total = path_weights(batch, self.normaliser, self.length)
+        drawn = batch.trained & ~batch.columns["logp"][1].isnan()
+        figures = {"draw_gap": float(((start.detach() - batch.columns["logp"][1]).abs())[drawn].sum()), "drawn": float(drawn.sum())}
+        log_ratio = torch.where(batch.trained, out.logp - start, 0.0)
+        if self.ratio == "path":
+            return {"paths": self._paths(log_ratio, batch)}, figures
+        positive, negative = masses(batch, weight)
+        if self.correct:
+            drift = torch.where(drawn, (start - batch.columns["logq"][1]).exp().clamp(max=self.correct), 0.0).detach()
+            positive, negative = positive * drift, negative * drift
+        rho = log_ratio.exp()
+        gain = positive * rho.clamp(max=1 + self.high) + negative * rho.clamp(min=1 - self.low)
+        cut = ((rho > 1 + self.high) & (positive > 0)) | ((rho < 1 - self.low) & (negative < 0))
+        return {total: -gain.sum()}, figures | {"clip_ratio": float(cut.sum()), "learnt": float(batch.trained.sum())}
+
+    def _paths(self, log_ratio: Tensor, batch: Batch) -> Tensor:
+        axis, advantage = batch.columns["advantage"]
+        if axis != "path":
+            raise SurpassError("a ratio per path needs one advantage per path; use advantages.group or leave_one_out")
+        rho = (gather(log_ratio, batch) / lengths(batch).clamp(min=1)).exp()
+        gain = torch.where(advantage > 0, advantage * rho.clamp(max=1 + self.high), advantage * rho.clamp(min=1 - self.low))
+        return -(batch.weight[batch.example] * gain).sum()

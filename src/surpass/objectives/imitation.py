@@ -1,0 +1,27 @@
+"""Make chosen paths more probable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from surpass.flat import spread
+from surpass.objectives.weights import check_normaliser, path_weights
+from surpass.types import Batch, Out
+
+
+@dataclass(frozen=True)
+class sft:
+    """-sum_t w_t log p(token t): the negative log-likelihood of what the example's paths say; `normaliser` as in clipped."""
+
+    normaliser: str = "token"
+    length: float = 1.0
+    needs = frozenset()
+
+    def __post_init__(self):
+        check_normaliser(self.normaliser)
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        weight, total = path_weights(batch, self.normaliser, self.length)
+        return {total: -(spread(weight, batch) * out.logp).sum()}, {}

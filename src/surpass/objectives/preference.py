@@ -1,0 +1,58 @@
+"""Learn from pairs: the first path of an example is preferred to the second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surpass.errors import SurpassError
+from surpass.flat import gather, lengths
+from surpass.types import Batch, Out
+
+
+@dataclass(frozen=True)
+class dpo:
+    """c l(z) + (1 - c) l(-z), z = [log p(a) - log p_base(a)] - [log p(b) - log p_base(b)] for a preferred to b.
+
+    c is the example's confidence. kind "sigmoid": l(z) = -log sigmoid(beta z) (Rafailov et al. 2023, eq. 7; with c < 1 it
+    is the conservative DPO of Mitchell 2023). kind "ipo": l(z) = (z - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), with
+    `per_token` on log-probs averaged over each path, as TRL does. `base` names the reference: "policy@0", or "start" for
+    the weights the round began with. What a pair shares cancels by itself.
+
+    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z).
+    """
+
+    beta: float = 0.1
+    base: str = "start"
+    kind: str = "sigmoid"
+    per_token: bool = False
+
+    def __post_init__(self):
+        if self.kind not in ("sigmoid", "ipo"):
+            raise SurpassError(f'kind "{self.kind}" is not one of sigmoid, ipo')
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({f"logp@{self.base}"})
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        column = batch.columns.get(f"logp@{self.base}")
+        base = out.logp.detach() if column is None else column[1]
+        score = gather(torch.where(batch.trained, out.logp - base, 0.0), batch)
+        if self.per_token:
+            score = score / lengths(batch).clamp(min=1)
+        if len(score) != 2 * len(batch.weight):
+            raise SurpassError("a preference needs examples of two paths each; use a selector of pairs such as best_worst")
+        z = score[0::2] - score[1::2]
+        c = batch.confidence
+        loss = batch.weight * (c * self._loss(z) + (1 - c) * self._loss(-z))
+        figures = {"rewards/accuracies": float((z > 0).sum()), "rewards/margins": float(self.beta * z.sum()), "pairs": float(len(z))}
+        return {"examples": loss.sum()}, figures
+
+    def _loss(self, z: Tensor) -> Tensor:
+        if self.kind == "ipo":
+            return (z - 1 / (2 * self.beta)) ** 2
+        return -F.logsigmoid(self.beta * z)

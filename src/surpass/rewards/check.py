@@ -1,0 +1,34 @@
+"""The task's own judgement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surpass.types import FAILED, Column, Tree
+
+
+@dataclass(frozen=True)
+class check:
+    """Per leaf: task.check of the last turn's text, plus what the task paid the role on the way; nan where nobody can judge
+    and where the attempt failed."""
+
+    role: str = "policy"
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        return list(await asyncio.gather(*(self._tree(models, task, tree) for tree in trees)))
+
+    async def _tree(self, models, task, tree: Tree) -> Column:
+        values = await asyncio.gather(*(self._leaf(models, task, tree, leaf) for leaf in tree.leaves()))
+        return Column("leaf", np.array(values, float))
+
+    async def _leaf(self, models, task, tree: Tree, leaf: int) -> float:
+        if tree.stop[leaf] == FAILED:
+            return float("nan")
+        value = await task.check(models, tree.problem, models.text(self.role, tree, leaf))
+        if tree.has(f"reward/{self.role}"):
+            value += float(np.nansum(tree.get(f"reward/{self.role}").values[tree.history(leaf)]))
+        return value

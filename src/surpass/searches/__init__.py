@@ -1,0 +1,6 @@
+"""How attempts are proposed."""
+
+from surpass.searches.samples import samples
+from surpass.searches.tree import tree
+
+__all__ = ["samples", "tree"]

@@ -1,0 +1,39 @@
+"""All searches of a round at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from surpass.errors import RunBroken, UnmetNeed
+from surpass.parts import Search
+from surpass.types import FAILED, Problem, Tree, fold
+
+LIVE = 512  # searches under way at once
+MOST_FAILED = 0.5  # share of failed searches above which a round is given up
+
+
+async def search_all(
+    search: Search, models, task, problems: Sequence[Problem], key: int, done: Callable[[], None] = lambda: None
+) -> list[Tree]:
+    """One tree per problem, in order. An exception in a search becomes a FAILED tree that holds its message; RunBroken where
+    more than half fail."""
+    places = asyncio.Semaphore(LIVE)
+
+    async def one(problem: Problem) -> Tree:
+        async with places:
+            try:
+                tree = await search(models, task, problem, fold(key, problem.id))
+            except UnmetNeed:
+                raise
+            except Exception as error:  # noqa: BLE001 - a failed attempt is data
+                tree = Tree(problem, fold(key, problem.id))
+                tree.add(-1, "task", stop=FAILED, text=f"{type(error).__name__}: {error}")
+            done()
+            return tree
+
+    trees = list(await asyncio.gather(*(one(problem) for problem in problems)))
+    failed = [tree for tree in trees if len(tree) and tree.stop[0] == FAILED]
+    if len(failed) > MOST_FAILED * len(trees):
+        raise RunBroken(f"{len(failed)} of {len(trees)} searches failed; the first: {failed[0].text[0]}")
+    return trees

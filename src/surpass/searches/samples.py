@@ -1,0 +1,32 @@
+"""Independent attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from surpass.searches.turns import begin, play_on
+from surpass.types import Problem, Tree
+
+
+@dataclass(frozen=True)
+class samples:
+    """`n` independent attempts, each of up to `turns` turns of at most `max_tokens` tokens."""
+
+    n: int = 8
+    temperature: float = 1.0
+    max_tokens: int = 256
+    top_p: float = 1.0
+    turns: int = 8
+    role: str = "policy"
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
+        return self.n * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        tree, root = await begin(models, task, problem, rng)
+        sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
+        nodes = await models.generate(self.role, tree, root, self.n, **sampling)
+        await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))
+        return tree

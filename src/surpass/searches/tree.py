@@ -1,0 +1,62 @@
+"""A tree of steps: every step is continued several times."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from surpass.errors import SurpassError
+from surpass.searches.turns import begin, play_on
+from surpass.types import LENGTH, OPEN, Problem, Tree
+
+
+@dataclass(frozen=True)
+class tree:
+    """widths[0] first steps, each continued widths[1] times, and so on; the last continuation runs to the end of the turn.
+
+    A step ends after the token that completes `stop` (default: a line), or after `step_tokens` tokens if that is not 0. A
+    step that ends its turn early is a leaf. An attempt has at most `max_tokens` tokens in its first turn; prefixes are
+    computed once.
+    """
+
+    widths: tuple[int, ...] = (4, 2)
+    stop: str = "\n"
+    step_tokens: int = 0
+    temperature: float = 1.0
+    max_tokens: int = 256
+    turns: int = 8
+    role: str = "policy"
+
+    def __post_init__(self):
+        if not self.widths or min(self.widths) < 1:
+            raise SurpassError(f"a tree needs at least one width, each at least 1; found widths={self.widths}")
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem, if every attempt uses all it may and no step is shared."""
+        leaves = 1
+        for width in self.widths:
+            leaves *= width
+        return leaves * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        grown, root = await begin(models, task, problem, rng)
+        await self._grow(models, task, grown, root, self.widths, self.max_tokens)
+        return grown
+
+    async def _grow(self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int) -> None:
+        """Continue `node` as often as the first width says, and what can be continued as the others say."""
+        last = len(widths) == 1
+        step = min(budget, self.step_tokens) if self.step_tokens and not last else budget
+        sampling = {"temperature": self.temperature, "max_tokens": step, "stop": () if last or self.step_tokens else (self.stop,)}
+        children = await models.generate(self.role, grown, node, widths[0], **sampling)
+        whole = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        grow = []
+        for child in children:
+            left = budget - len(grown.own(child))
+            if self.step_tokens and not last and grown.stop[child] == LENGTH:
+                grown.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
+            if not last and grown.stop[child] == OPEN and left > 0:
+                grow.append(self._grow(models, task, grown, child, widths[1:], left))
+            else:
+                grow.append(play_on(models, task, grown, child, self.role, self.turns, whole))
+        await asyncio.gather(*grow)

@@ -1,0 +1,260 @@
+"""A run on disk: what was decided, what happened, and everything needed to go on from any phase.
+
+    run.json              the method as JSON, task, models, seed, rounds, versions
+    events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
+    timing.jsonl          wall-clock seconds per phase, apart because they never repeat
+    trees/0001.parquet    every tree of a round with its columns; examples/0001.parquet what was learnt from
+    weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
+    state.json            where the run stands; replaced in one step after every phase
+
+A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
+
+from surpass.errors import RunBroken, SurpassError
+from surpass.models import Models, Snapshot
+from surpass.types import Column, Example, Problem, Tree
+
+FORMAT = 1
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
+    """One row per tree; `extra` travels in the schema's metadata."""
+    rows = []
+    for tree in trees:
+        p = tree.problem
+        rows.append({
+            "problem": json.dumps({"id": p.id, "prompt": p.prompt, "answer": p.answer, "meta": dict(p.meta)}, default=_plain),
+            "key": tree.key, "opened": tree.opened, "parent": tree.parent, "cause": tree.cause, "author": list(tree.author),
+            "stop": tree.stop, "version": tree.version, "span": tree.span, "tokens": tree.tokens, "logp": tree.logp,
+            "logq": tree.logq, "keys": list(tree.keys), "draws": list(tree.draws),
+            "state": [json.dumps(s, default=_plain) for s in tree.state], "text": list(tree.text),
+            "columns": [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
+                        for n, c in sorted(tree.columns.items())],
+        })  # fmt: skip
+    column = pa.struct([("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))])
+    ints, floats, strings = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
+    longs = pa.list_(pa.int64())
+    schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
+                        ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
+                        ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("text", strings),
+                        ("columns", pa.list_(column))], metadata={"surpass": json.dumps(extra or {}, default=_plain)})  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def trees_from_table(table: pa.Table) -> list[Tree]:
+    """The trees that `trees_to_table` wrote."""
+    trees = []
+    for row in table.to_pylist():
+        data = json.loads(row["problem"])
+        prompt = data["prompt"] if isinstance(data["prompt"], str) else tuple(data["prompt"])
+        tree = Tree(Problem(data["id"], prompt, data["answer"], data["meta"]), row["key"])
+        span, tokens = row["span"], np.array(row["tokens"], np.int32)
+        logp, logq = np.array(row["logp"], np.float32), np.array(row["logq"], np.float32)
+        for i in range(len(row["parent"])):
+            a, b = span[i], span[i + 1]
+            tree.add(row["parent"][i], row["author"][i], tokens[a:b], cause=row["cause"][i], logp=logp[a:b], logq=logq[a:b],
+                     stop=row["stop"][i], version=row["version"][i], state=json.loads(row["state"][i]), text=row["text"][i],
+                     key=row["keys"][i])  # fmt: skip
+        tree.opened, tree.draws = row["opened"], list(row["draws"])
+        for column in row["columns"]:
+            tree.put(column["name"], Column(column["axis"], np.array(column["values"], float).reshape(column["shape"])))
+        trees.append(tree)
+    return trees
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars and arrays, tuples and mappings as JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "items"):
+        return dict(value)
+    raise TypeError(f"a task's state and problem must be JSON values; found {type(value).__name__}")
+
+
+class Store:
+    """One run's folder. Opening it takes a lock, so that two processes never write one run."""
+
+    def __init__(self, folder: str | Path, retain: int = 2):
+        self.folder, self.retain = Path(folder), retain
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        self.began = time.perf_counter()
+
+    def _take_lock(self):
+        import fcntl
+
+        file = open(self.folder / "lock", "w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise SurpassError(f"the run {self.folder} is in use by another process; wait for it or stop it") from error
+        return file
+
+    def close(self) -> None:
+        self._lock.close()
+
+    # -- what the run is
+
+    def describe(self, run: dict[str, Any]) -> None:
+        """Write run.json once."""
+        write_whole(self.folder / "run.json", json.dumps({"format": FORMAT} | run, indent=2))
+
+    @staticmethod
+    def read_run(folder: str | Path) -> dict[str, Any]:
+        """run.json of a run; SurpassError where there is none or it is of another format."""
+        path = Path(folder) / "run.json"
+        if not path.exists():
+            raise SurpassError(f"{folder} is not a run: it has no run.json")
+        run = json.loads(path.read_text())
+        if run.get("format") != FORMAT:
+            raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads format {FORMAT}")
+        return run
+
+    # -- what happened
+
+    def events(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Append events; they count once the state that follows them is written."""
+        with open(self.folder / "events.jsonl", "a") as file:
+            file.writelines(json.dumps(line, default=_plain) + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_events(self) -> list[dict[str, Any]]:
+        path = self.folder / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @contextlib.contextmanager
+    def timed(self, phase: str, round: int) -> Iterator[None]:
+        """Note the seconds a phase took."""
+        begin = time.perf_counter()
+        yield
+        line = {"phase": phase, "round": round, "seconds": time.perf_counter() - begin, "at": time.time()}
+        with open(self.folder / "timing.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    # -- where it stands
+
+    def commit(self, state: dict[str, Any], events: Iterable[dict[str, Any]] = ()) -> None:
+        """Events, then the state that makes them count."""
+        self.events(events)
+        path = self.folder / "events.jsonl"
+        write_whole(self.folder / "state.json", json.dumps(state | {"events": path.stat().st_size if path.exists() else 0}, default=_plain))
+
+    def state(self) -> dict[str, Any] | None:
+        """The last committed state, with events.jsonl cut back to it; None before the first."""
+        path, events = self.folder / "state.json", self.folder / "events.jsonl"
+        state = json.loads(path.read_text()) if path.exists() else None
+        if events.exists():
+            with open(events, "r+") as file:
+                file.truncate(state["events"] if state else 0)
+        return state
+
+    # -- trees and examples
+
+    def write_trees(self, round: int, trees: Sequence[Tree], extra: dict[str, Any]) -> None:
+        """A round's trees, in one step."""
+        self._parquet("trees", round, trees_to_table(trees, extra))
+
+    def read_trees(self, round: int) -> tuple[list[Tree], dict[str, Any]] | None:
+        """(trees, extra) of a round, None where they were not finished."""
+        path = self.folder / "trees" / f"{round:04d}.parquet"
+        if not path.exists():
+            return None
+        table = pq.read_table(path)
+        return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
+
+    def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
+        """What each Learn row of a round learnt from: the tree's number in the round (-1: made by the selector) and the nodes."""
+        number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
+        rows = [{"role": role, "tree": number.get((e.tree.problem.id, e.tree.key), -1), "nodes": list(e.nodes),
+                 "since": None if e.since is None else list(e.since), "weight": e.weight, "confidence": e.confidence}
+                for role, examples in chosen for e in examples]  # fmt: skip
+        ints = pa.list_(pa.int32())
+        schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("nodes", ints), ("since", ints),
+                            ("weight", pa.float64()), ("confidence", pa.float64())])  # fmt: skip
+        self._parquet("examples", round, pa.Table.from_pylist(rows, schema=schema))
+
+    def _parquet(self, kind: str, round: int, table: pa.Table) -> None:
+        path = self.folder / kind / f"{round:04d}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, path.with_suffix(".partial"), compression="zstd")
+        os.replace(path.with_suffix(".partial"), path)
+
+    # -- weights
+
+    def weights_folder(self, round: int, role: str) -> Path:
+        """Where a role's weights after a round lie: a folder that transformers loads."""
+        return self.folder / "weights" / f"{round:04d}" / role
+
+    def save(self, round: int, models: Models, roles: Iterable[str]) -> None:
+        """The roles' weights and optimisers after a round's updates."""
+        final = self.folder / "weights" / f"{round:04d}"
+        partial = final.with_suffix(".partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        for role in roles:
+            models.engine(role).save(partial / role)
+            optimiser = models.optimisers.get(role)
+            if optimiser is not None:
+                state = optimiser.state_dict()
+                tensors = {f"{i}.{name}": value.contiguous() for i, values in state["state"].items() for name, value in values.items()}
+                save_file(tensors, partial / role / "optimiser.safetensors")
+                (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(partial, final)
+
+    def load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
+        """A role as it was after a round's updates; round 0 is the start."""
+        if round == 0:
+            return Snapshot(start, None, 0)
+        folder = self.weights_folder(round, role)
+        if not folder.exists():
+            raise RunBroken(f"{folder} is missing; without it the run cannot be resumed from round {round}")
+        weights = models.engine(role).read(folder)
+        optimiser = None
+        if (folder / "optimiser.json").exists():
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in load_file(folder / "optimiser.safetensors").items():
+                i, _, field = name.partition(".")
+                state.setdefault(int(i), {})[field] = value
+            optimiser = {"state": state, "param_groups": json.loads((folder / "optimiser.json").read_text())}
+        return Snapshot(weights, optimiser, version)
+
+    def forget(self, wanted: Iterable[int]) -> None:
+        """Remove weights of rounds that nothing can go back to any more, but for the newest `retain` (0: keep all)."""
+        if not self.retain or not (self.folder / "weights").exists():
+            return
+        rounds = sorted(int(path.name) for path in (self.folder / "weights").iterdir() if path.suffix != ".partial")
+        for round in set(rounds[: -self.retain]) - set(wanted):
+            shutil.rmtree(self.folder / "weights" / f"{round:04d}")

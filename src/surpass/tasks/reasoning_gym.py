@@ -1,0 +1,87 @@
+"""Any data set of reasoning-gym, by name, with its parameters and its own scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from surpass.errors import SurpassError
+from surpass.tasks.answers import final_answer
+from surpass.tasks.arithmetic import worked
+from surpass.tasks.splits import problem_id, unique
+from surpass.types import Problem, Turn, fold
+
+_SEEDS = 2**31
+
+
+@dataclass(frozen=True)
+class reasoning_gym:
+    """Problems of the data set `name`, made with `parameters` (its own, e.g. {"min_terms": 3}).
+
+    The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums (chain_sum) are solved
+    one step a line. An answer is what follows "Answer:"; check gives the data set's own score, 0 where no answer is stated.
+    """
+
+    name: str = "chain_sum"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    shots: int = 3
+    players = ("policy",)
+    branches = True
+
+    def __post_init__(self):
+        try:
+            import reasoning_gym as library
+            from reasoning_gym.factory import DATASETS
+        except ImportError as error:
+            raise SurpassError("the task reasoning_gym needs its package: pip install 'surpass[reasoning-gym]'") from error
+        if self.name not in DATASETS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(self.name, DATASETS, 3) or sorted(DATASETS)[:5]
+            raise SurpassError(f'reasoning-gym has no data set "{self.name}"; near: {", ".join(near)}')
+        try:
+            maker = library.create_dataset(self.name, **{**self.parameters, "seed": 0, "size": 2**30})
+        except (TypeError, AssertionError, ValueError) as error:
+            raise SurpassError(f'reasoning-gym\'s "{self.name}" refused its parameters {dict(self.parameters)}: {error}') from error
+        object.__setattr__(self, "_maker", maker)
+
+    def _entry(self, seed: int, index: int) -> dict[str, Any]:
+        # its items are a function of seed + index alone, so any seed is an offset into one endless list
+        return self._maker[fold(seed, self.name, index) % _SEEDS]
+
+    def _examples(self) -> list[dict[str, Any]]:
+        return [self._entry(-1, i) for i in range(self.shots)]
+
+    def _solution(self, entry: dict[str, Any]) -> str:
+        if self.name == "chain_sum":
+            return worked(entry["metadata"]["expression"])
+        return f"Answer: {entry['answer']}"
+
+    def problems(self, split: str, seed: int) -> Iterator[Problem]:
+        """Problems of a split in an order given by the seed, without repeats; those shown as examples are left out."""
+        examples = self._examples()
+        shown = {example["question"] for example in examples}
+        turns: list[dict[str, str]] = []
+        for example in examples:
+            turns += [{"role": "user", "content": example["question"]}, {"role": "assistant", "content": self._solution(example)}]
+        for problem in unique(lambda i: self._problem(self._entry(seed, i), turns), split):
+            if problem.answer["question"] not in shown:
+                yield problem
+
+    def _problem(self, entry: dict[str, Any], turns: list[dict[str, str]]) -> Problem:
+        prompt = (*turns, {"role": "user", "content": entry["question"]})
+        return Problem(problem_id(f"{self.name} {entry['question']}"), prompt, entry)
+
+    async def start(self, models, problem: Problem) -> Turn:
+        return Turn({}, {"policy": problem.prompt}, "policy")
+
+    async def step(self, models, state: Any, text: str) -> Turn:
+        return Turn(state)
+
+    async def check(self, models, problem: Problem, text: str) -> float:
+        answer = final_answer(text)
+        return 0.0 if answer is None else float(self._maker.score_answer(answer, problem.answer))
+
+    def final_answer(self, text: str) -> str | None:
+        return final_answer(text)
