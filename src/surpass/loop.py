@@ -149,6 +149,7 @@ class _Run:
         event = {"event": "search", "round": round} | round_figures(trees, next(iter(self.method.scores), None))
         if self.store:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
+            self.store.write_texts(round, [self.models.node_texts(tree) for tree in trees])
             self.store.write_trees(round, trees, extra)
         self._say("search", round, event)
         self.pending = [event]

@@ -4,6 +4,7 @@
     events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
     timing.jsonl          wall-clock seconds per phase, apart because they never repeat
     trees/0001.parquet    every tree of a round with its columns; examples/0001.parquet what was learnt from
+    texts/0001.jsonl      the same trees' nodes decoded, for people
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
     state.json            where the run stands; replaced in one step after every phase
 
@@ -184,6 +185,12 @@ class Store:
     def write_trees(self, round: int, trees: Sequence[Tree], extra: dict[str, Any]) -> None:
         """A round's trees, in one step."""
         self._parquet("trees", round, trees_to_table(trees, extra))
+
+    def write_texts(self, round: int, texts: Sequence[dict[int, str]]) -> None:
+        """Per tree, each node's tokens decoded by themselves: for reading, not for computing."""
+        path = self.folder / "texts" / f"{round:04d}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, "".join(json.dumps({"tree": i, "nodes": nodes}) + "\n" for i, nodes in enumerate(texts)))
 
     def read_trees(self, round: int) -> tuple[list[Tree], dict[str, Any]] | None:
         """(trees, extra) of a round, None where they were not finished."""

