@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +94,14 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
 class _Run:
     """One run of `improve`: the standing, and one method per phase."""
 
-    def __init__(self, method, task, models, seed, store, patience, say, modules):
-        self.method, self.task, self.models, self.seed = method, task, models, seed
+    def __init__(self, method, task, models, rounds, seed, store, patience, say, modules):
+        self.method, self.task, self.models, self.rounds, self.seed = method, task, models, rounds, seed
         self.store: Store | None = store
         self.patience, self.say, self.modules = patience, say, modules
         self.at = Standing(method=to_json(method), versions={"0": dict(models.version)})
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
+        self.unwritten: list[dict[str, Any]] = []
         self.roles = list(dict.fromkeys(learn.role for learn in method.learn))
 
     def _read(self, round: int) -> list[Tree]:
@@ -121,7 +122,8 @@ class _Run:
         gate = await self._exam("gate", 0)
         self.at.reports = {"before": before, "best": gate, "kept": gate}
         self.at.phase = "judged"
-        self._commit([_exam_event(0, "test", before), _exam_event(0, "gate", gate)])
+        self._note(_exam_event(0, "test", before), _exam_event(0, "gate", gate))
+        self._commit()
 
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
@@ -130,8 +132,7 @@ class _Run:
             trees, extra = found
             self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
             self.memory.notes = extra["notes"]
-            self._say("search", round, extra["event"])
-            self.pending = [extra["event"]]
+            self._note(extra["event"])
             return trees
         self.models.account = "search"
         self.models.fresh()
@@ -151,11 +152,10 @@ class _Run:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
             self.store.write_texts(round, [self.models.node_texts(tree) for tree in trees])
             self.store.write_trees(round, trees, extra)
-        self._say("search", round, event)
-        self.pending = [event]
+        self._note(event)
         return trees
 
-    def learn(self, round: int, trees: Sequence[Tree]) -> None:
+    async def learn(self, round: int, trees: Sequence[Tree]) -> None:
         """Every Learn row in turn."""
         if self.at.trial is None:
             self.at.trial, self.at.trial_notes, self.at.trial_method = self.at.weights, json.loads(json.dumps(self.memory.notes)), self.at.method
@@ -169,23 +169,30 @@ class _Run:
                     self.models.engine(learn.role).load(self.models.snapshots[learn.start])
                     self.models.optimisers.pop(learn.role, None)
                 examples = learn.select(credited(trees, learn, self.memory), self.memory, rng)
-                report = learn.learner(self.models, learn, examples, rng)
+                report = await learn.learner(self.models, learn, examples, self.memory, rng)
                 chosen.append((learn.role, examples))
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
-                self.pending.append({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
-                self._say("learn", round, self.pending[-1])
+                self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
         self.at.versions[str(round)] = dict(self.models.version)
-        with self._timed("write", round):
-            if self.store:
-                self.store.write_examples(round, chosen, trees)
-                self.store.save(round, self.models, self.roles)
-            self._commit(self.pending)
+        if self.store:
+            self.store.write_examples(round, chosen, trees)
+        if self._due(round):
+            with self._timed("write", round):
+                if self.store:
+                    self.store.save(round, self.models, self.roles)
+                self._commit()
 
-    async def judge(self, round: int, last: bool) -> None:
+    def _due(self, round: int) -> bool:
+        """Whether the gate decides after this round. Weights are written then; rounds in between are learnt again, from their
+        stored trees and to the same bytes, if the run is interrupted."""
+        return round % self.method.gate.every == 0 or round >= self.rounds
+
+    async def judge(self, round: int) -> None:
         """The gate's decision, where one is due; then the next round's method."""
-        gate, events, new = self.method.gate, [], None
-        if round % gate.every == 0 or last:
+        gate, new = self.method.gate, None
+        due = self._due(round)
+        if due:
             new = await self._exam("gate", round)
             best, kept = self.at.reports["best"], self.at.reports["kept"]
             verdict = gate(best, kept, new)
@@ -205,15 +212,15 @@ class _Run:
                 if self.at.refusals >= self.patience:
                     self.at.stopped = f"{self.at.refusals} updates in a row were refused"
             self.at.trial = None
-            events = [_exam_event(round, "gate", new), {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p}]
-            for event in events:
-                self._say(event["event"], round, event)
+            self._note(_exam_event(round, "gate", new),
+                       {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p})  # fmt: skip
         if self.method.adapt is not None:
             self.method = await self.method.adapt(self.method, self.models, self.task, self.memory, new, fold(self.seed, "adapt", round))
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
-        self._commit(events)
-        if self.store:
+        if due:
+            self._commit()
+        if due and self.store:
             self.store.forget({self.at.weights, self.at.previous, self.at.trial or 0})
 
     async def finish(self) -> Result:
@@ -222,7 +229,9 @@ class _Run:
             after = await self._exam("test", self.at.round) if self.at.weights else self.at.reports["before"]
             self.at.reports["after"] = after
             self.at.phase = "finished"
-            self._commit([_exam_event(self.at.round, "test", after), {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped}])
+            self._note(_exam_event(self.at.round, "test", after),
+                       {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped})  # fmt: skip
+            self._commit()
         events = self.store.read_events() if self.store else self.events
         reports = self.at.reports
         return Result(reports["before"], reports["after"], events, self.at.cost, self.at.weights)
@@ -232,24 +241,27 @@ class _Run:
     async def _exam(self, split: str, round: int) -> Report:
         self.models.account = "exam"
         self.models.fresh()
-        self._say("exam", round, {"split": split})
+        self.say("exam", round, {"split": split})
         with self._timed(f"exam {split}", round):
             return await self.method.exam(self.models, self.task, split, self.seed)
 
     def _timed(self, phase: str, round: int):
         return self.store.timed(phase, round) if self.store else contextlib.nullcontext()
 
-    def _say(self, what: str, round: int, event: dict[str, Any]) -> None:
-        self.say(what, round, event)
+    def _note(self, *events: dict[str, Any]) -> None:
+        """What happened, told at once and written with the next state."""
+        for event in events:
+            self.events.append(event)
+            self.unwritten.append(event)
+            self.say(event["event"], event["round"], event)
 
-    def _commit(self, events: Iterable[dict[str, Any]]) -> None:
-        events = list(events)
-        self.events += events
+    def _commit(self) -> None:
         self.at.notes = self.memory.notes
         self.at.cost = {account: dict(n) for account, n in self.models.cost.items()}
         if self.store:
             state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
-            self.store.commit(state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, events)
+            self.store.commit(state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, self.unwritten)
+        self.unwritten = []
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
@@ -292,13 +304,13 @@ async def improve(
     require(method, task, models)
     if not method.learn:
         raise SurpassError("this method learns nothing, so there is nothing to run in rounds; evaluate it instead (surpass eval)")
-    run = _Run(method, task, models, seed, store, patience, say, modules)
+    run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
         if run.at.phase != "learnt":
             trees = await run.propose(run.at.round + 1)
-            run.learn(run.at.round + 1, trees)
-        await run.judge(run.at.round, run.at.round >= rounds)
+            await run.learn(run.at.round + 1, trees)
+        await run.judge(run.at.round)
     return await run.finish()
 
 

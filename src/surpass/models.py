@@ -138,11 +138,12 @@ class Models:
 
     # -- the task's words
 
-    def open(self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1) -> int:
-        """A new root, rendered by this role's template; `cause` is the node it follows in time."""
+    def open(self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1, aside: bool = False) -> int:
+        """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what is said there is
+        about the attempts, not one of them."""
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
-        return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key)
+        return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key, aside=aside)
 
     def tell(self, role: str, tree: Tree, node: int, message: str | Mapping[str, str], author: str = "task") -> int:
         """The task's words after `node`; a turn that was cut off gets its end from the task, untrained."""
@@ -150,15 +151,21 @@ class Models:
         last = int(tokens[-1]) if len(tokens) else None
         return self._graft(tree, node, self.engine(role).text.tell(message, last), author)
 
-    def put(self, role: str, tree: Tree, node: int, words: str | Sequence[int] | np.ndarray, author: str) -> int:
+    def put(
+        self, role: str, tree: Tree, node: int, words: str | Sequence[int] | np.ndarray, author: str, stop: int = OPEN, aside: bool = False
+    ) -> int:
         """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody drew it here."""
-        tokens = self.engine(role).text.encode(words) if isinstance(words, str) else words
-        return self._graft(tree, node, tokens, author)
+        tokens = self.encode(role, words) if isinstance(words, str) else words
+        return self._graft(tree, node, tokens, author, stop, aside)
 
-    def _graft(self, tree: Tree, node: int, tokens: Iterable[int], author: str) -> int:
+    def _graft(self, tree: Tree, node: int, tokens: Iterable[int], author: str, stop: int = OPEN, aside: bool = False) -> int:
         ordinal = tree.draws[node]
         tree.draws[node] += 1
-        return tree.add(node, author, tokens, stop=OPEN, key=fold(tree.keys[node], "put", ordinal))
+        return tree.add(node, author, tokens, stop=stop, key=fold(tree.keys[node], "put", ordinal), aside=aside)
+
+    def encode(self, role: str, text: str) -> list[int]:
+        """The tokens of text that nobody drew: verdict words, reserved tokens, grafts."""
+        return self.engine(role).text.encode(text)
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that

@@ -12,7 +12,7 @@ import importlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,8 +34,10 @@ class Task(Protocol):
     `branches = False` says that a state is no value (a live site); searches then replay from the start.
     """
 
-    players: tuple[str, ...]
-    branches: bool
+    @property
+    def players(self) -> tuple[str, ...]: ...
+    @property
+    def branches(self) -> bool: ...
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         """Problems of "train", "gate" (the gate alone) or "test" (start and end of a run, nothing else), without repeats."""
@@ -51,7 +53,8 @@ class Task(Protocol):
 class Engine(Protocol):
     """Serves one model. `can` holds what it is able to do: text tokens logprobs logits value embed train."""
 
-    can: frozenset[str]
+    @property
+    def can(self) -> frozenset[str]: ...
 
     def serve(self, requests: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         """(request, reply) for every request, in whatever order they finish; a reply may be an exception."""
@@ -96,15 +99,16 @@ class Objective(Protocol):
     what the forward pass must give ("entropy", "value").
     """
 
-    needs: ClassVar[frozenset[str]] | frozenset[str]
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, float]]: ...
 
 
 class Learner(Protocol):
-    """Changes what a role plays with: weights, a prompt, an archive."""
+    """Changes what a role plays with: weights, a prompt, an archive. It may ask models while it learns."""
 
-    def __call__(self, models: Models, learn: Learn, examples: Sequence[Example], rng: int) -> Report: ...
+    async def __call__(self, models: Models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report: ...
 
 
 class Choose(Protocol):
@@ -123,8 +127,10 @@ class Measure(Protocol):
 class Gate(Protocol):
     """Whether a trial is kept. `every` is the number of rounds between decisions; `labels` whether it uses ground truth."""
 
-    every: int
-    labels: bool
+    @property
+    def every(self) -> int: ...
+    @property
+    def labels(self) -> bool: ...
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict: ...
 
@@ -154,12 +160,11 @@ class Learn:
 @dataclass(frozen=True)
 class Method:
     """Propose, score, select, learn, keep. `learn=()` is an inference-only method. Scores run in order; each may read the
-    columns before it."""
+    columns before it. What "better" means, and how an answer is chosen at inference, is the exam's."""
 
     curriculum: Curriculum
     search: Search
     scores: Mapping[str, Reward]
-    choose: Choose
     exam: Measure
     gate: Gate
     learn: tuple[Learn, ...] = ()

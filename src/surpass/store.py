@@ -55,7 +55,7 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
             "key": tree.key, "opened": tree.opened, "parent": tree.parent, "cause": tree.cause, "author": list(tree.author),
             "stop": tree.stop, "version": tree.version, "span": tree.span, "tokens": tree.tokens, "logp": tree.logp,
             "logq": tree.logq, "keys": list(tree.keys), "draws": list(tree.draws),
-            "state": [json.dumps(s, default=_plain) for s in tree.state], "text": list(tree.text),
+            "state": [json.dumps(s, default=_plain) for s in tree.state], "aside": list(tree.aside), "text": list(tree.text),
             "columns": [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
                         for n, c in sorted(tree.columns.items())],
         })  # fmt: skip
@@ -64,7 +64,7 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
     longs = pa.list_(pa.int64())
     schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
                         ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
-                        ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("text", strings),
+                        ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
                         ("columns", pa.list_(column))], metadata={"surpass": json.dumps(extra or {}, default=_plain)})  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -82,7 +82,7 @@ def trees_from_table(table: pa.Table) -> list[Tree]:
             a, b = span[i], span[i + 1]
             tree.add(row["parent"][i], row["author"][i], tokens[a:b], cause=row["cause"][i], logp=logp[a:b], logq=logq[a:b],
                      stop=row["stop"][i], version=row["version"][i], state=json.loads(row["state"][i]), text=row["text"][i],
-                     key=row["keys"][i])  # fmt: skip
+                     key=row["keys"][i], aside=row["aside"][i])  # fmt: skip
         tree.opened, tree.draws = row["opened"], list(row["draws"])
         for column in row["columns"]:
             tree.put(column["name"], Column(column["axis"], np.array(column["values"], float).reshape(column["shape"])))

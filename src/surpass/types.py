@@ -45,12 +45,14 @@ class Problem:
 
 
 class Turn(NamedTuple):
-    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player."""
+    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player, and
+    whether the move was legal."""
 
     state: Any
     say: Mapping[str, str | Sequence[Mapping[str, str]]] = {}
     player: str | None = None
     reward: Mapping[str, float] = {}
+    valid: bool = True
 
 
 class Column(NamedTuple):
@@ -65,7 +67,8 @@ class Tree:
 
     Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1 opens a context),
     `cause[i]` the node it answers in time: different from the parent where players alternate or a context was rebuilt.
-    A leaf has no child by `parent` and no successor by `cause`. `key` seeds every draw made in this tree.
+    A leaf has no child by `parent` and no successor by `cause`. A node `aside` (a judge's verdict, a discarded draft), like all
+    that follows it, is neither a leaf nor anybody's successor. `key` seeds every draw made in this tree.
     """
 
     def __init__(self, problem: Problem, key: int = 0):
@@ -78,6 +81,7 @@ class Tree:
         self.author: list[str] = []
         self._stop: list[int] = []
         self._version: list[int] = []
+        self.aside: list[bool] = []
         self.state: list[Any] = []
         self.text: list[str | None] = []
         self._tokens: list[np.ndarray] = []
@@ -102,6 +106,7 @@ class Tree:
         state: Any = None,
         text: str | None = None,
         key: int | None = None,
+        aside: bool = False,
     ) -> int:
         """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
         node = len(self._parent)
@@ -119,6 +124,7 @@ class Tree:
         self.author.append(author)
         self._stop.append(stop)
         self._version.append(version)
+        self.aside.append(aside or (parent >= 0 and self.aside[parent]))
         self.state.append(state)
         self.text.append(text)
         self._tokens.append(tokens)
@@ -207,9 +213,10 @@ class Tree:
         return [i for i, parent in enumerate(self._parent) if parent == node]
 
     def leaves(self) -> list[int]:
-        """Nodes without a child by `parent` and without a successor by `cause`, in order."""
-        inner = set(self._parent) | set(self._cause)
-        return [i for i in range(len(self._parent)) if i not in inner]
+        """Nodes without a child by `parent` and without a successor by `cause`, in order; nodes aside do not count."""
+        told = [i for i in range(len(self)) if not self.aside[i]]
+        inner = {self._parent[i] for i in told} | {self._cause[i] for i in told}
+        return [i for i in told if i not in inner]
 
     def put(self, name: str, column: Column) -> None:
         """Attach a column; its length must fit the axis as the tree is now."""

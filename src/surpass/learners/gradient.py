@@ -12,7 +12,7 @@ import torch
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
 from surpass.parts import Learn, Objective
-from surpass.types import Batch, Example, Report, Row
+from surpass.types import Batch, Example, Memory, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
 _MEANS = {"draw_gap": "drawn", "clip_ratio": "learnt", "kl": "learnt", "entropy": "learnt",
@@ -39,7 +39,7 @@ class gradient:
     max_tokens: int = 2048
     needs = frozenset({"train"})
 
-    def __call__(self, models, learn: Learn, examples: Sequence[Example], rng: int) -> Report:
+    async def __call__(self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report:
         report = Report("gradient")
         if not examples:
             return report

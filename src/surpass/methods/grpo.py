@@ -11,7 +11,7 @@ Differs  beta defaults to 0, as in TRL, not the paper's 0.04. Tokens drawn at a 
 Works    tests/claims/test_grpo.py: on the identity task a table's reward rises to 1.
 """
 
-from surpass import advantages, choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
 
 
@@ -28,7 +28,6 @@ def grpo(
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
         learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group(scale=scale)),),
-        choose=choose.best(),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -10,7 +10,7 @@ Differs  the ranking is the task's check, not a learned reward.
 Works    tests/claims/test_iterative_dpo.py: on the identity task a table's reward rises.
 """
 
-from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
 
 
@@ -24,7 +24,6 @@ def iterative_dpo(
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
         learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, updates=updates)),),
-        choose=choose.best(),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -21,7 +21,6 @@ def self_consistency(n: int = 16, temperature: float = 0.7, max_tokens: int = 12
         curriculum=curricula.shuffle(),
         search=search,
         scores=scores,
-        choose=choose.best("vote"),
         exam=measures.answers(search, choose=choose.best("vote"), scores=scores),
         gate=gates.always(),
     )

@@ -10,7 +10,7 @@ Differs  no rationalisation (a second attempt with the answer as a hint) for pro
 Works    tests/claims/test_star.py: on the identity task a table's accuracy rises.
 """
 
-from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
 
 
@@ -25,7 +25,6 @@ def star(
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
         learn=(Learn("policy", selectors.correct(limit=1), learner, start="policy@0"),),
-        choose=choose.best(),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -12,7 +12,7 @@ Works    tests/claims/test_tree_grpo.py: where only the first step matters, its 
          with whole-attempt credit at the same number of leaves.
 """
 
-from surpass import advantages, choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
 
 
@@ -27,7 +27,6 @@ def tree_grpo(
         search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.check()},
         learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.siblings()),),
-        choose=choose.best(),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

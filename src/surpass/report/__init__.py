@@ -1,2 +1,5 @@
-from pathlib import Path
-def write_report(folder): return Path(folder)/"report.html"
+"""A run as one page that anyone can read."""
+
+from surpass.report.page import write_report
+
+__all__ = ["write_report"]

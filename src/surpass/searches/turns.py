@@ -26,6 +26,8 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         tree.end(node, int(tree.stop[node]), turn.state)
         for player, reward in turn.reward.items():
             tree.mark(f"reward/{player}", node, reward)
+        if not turn.valid:
+            tree.end(node, INVALID)
         if turn.player is None:
             return node
         if left == 0:

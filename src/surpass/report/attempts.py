@@ -1,0 +1,203 @@
+"""Attempts to read: a problem's prompt, and its tree of answers with what each was worth."""
+
+from __future__ import annotations
+
+import functools
+import html
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from surpass.report.chart import plain
+from surpass.types import DONE, FAILED, INVALID, LENGTH, OPEN, Tree
+
+LONG = 700  # characters above which a text scrolls in its own frame
+MOST_TEXT = 6000  # characters of one node
+MOST_PROBLEM = 60_000  # characters of one problem's attempts, tags included
+MOST_TURNS = 12  # earlier turns of a prompt
+MOST_CELLS = 64  # attempts in the strip beside a problem's title
+_ENDS = {LENGTH: "cut off at its limit of tokens", INVALID: "not accepted by the task", FAILED: "failed"}
+
+
+def problem(tree: Tree, score: str | None, texts: Mapping[str, str], span: tuple[float, float], opened: bool) -> str:
+    """One problem, folded unless `opened`: its prompt, its right answer and every attempt.
+
+    `texts` is the text of nodes that hold none themselves; `span` the least and greatest reward on the page.
+    """
+    view = _View(tree, score, texts, span)
+    leaves = tree.leaves()
+    cells = "".join(f'<i style="--v:{view.share(view.values[leaf]):.0f}%"></i>' for leaf in leaves[:MOST_CELLS])
+    value, n = _mean(view.values.values()), f"{len(leaves)} attempt{'s' * (len(leaves) != 1)}"
+    words = f"{n}, mean reward {plain(value)}" if math.isfinite(value) else f"{n}, not judged"
+    return (
+        f'<details class="problem"{" open" if opened else ""}><summary><span class="asked">{_escape(_title(tree), 160)}</span>'
+        f'<span class="sum"><span class="cells" aria-hidden="true">{cells}</span>{words}</span></summary>'
+        f'<div class="inside">{_prompt(tree)}{view.attempts()}</div></details>'
+    )
+
+
+def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
+    """The method's first score; without its method, a column of leaves, "reward" if there is one."""
+    method = about.get("method")
+    scores = method.get("scores") if isinstance(method, Mapping) else None
+    names = {name for tree in trees for name, column in tree.columns.items() if column.axis == "leaf"}
+    return next((name for name in [*(scores or {}), "reward", *sorted(names)] if name in names), None)
+
+
+def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
+    """The reward of every leaf; nan where it was not judged."""
+    leaves = tree.leaves()
+    if score is None or not tree.has(score) or tree.get(score).axis != "leaf":
+        return dict.fromkeys(leaves, math.nan)
+    return dict(zip(leaves, (float(v) for v in np.asarray(tree.get(score).values, float)), strict=True))
+
+
+def _mean(values) -> float:
+    """The mean of what is known; nan where nothing is."""
+    known = [v for v in values if math.isfinite(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _plain_text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+
+
+def _escape(content: Any, most: int = MOST_TEXT) -> str:
+    """Text safe to stand in a page, cut to `most` characters."""
+    text = _plain_text(content)
+    rest = len(text) - most
+    return html.escape(text[:most]) + (f"<em> … {rest:,} more characters</em>" if rest > 0 else "")
+
+
+def _framed(text: str, kind: str, name: str) -> str:
+    """A text as it is, in a frame that scrolls, by keyboard too, where it is long."""
+    scrolls = f' tabindex="0" role="region" aria-label="{name}"' if len(text) > LONG or text.count("\n") > 18 else ""
+    return f'<pre class="{kind}"{scrolls}>{_escape(text)}</pre>'
+
+
+def _turns(tree: Tree) -> list[tuple[str, str]]:
+    """The prompt as (who, what) turns, at least one."""
+    prompt = tree.problem.prompt
+    if isinstance(prompt, str):
+        return [("", prompt)]
+    return [(str(turn.get("role", "")), _plain_text(turn.get("content", ""))) for turn in prompt] or [("", "")]
+
+
+def _title(tree: Tree) -> str:
+    return " ".join(_turns(tree)[-1][1].split()) or tree.problem.id
+
+
+def _prompt(tree: Tree) -> str:
+    """The last turn of the prompt, the earlier ones folded, and the answer the task holds to be right."""
+    *earlier, (_, text) = _turns(tree)
+    parts, n = [], len(earlier)
+    if earlier:
+        turns = "".join(f'<p class="who">{_escape(who, 60)}</p>{_framed(what, "said", "earlier turn")}' for who, what in earlier[-MOST_TURNS:])
+        left = f'<p class="note">The first {n - MOST_TURNS} are left out.</p>' if n > MOST_TURNS else ""
+        parts.append(f"<details><summary>{n} earlier turn{'s' * (n != 1)} of the prompt</summary>{left}{turns}</details>")
+    if len(text) > 120 or "\n" in text:
+        parts.append(f'<p class="who">Prompt</p>{_framed(text, "said", "prompt")}')
+    if tree.problem.answer is not None:
+        parts.append(f'<p class="who">Right answer <b>{_escape(tree.problem.answer, 400)}</b></p>')
+    return "".join(parts)
+
+
+@dataclass
+class _View:
+    """One tree as nested lists: nodes that follow one another stand in one box, branches below it, indented."""
+
+    tree: Tree
+    score: str | None
+    texts: Mapping[str, str]
+    span: tuple[float, float]
+
+    @functools.cached_property
+    def values(self) -> dict[int, float]:
+        """The reward of every leaf."""
+        return leaf_values(self.tree, self.score)
+
+    @functools.cached_property
+    def others(self) -> dict[int, list[str]]:
+        """What the other columns say of every leaf."""
+        columns = [(name, c) for name, c in sorted(self.tree.columns.items()) if c.axis == "leaf" and c.values.ndim == 1 and name != self.score]
+        return {leaf: [f"{name} {plain(float(c.values[i]))}" for name, c in columns] for i, leaf in enumerate(self.tree.leaves())}
+
+    @functools.cached_property
+    def children(self) -> dict[int, list[int]]:
+        """The nodes that go on from each node; where a context was rebuilt, from the node it answers."""
+        found: dict[int, list[int]] = {}
+        for node, (parent, cause) in enumerate(zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)):
+            found.setdefault(parent if parent >= 0 else cause, []).append(node)
+        return found
+
+    @functools.cached_property
+    def below(self) -> dict[int, list[float]]:
+        """The rewards of the leaves at or below each node."""
+        found: dict[int, list[float]] = {}
+        for node in reversed(range(len(self.tree))):
+            next_ones = self.children.get(node)
+            found[node] = [v for c in next_ones for v in found[c]] if next_ones else [self.values.get(node, math.nan)]
+        return found
+
+    def share(self, value: float) -> float:
+        """How much of a cell a reward fills, in percent."""
+        low, high = self.span
+        return 100 * (value - low) / (high - low) if math.isfinite(value) and high > low else 0.0
+
+    def attempts(self) -> str:
+        """All boxes, as far as the page has room for them."""
+        starts = self.children.get(-1, [])
+        if len(starts) == 1 and np.isnan(self.tree.drawn(starts[0])[0]).all() and self.tree.stop[starts[0]] != FAILED:
+            starts = self.children.get(starts[0], [])  # the opening repeats the prompt
+        flat = all(len(self._chain(node)[1]) == 0 for node in starts)
+        parts, size, hidden = [f'<ul class="{"flat" if flat else "branching"}">'], 0, 0
+        waiting: list[int | str] = ["</ul>", *reversed(starts)]
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, str):
+                parts.append(item)
+            elif size > MOST_PROBLEM:
+                hidden += len(self.below[item])
+            else:
+                chain, branches = self._chain(item)
+                box = self._box(chain, bool(branches))
+                size += len(box)
+                parts += ["<li>", box, "<ul>" if branches else ""]
+                waiting += ["</ul></li>" if branches else "</li>", *reversed(branches)]
+        note = f'<p class="note">{hidden} more attempts are left out to keep this page small.</p>' if hidden else ""
+        return "".join(parts) + note
+
+    def _chain(self, node: int) -> tuple[list[int], list[int]]:
+        """(the nodes that follow one another from `node`, what branches off the last one)."""
+        chain = [node]
+        while len(self.children.get(chain[-1], [])) == 1:
+            chain += self.children[chain[-1]]
+        return chain, self.children.get(chain[-1], [])
+
+    def _box(self, chain: Sequence[int], stem: bool) -> str:
+        """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that go on from it."""
+        last, tree = chain[-1], self.tree
+        facts = [f"{sum(len(tree.own(node)) for node in chain):,} tokens", *([] if stem else self.others.get(last, []))]
+        if int(tree.stop[last]) not in (OPEN, DONE):
+            facts.append(_ENDS[int(tree.stop[last])])
+        value, n = _mean(self.below[last]), len(self.below[last])
+        words = f"mean {plain(value)} of {n}" if stem else f"reward {plain(value)}"
+        worth = f'<i style="--v:{self.share(value):.0f}%"></i>{words}' if math.isfinite(value) else "not judged"
+        speakers = [(who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])]
+        turns = "".join(self._turn(who if len(speakers) > 1 else "", nodes) for who, nodes in speakers)
+        kind = "box stem" if stem else "box"
+        return f'<div class="{kind}">{turns}<p class="facts"><span class="worth">{worth}</span> {_escape(" · ".join(facts), 300)}</p></div>'
+
+    def _turn(self, who: str, nodes: Sequence[int]) -> str:
+        """What one author said in one go."""
+        name = f'<p class="who">{_escape(who, 60)}</p>' if who else ""
+        texts = [self.texts.get(str(node)) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
+        if any(text is None for text in texts):
+            return f'{name}<p class="note">Its text is not stored: {sum(len(self.tree.own(node)) for node in nodes):,} tokens.</p>'
+        text = "".join(str(text) for text in texts)
+        return name + (_framed(text, "text", "attempt") if text.strip() else '<p class="note">Nothing was written.</p>')

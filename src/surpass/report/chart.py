@@ -1,0 +1,213 @@
+"""Line charts as inline SVG and bars as HTML. Colours are the page's custom properties, so both follow light and dark."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+NAN = float("nan")
+BARS = 60  # more points than this get a band instead of error bars, and no marks
+LEFT, RIGHT, TOP, BOTTOM = 46, 62, 14, 30
+AIR = 9  # room between the axis and the first point
+
+
+class Point(NamedTuple):
+    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written beside it, `below` or above."""
+
+    x: float
+    y: float
+    stderr: float = NAN
+    tip: str = ""
+    shift: float = 0.0
+    label: str = ""
+    below: bool = False
+
+
+@dataclass
+class Series:
+    """Points of one look: `mark` dot, hollow, diamond; `colour` 1 or 2; joined by a line unless `line` is False."""
+
+    name: str
+    points: list[Point] = field(default_factory=list)
+    mark: str = "dot"
+    colour: int = 1
+    line: bool = True
+
+
+@dataclass
+class _Frame:
+    """Where values lie on the picture."""
+
+    width: int
+    height: int
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+    def x(self, value: float) -> float:
+        left, right = LEFT + AIR, self.width - RIGHT
+        return left + (value - self.x0) / ((self.x1 - self.x0) or 1) * (right - left)
+
+    def y(self, value: float) -> float:
+        return self.height - BOTTOM - (value - self.y0) / ((self.y1 - self.y0) or 1) * (self.height - BOTTOM - TOP)
+
+
+def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
+    """At most about `most` round numbers whose range covers [low, high]."""
+    span = (high - low) or abs(high) * 0.1 or 1.0
+    step = 10.0 ** math.floor(math.log10(span / most))
+    step *= next(k for k in (1, 2, 5, 10) if span / (step * k) <= most)
+    step = max(1.0, math.ceil(step)) if whole else step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(int(first), int(max(last, first + 1)) + 1)]
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number to read: three decimals below ten, fewer above, powers where it is tiny or huge."""
+    if not math.isfinite(value):
+        return "–"
+    if value and (abs(value) < 5 * 10.0 ** -(digits + 1) or abs(value) >= 1e6):
+        return f"{value:.1e}"
+    return f"{value:,.{digits if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}".replace("-", "−")
+
+
+def line_chart(what: str, series: Sequence[Series], width: int = 460, height: int = 240, bounds: tuple[float, float] | None = None) -> str:
+    """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
+
+    `what` is read aloud in place of the picture; `bounds` are values the vertical axis never leaves. "" without points.
+    """
+    shown = [p for s in series for p in s.points if math.isfinite(p.y)]
+    if not shown:
+        return ""
+    frame, rows, columns = _frame(shown, width, height, bounds)
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(what)}">']
+    for value, text in zip(rows, _axis_labels(rows), strict=True):
+        y = frame.y(value)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT + 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for value in columns:
+        x = frame.x(value)
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{value:.0f}</text>')
+    for s in series:
+        parts += _line(s, frame)
+    for s in series:
+        parts += [part for p in s.points if math.isfinite(p.y) for part in _mark(s, p, frame)]
+    taken: list[float] = []
+    for s in series:
+        parts += _end_label(s, frame, taken)
+    return "".join([*parts, "</svg>"])
+
+
+def _frame(shown: Sequence[Point], width: int, height: int, bounds: tuple[float, float] | None):
+    """The scales, and the numbers along both axes."""
+    low = min(p.y - (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
+    high = max(p.y + (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
+    if bounds:
+        low, high = max(low, min(bounds[0], *(p.y for p in shown))), min(high, max(bounds[1], *(p.y for p in shown)))
+    rows = ticks(low, high)
+    x0, x1 = min(p.x for p in shown), max(p.x for p in shown)
+    columns = [x for x in ticks(x0, x1, 7 if width < 700 else 12, whole=True) if x0 <= x <= x1]
+    return _Frame(width, height, x0, max(x1, x0 + 1), rows[0], rows[-1]), rows, columns
+
+
+def _axis_labels(rows: Sequence[float]) -> list[str]:
+    """The numbers of an axis with as many decimals as its steps need."""
+    step = rows[1] - rows[0]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if decimals > 4 or step >= 1e6:
+        return [f"{value:.0e}" for value in rows]
+    return [f"{value + 0.0:,.{decimals}f}".replace("-", "−") for value in rows]
+
+
+def _line(s: Series, frame: _Frame) -> list[str]:
+    """The line through a series, broken where a value is missing, with its band where there are many points."""
+    if not s.line:
+        return []
+    parts, stretch = [], []
+    for p in [*s.points, Point(0, NAN)]:
+        if math.isfinite(p.y):
+            stretch.append(p)
+            continue
+        if len(stretch) > 1:
+            if len(s.points) > BARS:
+                edge = [(p.x, p.y + _known(p.stderr)) for p in stretch] + [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
+                parts.append(f'<polygon class="band c{s.colour}" points="{_path(edge, frame)}"/>')
+            parts.append(f'<polyline class="line c{s.colour}" points="{_path([(p.x, p.y) for p in stretch], frame)}"/>')
+        stretch = []
+    return parts
+
+
+def _path(points: Iterable[tuple[float, float]], frame: _Frame) -> str:
+    return " ".join(f"{frame.x(x):.1f},{min(max(frame.y(y), TOP - 6), frame.height - BOTTOM + 6):.1f}" for x, y in points)
+
+
+def _known(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _mark(s: Series, p: Point, frame: _Frame) -> list[str]:
+    """One point: its error bar, its mark, a wide invisible target that tells its value, and its label."""
+    x, y = frame.x(p.x) + p.shift, frame.y(p.y)
+    crowded = len(s.points) > BARS
+    parts = [f'<g class="c{s.colour}"><title>{html.escape(p.tip)}</title>'] if p.tip else [f'<g class="c{s.colour}">']
+    top, bottom = y, y
+    if math.isfinite(p.stderr) and p.stderr > 0:
+        top, bottom = max(frame.y(p.y + p.stderr), TOP - 6), min(frame.y(p.y - p.stderr), frame.height - BOTTOM + 6)
+        if not crowded:
+            parts.append(f'<path class="error" d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>')
+    if not crowded:
+        parts.append(glyph(s.mark, x, y))
+    parts.append(f'<circle class="aim" cx="{x:.1f}" cy="{y:.1f}" r="{4 if crowded else 10}"/>')
+    if p.label:
+        at, y = ("start", min(bottom + 15, frame.height - BOTTOM - 2)) if p.below else ("start", top - 7)
+        parts.append(f'<text class="label" x="{x - 4:.1f}" y="{y:.1f}" text-anchor="{at}">{html.escape(p.label)}</text>')
+    return [*parts, "</g>"]
+
+
+def glyph(mark: str, x: float, y: float) -> str:
+    """A mark: a filled dot, a hollow one, or a diamond."""
+    if mark == "diamond":
+        return f'<path class="dot" d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5l-6.5 6.5l-6.5 -6.5z"/>'
+    return f'<circle class="{mark}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+
+
+def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[str]:
+    """The last value beside the end of a line, moved apart from labels already there."""
+    known = [p for p in s.points if math.isfinite(p.y)]
+    if not s.line or not known:
+        return []
+    last = known[-1]
+    y = frame.y(last.y) + 4
+    for other in sorted(taken):
+        if abs(y - other) < 15:
+            y = other + (15 if y >= other else -15)
+    taken.append(y)
+    return [f'<text class="label c{s.colour}" x="{frame.x(last.x) + 11:.1f}" y="{y:.1f}">{plain(last.y)}</text>']
+
+
+def legend(entries: Sequence[tuple[str, int, str]]) -> str:
+    """(mark, colour, words) in a line."""
+    items = [
+        f'<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g class="c{colour}">{glyph(mark, 8, 8)}</g></svg>'
+        f"{html.escape(words)}</li>"
+        for mark, colour, words in entries
+    ]
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def bars(amounts: Mapping[str, float], say) -> str:
+    """One bar per name, as long as its share of the largest; `say` puts an amount in words."""
+    largest, total = max(amounts.values(), default=0), sum(amounts.values())
+    rows = []
+    for name, amount in amounts.items():
+        share = 100 * amount / largest if largest else 0
+        part = 100 * amount / total if total else 0
+        rows.append(
+            f'<tr><th scope="row">{html.escape(name)}</th><td class="bar"><i style="width:{share:.1f}%"></i></td>'
+            f"<td>{html.escape(say(amount))}</td><td>{part:.0f}%</td></tr>"
+        )
+    return f'<table class="bars">{"".join(rows)}</table>'

@@ -1,0 +1,142 @@
+"""What the page needs of a run's folder. Only reads: a run may be under way while its page is made."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from surpass.errors import SurpassError
+from surpass.gates import paired
+from surpass.store import Store, trees_from_table
+from surpass.types import Report, Row, Tree
+
+NAN = float("nan")
+
+
+class Mean(NamedTuple):
+    """A measured mean with its standard error over n problems; nan where there is none."""
+
+    mean: float
+    stderr: float = NAN
+    n: int = 0
+
+
+@dataclass
+class Run:
+    """A run's folder, read once."""
+
+    folder: Path
+    about: dict[str, Any] = field(default_factory=dict)  # run.json
+    events: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    cost: dict[str, dict[str, int]] = field(default_factory=dict)  # by account, by kind
+    rounds: list[int] = field(default_factory=list)  # rounds whose trees are stored
+
+    def of(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+        """The events of a kind, in order, whose fields equal `wanted`."""
+        return [e for e in self.events if e.get("event") == kind and all(e.get(k) == v for k, v in wanted.items())]
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """The event that ends a run; None while it is under way."""
+        ends = self.of("end")
+        return ends[-1] if ends else None
+
+    @property
+    def metric(self) -> str:
+        """The figure the page leads with: accuracy, or the first metric of an exam that measures none."""
+        names = [name for exam in self.of("exam") for name in exam.get("metrics", {})]
+        return names[0] if names and "accuracy" not in names else "accuracy"
+
+    def exam(self, event: Mapping[str, Any]) -> Mean:
+        """The leading figure of an exam."""
+        m = event.get("metrics", {}).get(self.metric, {})
+        return Mean(number(m.get("mean")), number(m.get("stderr")), int(m.get("n") or 0))
+
+    def change(self) -> Mean | None:
+        """After - before over the problems that both test exams judged; None before the second one."""
+        exams = self.of("exam", split="test")
+        if len(exams) < 2:
+            return None
+        if self.metric != "accuracy":
+            return Mean(self.exam(exams[-1]).mean - self.exam(exams[0]).mean)
+        before, after = (
+            Report("test", [Row(str(p), 0, "accuracy", number(value)) for p, value in exam.get("accuracy_rows", [])])
+            for exam in (exams[0], exams[-1])
+        )
+        return Mean(*paired(before, after, "accuracy"))
+
+    def verdicts(self) -> dict[int, bool]:
+        """Whether each judged round was kept."""
+        return {e["round"]: bool(e["keep"]) for e in self.of("gate")}
+
+    def tokens(self) -> dict[str, int]:
+        """Tokens that passed through a model, by phase and kind, largest first."""
+        found = {(account, kind): n for account, kinds in self.cost.items() for kind, n in kinds.items() if kind in KINDS}
+        return {f"{account}: {KINDS[kind]}": n for (account, kind), n in sorted(found.items(), key=lambda item: -item[1]) if n}
+
+    def trees(self, round: int, most: int) -> tuple[list[Tree], int]:
+        """(the first `most` trees of a round, the number of trees in the round)."""
+        file = pq.ParquetFile(self.folder / "trees" / f"{round:04d}.parquet")
+        total = file.metadata.num_rows
+        for batch in file.iter_batches(batch_size=most):
+            return trees_from_table(pa.Table.from_batches([batch])), total
+        return [], total
+
+    def texts(self, round: int, most: int) -> dict[int, dict[str, str]]:
+        """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored none."""
+        path = self.folder / "texts" / f"{round:04d}.jsonl"
+        return {line["tree"]: line["nodes"] for line in _lines(path) if line.get("tree", most) < most}
+
+
+KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
+"""What is counted in tokens, in words."""
+
+
+def read_run(folder: Path) -> Run:
+    """A run's folder; parts of it that are not there yet are empty."""
+    if not folder.is_dir():
+        raise SurpassError(f"{folder} is not a run: there is no such folder")
+    about = Store.read_run(folder) if (folder / "run.json").exists() else {}
+    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {}
+    seconds: Counter[str] = Counter()
+    for line in _lines(folder / "timing.jsonl"):
+        seconds[line["phase"]] += line["seconds"]
+    files = sorted((folder / "trees").glob("*.parquet")) if (folder / "trees").exists() else []
+    rounds = sorted(int(path.stem) for path in files if path.stem.isdigit())
+    run = Run(folder, about, _lines(folder / "events.jsonl", state.get("events")), dict(seconds), state.get("cost") or {}, rounds)
+    if not run.events and not run.rounds:
+        raise SurpassError(f"{folder} holds nothing to report yet: no event and no finished round")
+    return run
+
+
+def number(value: Any) -> float:
+    """A JSON number as a float; nan for what is none."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else NAN
+
+
+def thin(rows: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of the rows, evenly spread, with the first and the last."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
+
+
+def _lines(path: Path, size: int | None = None) -> list[dict[str, Any]]:
+    """The JSON lines of a file, up to `size` bytes; a last line that was cut off while it was written is left out."""
+    if not path.exists():
+        return []
+    *whole, last = path.read_bytes()[:size].split(b"\n")
+    found = [json.loads(line) for line in whole if line.strip()]
+    try:
+        return [*found, json.loads(last)]
+    except ValueError:
+        return found

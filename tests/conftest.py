@@ -1,0 +1,78 @@
+"""Fixtures that several test files share: a real but tiny transformer, in memory."""
+
+from __future__ import annotations
+
+import os
+import string
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+SPECIAL = ("<eos>", "<user>", "<assistant>")
+CHARACTERS = "\n " + string.digits + string.ascii_lowercase + "ABCDEFG" + "+-*/=?!.,:;()[]|"
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}<assistant>{% else %}<user>{% endif %}"
+    "{{ m['content'] }}<eos>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+VOCABULARY = 64
+assert len(SPECIAL) + len(CHARACTERS) == VOCABULARY
+
+
+def make_tokenizer():
+    """64 tokens: <eos>, <user>, <assistant> and 61 characters, one token each; with a chat template."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*SPECIAL, *CHARACTERS])}, unk_token="?"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    core.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<eos>", additional_special_tokens=list(SPECIAL[1:]), clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def make_causal(seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, **changes):
+    """A Llama of 2 layers, 4 heads, 2 key heads, width 32, 64 tokens; weights are scale x standard normal (norms: 1 +)."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    settings = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": False, "pad_token_id": None,
+                "bos_token_id": None, "eos_token_id": 0}  # fmt: skip
+    causal = LlamaForCausalLM._from_config(LlamaConfig(**settings | changes), attn_implementation="eager", dtype=torch.float32)
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for _, p in sorted(causal.named_parameters()):
+            p.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(p.shape)) + (1.0 if p.ndim == 1 else 0.0)))
+    return causal.to(dtype)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture
+def nano(tokenizer):
+    """A maker of LocalEngines: nano(seed=0, scale=0.2, dtype=torch.float32, memory_tokens=65536, lora=None, **LlamaConfig's).
+
+    Equal arguments give equal weights. A scale of 0.2 gives a confident model, 0.05 a nearly uniform one.
+    """
+    from surpass.engines import LocalEngine
+
+    def make(seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, memory_tokens: int = 65536, lora=None, **changes):
+        return LocalEngine.of(make_causal(seed, scale, dtype, **changes), tokenizer, lora=lora, memory_tokens=memory_tokens)
+
+    return make
+
+
+@pytest.fixture
+def plain():
+    """A maker of the same weights as nano's, as a bare transformers model with its own eager attention: the reference."""
+    return make_causal
