@@ -8,7 +8,7 @@ Loss     clipped policy gradient, mean over tokens within an attempt, then over 
 Needs    engine "train"
 Differs  beta defaults to 0, as in TRL, not the paper's 0.04. Tokens drawn at a temperature other than 1 are trained as if drawn
          at 1 (no correction); set temperature=1 for the exact estimator.
-Works    tests/claims/test_grpo.py: on the identity task a table's reward rises to 1.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; docs/results.md: SmolLM2-135M on sums.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -7,7 +7,7 @@ Select   the best against the worst attempt, where they differ
 Loss     -log sigmoid(beta [log-ratio(best) - log-ratio(worst)]), ratios against the round's START weights
 Needs    engine "train"
 Differs  the ranking is the task's check, not a learned reward.
-Works    tests/claims/test_iterative_dpo.py: on the identity task a table's reward rises.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors

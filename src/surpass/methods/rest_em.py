@@ -7,7 +7,7 @@ Loss     supervised fine-tuning, sum over tokens of each attempt, from the START
 Needs    engine "train"
 Differs  the paper fits until a validation set stops improving; here `epochs` passes in `updates` steps, and the gate decides. n and
          limit are the paper's ratio (32, 10) scaled down.
-Works    tests/claims/test_rest_em.py: on the identity task a table's accuracy rises.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -7,7 +7,7 @@ Loss     supervised fine-tuning on them, from the START weights every round
 Needs    engine "train"
 Differs  no rationalisation (a second attempt with the answer as a hint) for problems that were missed. n samples instead of one
          greedy attempt, so that small rounds find something to learn; n=1, temperature=0 is the paper's.
-Works    tests/claims/test_star.py: on the identity task a table's accuracy rises.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from surpass.report.chart import plain
+from surpass.report.words import plain, some
 from surpass.types import DONE, FAILED, INVALID, LENGTH, OPEN, Tree
 
 LONG = 700  # characters above which a text scrolls in its own frame
@@ -32,7 +32,7 @@ def problem(tree: Tree, score: str | None, texts: Mapping[str, str], span: tuple
     view = _View(tree, score, texts, span)
     leaves = tree.leaves()
     cells = "".join(f'<i style="--v:{view.share(view.values[leaf]):.0f}%"></i>' for leaf in leaves[:MOST_CELLS])
-    value, n = _mean(view.values.values()), f"{len(leaves)} attempt{'s' * (len(leaves) != 1)}"
+    value, n = _mean(view.values.values()), some(len(leaves), "attempt")
     words = f"{n}, mean reward {plain(value)}" if math.isfinite(value) else f"{n}, not judged"
     return (
         f'<details class="problem"{" open" if opened else ""}><summary><span class="asked">{_escape(_title(tree), 160)}</span>'
@@ -80,6 +80,10 @@ def _framed(text: str, kind: str, name: str) -> str:
     return f'<pre class="{kind}"{scrolls}>{_escape(text)}</pre>'
 
 
+def _named(who: str) -> str:
+    return f'<p class="who">{_escape(who, 60)}</p>' if who else ""
+
+
 def _turns(tree: Tree) -> list[tuple[str, str]]:
     """The prompt as (who, what) turns, at least one."""
     prompt = tree.problem.prompt
@@ -97,11 +101,11 @@ def _prompt(tree: Tree) -> str:
     *earlier, (_, text) = _turns(tree)
     parts, n = [], len(earlier)
     if earlier:
-        turns = "".join(f'<p class="who">{_escape(who, 60)}</p>{_framed(what, "said", "earlier turn")}' for who, what in earlier[-MOST_TURNS:])
+        turns = "".join(_named(who) + _framed(what, "said", "earlier turn") for who, what in earlier[-MOST_TURNS:])
         left = f'<p class="note">The first {n - MOST_TURNS} are left out.</p>' if n > MOST_TURNS else ""
-        parts.append(f"<details><summary>{n} earlier turn{'s' * (n != 1)} of the prompt</summary>{left}{turns}</details>")
+        parts.append(f"<details><summary>{some(n, 'earlier turn')} of the prompt</summary>{left}{turns}</details>")
     if len(text) > 120 or "\n" in text:
-        parts.append(f'<p class="who">Prompt</p>{_framed(text, "said", "prompt")}')
+        parts.append(_named("Prompt") + _framed(text, "said", "prompt"))
     if tree.problem.answer is not None:
         parts.append(f'<p class="who">Right answer <b>{_escape(tree.problem.answer, 400)}</b></p>')
     return "".join(parts)
@@ -124,15 +128,34 @@ class _View:
     @functools.cached_property
     def others(self) -> dict[int, list[str]]:
         """What the other columns say of every leaf."""
-        columns = [(name, c) for name, c in sorted(self.tree.columns.items()) if c.axis == "leaf" and c.values.ndim == 1 and name != self.score]
-        return {leaf: [f"{name} {plain(float(c.values[i]))}" for name, c in columns] for i, leaf in enumerate(self.tree.leaves())}
+        columns = {name: c.values for name, c in sorted(self.tree.columns.items()) if c.axis == "leaf" and c.values.ndim == 1}
+        columns.pop(self.score, None)
+        leaves = self.tree.leaves()
+        return {leaf: [f"{name} {plain(float(v[i]))}" for name, v in columns.items()] for i, leaf in enumerate(leaves)}
 
     @functools.cached_property
     def children(self) -> dict[int, list[int]]:
         """The nodes that go on from each node; where a context was rebuilt, from the node it answers."""
         found: dict[int, list[int]] = {}
-        for node, (parent, cause) in enumerate(zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)):
-            found.setdefault(parent if parent >= 0 else cause, []).append(node)
+        for node, before in enumerate(self.before):
+            if not self.tree.aside[node]:
+                found.setdefault(before, []).append(node)
+        return found
+
+    @functools.cached_property
+    def before(self) -> list[int]:
+        """The node that each one goes on from."""
+        return [p if p >= 0 else c for p, c in zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)]
+
+    @functools.cached_property
+    def asides(self) -> dict[int, list[int]]:
+        """What was said aside (a judge's verdict, a discarded draft), by the node of the attempt it is about."""
+        found: dict[int, list[int]] = {}
+        for node in (i for i, aside in enumerate(self.tree.aside) if aside):
+            about = self.before[node]
+            while about >= 0 and self.tree.aside[about]:
+                about = self.before[about]
+            found.setdefault(about, []).append(node)
         return found
 
     @functools.cached_property
@@ -140,8 +163,8 @@ class _View:
         """The rewards of the leaves at or below each node."""
         found: dict[int, list[float]] = {}
         for node in reversed(range(len(self.tree))):
-            next_ones = self.children.get(node)
-            found[node] = [v for c in next_ones for v in found[c]] if next_ones else [self.values.get(node, math.nan)]
+            after = self.children.get(node)
+            found[node] = [v for c in after for v in found[c]] if after else [self.values.get(node, math.nan)]
         return found
 
     def share(self, value: float) -> float:
@@ -182,7 +205,7 @@ class _View:
     def _box(self, chain: Sequence[int], stem: bool) -> str:
         """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that go on from it."""
         last, tree = chain[-1], self.tree
-        facts = [f"{sum(len(tree.own(node)) for node in chain):,} tokens", *([] if stem else self.others.get(last, []))]
+        facts = [some(sum(len(tree.own(node)) for node in chain), "token"), *([] if stem else self.others.get(last, []))]
         if int(tree.stop[last]) not in (OPEN, DONE):
             facts.append(_ENDS[int(tree.stop[last])])
         value, n = _mean(self.below[last]), len(self.below[last])
@@ -190,14 +213,19 @@ class _View:
         worth = f'<i style="--v:{self.share(value):.0f}%"></i>{words}' if math.isfinite(value) else "not judged"
         speakers = [(who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])]
         turns = "".join(self._turn(who if len(speakers) > 1 else "", nodes) for who, nodes in speakers)
-        kind = "box stem" if stem else "box"
-        return f'<div class="{kind}">{turns}<p class="facts"><span class="worth">{worth}</span> {_escape(" · ".join(facts), 300)}</p></div>'
+        said = [node for about in chain for node in self.asides.get(about, [])]
+        if said:
+            words = "".join(self._turn(tree.author[node], [node]) for node in said)
+            turns += f"<details><summary>{some(len(said), 'node')} aside</summary>{words}</details>"
+        facts_line = f'<p class="facts"><span class="worth">{worth}</span><span>{_escape(" · ".join(facts), 300)}</span></p>'
+        return f'<div class="{"box stem" if stem else "box"}">{turns}{facts_line}</div>'
 
     def _turn(self, who: str, nodes: Sequence[int]) -> str:
         """What one author said in one go."""
-        name = f'<p class="who">{_escape(who, 60)}</p>' if who else ""
+        name = _named(who)
         texts = [self.texts.get(str(node)) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
         if any(text is None for text in texts):
-            return f'{name}<p class="note">Its text is not stored: {sum(len(self.tree.own(node)) for node in nodes):,} tokens.</p>'
+            tokens = sum(len(self.tree.own(node)) for node in nodes)
+            return f'{name}<p class="note">The text is not stored: {some(tokens, "token")}.</p>'
         text = "".join(str(text) for text in texts)
         return name + (_framed(text, "text", "attempt") if text.strip() else '<p class="note">Nothing was written.</p>')

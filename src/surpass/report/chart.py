@@ -8,33 +8,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-NAN = float("nan")
+from surpass.report.words import plain
+
 BARS = 60  # more points than this get a band instead of error bars, and no marks
+SMALL = 24  # more points than this get small marks
 LEFT, RIGHT, TOP, BOTTOM = 46, 62, 14, 30
-AIR = 9  # room between the axis and the first point
 
 
 class Point(NamedTuple):
-    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written beside it, `below` or above."""
+    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written "above", "left" or "right" of it."""
 
     x: float
     y: float
-    stderr: float = NAN
+    stderr: float = math.nan
     tip: str = ""
     shift: float = 0.0
     label: str = ""
-    below: bool = False
+    place: str = "above"
 
 
 @dataclass
 class Series:
-    """Points of one look: `mark` dot, hollow, diamond; `colour` 1 or 2; joined by a line unless `line` is False."""
+    """Points of one look: `mark` dot, hollow, diamond; `colour` 1 or 2; joined by a line unless `line` is
+    False; the last value stands beside it if `tail`."""
 
     name: str
     points: list[Point] = field(default_factory=list)
     mark: str = "dot"
     colour: int = 1
     line: bool = True
+    tail: bool = True
 
 
 @dataclass
@@ -47,9 +50,10 @@ class _Frame:
     x1: float
     y0: float
     y1: float
+    room: tuple[float, float]  # before the first point and after the last
 
     def x(self, value: float) -> float:
-        left, right = LEFT + AIR, self.width - RIGHT
+        left, right = LEFT + self.room[0], self.width - RIGHT - self.room[1]
         return left + (value - self.x0) / ((self.x1 - self.x0) or 1) * (right - left)
 
     def y(self, value: float) -> float:
@@ -66,24 +70,23 @@ def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[f
     return [i * step for i in range(int(first), int(max(last, first + 1)) + 1)]
 
 
-def plain(value: float, digits: int = 3) -> str:
-    """A number to read: three decimals below ten, fewer above, powers where it is tiny or huge."""
-    if not math.isfinite(value):
-        return "–"
-    if value and (abs(value) < 5 * 10.0 ** -(digits + 1) or abs(value) >= 1e6):
-        return f"{value:.1e}"
-    return f"{value:,.{digits if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}".replace("-", "−")
-
-
-def line_chart(what: str, series: Sequence[Series], width: int = 460, height: int = 240, bounds: tuple[float, float] | None = None) -> str:
+def line_chart(
+    what: str,
+    series: Sequence[Series],
+    size: tuple[int, int] = (460, 240),
+    bounds: tuple[float, float] | None = None,
+    room: tuple[float, float] = (9, 0),
+) -> str:
     """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
 
-    `what` is read aloud in place of the picture; `bounds` are values the vertical axis never leaves. "" without points.
+    `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an error bar; `room`
+    is left free, in pixels, before the first round and after the last. "" without points.
     """
+    width, height = size
     shown = [p for s in series for p in s.points if math.isfinite(p.y)]
     if not shown:
         return ""
-    frame, rows, columns = _frame(shown, width, height, bounds)
+    frame, rows, columns = _frame(shown, size, bounds, room)
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(what)}">']
     for value, text in zip(rows, _axis_labels(rows), strict=True):
         y = frame.y(value)
@@ -92,6 +95,7 @@ def line_chart(what: str, series: Sequence[Series], width: int = 460, height: in
     for value in columns:
         x = frame.x(value)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{value:.0f}</text>')
+    parts.append(f'<text class="tick" x="{width}" y="{height - 8}" text-anchor="end">round</text>')
     for s in series:
         parts += _line(s, frame)
     for s in series:
@@ -102,7 +106,9 @@ def line_chart(what: str, series: Sequence[Series], width: int = 460, height: in
     return "".join([*parts, "</svg>"])
 
 
-def _frame(shown: Sequence[Point], width: int, height: int, bounds: tuple[float, float] | None):
+def _frame(
+    shown: Sequence[Point], size: tuple[int, int], bounds: tuple[float, float] | None, room: tuple[float, float]
+) -> tuple[_Frame, list[float], list[float]]:
     """The scales, and the numbers along both axes."""
     low = min(p.y - (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
     high = max(p.y + (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
@@ -110,8 +116,8 @@ def _frame(shown: Sequence[Point], width: int, height: int, bounds: tuple[float,
         low, high = max(low, min(bounds[0], *(p.y for p in shown))), min(high, max(bounds[1], *(p.y for p in shown)))
     rows = ticks(low, high)
     x0, x1 = min(p.x for p in shown), max(p.x for p in shown)
-    columns = [x for x in ticks(x0, x1, 7 if width < 700 else 12, whole=True) if x0 <= x <= x1]
-    return _Frame(width, height, x0, max(x1, x0 + 1), rows[0], rows[-1]), rows, columns
+    columns = [x for x in ticks(x0, x1, 7 if size[0] < 700 else 12, whole=True) if x0 <= x <= x1]
+    return _Frame(*size, x0, max(x1, x0 + 1), rows[0], rows[-1], room), rows, columns
 
 
 def _axis_labels(rows: Sequence[float]) -> list[str]:
@@ -128,14 +134,15 @@ def _line(s: Series, frame: _Frame) -> list[str]:
     if not s.line:
         return []
     parts, stretch = [], []
-    for p in [*s.points, Point(0, NAN)]:
+    for p in [*s.points, Point(0, math.nan)]:
         if math.isfinite(p.y):
             stretch.append(p)
             continue
         if len(stretch) > 1:
             if len(s.points) > BARS:
-                edge = [(p.x, p.y + _known(p.stderr)) for p in stretch] + [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
-                parts.append(f'<polygon class="band c{s.colour}" points="{_path(edge, frame)}"/>')
+                above = [(p.x, p.y + _known(p.stderr)) for p in stretch]
+                below = [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
+                parts.append(f'<polygon class="band c{s.colour}" points="{_path(above + below, frame)}"/>')
             parts.append(f'<polyline class="line c{s.colour}" points="{_path([(p.x, p.y) for p in stretch], frame)}"/>')
         stretch = []
     return parts
@@ -158,27 +165,29 @@ def _mark(s: Series, p: Point, frame: _Frame) -> list[str]:
     if math.isfinite(p.stderr) and p.stderr > 0:
         top, bottom = max(frame.y(p.y + p.stderr), TOP - 6), min(frame.y(p.y - p.stderr), frame.height - BOTTOM + 6)
         if not crowded:
-            parts.append(f'<path class="error" d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {bottom:.1f}h6"/>')
-    if not crowded:
-        parts.append(glyph(s.mark, x, y))
+            caps = "".join(f"M{x - 3:.1f} {end:.1f}h6" for end in (top, bottom))
+            parts.append(f'<path class="error" d="M{x:.1f} {top:.1f}V{bottom:.1f}{caps}"/>')
+    if not (crowded and s.line):
+        parts.append(glyph(s.mark, x, y, 2.8 if len(s.points) > SMALL else 4.2))
     parts.append(f'<circle class="aim" cx="{x:.1f}" cy="{y:.1f}" r="{4 if crowded else 10}"/>')
     if p.label:
-        at, y = ("start", min(bottom + 15, frame.height - BOTTOM - 2)) if p.below else ("start", top - 7)
-        parts.append(f'<text class="label" x="{x - 4:.1f}" y="{y:.1f}" text-anchor="{at}">{html.escape(p.label)}</text>')
+        places = {"above": (x + 4, top - 7, "end"), "left": (x - 12, y + 4, "end"), "right": (x + 12, y + 4, "start")}
+        at, y, anchor = places[p.place]
+        parts.append(f'<text class="label" x="{at:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(p.label)}</text>')
     return [*parts, "</g>"]
 
 
-def glyph(mark: str, x: float, y: float) -> str:
+def glyph(mark: str, x: float, y: float, r: float = 4.2) -> str:
     """A mark: a filled dot, a hollow one, or a diamond."""
     if mark == "diamond":
         return f'<path class="dot" d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5l-6.5 6.5l-6.5 -6.5z"/>'
-    return f'<circle class="{mark}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+    return f'<circle class="{mark}" cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
 
 
 def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[str]:
     """The last value beside the end of a line, moved apart from labels already there."""
     known = [p for p in s.points if math.isfinite(p.y)]
-    if not s.line or not known:
+    if not s.tail or not known:
         return []
     last = known[-1]
     y = frame.y(last.y) + 4
@@ -191,11 +200,8 @@ def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[str]:
 
 def legend(entries: Sequence[tuple[str, int, str]]) -> str:
     """(mark, colour, words) in a line."""
-    items = [
-        f'<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g class="c{colour}">{glyph(mark, 8, 8)}</g></svg>'
-        f"{html.escape(words)}</li>"
-        for mark, colour, words in entries
-    ]
+    box = '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
+    items = [f'<li>{box}<g class="c{c}">{glyph(mark, 8, 8)}</g></svg>{html.escape(words)}</li>' for mark, c, words in entries]
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

@@ -18,14 +18,12 @@ from surpass.gates import paired
 from surpass.store import Store, trees_from_table
 from surpass.types import Report, Row, Tree
 
-NAN = float("nan")
-
 
 class Mean(NamedTuple):
     """A measured mean with its standard error over n problems; nan where there is none."""
 
     mean: float
-    stderr: float = NAN
+    stderr: float = math.nan
     n: int = 0
 
 
@@ -120,7 +118,7 @@ def read_run(folder: Path) -> Run:
 
 def number(value: Any) -> float:
     """A JSON number as a float; nan for what is none."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else NAN
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else math.nan
 
 
 def thin(rows: Sequence[Any], most: int) -> list[Any]:

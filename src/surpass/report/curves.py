@@ -1,0 +1,114 @@
+"""How a run went, as charts: exams, reward, lengths, entropy, gradients, and where tokens and time were spent."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from surpass.report.chart import Point, Series, bars, legend, line_chart
+from surpass.report.read import Run, number, thin
+from surpass.report.words import amount, between, duration, plain
+
+MOST_POINTS = 400  # rounds drawn and listed; longer runs are thinned evenly
+_COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
+            "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
+            "unjudged": "not judged"}  # fmt: skip
+_LEARNT = {"examples": "examples", "loss": "loss", "grad_norm": "gradient norm"}
+_COUNTS = ("failed", "unjudged", "examples")
+
+
+def curves(run: Run) -> str:
+    """Every chart of a run, and their numbers as a folded table; "" before the first exam."""
+    searches, learns = run.of("search"), run.of("learn")
+    roles = list(dict.fromkeys(str(event.get("role", "")) for event in learns))[:2]
+    by_role = [[event for event in learns if str(event.get("role", "")) == role] for role in roles]
+    norms = [_series(events, "grad_norm", role, i + 1) for i, (role, events) in enumerate(zip(roles, by_role, strict=True))]
+    small = [
+        _figure("Reward", "mean over a round's problems, ± standard error", [_series(searches, "reward")]),
+        _figure("Completion length", "drawn tokens per attempt", [_series(searches, "completions/mean_length")]),
+        _figure("Entropy", "mean −log p of drawn tokens, in nats", [_series(searches, "entropy")]),
+        _figure("Gradient norm", "before clipping, mean over a round's steps", norms),
+        _spent("Tokens", run.tokens(), amount),
+        _spent("Time", run.seconds, duration),
+    ]
+    grid = f'<div class="grid-two">{"".join(small)}</div>' if any(small) else ""
+    thinned = f'<p class="lead">{MOST_POINTS} of {len(searches)} rounds are drawn, evenly spread.</p>'
+    return (thinned if len(searches) > MOST_POINTS else "") + _exams(run) + grid + _numbers(run)
+
+
+def _figure(title: str, words: str, series: Sequence[Series]) -> str:
+    """A card with one small chart; "" where nothing was measured."""
+    known = [s for s in series if any(math.isfinite(p.y) for p in s.points)]
+    if not known:
+        return ""
+    names = legend([(s.mark, s.colour, s.name) for s in known]) if len(known) > 1 else ""
+    return f"{_card(title, words)}{names}{line_chart(f'{title} per round', known)}</figure>"
+
+
+def _card(title: str, words: str) -> str:
+    return f'<figure class="card"><figcaption>{html.escape(title)}<span>{words}</span></figcaption>'
+
+
+def _spent(title: str, amounts: Mapping[str, float], say) -> str:
+    """A card with one bar per phase, longest first."""
+    amounts = dict(sorted(amounts.items(), key=lambda item: -item[1]))
+    return f"{_card(title, f'by phase, {say(sum(amounts.values()))} together')}{bars(amounts, say)}</figure>" if amounts else ""
+
+
+def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", colour: int = 1) -> Series:
+    """One figure over the rounds with its standard error if there is one; missing values leave gaps."""
+    points = []
+    for event in thin(events, MOST_POINTS):
+        y, error = number(event.get(field)), number(event.get(f"{field}_stderr"))
+        points.append(Point(event["round"], y, error, f"round {event['round']}: {between(y, error)}"))
+    return Series(name or field, points, colour=colour)
+
+
+def _exams(run: Run) -> str:
+    """The exams over the rounds: gate exams kept and refused, and the two test exams beside them."""
+    verdicts, tests = run.verdicts(), run.of("exam", split="test")
+    kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
+    test = Series("test", mark="diamond", colour=2, line=False, tail=False)
+    for event in thin(run.of("exam", split="gate"), MOST_POINTS):
+        m, r, keep = run.exam(event), event["round"], verdicts.get(event["round"], True)
+        words = "start" if r == 0 else "kept" if keep else "refused"
+        tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}"
+        (kept if keep else refused).points.append(Point(r, m.mean, m.stderr, tip))
+    if len(kept.points) > 1:
+        kept.points[-1] = kept.points[-1]._replace(label=plain(kept.points[-1].y))
+    for i, event in enumerate([*tests[:1], *tests[1:][-1:]]):
+        m, tip = run.exam(event), f"test, {('start', 'end')[i]}: "
+        tip += f"{between(m.mean, m.stderr)}, n = {m.n}"
+        test.points.append(Point(event["round"], m.mean, m.stderr, tip, (-20, 20)[i], plain(m.mean), ("left", "right")[i]))
+    series, whole = [kept, refused, test], (0.0, 1.0) if run.metric == "accuracy" else None
+    full, narrow = (line_chart(f"{run.metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300)))
+    names = legend([("dot", 1, "gate, kept"), ("hollow", 1, "gate, refused"), ("diamond", 2, "test, at the start and the end")])
+    card = _card(run.metric[:1].upper() + run.metric[1:], "exams, ± standard error over problems")
+    return f'{card}{names}<div class="full">{full}</div><div class="narrow">{narrow}</div></figure>' if full else ""
+
+
+def _numbers(run: Run) -> str:
+    """The charts as a table, folded."""
+    searches, learns = run.of("search"), {event["round"]: event for event in reversed(run.of("learn"))}
+    gates = {event["round"]: run.exam(event) for event in run.of("exam", split="gate")}
+    if not searches:
+        return ""
+    rows = []
+    for event in thin(searches, MOST_POINTS):
+        r = event["round"]
+        values = [_cell(event, field) for field in _COLUMNS] + [_cell(learns.get(r, {}), field) for field in _LEARNT]
+        values.append(between(*gates[r][:2]) if r in gates else "")
+        rows.append(f'<tr><th scope="row">{r}</th>{"".join(f"<td>{html.escape(value)}</td>" for value in values)}</tr>')
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam"))
+    return (
+        '<details class="more"><summary>The numbers of every round</summary>'
+        '<div class="wide" tabindex="0" role="region" aria-label="Numbers">'
+        f'<table class="numbers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
+    )
+
+
+def _cell(event: Mapping[str, Any], field: str) -> str:
+    value = number(event.get(field))
+    return amount(value) if field in _COUNTS and math.isfinite(value) else plain(value)

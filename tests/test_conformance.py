@@ -1,0 +1,131 @@
+"""Every method, found in methods/, must keep the promises the core makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import copy_letter, nano_models, table
+
+import surpass.methods
+from surpass.engines import ScriptedEngine
+from surpass.errors import SurpassError, UnmetNeed
+from surpass.loop import credited, improve, require
+from surpass.models import Models
+from surpass.parts import from_json, needs_of, to_json
+from surpass.searches.round import search_all
+from surpass.store import Store
+from surpass.types import Memory
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
+SMALL = {"problems": 4, "n": 4, "widths": (2, 2), "stop": "a", "max_tokens": 4, "lr": 0.05, "temperature": 1.0, "updates": 2, "every": 1}
+
+
+def small(name: str, **knobs):
+    """The method with the knobs of a test, as far as it has them, and an exam of two problems."""
+    function = getattr(importlib.import_module(f"surpass.methods.{name}"), name)
+    wanted = {k: v for k, v in {**SMALL, **knobs}.items() if k in inspect.signature(function).parameters}
+    method = function(**wanted)
+    return dataclasses.replace(method, exam=dataclasses.replace(method.exam, n={"gate": 2, "test": 2}))
+
+
+LEARNING = [name for name in NAMES if small(name).learn]
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Every file of a run that must repeat, and a hash of its bytes."""
+    skip = {"timing.jsonl", "lock", "report.html"}
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in skip]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def go(name: str, folder: Path, seed: int = 0, rounds: int = 2, models=nano_models):
+    store = Store(folder)
+    models = models()
+    result = models.run(improve(small(name), copy_letter(), models, rounds=rounds, seed=seed, store=store))
+    store.close()
+    return result, models
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_gives_the_method_back(name):
+    method = small(name)
+    assert from_json(to_json(method)) == method
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_has_the_heads_the_catalogue_reads(name):
+    text = importlib.import_module(f"surpass.methods.{name}").__doc__
+    for head in ("Idea", "Search", "Needs", "Differs", "Works"):
+        assert f"\n{head:8} " in text, f"methods/{name}.py has no line {head}"
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_two_rounds_change_the_weights_and_repeat_to_the_byte(name, tmp_path):
+    result, models = go(name, tmp_path / "a")
+    go(name, tmp_path / "b")
+    other, _ = go(name, tmp_path / "c", seed=1)
+    a, b, c = (digest(tmp_path / folder) for folder in "abc")
+    assert len(a) >= 8
+    assert a == b, "same seed, other bytes"
+    assert a["trees/0001.parquet"] != c["trees/0001.parquet"], "another seed, same trees"
+    assert [event["round"] for event in result.events if event["event"] == "search"] == [1, 2]
+    if result.kept_round:
+        start = nano_models().engine("policy").weights()
+        now = models.engine("policy").weights()
+        assert any(not torch.equal(start[k], now[k]) for k in start)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_zero_advantage_gives_zero_gradient(name):
+    """With every reward equal, a method that learns from differences must leave the weights exactly as they are."""
+    models, method, task = table(), small(name), copy_letter(shared=True)
+    learn = method.learn[0]
+    trees = models.run(search_all(method.search, models, task, list(task.problems("train", 0)), 1))
+    for tree in trees:
+        from surpass.types import Column
+
+        tree.put("reward", Column("leaf", torch.zeros(len(tree.leaves())).numpy().astype(float)))
+    before = models.engine("policy").weights()
+    memory = Memory()
+    examples = learn.select(credited(trees, learn, memory), memory, 0)
+    models.run(learn.learner(models, learn, examples, memory, 0))
+    after = models.engine("policy").weights()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_learning_needs_are_refused_before_the_first_token(name):
+    asked = []
+    models = Models(policy=ScriptedEngine(lambda text, key: asked.append(text) or "a"))
+    with pytest.raises(UnmetNeed, match="train"):
+        models.run(improve(small(name), copy_letter(), models, rounds=1))
+    assert not asked
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_solves_the_identity_task(name):
+    """Every learner raises the chance of the right letter on a table it can represent exactly."""
+    models, task = table(scale=0.5), copy_letter(shared=True)
+    method = small(name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15)  # from the start each round: more passes
+    result = models.run(improve(method, task, models, rounds=25))
+    rewards = [event["reward"] for event in result.events if event["event"] == "search"]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.2
+    assert result.after.mean("accuracy") == 1.0
+
+
+def test_inference_methods_are_evaluated_not_run():
+    models = table()
+    with pytest.raises(SurpassError, match="eval"):
+        models.run(improve(small("self_consistency"), copy_letter(), models, rounds=1))
+
+
+def test_needs_are_found_inside_parts():
+    assert "train" in needs_of(small("grpo").learn)
+    require(small("self_consistency"), copy_letter(), Models(policy=ScriptedEngine(lambda text, key: "a")))

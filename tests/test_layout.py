@@ -1,0 +1,51 @@
+"""Data flows from top to bottom: a part imports only from what stands above it; and files stay small."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import surpass
+
+ROOT = Path(surpass.__file__).parent
+ORDER = ["errors", "types", "parts", "flat", "engines", "models", "tasks", "choose", "curricula", "searches", "rewards", "advantages",
+         "selectors", "objectives", "learners", "measures", "gates", "store", "loop", "methods", "catalogue", "report", "progress",
+         "cli"]  # fmt: skip
+# modules imported by all of a level's files but standing outside the order
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")
+
+
+def level(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """surpass modules imported when the file is: not inside functions, not for type checkers."""
+    found = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("surpass"):
+            rest = node.module.split(".")[1:]
+            found |= {rest[0]} if rest else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_upwards(path):
+    if level(path) in ("assets",):
+        return
+    assert level(path) in ORDER, f"{path} has no place in the order"
+    for name in imported(ast.parse(path.read_text())):
+        assert ORDER.index(name) <= ORDER.index(level(path)), f"{path.name} imports {name}, which stands below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 450
+
+
+def test_every_method_file_is_one_function_of_its_name():
+    for path in (ROOT / "methods").glob("[a-z]*.py"):
+        functions = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+        assert functions == [path.stem]

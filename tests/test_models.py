@@ -1,0 +1,269 @@
+"""The door to models: batches that fill by themselves, keyed randomness, snapshots, trials, templates."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import numpy as np
+import pytest
+import torch
+from tiny import copy_letter, nano_models, table
+
+from surpass.engines import ScriptedEngine
+from surpass.engines.requests import Sampling
+from surpass.errors import EngineError, RunBroken, SurpassError, UnmetNeed
+from surpass.models import Models
+from surpass.searches import samples, tree
+from surpass.searches.round import search_all
+from surpass.types import DONE, FAILED, LENGTH, OPEN, Problem, Tree
+
+
+def scripted(answer=lambda text, key: "yes"):
+    return Models(policy=ScriptedEngine(answer))
+
+
+def opened(models, prompt="q", key=0, role="policy"):
+    grown = Tree(Problem("p", prompt), key)
+    return grown, models.open(role, grown, prompt)
+
+
+def test_everything_that_waits_is_one_batch():
+    """64 coroutines, each asking three times in a row, are served in exactly three batches of 64."""
+    models = scripted()
+
+    async def search(i):
+        grown = Tree(Problem(f"p{i}", "q"), i)
+        node = models.open("policy", grown, "q")
+        for _ in range(3):
+            (node,) = await models.generate("policy", grown, node, max_tokens=8)
+
+    async def every():
+        await asyncio.gather(*(search(i) for i in range(64)))
+
+    models.run(every())
+    assert models.batches == [64, 64, 64]
+
+
+def test_batches_wait_for_real_io_but_not_for_ever():
+    """A search that awaits a socket joins the others' batch if its answer comes soon; a silent socket holds nobody up."""
+    models = scripted()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    async def quick():
+        grown, root = opened(models)
+        await models.generate("policy", grown, root)
+
+    async def slow():
+        grown, root = opened(models, key=1)
+        loop = asyncio.get_running_loop()
+        await loop.sock_recv(ours, 1)
+        await models.generate("policy", grown, root)
+
+    async def both():
+        theirs.send(b"x")
+        await asyncio.wait_for(asyncio.gather(quick(), slow()), 5)
+        waiting = asyncio.ensure_future(slow())
+        await asyncio.wait_for(quick(), 5)
+        waiting.cancel()
+
+    models.run(both())
+    assert models.batches == [2, 1]
+
+
+def test_another_event_loop_works_too():
+    models = scripted()
+
+    async def one():
+        grown, root = opened(models)
+        return await models.generate("policy", grown, root, 3)
+
+    assert len(asyncio.run(one())) == 3
+
+
+def test_draws_depend_on_keys_alone():
+    """The same node draws the same tokens alone, in company, and after other requests elsewhere; another request differs."""
+    models = nano_models()
+
+    async def alone():
+        grown, root = opened(models, "abc", 5)
+        return [grown.own(i).tolist() for i in await models.generate("policy", grown, root, 4, max_tokens=6)]
+
+    async def company():
+        grown, root = opened(models, "abc", 5)
+        others = [opened(models, "dcba", key) for key in range(6)]
+        first = models.generate("policy", grown, root, 4, max_tokens=6)
+        found, *_ = await asyncio.gather(first, *(models.generate("policy", t, r, 3, max_tokens=9) for t, r in others))
+        again = await models.generate("policy", grown, root, 4, max_tokens=6)
+        return [grown.own(i).tolist() for i in found], [grown.own(i).tolist() for i in again]
+
+    first = models.run(alone())
+    same, other = models.run(company())
+    assert first == same
+    assert first != other
+    assert len({tuple(tokens) for tokens in first}) > 1
+
+
+def test_draw_logp_is_the_models_own_after_a_search():
+    models = nano_models()
+    task = copy_letter()
+
+    async def go():
+        (grown,) = await search_all(tree((3, 2, 2), stop="a", max_tokens=20), models, task, [Problem("x", "abc", "a")], 3)
+        for leaf in grown.leaves():
+            logp = await models.logprobs("policy", grown, leaf)
+            drawn = np.concatenate([grown.drawn(node)[0] for node in grown.path(leaf)])
+            known = ~np.isnan(drawn)
+            np.testing.assert_allclose(drawn[known], logp[known], atol=1e-4)
+        return grown
+
+    grown = models.run(go())
+    assert len(grown.leaves()) >= 4
+
+
+def test_next_is_the_distribution_of_the_next_token():
+    models = nano_models()
+
+    async def go():
+        grown, root = opened(models, "ab")
+        everything = await models.next("policy", grown, root, range(64))
+        node = models.put("policy", grown, root, "c", "task")
+        path = await models.logprobs("policy", grown, node)
+        return everything, path[-1], models.encode("policy", "c")[0]
+
+    everything, last, token = models.run(go())
+    assert np.exp(everything.astype(float)).sum() == pytest.approx(1, abs=1e-5)
+    assert everything[token] == pytest.approx(last, abs=1e-5)
+
+
+def test_snapshots_judge_with_old_weights_and_refusals_restore():
+    models = nano_models()
+    models.remember(["policy@0", "policy@-1"])
+    engine = models.engine("policy")
+
+    async def score(role):
+        grown, root = opened(models, "ab")
+        return (await models.logprobs(role, grown, models.put("policy", grown, root, "cc", "task")))[1:]
+
+    start = models.run(score("policy"))
+    models.trial(["policy"])
+    with torch.no_grad():
+        for p in engine.trainable().values():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    engine.fresh()
+    moved = models.run(score("policy"))
+    assert not np.allclose(start, moved)
+    np.testing.assert_array_equal(models.run(score("policy@0")), start)
+    np.testing.assert_array_equal(models.run(score("policy")), moved)
+    models.keep()
+    np.testing.assert_array_equal(models.run(score("policy@-1")), start)
+    models.trial(["policy"])
+    with torch.no_grad():
+        next(iter(engine.trainable().values())).zero_()
+    models.refuse()
+    np.testing.assert_array_equal(models.run(score("policy")), moved)
+
+
+def test_unknown_roles_snapshots_and_abilities_say_what_there_is():
+    models = scripted()
+
+    async def ask(role):
+        grown, root = opened(models)
+        await models.logprobs(role, grown, root)
+
+    with pytest.raises(UnmetNeed, match="can only: text, tokens"):
+        models.run(ask("policy"))
+    with pytest.raises(UnmetNeed, match='no model plays the role "judge"; there are: policy'):
+        models.run(ask("judge"))
+    with pytest.raises(UnmetNeed, match="not kept"):
+        table().remember(["policy@3"])
+
+
+def test_tell_renders_the_suffix_only_and_ends_a_cut_turn():
+    models = nano_models()
+    text = models.engine("policy").text
+    whole = text.open([{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}])
+    for ending in ([], [0]):  # a turn that was cut off, and one whose end was drawn
+        grown, root = opened(models, "ab")
+        said = models.put("policy", grown, root, text.encode("cd") + ending, "policy")
+        told = models.tell("policy", grown, said, "ef")
+        assert grown.path_tokens(told).tolist() == whole
+        assert grown.author[told] == "task"
+        assert np.isnan(grown.drawn(told)[0]).all()
+
+
+def test_a_stop_string_ends_a_node_after_the_token_that_completes_it():
+    models = scripted(lambda text, key: "1 + 2\n= 3")
+
+    async def go():
+        grown, root = opened(models)
+        (step,) = await models.generate("policy", grown, root, stop=("\n",))
+        (cut,) = await models.generate("policy", grown, root, max_tokens=3)
+        (whole,) = await models.generate("policy", grown, root)
+        return grown, step, cut, whole
+
+    grown, step, cut, whole = models.run(go())
+    assert [int(grown.stop[i]) for i in (step, cut, whole)] == [OPEN, LENGTH, DONE]
+    assert models.text("policy", grown, step) == "1 + 2\n"
+    assert models.text("policy", grown, whole) == "1 + 2\n= 3"
+
+
+def test_failed_searches_are_data_until_most_fail():
+    def answer(text, key):
+        if "bad" in text:
+            raise RuntimeError("boom")
+        return "a"
+
+    models, task = scripted(answer), copy_letter(shared=True)
+    good, bad = Problem("g", "good", "a"), Problem("b", "bad", "a")
+    trees = models.run(search_all(samples(2), models, task, [good, good, bad], 0))
+    assert [int(t.stop[0]) == FAILED for t in trees] == [False, False, True]
+    assert "boom" in trees[2].text[0]
+    with pytest.raises(RunBroken, match="2 of 3 searches failed"):
+        models.run(search_all(samples(2), models, task, [good, bad, bad], 0))
+
+
+def test_an_engine_that_breaks_fails_its_requests_not_the_loop():
+    class Broken(ScriptedEngine):
+        def serve(self, requests):
+            raise MemoryError("out of memory")
+
+    models = Models(policy=Broken(lambda text, key: ""))
+
+    async def go():
+        grown, root = opened(models)
+        await models.generate("policy", grown, root)
+
+    with pytest.raises(EngineError, match="out of memory"):
+        models.run(go())
+
+
+def test_chat_answers_repeat_and_costs_are_counted():
+    models = nano_models()
+    ask = [{"role": "user", "content": "abc"}]
+
+    async def go():
+        return await models.chat("policy", ask, 2, max_tokens=5), await models.chat("policy", ask, 2, max_tokens=5)
+
+    first, second = models.run(go())
+    assert first == second
+    cost = models.cost["search"]
+    assert cost["calls"] == 4
+    assert 4 <= cost["generated"] <= 20
+    assert cost["prefilled"] >= 5
+
+
+def test_a_judged_leaf_stays_a_leaf():
+    models = nano_models()
+    grown, root = opened(models, "ab")
+    leaf = models.put("policy", grown, root, "c", "policy")
+    judge = models.open("policy", grown, "is it right", cause=leaf, aside=True)
+    models.put("policy", grown, judge, "y", "judge")
+    assert grown.leaves() == [leaf]
+
+
+def test_sampling_refuses_nonsense():
+    for wrong in ({"temperature": -1}, {"top_p": 0}, {"min_p": 1}, {"max_tokens": 0}, {"top_k": -1}):
+        with pytest.raises(SurpassError, match=next(iter(wrong))):
+            Sampling(**wrong)
