@@ -1,6 +1,6 @@
 """One pass over the forest equals unrolled rows: log-probs, entropies, every loss and every gradient.
 
-The reference in this file knows nothing of surpass.flat: it runs the model's own eager attention on padded rows, one row per
+The reference in this file knows nothing of surpass.flat: it runs the model's own attention on padded rows, one row per
 path, and evaluates each published formula path by path.
 """
 

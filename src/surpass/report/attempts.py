@@ -18,8 +18,11 @@ from surpass.types import DONE, FAILED, INVALID, LENGTH, OPEN, Tree
 
 LONG = 700  # characters above which a text scrolls in its own frame
 MOST_TEXT = 6000  # characters of one node
-MOST_PROBLEM = 60_000  # characters of one problem's attempts, tags included
+MOST_PROBLEM = 40_000  # characters of one problem's attempts, tags included
+MOST_EARLIER = 1500  # characters of one earlier turn of a prompt
 MOST_TURNS = 12  # earlier turns of a prompt
+MOST_ASIDES = 8  # nodes aside, per box
+MOST_ASIDE = 600  # characters of one
 MOST_CELLS = 64  # attempts in the strip beside a problem's title
 _ENDS = {LENGTH: "cut off at its limit of tokens", INVALID: "not accepted by the task", FAILED: "failed"}
 
@@ -68,16 +71,16 @@ def _plain_text(content: Any) -> str:
 
 
 def _escape(content: Any, most: int = MOST_TEXT) -> str:
-    """Text safe to stand in a page, cut to `most` characters."""
+    """Text safe to stand in an element, cut to `most` characters."""
     text = _plain_text(content)
     rest = len(text) - most
-    return html.escape(text[:most]) + (f"<em> … {rest:,} more characters</em>" if rest > 0 else "")
+    return html.escape(text[:most], quote=False) + (f"<em> … {rest:,} more characters</em>" if rest > 0 else "")
 
 
-def _framed(text: str, kind: str, name: str) -> str:
+def _framed(text: str, kind: str, name: str, most: int = MOST_TEXT) -> str:
     """A text as it is, in a frame that scrolls, by keyboard too, where it is long."""
     scrolls = f' tabindex="0" role="region" aria-label="{name}"' if len(text) > LONG or text.count("\n") > 18 else ""
-    return f'<pre class="{kind}"{scrolls}>{_escape(text)}</pre>'
+    return f'<pre class="{kind}"{scrolls}>{_escape(text, most)}</pre>'
 
 
 def _named(who: str) -> str:
@@ -101,7 +104,7 @@ def _prompt(tree: Tree) -> str:
     *earlier, (_, text) = _turns(tree)
     parts, n = [], len(earlier)
     if earlier:
-        turns = "".join(_named(who) + _framed(what, "said", "earlier turn") for who, what in earlier[-MOST_TURNS:])
+        turns = "".join(_named(who) + _framed(what, "said", "earlier turn", MOST_EARLIER) for who, what in earlier[-MOST_TURNS:])
         left = f'<p class="note">The first {n - MOST_TURNS} are left out.</p>' if n > MOST_TURNS else ""
         parts.append(f"<details><summary>{some(n, 'earlier turn')} of the prompt</summary>{left}{turns}</details>")
     if len(text) > 120 or "\n" in text:
@@ -174,9 +177,9 @@ class _View:
 
     def attempts(self) -> str:
         """All boxes, as far as the page has room for them."""
-        starts = self.children.get(-1, [])
+        starts, hidden_start = self.children.get(-1, []), []
         if len(starts) == 1 and np.isnan(self.tree.drawn(starts[0])[0]).all() and self.tree.stop[starts[0]] != FAILED:
-            starts = self.children.get(starts[0], [])  # the opening repeats the prompt
+            hidden_start, starts = starts, self.children.get(starts[0], [])  # the opening repeats the prompt
         flat = all(len(self._chain(node)[1]) == 0 for node in starts)
         parts, size, hidden = [f'<ul class="{"flat" if flat else "branching"}">'], 0, 0
         waiting: list[int | str] = ["</ul>", *reversed(starts)]
@@ -193,7 +196,7 @@ class _View:
                 parts += ["<li>", box, "<ul>" if branches else ""]
                 waiting += ["</ul></li>" if branches else "</li>", *reversed(branches)]
         note = f'<p class="note">{hidden} more attempts are left out to keep this page small.</p>' if hidden else ""
-        return "".join(parts) + note
+        return "".join(parts) + note + self._said_aside([-1, *hidden_start])
 
     def _chain(self, node: int) -> tuple[list[int], list[int]]:
         """(the nodes that follow one another from `node`, what branches off the last one)."""
@@ -212,20 +215,24 @@ class _View:
         words = f"mean {plain(value)} of {n}" if stem else f"reward {plain(value)}"
         worth = f'<i style="--v:{self.share(value):.0f}%"></i>{words}' if math.isfinite(value) else "not judged"
         speakers = [(who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])]
-        turns = "".join(self._turn(who if len(speakers) > 1 else "", nodes) for who, nodes in speakers)
-        said = [node for about in chain for node in self.asides.get(about, [])]
-        if said:
-            words = "".join(self._turn(tree.author[node], [node]) for node in said)
-            turns += f"<details><summary>{some(len(said), 'node')} aside</summary>{words}</details>"
+        share = max(400, MOST_TEXT // len(speakers))
+        turns = "".join(self._turn(who if len(speakers) > 1 else "", nodes, share) for who, nodes in speakers)
+        turns += self._said_aside(chain)
         facts_line = f'<p class="facts"><span class="worth">{worth}</span><span>{_escape(" · ".join(facts), 300)}</span></p>'
         return f'<div class="{"box stem" if stem else "box"}">{turns}{facts_line}</div>'
 
-    def _turn(self, who: str, nodes: Sequence[int]) -> str:
-        """What one author said in one go."""
+    def _said_aside(self, about: Sequence[int]) -> str:
+        """What was said aside about some nodes, folded."""
+        said = [node for one in about for node in self.asides.get(one, [])]
+        words = "".join(self._turn(self.tree.author[node], [node], MOST_ASIDE) for node in said[:MOST_ASIDES])
+        return f"<details><summary>{some(len(said), 'node')} aside</summary>{words}</details>" if said else ""
+
+    def _turn(self, who: str, nodes: Sequence[int], most: int) -> str:
+        """What one author said in one go, cut to `most` characters."""
         name = _named(who)
         texts = [self.texts.get(str(node)) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
         if any(text is None for text in texts):
             tokens = sum(len(self.tree.own(node)) for node in nodes)
             return f'{name}<p class="note">The text is not stored: {some(tokens, "token")}.</p>'
         text = "".join(str(text) for text in texts)
-        return name + (_framed(text, "text", "attempt") if text.strip() else '<p class="note">Nothing was written.</p>')
+        return name + (_framed(text, "text", "attempt", most) if text.strip() else '<p class="note">Nothing was written.</p>')

@@ -11,7 +11,7 @@ from surpass.report.chart import Point, Series, bars, legend, line_chart
 from surpass.report.read import Run, number, thin
 from surpass.report.words import amount, between, duration, plain
 
-MOST_POINTS = 400  # rounds drawn and listed; longer runs are thinned evenly
+MOST_POINTS = 300  # rounds drawn and listed; longer runs are thinned evenly
 _COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
             "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
             "unjudged": "not judged"}  # fmt: skip
@@ -72,7 +72,7 @@ def _exams(run: Run) -> str:
     kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
     test = Series("test", mark="diamond", colour=2, line=False, tail=False)
     for event in thin(run.of("exam", split="gate"), MOST_POINTS):
-        m, r, keep = run.exam(event), event["round"], verdicts.get(event["round"], True)
+        m, r, keep = run.exam(event), event["round"], verdicts.get(event["round"], event["round"] == 0)
         words = "start" if r == 0 else "kept" if keep else "refused"
         tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}"
         (kept if keep else refused).points.append(Point(r, m.mean, m.stderr, tip))

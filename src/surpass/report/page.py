@@ -77,14 +77,14 @@ def _headline(run: Run) -> str:
     tests, change, big = run.of("exam", split="test"), run.change(), ""
     if tests:
         before, after = run.exam(tests[0]), run.exam(tests[-1])
-        big = f"<p>Test {html.escape(run.metric)} before<b>{plain(before.mean)}</b>± {plain(before.stderr)}</p>"
+        big = f"<p>Test {html.escape(run.metric)} before<b>{plain(before.mean)}</b>± {plain(before.stderr)}"
         if change is not None:
-            big += '<span class="arrow" aria-hidden="true">→</span>'
+            big += '</p><span class="arrow" aria-hidden="true">→</span>'
             big += f"<p>after<b>{plain(after.mean)}</b>± {plain(after.stderr)}</p>"
             big += f'<p class="change{" down" if change.mean < 0 else ""}">Change<b>{signed(change.mean)}</b>'
             big += f"± {plain(change.stderr)} paired, n = {change.n}</p>" if change.n else "</p>"
         else:
-            big += f"<p>n = {before.n}</p>"
+            big += f", n = {before.n}</p>"
     done = max((event["round"] for event in run.of("search")), default=0)
     facts = [("Rounds", str(done), _kept(run))]
     if run.tokens():
@@ -102,7 +102,8 @@ def _headline(run: Run) -> str:
 def _kept(run: Run) -> str:
     """How many decisions went which way, and which round the model is of."""
     gates = run.of("gate")
-    decided = f"{sum(bool(gate['keep']) for gate in gates)} of {some(len(gates), 'gate decision')} kept"
+    kept = sum(bool(gate["keep"]) for gate in gates)
+    decided = f"{kept} of {some(len(gates), 'gate decision')} kept" if gates else "no gate decision yet"
     if run.end is None:
         return decided
     return f"{decided}; the model is {'that of round ' + str(run.end['kept']) if run.end.get('kept') else 'the one at the start'}"
@@ -166,7 +167,7 @@ def _attempts(run: Run) -> str:
     parts = []
     for r, (trees, total) in read.items():
         texts = run.texts(r, MOST_PROBLEMS)
-        first = f"{len(trees)} of {some(total, 'problem')}, the first ones drawn"
+        first = f"{len(trees)} of {some(total, 'problem')}, the first ones of the round"
         parts.append(f'<h3>Round {r} <span class="note">{first}</span></h3>')
         parts += [attempts.problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)]
     return (

@@ -95,9 +95,11 @@ pre em, .asked em { color: var(--soft); font-style: normal; }
 .inside ul { list-style: none; padding: 0; } .inside > ul { margin-top: 12px; }
 .flat { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 10px; }
 .box { border: 1px solid var(--rule); border-radius: 8px; padding: 8px 12px 8px; display: flex; flex-direction: column; }
-.flat > li { display: flex; } .flat .box { flex: 1; min-width: 0; } .facts { display: flex; flex-wrap: wrap; align-items: center; gap: 0 12px; margin-top: auto; padding-top: 6px; font-size: 13px;
+.flat > li { display: flex; } .flat .box { flex: 1; min-width: 0; } .facts { display: flex; flex-wrap: wrap;
+  align-items: center; gap: 0 12px; margin-top: auto; padding-top: 6px; font-size: 13px;
   color: var(--soft); }
-.branching .box { margin-top: 8px; max-width: 760px; } .stem { background: var(--wash); border-color: transparent; }
+.branching { max-width: 860px; } .branching .box { margin-top: 8px; } .box .note { font-size: 13px; }
+  .stem { background: var(--wash); border-color: transparent; }
 .branching ul { margin-left: 14px; padding-left: 18px; border-left: 2px solid var(--rule); }
 .branching ul ul ul ul ul ul { margin-left: 0; padding-left: 6px; }
 .worth { display: inline-flex; align-items: center; gap: 7px; color: var(--ink); font-weight: 600; }

@@ -1,0 +1,269 @@
+"""The page of a run: the right numbers, whole and safe, whatever the run holds."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from surpass.errors import SurpassError
+from surpass.report import write_report
+from surpass.report.chart import Point, Series, line_chart, ticks
+from surpass.report.words import duration, plain
+from surpass.store import trees_to_table
+from surpass.types import DONE, FAILED, OPEN, Column, Problem, Tree
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "link", "br", "input", "img"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: tags, ids, text, and whether every tag is closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self.tags, self.ids, self.open, self.words = text, [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.words.append(data)
+
+    def count(self, tag, **attrs):
+        return sum(t == tag and all(a.get(k.rstrip("_")) == v for k, v in attrs.items()) for t, a in self.tags)
+
+    @property
+    def says(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def exam(round, split, right, n):
+    values = [float(i in right) for i in range(n)]
+    error = float(np.std(values, ddof=1) / math.sqrt(n))
+    return {"event": "exam", "round": round, "split": split, "accuracy_rows": [[f"{split}{i}", v] for i, v in enumerate(values)],
+            "metrics": {"accuracy": {"mean": sum(values) / n, "stderr": error, "n": n, "missing": 0}}}  # fmt: skip
+
+
+def flat_tree():
+    """Two attempts whose texts lie beside the trees, one of them hostile."""
+    turns = ({"role": "user", "content": "earlier question"}, {"role": "assistant", "content": "earlier answer"})
+    tree = Tree(Problem("p", (*turns, {"role": "user", "content": f"{EVIL} what?"}), "41 & 42"), 1)
+    tree.add(-1, "task", [1, 2])
+    for tokens in ([3, 4, 5], [6]):
+        tree.add(0, "policy", tokens, logp=np.full(len(tokens), -1.0), stop=DONE)
+    tree.put("reward", Column("leaf", np.array([1.0, 0.25])))
+    return tree
+
+
+def branching_tree():
+    """One step continued twice, and a judge's verdict aside; its texts are in the tree."""
+    tree = Tree(Problem("q", "branch", None), 2)
+    tree.add(-1, "task", [1], text="branch")
+    tree.add(0, "policy", [2], logp=[-1.0], stop=OPEN, text="the stem")
+    for text in ("left leaf", "right leaf"):
+        tree.add(1, "policy", [3, 3], logp=[-1.0, -1.0], stop=DONE, text=text)
+    aside = tree.add(-1, "task", [4], cause=2, text="judge this", aside=True)
+    tree.add(aside, "judge", [5], logp=[-1.0], stop=DONE, text="a fair verdict", aside=True)
+    tree.put("reward", Column("leaf", np.array([1.0, 0.5])))
+    return tree
+
+
+def write(folder, events, trees=(), texts=(), **files):
+    folder.mkdir(exist_ok=True)
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    for round in (1, 2, 3) if trees else ():
+        (folder / "trees").mkdir(exist_ok=True)
+        pq.write_table(trees_to_table(trees), folder / "trees" / f"{round:04d}.parquet")
+    if texts:
+        (folder / "texts").mkdir(exist_ok=True)
+        (folder / "texts" / "0001.jsonl").write_text("".join(json.dumps(line) + "\n" for line in texts))
+    for name, value in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    return folder
+
+
+def whole_run():
+    rounds = (1, 2, 3)
+    searches = [{"event": "search", "round": r, "reward": 0.1 * r, "reward_stderr": 0.05, "entropy": 1 / r} for r in rounds]
+    learns = [{"event": "learn", "round": r, "role": "policy", "grad_norm": 0.5, "loss": math.nan} for r in rounds]
+    gates = [{"event": "gate", "round": r, "keep": r != 2, "why": f"round {r} {EVIL} (+-)", "p": 0.5} for r in rounds]
+    exams = [exam(r, "gate", range(r + 1), 8) for r in (0, 1, 2, 3)]
+    test = [exam(0, "test", range(2), 10), exam(3, "test", range(1, 8), 10)]
+    end = {"event": "end", "round": 3, "kept": 3, "why": ""}
+    return [test[0], exams[0], *searches, *learns, *exams[1:], *gates, test[1], end]
+
+
+@pytest.fixture
+def run(tmp_path):
+    texts = [{"tree": 0, "nodes": {"1": f"I say {EVIL}", "2": "decoded apart"}}]
+    about = {"format": 1, "name": "grpo", "seed": 7, "task": {"part": "surpass.tasks.arithmetic"}, "models": {"policy": EVIL},
+             "method": {"scores": {"reward": {}}, "long": ["x" * 200]}}  # fmt: skip
+    cost = {"search": {"calls": 9, "generated": 1500}, "learn": {"trained": 734, "scored": 0}}
+    folder = write(tmp_path / "run", whole_run(), [flat_tree(), branching_tree()], texts, run=about, state={"cost": cost})
+    lines = [{"phase": "search", "round": 1, "seconds": 60.0}, {"phase": "learn", "round": 1, "seconds": 12.0}]
+    (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def page_of(folder):
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    return Page(path.read_text())
+
+
+def test_headline(run):
+    page = page_of(run)
+    difference = np.array([float(i in range(1, 8)) - float(i in range(2)) for i in range(10)])
+    stderr = difference.std(ddof=1) / math.sqrt(10)
+    assert "Test accuracy before 0.200 ± 0.133" in page.says
+    assert "after 0.700 ± 0.153" in page.says
+    assert f"Change +0.500 ± {stderr:.3f} paired, n = 10" in page.says
+    assert f"Test accuracy rose by 0.500 ± {stderr:.3f} over the same 10 problems." in page.says
+    assert "2 of 3 gate decisions kept; the model is that of round 3" in page.says
+    assert "Tokens 2,234 1,500 drawn, 734 trained on" in page.says
+    assert "1 min 12 s" in page.says
+    assert "grpo on arithmetic run, seed 7" in page.says
+
+
+def test_the_change_is_paired_by_problem(tmp_path):
+    after = exam(1, "test", range(2, 5), 10)
+    after["accuracy_rows"] = after["accuracy_rows"][::-1][:8]  # another order, and two problems that were not judged
+    end = {"event": "end", "round": 1, "kept": 1, "why": ""}
+    page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10), after, end]))
+    difference = np.array([1.0, 1, 1, 0, 0, 0, 0, 0])
+    assert f"Change +0.375 ± {difference.std(ddof=1) / math.sqrt(8):.3f} paired, n = 8" in page.says
+
+
+def test_nothing_is_requested_and_nothing_runs_but_the_page_s_own_script(run):
+    page = page_of(run)
+    assert not re.search(r"https?://|@import|url\(|\bsrc=", page.text.replace("http://www.w3.org/2000/svg", ""))
+    assert page.count("script") == 1 and EVIL not in page.text
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert page.says.count(EVIL) == 3 + 3 + 1 + 1  # prompts, verdicts, an attempt, the models
+    assert "default-src 'none'" in next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_gate_decisions(run):
+    page = page_of(run)
+    assert page.count("tr", class_="kept") == 2 and page.count("tr", class_="refused") == 1
+    assert "round 2 <script>alert('x')</script> (±)" in page.says
+    full = page.text.partition('<div class="full">')[2].partition("</svg>")[0]
+    assert full.count('class="hollow"') == 1 and "round 2, gate, refused: 0.375" in full
+    assert full.count('class="dot" cx') == 3  # the start and two kept
+    assert full.count('class="dot" d=') == 2  # the test exams
+    line = re.search(r'polyline class="line c1" points="([^"]+)"', full)[1]
+    assert len(line.split()) == 3
+
+
+def test_attempts(run):
+    page = page_of(run)
+    assert page.count("details", class_="problem") == 3 * 2
+    assert page.count("button", type="button") == 1
+    assert "2 earlier turns of the prompt" in page.says and "earlier answer" in page.says
+    assert "Right answer 41 & 42" in page.says
+    assert "I say <script>alert('x')</script> reward 1.000 3 tokens" in page.says
+    assert "decoded apart reward 0.250 1 token" in page.says
+    assert page.says.count("The text is not stored: 3 tokens.") == 2  # rounds 2 and 3 have no texts
+    assert "2 attempts, mean reward 0.625" in page.says
+
+
+def test_branches_stand_below_their_stem_and_asides_are_folded(run):
+    text = page_of(run).text
+    tree = re.search(r'<ul class="branching">.*?the stem.*?</ul></li></ul>', text)[0]
+    assert re.search(r"the stem.*mean 0\.750 of 2.*<ul><li>.*left leaf.*reward 1\.000.*<li>.*right leaf.*reward 0\.500", tree)
+    assert re.search(r"left leaf.*<details><summary>2 nodes aside</summary>.*judge.*a fair verdict.*right leaf", tree)
+    assert text.count('<ul class="flat">') == 3
+
+
+def test_a_run_under_way_has_a_page(tmp_path):
+    events = [exam(0, "test", range(2), 10), exam(0, "gate", range(2), 10), {"event": "search", "round": 1, "reward": None}]
+    folder = write(tmp_path / "run", events)
+    with open(folder / "events.jsonl", "a") as file:
+        file.write('{"event": "lea')  # cut off while it was written
+    page = page_of(folder)
+    assert "The run is not finished" in page.says and "Test accuracy before 0.200 ± 0.133, n = 10" in page.says
+    assert "no gate decision yet" in page.says and "Attempts to read" not in page.says and page.count("script") == 0
+
+
+def test_events_after_the_committed_state_do_not_count(tmp_path):
+    events = whole_run()
+    size = len("".join(json.dumps(event) + "\n" for event in events[:2]))
+    page = page_of(write(tmp_path / "run", events, state={"events": size}))
+    assert "The run is not finished" in page.says and page.count("tr", class_="kept") == 0
+
+
+def test_a_run_that_kept_nothing_says_so(tmp_path):
+    start = exam(0, "test", range(2), 10)
+    end = {"event": "end", "round": 3, "kept": 0, "why": "3 updates in a row were refused"}
+    page = page_of(write(tmp_path / "run", [start, start | {"round": 3}, end]))
+    assert "No update was kept" in page.says and "The run stopped early: 3 updates in a row were refused." in page.says
+    assert "Change 0.000 ± 0.000" in page.says
+
+
+def test_failed_and_unjudged_attempts(tmp_path):
+    failed, odd = Tree(Problem("f", "q"), 1), Tree(Problem("o", ""), 2)
+    failed.add(-1, "task", stop=FAILED, text="ValueError: broken")
+    odd.add(-1, "task", [1])
+    page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10)], [failed, odd, Tree(Problem("e", "none"), 3)]))
+    assert "ValueError: broken not judged 0 tokens · failed" in page.says and "1 attempt, not judged" in page.says
+    assert "0 attempts, not judged" in page.says
+
+
+def test_a_great_run_stays_small(tmp_path):
+    tree = Tree(Problem("p", "&" * 100_000, "a" * 100_000), 1)
+    tree.add(-1, "task", [1])
+    for _ in range(100):
+        tree.add(0, "policy", [2], logp=[-1.0], stop=DONE, text="word " * 3_000)
+    tree.put("reward", Column("leaf", np.zeros(100)))
+    events = [exam(0, "test", range(2), 10)]
+    for r in range(1, 3001):
+        events += [{"event": "search", "round": r, "reward": 0.5, "reward_stderr": 0.1, "entropy": 1.0},
+                   {"event": "gate", "round": r, "keep": True, "why": "so", "p": 1.0}, exam(r, "gate", range(3), 4)]  # fmt: skip
+    page = page_of(write(tmp_path / "run", events, [tree] * 3))
+    assert len(page.text) < 1_000_000
+    assert "more attempts are left out" in page.says and "300 of 3000 rounds are drawn" in page.says
+    assert page.count("tr", class_="kept") == 200 and "3000 of 3000 kept" in page.says
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(SurpassError, match="no such folder"):
+        write_report(tmp_path / "absent")
+    with pytest.raises(SurpassError, match="nothing to report"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_axes_and_gaps():
+    assert ticks(0.21, 0.79) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert ticks(1, 30, 7, whole=True) == [0, 5, 10, 15, 20, 25, 30]
+    assert len(ticks(2.0, 2.0)) >= 2
+    series = Series("s", [Point(1, 1.0), Point(2, 2.0), Point(3, math.nan), Point(4, 3.0), Point(5, 4.0)])
+    drawing = line_chart("a chart", [series])
+    assert drawing.count("<polyline") == 2 and drawing.count('class="dot"') == 4 and "nan" not in drawing
+    assert line_chart("none", [Series("s", [Point(1, math.nan)])]) == ""
+    heights = [float(y) for y in re.findall(r'class="dot" cx="[^"]+" cy="([^"]+)"', drawing)]
+    assert heights == sorted(heights, reverse=True) and heights[0] - heights[1] == pytest.approx(heights[2] - heights[3], abs=0.2)
+
+
+def test_numbers_in_words():
+    assert [plain(v) for v in (0.12345, -0.5, 12.34, 1234.5)] == ["0.123", "−0.500", "12.3", "1,234"]
+    assert [plain(v) for v in (math.nan, 2.5e-7)] == ["–", "2.5e-07"]
+    assert [duration(s) for s in (0.25, 59.0, 61, 7500)] == ["0.25 s", "59.0 s", "1 min 01 s", "2 h 05 min"]
