@@ -72,8 +72,8 @@ class EvalOptions:
     """test or gate."""
     seed: int = 0
     """Seeds the draws."""
-    n: int = 256
-    """Problems."""
+    limit: int = 256
+    """Problems at most."""
     dtype: str = "auto"
     """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
@@ -235,7 +235,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     from surpass.store import Store
 
     models = _models(config)
-    require(method, task, models)
+    require(method, task, models, learns=True)
     store = Store(folder, config["retain"])
     if not (folder / "run.json").exists():
         store.describe(config)
@@ -279,7 +279,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     options, knobs = _parse(find_method(name), EvalOptions, arguments, f"surpass eval {name}")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
-    method = _with_sizes(find_method(name)(**knobs), {options.split: options.n})
+    method = _with_sizes(find_method(name)(**knobs), {options.split: options.limit})
     method = dataclasses.replace(method, learn=())  # an exam trains nothing, so it needs nothing that training does
     task = make_task(options.task, settings)
     models = _models({"model": {"name": options.model, "dtype": options.dtype, "device": options.device}})

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from surpass.errors import SurpassError, UnmetNeed
+from surpass.errors import UnmetNeed
 from surpass.gates import paired
 from surpass.models import Models
 from surpass.parts import Learn, Method, from_json, needs_of, to_json
@@ -60,8 +60,11 @@ class Standing:
     stopped: str = ""
 
 
-def require(method: Method, task: Any, models: Models) -> None:
-    """UnmetNeed unless every need of every part is met: checked before the first token is drawn."""
+def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
+    """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn): checked before the
+    first token is drawn."""
+    if learns and not method.learn:
+        raise UnmetNeed("this method learns nothing, so there is nothing to run in rounds; evaluate it instead: surpass eval")
 
     def check(part: Any, role: str) -> None:
         missing = (needs_of(part) & ENGINE_NEEDS) - models.can(role)
@@ -301,9 +304,7 @@ async def improve(
     stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
     told what happens; `modules` are the files, named by the user, whose parts may be resolved.
     """
-    require(method, task, models)
-    if not method.learn:
-        raise SurpassError("this method learns nothing, so there is nothing to run in rounds; evaluate it instead (surpass eval)")
+    require(method, task, models, learns=True)
     run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):

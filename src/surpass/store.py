@@ -255,7 +255,8 @@ class Store:
             for name, value in load_file(folder / "optimiser.safetensors").items():
                 i, _, field = name.partition(".")
                 state.setdefault(int(i), {})[field] = value
-            optimiser = {"state": state, "param_groups": json.loads((folder / "optimiser.json").read_text())}
+            groups = json.loads((folder / "optimiser.json").read_text())
+            optimiser = {"state": state, "param_groups": [g | {"betas": tuple(g["betas"])} for g in groups]}
         return Snapshot(weights, optimiser, version)
 
     def forget(self, wanted: Iterable[int]) -> None:
