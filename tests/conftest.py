@@ -51,7 +51,15 @@ def make_causal(seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.fl
     with torch.no_grad():
         for _, p in sorted(causal.named_parameters()):
             p.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(p.shape)) + (1.0 if p.ndim == 1 else 0.0)))
-    return causal.to(dtype)
+    causal = causal.to(dtype)
+    if dtype == torch.float64:  # Llama's own norm rounds to fp32 on the way
+        for module in list(causal.modules()):
+            for name, norm in list(module.named_children()):
+                if type(norm).__name__ == "LlamaRMSNorm":
+                    exact = torch.nn.RMSNorm(norm.weight.shape, norm.variance_epsilon, dtype=dtype)
+                    exact.weight = norm.weight
+                    setattr(module, name, exact)
+    return causal
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +75,9 @@ def nano(tokenizer):
     """
     from surpass.engines import LocalEngine
 
-    def make(seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, memory_tokens: int = 65536, lora=None, **changes):
+    def make(
+        seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, memory_tokens: int = 65536, lora=None, **changes
+    ):
         return LocalEngine.of(make_causal(seed, scale, dtype, **changes), tokenizer, lora=lora, memory_tokens=memory_tokens)
 
     return make

@@ -10,13 +10,30 @@ import time
 
 import pytest
 import torch
-from conftest import make_causal, make_tokenizer
 
+from conftest import make_causal, make_tokenizer
 from surpass.cli import main, make_task, method_names
 from surpass.engines import LocalEngine
 from surpass.tasks import arithmetic, reasoning_gym
 
-SMALL = ["--rounds", "2", "--test", "4", "--gate", "4", "--problems", "2", "--n", "2", "--max-tokens", "6", "--every", "1", "--task.shots", "1"]
+SMALL = [
+    "--rounds",
+    "2",
+    "--test",
+    "4",
+    "--gate",
+    "4",
+    "--problems",
+    "2",
+    "--n",
+    "2",
+    "--max-tokens",
+    "6",
+    "--every",
+    "1",
+    "--task.shots",
+    "1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -134,4 +151,6 @@ def test_wrong_flags_exit_with_2_too():
 
 def test_tasks_from_words():
     assert make_task("arithmetic", {"terms": "5"}) == arithmetic(terms=5)
-    assert make_task("reasoning_gym:chain_sum", {"min_terms": "3", "shots": "1"}) == reasoning_gym("chain_sum", {"min_terms": 3}, 1)
+    assert make_task("reasoning_gym:chain_sum", {"min_terms": "3", "shots": "1"}) == reasoning_gym(
+        "chain_sum", {"min_terms": 3}, 1
+    )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import copy_letter, nano_models, table
 
 import surpass.methods
 from surpass.engines import ScriptedEngine
@@ -22,9 +21,20 @@ from surpass.parts import from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
 from surpass.types import Memory
+from tiny import copy_letter, nano_models, table
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
-SMALL = {"problems": 4, "n": 4, "widths": (2, 2), "stop": "a", "max_tokens": 4, "lr": 0.05, "temperature": 1.0, "updates": 2, "every": 1}
+SMALL = {
+    "problems": 4,
+    "n": 4,
+    "widths": (2, 2),
+    "stop": "a",
+    "max_tokens": 4,
+    "lr": 0.05,
+    "temperature": 1.0,
+    "updates": 2,
+    "every": 1,
+}
 
 
 def small(name: str, **knobs):

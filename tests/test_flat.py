@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from forests import forests, paths_of, row_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forests import forests, paths_of, row_of
 from surpass.errors import SurpassError
 from surpass.flat import down, gather, lengths, may_see, pack, spread, unroll, up
 from surpass.types import Column, Example, Problem, Tree
@@ -59,7 +59,7 @@ def test_rows_are_the_trees_paths(examples):
         assert rows.token[p, :n].tolist() == example.tree.path_tokens(node).tolist() == [token for token, *_ in row]
         assert rows.learns[p, :n].tolist() == [learns for _, learns, *_ in row]
         assert not rows.mask[p, n:].any() and not rows.learns[p, n:].any() and rows.mask[p, :n].all()
-        assert batch.token[rows.index[p, :n]].tolist() == rows.token[p, :n].tolist()
+        assert batch.token[rows.at[p, :n]].tolist() == rows.token[p, :n].tolist()
         assert int(batch.example[p]) == k
     assert batch.weight.tolist() == [e.weight for e in examples]
     assert batch.confidence.tolist() == [e.confidence for e in examples]
@@ -76,7 +76,7 @@ def test_gather_and_spread_are_path_sums_and_adjoint(examples, seed):
     for p, (_, example, node, since) in enumerate(paths_of(examples)):
         for r, (_, learns, *_) in enumerate(row_of(example.tree, node, since, VOICES)):
             if learns:
-                t = int(rows.index[p, r])
+                t = int(rows.at[p, r])
                 sums[p] += x[t]
                 shares[t] += w[p]
                 counts[p] += 1
@@ -104,7 +104,7 @@ def test_token_and_node_columns_land_on_their_tokens(examples):
         tree = example.tree
         start, number = unique[id(tree)]
         for r, (_, learns, at, own) in enumerate(row_of(tree, node, since, VOICES)):
-            t = rows.index[p, r]
+            t = rows.at[p, r]
             if tree.parent[at] >= 0 or learns:  # untrained openings may be shared, and then hold the first owner's values
                 assert float(batch.columns["mine"][1][t]) == start + own
                 assert float(batch.columns["node"][1][t]) == 100 * number + at
@@ -151,7 +151,7 @@ def test_the_order_of_examples_only_permutes_the_paths(examples, random):
         seen = {}
         for p, k in enumerate(batch.example.tolist()):
             n = int(rows.mask[p].sum())
-            mine = torch.where(rows.learns, batch.columns["mine"][1][rows.index], -1.0)
+            mine = torch.where(rows.learns, batch.columns["mine"][1][rows.at], -1.0)
             seen.setdefault(k, []).append((rows.token[p, :n].tolist(), mine[p, :n].tolist(), float(lengths(batch)[p])))
         return len(batch.token), seen
 

@@ -47,5 +47,7 @@ def test_files_stay_small(path):
 
 def test_every_method_file_is_one_function_of_its_name():
     for path in (ROOT / "methods").glob("[a-z]*.py"):
-        functions = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+        functions = [
+            node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"
+        ]
         assert functions == [path.stem]

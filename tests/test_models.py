@@ -8,7 +8,6 @@ import socket
 import numpy as np
 import pytest
 import torch
-from tiny import copy_letter, nano_models, table
 
 from surpass.engines import ScriptedEngine
 from surpass.engines.requests import Sampling
@@ -17,6 +16,7 @@ from surpass.models import Models
 from surpass.searches import samples, tree
 from surpass.searches.round import search_all
 from surpass.types import DONE, FAILED, LENGTH, OPEN, Problem, Tree
+from tiny import copy_letter, nano_models, table
 
 
 def scripted(answer=lambda text, key: "yes"):
@@ -183,7 +183,9 @@ def test_unknown_roles_snapshots_and_abilities_say_what_there_is():
 def test_tell_renders_the_suffix_only_and_ends_a_cut_turn():
     models = nano_models()
     text = models.engine("policy").text
-    whole = text.open([{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}])
+    whole = text.open(
+        [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}]
+    )
     for ending in ([], [0]):  # a turn that was cut off, and one whose end was drawn
         grown, root = opened(models, "ab")
         said = models.put("policy", grown, root, text.encode("cd") + ending, "policy")

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_conformance import digest
-from tiny import copy_letter, nano_models
 
 from surpass.errors import RunBroken, SurpassError
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.store import Store
+from test_conformance import digest
+from tiny import copy_letter, nano_models
 
 PHASES = ("search", "score", "learn", "write", "exam gate", "exam test")
 
@@ -67,7 +67,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("where", ["begin", "end"])
-@pytest.mark.parametrize("phase, round", [("search", 1), ("score", 2), ("learn", 2), ("write", 2), ("exam gate", 2), ("learn", 3), ("exam test", 4)])
+@pytest.mark.parametrize(
+    "phase, round", [("search", 1), ("score", 2), ("learn", 2), ("write", 2), ("exam gate", 2), ("learn", 3), ("exam test", 4)]
+)
 def test_killed_and_resumed_equals_uninterrupted(phase, round, where, whole, tmp_path):
     worker = WORKER.format(tests=str(Path(__file__).parent))
     command = [sys.executable, "-c", worker, str(tmp_path), phase, str(round), where]

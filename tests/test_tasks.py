@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError
 from surpass.models import Models
-from surpass.engines import ScriptedEngine
+from surpass.rewards import check, vote
 from surpass.searches import samples
 from surpass.searches.round import search_all
-from surpass.rewards import check, vote
 from surpass.tasks import arithmetic, reasoning_gym
 from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import worked
@@ -65,7 +65,7 @@ def test_first_wrong_step_of_arithmetic():
     right = worked(problem.meta["expression"])
     assert task.first_wrong_step(problem, right) is None
     lines = right.split("\n")
-    lines[1] = lines[1] + "1"
+    lines[1] = lines[1].replace("=", "= 9")
     assert task.first_wrong_step(problem, "\n".join(lines)) == 1
 
 

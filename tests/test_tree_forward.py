@@ -11,8 +11,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from forests import paths_of, row_of, some_forest
 
+from forests import paths_of, row_of, some_forest
 from surpass import objectives
 from surpass.engines import TabularEngine
 from surpass.engines.attention import TreePlan
@@ -35,7 +35,9 @@ def examples_of(trees, advantage="leaf") -> list[Example]:
         tree = tree.with_columns({"advantage": tree.get(advantage)})
         for i, leaf in enumerate(tree.leaves()):
             path = tree.path(leaf)
-            out.append(Example(tree, (leaf,), (path[1],) if i % 3 == 0 and len(path) > 2 else None, weight=[1.0, 0.5, 1.5][i % 3]))
+            out.append(
+                Example(tree, (leaf,), (path[1],) if i % 3 == 0 and len(path) > 2 else None, weight=[1.0, 0.5, 1.5][i % 3])
+            )
     return out
 
 
@@ -247,7 +249,9 @@ LEARNT = {
     "gspo": objectives.clipped(ratio="path"),
     "sft": objectives.sft("path"),
     "dpo": objectives.dpo(0.5),
-    "sum": objectives.total((objectives.clipped(normaliser="constant", length=9.0), objectives.entropy(0.05), objectives.kl(0.1, "start"))),
+    "sum": objectives.total(
+        (objectives.clipped(normaliser="constant", length=9.0), objectives.entropy(0.05), objectives.kl(0.1, "start"))
+    ),
 }
 
 
@@ -368,5 +372,3 @@ def test_several_updates_and_epochs_use_the_start_of_the_round():
     assert [r.value for r in report.rows if r.metric == "loss"] == pytest.approx(seen, abs=1e-5)
     assert [r.value for r in report.rows if r.metric == "clip_ratio"] == [0.0, 1.0, 1.0]
     np.testing.assert_allclose(engine.weights()["table"][row], twin.detach(), atol=1e-5)
-
-

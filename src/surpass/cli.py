@@ -106,7 +106,9 @@ def make_task(spec: str, settings: dict[str, str]) -> Any:
     name, _, first = spec.partition(":")
     if name not in surpass.tasks.__all__:
         near = get_close_matches(name, surpass.tasks.__all__, 1)
-        raise SurpassError(f'there is no task "{name}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(surpass.tasks.__all__)}')
+        raise SurpassError(
+            f'there is no task "{name}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(surpass.tasks.__all__)}'
+        )
     cls = getattr(surpass.tasks, name)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
@@ -126,7 +128,9 @@ def make_task(spec: str, settings: dict[str, str]) -> Any:
             parameters[key] = _literal(text)
         else:
             near = get_close_matches(key, fields, 1)
-            raise SurpassError(f'the task {name} has no parameter "{key}"; {f"did you mean {near[0]}?" if near else "it has: " + ", ".join(fields)}')
+            raise SurpassError(
+                f'the task {name} has no parameter "{key}"; {f"did you mean {near[0]}?" if near else "it has: " + ", ".join(fields)}'
+            )
     if parameters:
         values["parameters"] = parameters
     return cls(**values)
@@ -162,11 +166,13 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     import tyro
 
     signature = inspect.signature(function, eval_str=True)
-    knobs = dataclasses.make_dataclass("Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()])
+    knobs = dataclasses.make_dataclass(
+        "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
+    )
     knobs.__doc__ = inspect.getdoc(function)
     both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
     both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
-    parsed = tyro.cli(tyro.conf.OmitArgPrefixes[both], args=list(arguments), prog=program)
+    parsed = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
 
 
@@ -260,8 +266,12 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 
 def _summary(result: Any, folder: Path, page: Path) -> None:
     before, after, change = result.before.metrics["accuracy"], result.after.metrics["accuracy"], result.change()
-    spent = {what: sum(account.get(what, 0) for account in result.cost.values()) for what in ("generated", "prefilled", "trained")}
-    print(f"test accuracy  {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}   (n={after['n']})")
+    spent = {
+        what: sum(account.get(what, 0) for account in result.cost.values()) for what in ("generated", "prefilled", "trained")
+    }
+    print(
+        f"test accuracy  {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}   (n={after['n']})"
+    )
     print(f"change         {change['mean']:+.3f} +- {change['stderr']:.3f} (paired)")
     print(f"tokens         {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
     if result.kept_round:
@@ -301,7 +311,9 @@ def methods(arguments: Sequence[str]) -> int:
 
 def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:
     if not arguments or arguments[0].startswith("-"):
-        raise SurpassError(f"surpass {command} wants a method first, e.g. surpass {command} tree_grpo. There are: {', '.join(method_names())}")
+        raise SurpassError(
+            f"surpass {command} wants a method first, e.g. surpass {command} tree_grpo. There are: {', '.join(method_names())}"
+        )
     rest, settings = _task_settings(arguments[1:])
     return arguments[0], rest, settings
 
@@ -320,7 +332,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command is None:
             near = get_close_matches(arguments[0], COMMANDS, 1)
-            raise SurpassError(f'there is no command "{arguments[0]}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(COMMANDS)}')
+            raise SurpassError(
+                f'there is no command "{arguments[0]}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(COMMANDS)}'
+            )
         with contextlib.suppress(ImportError):
             from transformers.utils import logging
 

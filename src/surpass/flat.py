@@ -45,17 +45,26 @@ def up(x: Tensor, end: Tensor) -> Tensor:
 
 def gather(x: Tensor, batch: Batch) -> Tensor:
     """[P]: per path, the sum of the token values x [T] over its trained tokens after `since`."""
-    total = down(x * batch.trained, batch.end)
+    total = down(torch.where(learners_of(batch) > 0, x, 0.0), batch.end)
     return total[batch.last] - torch.where(batch.since >= 0, total[batch.since.clamp(min=0)], 0.0)
 
 
 def spread(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: per token, the sum of the path values w [P] over the paths that learn from it (the adjoint of `gather`)."""
-    w = w.double()
-    x = w.new_zeros(len(batch.token)).index_add(0, batch.last, w)
+    """[T]: per token, the sum of the path values w [P] over the paths that learn from it (the adjoint of `gather`); exactly 0
+    where none does."""
+    return torch.where(learners_of(batch) > 0, up(_at_ends(w.double(), batch), batch.end), 0.0)
+
+
+def learners_of(batch: Batch) -> Tensor:
+    """float64[T]: how many paths learn from each token, an exact count."""
+    return up(_at_ends(torch.ones(len(batch.last), dtype=torch.float64, device=batch.last.device), batch), batch.end) * batch.trained
+
+
+def _at_ends(w: Tensor, batch: Batch) -> Tensor:
+    """[T]: w [P] added at each path's last token and taken away at the token after which it learns."""
     inside = batch.since >= 0
-    x = x.index_add(0, batch.since[inside], -w[inside])
-    return up(x, batch.end) * batch.trained
+    x = w.new_zeros(len(batch.token)).index_add(0, batch.last, w)
+    return x.index_add(0, batch.since[inside], -w[inside])
 
 
 def lengths(batch: Batch) -> Tensor:
@@ -119,13 +128,16 @@ def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) 
                 pieces[above].owners.append((number, child))
             stack += [(grandchild, above) for grandchild in reversed(children[number].get(child, []))]
 
-    shared, apart = [], []
+    shared: list[tuple[int, int, np.ndarray]] = []
+    apart: list[tuple[int, int, np.ndarray]] = []
     for number, tree in enumerate(trees):
         for root in children[number].get(-1, []):
+            if not len(tree.own(root)):
+                raise SurpassError("a tree that opens without tokens cannot be trained; its engine must serve tokens, not text")
             (apart if trained[number][root] else shared).append((number, root, tree.own(root)))
     groups: dict[int, list[tuple[int, int, np.ndarray]]] = {}
     for entry in shared:
-        groups.setdefault(int(entry[2][0]) if len(entry[2]) else -1, []).append(entry)
+        groups.setdefault(int(entry[2][0]), []).append(entry)
     for group in [*groups.values(), *([entry] for entry in apart)]:
         _openings(group, 0, -1, pieces, grow)
     return pieces
@@ -160,8 +172,6 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
             below[pieces[i].parent] = max(below[pieces[i].parent], below[i])
     for i, piece in enumerate(pieces):
         a, b = starts[i], starts[i + 1]
-        if a == b:
-            raise SurpassError("a tree that opens without tokens cannot be trained; its engine must serve tokens, not text")
         tree, node = piece.owners[0]
         above = starts[piece.parent + 1] - 1 if piece.parent >= 0 else -1
         token[a:b] = piece.tokens
@@ -214,13 +224,13 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
                 i = number[id(example.tree)]
                 for node in example.nodes:
                     if node not in where[i]:
-                        raise SurpassError(f'column "{name}" has values at leaves only, and an example names node {node}, no leaf')
+                        raise SurpassError(
+                            f'column "{name}" has values at leaves only, and an example names node {node}, no leaf'
+                        )
                     values.append(found[i].values[where[i][node]])
             return "path", torch.tensor(np.array(values), dtype=torch.float64)
         spans = [np.diff(tree.span) for tree in trees]
-        per_token = [
-            np.repeat(c.values, spans[i], axis=0) if c.axis == "node" else c.values for i, c in enumerate(found)
-        ]
+        per_token = [np.repeat(c.values, spans[i], axis=0) if c.axis == "node" else c.values for i, c in enumerate(found)]
     flat = np.full((len(owner_token), *per_token[0].shape[1:]), np.nan)
     for i, values in enumerate(per_token):
         here = owner_tree == i
@@ -233,7 +243,7 @@ class Rows(NamedTuple):
 
     token: Tensor  # int64[P, R], right-padded with 0
     mask: Tensor  # bool[P, R]: a token, no padding
-    index: Tensor  # int64[P, R]: where in the flat batch this token lies (0 where padded)
+    at: Tensor  # int64[P, R]: where in the flat batch this token lies (0 where padded)
     learns: Tensor  # bool[P, R]: this path learns from this token
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from surpass.errors import UnmetNeed
 from surpass.gates import paired
-from surpass.models import Models
+from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
@@ -79,7 +79,9 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
     for name in _snapshots(method):
         models.engine(name)
     if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
-        raise UnmetNeed(f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched")
+        raise UnmetNeed(
+            f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
+        )
 
 
 def _snapshots(method: Method) -> list[str]:
@@ -144,7 +146,9 @@ class _Run:
         with self._timed("search", round):
             problems, joined = await self.method.curriculum(self.models, self.task, self.memory, fold(rng, "curriculum"))
             self.say("problems", round, {"n": len(problems)})
-            searched = await search_all(self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {}))
+            searched = await search_all(
+                self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {})
+            )
             trees = [*joined, *searched]
         with self._timed("score", round):
             for name, reward in self.method.scores.items():
@@ -161,7 +165,11 @@ class _Run:
     async def learn(self, round: int, trees: Sequence[Tree]) -> None:
         """Every Learn row in turn."""
         if self.at.trial is None:
-            self.at.trial, self.at.trial_notes, self.at.trial_method = self.at.weights, json.loads(json.dumps(self.memory.notes)), self.at.method
+            self.at.trial, self.at.trial_notes, self.at.trial_method = (
+                self.at.weights,
+                json.loads(json.dumps(self.memory.notes)),
+                self.at.method,
+            )
         self.models.trial(self.roles)
         self.models.account = "learn"
         chosen: list[tuple[str, Sequence[Example]]] = []
@@ -218,7 +226,9 @@ class _Run:
             self._note(_exam_event(round, "gate", new),
                        {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p})  # fmt: skip
         if self.method.adapt is not None:
-            self.method = await self.method.adapt(self.method, self.models, self.task, self.memory, new, fold(self.seed, "adapt", round))
+            self.method = await self.method.adapt(
+                self.method, self.models, self.task, self.memory, new, fold(self.seed, "adapt", round)
+            )
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
         if due:
@@ -281,7 +291,8 @@ class _Run:
                 self.models.snapshots[f"{role}@-1"] = self._at_round(self.at.previous, role).weights
             self.models.put_back(role, self._at_round(self.at.weights, role))
 
-    def _at_round(self, round: int, role: str):
+    def _at_round(self, round: int, role: str) -> Snapshot:
+        assert self.store is not None, "only a stored run is restored"
         return self.store.load(round, self.models, role, self.start[role], self.at.versions[str(round)].get(role, 0))
 
 
@@ -336,7 +347,11 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
         spreads = np.array([values.std() for values in known if len(values)])
         figures["unjudged"] = int(sum(np.isnan(values).sum() for values in scored))
         if len(means):
-            figures |= {"reward": float(means.mean()), "reward_std": float(spreads.mean()), "frac_reward_zero_std": float((spreads == 0).mean())}
+            figures |= {
+                "reward": float(means.mean()),
+                "reward_std": float(spreads.mean()),
+                "frac_reward_zero_std": float((spreads == 0).mean()),
+            }
             figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
     lengths, ends, logp = [], [], []
     for tree in trees:

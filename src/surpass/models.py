@@ -128,7 +128,9 @@ class Models:
         request = Next(tree.path_tokens(node), tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
 
-    async def chat(self, role: str, messages: Sequence[Mapping[str, str]], n: int = 1, key: int = 0, **sampling: Any) -> list[str]:
+    async def chat(
+        self, role: str, messages: Sequence[Mapping[str, str]], n: int = 1, key: int = 0, **sampling: Any
+    ) -> list[str]:
         """n answers as text. The same messages and key give the same answers."""
         digest = hashlib.blake2b(json.dumps(list(messages)).encode(), digest_size=8).hexdigest()
         tree = Tree(Problem(f"chat:{digest}", tuple(messages)), fold(key, digest))
@@ -138,7 +140,9 @@ class Models:
 
     # -- the task's words
 
-    def open(self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1, aside: bool = False) -> int:
+    def open(
+        self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1, aside: bool = False
+    ) -> int:
         """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what is said there is
         about the attempts, not one of them."""
         key = fold(tree.key, "open", tree.opened)
@@ -152,7 +156,14 @@ class Models:
         return self._graft(tree, node, self.engine(role).text.tell(message, last), author)
 
     def put(
-        self, role: str, tree: Tree, node: int, words: str | Sequence[int] | np.ndarray, author: str, stop: int = OPEN, aside: bool = False
+        self,
+        role: str,
+        tree: Tree,
+        node: int,
+        words: str | Sequence[int] | np.ndarray,
+        author: str,
+        stop: int = OPEN,
+        aside: bool = False,
     ) -> int:
         """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody drew it here."""
         tokens = self.encode(role, words) if isinstance(words, str) else words
@@ -194,7 +205,9 @@ class Models:
         engine = self.engine(role)
         need = {Generate: "text", Score: "logprobs", Next: "logprobs"}[type(request)]
         if need not in engine.can:
-            raise UnmetNeed(f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}')
+            raise UnmetNeed(
+                f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}'
+            )
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._asked += 1
@@ -232,7 +245,9 @@ class Models:
             engine = self.engine(role)
             before = Counter(engine.counters())
 
-            def count(engine=engine, before=before):  # ahead of each reply, so that nothing is lost when the last one ends the run
+            def count(
+                engine=engine, before=before
+            ):  # ahead of each reply, so that nothing is lost when the last one ends the run
                 now = Counter(engine.counters())
                 for what in now - before:
                     loop.call_soon_threadsafe(self.count, what, now[what] - before[what])
@@ -243,9 +258,13 @@ class Models:
                     for request, answer in engine.serve([request for _, r, request, _ in batch if r == role]):
                         count()
                         loop.call_soon_threadsafe(reply, waiting.pop(id(request)), answer)
-            except Exception as error:  # noqa: BLE001 - an engine's fault is data for the searches that wait, not the end of the run
+            except Exception as error:
                 for future in waiting.values():
-                    failure = error if isinstance(error, SurpassError) else EngineError(f"the engine raised {type(error).__name__}: {error}")
+                    failure = (
+                        error
+                        if isinstance(error, SurpassError)
+                        else EngineError(f"the engine raised {type(error).__name__}: {error}")
+                    )
                     loop.call_soon_threadsafe(reply, future, failure)
         loop.call_soon_threadsafe(finish)
 
@@ -264,7 +283,9 @@ class Models:
         """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
         for name in names:
             if not re.fullmatch(r"\w+@(0|-1)", name):
-                raise UnmetNeed(f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (the kept model before this one)')
+                raise UnmetNeed(
+                    f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (the kept model before this one)'
+                )
             self.snapshots.setdefault(name, self.engine(name).weights())
 
     def _weights(self, name: str) -> dict[str, torch.Tensor]:

@@ -24,8 +24,28 @@ if TYPE_CHECKING:
 
     from surpass.models import Models
 
-__all__ = ["AsyncIterator", "Adapt", "Advantage", "Choose", "Curriculum", "Engine", "Gate", "Learn", "Learner", "Measure",
-           "Method", "Objective", "Reward", "Search", "Selector", "Task", "from_json", "needs_of", "run_hash", "to_json"]  # fmt: skip
+__all__ = [
+    "Adapt",
+    "Advantage",
+    "AsyncIterator",
+    "Choose",
+    "Curriculum",
+    "Engine",
+    "Gate",
+    "Learn",
+    "Learner",
+    "Measure",
+    "Method",
+    "Objective",
+    "Reward",
+    "Search",
+    "Selector",
+    "Task",
+    "from_json",
+    "needs_of",
+    "run_hash",
+    "to_json",
+]  # fmt: skip
 
 
 class Task(Protocol):

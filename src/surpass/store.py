@@ -59,7 +59,9 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
             "columns": [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
                         for n, c in sorted(tree.columns.items())],
         })  # fmt: skip
-    column = pa.struct([("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))])
+    column = pa.struct(
+        [("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))]
+    )
     ints, floats, strings = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
     longs = pa.list_(pa.int64())
     schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
@@ -169,7 +171,10 @@ class Store:
         """Events, then the state that makes them count."""
         self.events(events)
         path = self.folder / "events.jsonl"
-        write_whole(self.folder / "state.json", json.dumps(state | {"events": path.stat().st_size if path.exists() else 0}, default=_plain))
+        write_whole(
+            self.folder / "state.json",
+            json.dumps(state | {"events": path.stat().st_size if path.exists() else 0}, default=_plain),
+        )
 
     def state(self) -> dict[str, Any] | None:
         """The last committed state, with events.jsonl cut back to it; None before the first."""
@@ -234,7 +239,9 @@ class Store:
             optimiser = models.optimisers.get(role)
             if optimiser is not None:
                 state = optimiser.state_dict()
-                tensors = {f"{i}.{name}": value.contiguous() for i, values in state["state"].items() for name, value in values.items()}
+                tensors = {
+                    f"{i}.{name}": value.contiguous() for i, values in state["state"].items() for name, value in values.items()
+                }
                 save_file(tensors, partial / role / "optimiser.safetensors")
                 (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
         if final.exists():

@@ -252,8 +252,7 @@ class Recorder:
             batch, lengths = len(GRPO_COMPLETIONS), [len(c) for c in GRPO_COMPLETIONS]
             normaliser = {
                 "grpo": {
-                    "rule": "mean over sequences of (sum over tokens / completion length), / "
-                    "gradient_accumulation_steps",
+                    "rule": "mean over sequences of (sum over tokens / completion length), / gradient_accumulation_steps",
                     "completion_lengths": lengths,
                     "batch_size": batch,
                 },
@@ -336,12 +335,8 @@ class Recorder:
             trainer = DPOTrainer(
                 model=build_model(POLICY_SEED),
                 ref_model=build_model(REF_SEED),
-                args=DPOConfig(
-                    **self.common, loss_type=[loss_type], beta=beta, label_smoothing=smoothing, max_length=None
-                ),
-                train_dataset=self.dataset_class.from_dict(
-                    {"prompt": ["t2 "], "chosen": ["t3 t1"], "rejected": ["t4 t1"]}
-                ),
+                args=DPOConfig(**self.common, loss_type=[loss_type], beta=beta, label_smoothing=smoothing, max_length=None),
+                train_dataset=self.dataset_class.from_dict({"prompt": ["t2 "], "chosen": ["t3 t1"], "rejected": ["t4 t1"]}),
                 processing_class=self.tokenizer,
             )
             trainer.model.train()
@@ -410,8 +405,7 @@ class Recorder:
                 "objective": "sft",
                 "settings": {"loss_type": "nll", "completion_only_loss": masked, "num_items_in_batch": items},
                 "normaliser": {
-                    "rule": "sum over scored tokens of the batch / num_items_in_batch, or / scored tokens if that is "
-                    "null",
+                    "rule": "sum over scored tokens of the batch / num_items_in_batch, or / scored tokens if that is null",
                     "scored_tokens": scored,
                     "denominator": items or scored,
                 },
@@ -488,11 +482,14 @@ def own_grpo(model, s, x):
     sums, lengths, accum = torch.stack(sums), torch.tensor(lengths), s["gradient_accumulation_steps"]
     if s["loss_type"] == "grpo":
         return (sums / lengths).mean() / accum
-    return sums.sum() / {
-        "bnpo": lengths.sum() * accum,
-        "dr_grpo": len(sums) * s["max_completion_length"] * accum,
-        "dapo": s["num_items_in_batch"] / s["num_processes"] * accum / s["steps_per_generation"],
-    }[s["loss_type"]]
+    return (
+        sums.sum()
+        / {
+            "bnpo": lengths.sum() * accum,
+            "dr_grpo": len(sums) * s["max_completion_length"] * accum,
+            "dapo": s["num_items_in_batch"] / s["num_processes"] * accum / s["steps_per_generation"],
+        }[s["loss_type"]]
+    )
 
 
 def own_dpo(model, ref, s, x):

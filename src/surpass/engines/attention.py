@@ -82,7 +82,7 @@ class RowPlan:
         self.row = torch.arange(len(lens), device=lens.device)[:, None]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        n_rows, n_heads, n_new, width = query.shape
+        n_rows, _, n_new, width = query.shape
         n_kv = key.shape[1]
         keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
         keys[self.row, :, self.position] = key.transpose(1, 2)

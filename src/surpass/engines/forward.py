@@ -13,9 +13,13 @@ from surpass.types import Batch, Out
 CHUNK = 2**24  # logits in one piece: rows x vocabulary
 
 
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, entropy: bool) -> tuple[Tensor, Tensor]:
-    """(logp, entropy) of `token` [n] under the logits of `hidden` [n, d], in fp32."""
-    logits = head(hidden).float()
+    """(logp, entropy) of `token` [n] under the logits of `hidden` [n, d], in float32 or better."""
+    logits = _at_least_float32(head(hidden))
     normaliser = logits.logsumexp(-1)
     logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
     if not entropy:
@@ -43,7 +47,7 @@ def tree_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) ->
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
     logp, h = _chunked(hidden[batch.parent[where]], head, batch.token[where], causal.config.get_text_config().vocab_size, entropy)
-    empty = torch.zeros(len(batch.token), device=logp.device)
+    empty = torch.zeros(len(batch.token), device=logp.device, dtype=logp.dtype)
     return Out(empty.index_copy(0, where, logp), empty.index_copy(0, where, h) if entropy else None)
 
 
@@ -52,20 +56,20 @@ def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> 
     cannot take our attention. A token shared by several paths takes its value from the first of them."""
     rows = unroll(batch)
     device = batch.token.device
-    token, mask, index = rows.token.to(device), rows.mask.to(device), rows.index.to(device)
-    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1].float()
-    logits = logits.log_softmax(-1)
+    token, mask, index = rows.token.to(device), rows.mask.to(device), rows.at.to(device)
+    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]
+    logits = _at_least_float32(logits).log_softmax(-1)
     row_logp = logits.gather(-1, token[:, 1:, None])[..., 0]
     row_entropy = -(logits.exp() * logits).sum(-1)
     seen = torch.zeros(len(batch.token), dtype=torch.bool)
     first = []
     for p in range(len(index)):
         for r in range(1, int(rows.mask[p].sum())):
-            t = int(rows.index[p, r])
+            t = int(rows.at[p, r])
             if not seen[t]:
                 seen[t] = True
                 first.append((p, r - 1, t))
     p, r, t = (torch.tensor(values, device=device) for values in zip(*first, strict=True))
-    empty = torch.zeros(len(batch.token), device=device)
+    empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
     logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
     return Out(logp, empty.index_copy(0, t, row_entropy[p, r]) * wanted if entropy else None)

@@ -35,7 +35,9 @@ class LocalEngine:
 
     can = frozenset({"text", "tokens", "logprobs", "train"})
 
-    def __init__(self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536):
+    def __init__(
+        self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536
+    ):
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         causal, tokenizer = load_model(model, dtype if dtype != "auto" else "float32" if device == "cpu" else "bfloat16")
         self._setup(causal.to(device), tokenizer, model, lora, memory_tokens)
@@ -53,12 +55,14 @@ class LocalEngine:
             _hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
         self.text = Text(tokenizer)
-        self.module: torch.nn.Module = causal
+        self.module: Any = causal
         if lora is not None:
             from peft import LoraConfig, get_peft_model
 
             torch.manual_seed(0)  # the adapter's random half repeats
-            self.module = get_peft_model(causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)).eval()
+            self.module = get_peft_model(
+                causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)
+            ).eval()
         self.lora = lora
         self.device = next(causal.parameters()).device
         self.context = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
@@ -88,7 +92,7 @@ class LocalEngine:
                 self.causal.set_attn_implementation(attention.NAME)
                 found = tree_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
                 gap = float((wanted - found).abs().max())
-            except Exception as error:  # noqa: BLE001 - whatever an unknown architecture does, the slow path serves it
+            except Exception as error:
                 gap, why = float("inf"), f"{type(error).__name__}: {error}"
             else:
                 why = f"log-probs differ by up to {gap:.2g}"
@@ -97,7 +101,6 @@ class LocalEngine:
             return None
         self.causal.set_attn_implementation("sdpa")
         return why
-
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
         """Log-probs (and entropies) of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled."""
@@ -123,7 +126,10 @@ class LocalEngine:
         fitting = []
         for request in requests:
             if len(request.tokens) > self.context:
-                yield request, EngineError(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}")
+                yield (
+                    request,
+                    EngineError(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}"),
+                )
             elif len(request.tokens) == self.context:
                 nothing = np.zeros(0, np.float32)
                 yield request, [Drawn(np.zeros(0, np.int32), nothing, nothing, LENGTH) for _ in request.keys]
@@ -138,7 +144,8 @@ class LocalEngine:
     def _score(self, requests: list[Score]) -> Iterator[tuple[Score, np.ndarray]]:
         requests = sorted(requests, key=lambda request: (request.tree.problem.id, request.tree.key))  # whole trees together
         while requests:
-            some, size = [], 0
+            some: list[Score] = []
+            size = 0
             for request in requests:
                 size += len(request.tree.path_tokens(request.node))
                 if some and size > SCORE_TOKENS:
@@ -159,10 +166,11 @@ class LocalEngine:
                 yield request, reply
 
     def _next(self, request: Next) -> np.ndarray:
-        logits = self.causal(input_ids=torch.from_numpy(request.tokens.astype(np.int64))[None].to(self.device), use_cache=False).logits
+        logits = self.causal(
+            input_ids=torch.from_numpy(request.tokens.astype(np.int64))[None].to(self.device), use_cache=False
+        ).logits
         self.scored += len(request.tokens)
         return logits[0, -1].float().log_softmax(-1)[list(request.candidates)].cpu().numpy()
-
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
@@ -211,7 +219,9 @@ class LocalEngine:
             found |= load_file(path)
         out = {}
         for name in self.trainable():
-            stored = name.replace(".default.weight", ".weight") if self.lora is not None else name  # peft leaves its adapter's name out
+            stored = (
+                name.replace(".default.weight", ".weight") if self.lora is not None else name
+            )  # peft leaves its adapter's name out
             if stored not in found:
                 raise SurpassError(f"{folder} does not hold the weight {name}; it belongs to another model")
             out[name] = found[stored].to(self.device)
@@ -240,6 +250,8 @@ def _to(batch: Batch, device) -> Batch:
     """The batch on a device."""
     if batch.token.device == device:
         return batch
-    fields = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    fields: dict[str, Any] = {
+        name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()
+    }
     fields["columns"] = {name: (axis, values.to(device)) for name, (axis, values) in batch.columns.items()}
     return Batch(**fields)

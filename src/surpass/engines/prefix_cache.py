@@ -76,7 +76,8 @@ class PrefixCache:
         upper = _Segment(segment.tokens[:at], segment.kv[..., :at, :].clone(), segment.parent)
         upper.used = self.clock
         upper.children[int(segment.tokens[at])] = segment
-        segment.parent.children[int(upper.tokens[0])] = upper
+        above = segment.parent or self.root
+        above.children[int(upper.tokens[0])] = upper
         segment.tokens, segment.kv, segment.parent = segment.tokens[at:], segment.kv[..., at:, :].clone(), upper
         return upper
 
@@ -91,5 +92,5 @@ class PrefixCache:
         for segment in ends:  # one walk frees a tenth, so that walks stay rare
             if self.size <= 0.9 * self.max_tokens:
                 break
-            del segment.parent.children[int(segment.tokens[0])]
+            del (segment.parent or self.root).children[int(segment.tokens[0])]
             self.size -= len(segment.tokens)

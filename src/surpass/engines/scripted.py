@@ -23,7 +23,8 @@ class ScriptedEngine:
     name = "scripted"
 
     def __init__(self, answer: Callable[[str, int], str]):
-        self.answer, self.text, self.batches = answer, ByteText(), []
+        self.answer, self.text = answer, ByteText()
+        self.batches: list[int] = []
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         self.batches.append(sum(len(request.keys) for request in requests if isinstance(request, Generate)))
@@ -33,7 +34,7 @@ class ScriptedEngine:
                 continue
             try:
                 yield request, [self._draw(request, key) for key in request.keys]
-            except Exception as error:  # noqa: BLE001 - a script's fault is one failed request, as with any engine
+            except Exception as error:
                 yield request, EngineError(f"the script raised {type(error).__name__}: {error}")
 
     def _draw(self, request: Generate, key: int) -> Drawn:

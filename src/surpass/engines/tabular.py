@@ -62,7 +62,7 @@ class TabularEngine:
         self.device = torch.device("cpu")
         self.size, self.scored = size, 0
 
-    def row(self, tokens: Sequence[int]) -> int:
+    def row(self, tokens: Sequence[int] | np.ndarray) -> int:
         """The table's row for the context `tokens`."""
         row = 1
         for token in tokens:
@@ -71,7 +71,7 @@ class TabularEngine:
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
         wanted = batch.trained if wanted is None else wanted
-        state = []
+        state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
             state.append(((state[parent] if parent >= 0 else 1) * 1_000_003 + token + 1) % 2_147_483_647)
         rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
@@ -94,7 +94,7 @@ class TabularEngine:
                 else:
                     yield request, EngineError(f"a table cannot serve {type(request).__name__}")
 
-    def _logits(self, tokens: Sequence[int]) -> Tensor:
+    def _logits(self, tokens: Sequence[int] | np.ndarray) -> Tensor:
         return self.module["table"][self.row(tokens)]
 
     def _score(self, tokens: np.ndarray) -> np.ndarray:

@@ -45,10 +45,7 @@ class gradient:
             return report
         engine = models.engine(learn.role)
         voices = learn.voices or (learn.role,)
-        columns = self.objective.needs
         batches = self._batches(examples, voices, rng)
-        if "advantage" not in columns and any(np.isnan(e.tree.logp).all() for e in examples) and "logp" in columns:
-            raise SurpassError("a ratio objective needs drawn tokens; these were never drawn")
         self._fill(models, engine, learn.role, [batch for update in batches for batch in update])
         optimiser = models.optimiser(learn.role, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
         for step in range(self.epochs * self.updates):
@@ -109,7 +106,8 @@ class gradient:
         if accelerator.num_processes > 1:
             raise SurpassError("learners.gradient trains in one process; start surpass without a distributed launcher")
         optimiser.zero_grad(set_to_none=True)
-        loss, figures = 0.0, {}
+        loss = 0.0
+        figures: dict[str, float] = {}
         for batch in update:
             batch = engine.to_device(batch)
             sums, more = self.objective(engine.forward(batch, entropy="entropy" in self.objective.needs), batch)
@@ -122,7 +120,9 @@ class gradient:
         parameters = [p for p in engine.trainable().values() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters])) if parameters else 0.0
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RunBroken(f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr")
+            raise RunBroken(
+                f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr"
+            )
         if parameters:
             accelerator.clip_grad_norm_(parameters, self.clip)
             optimiser.step()
@@ -135,7 +135,9 @@ class gradient:
 
 def _tokens(group: list[Example]) -> int:
     """The tokens of one tree that a group of its examples uses, shared ones once."""
-    return sum(len(group[0].tree.own(i)) for i in {i for e in group for node in e.nodes for i in e.tree.path(node)}) if group else 0
+    return (
+        sum(len(group[0].tree.own(i)) for i in {i for e in group for node in e.nodes for i in e.tree.path(node)}) if group else 0
+    )
 
 
 def _learnt(example: Example, voices: Sequence[str]) -> int:

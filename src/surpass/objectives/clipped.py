@@ -48,11 +48,16 @@ class clipped:
         start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
         weight, total = path_weights(batch, self.normaliser, self.length)
         drawn = batch.trained & ~batch.columns["logp"][1].isnan()
-        figures = {"draw_gap": float(((start.detach() - batch.columns["logp"][1]).abs())[drawn].sum()), "drawn": float(drawn.sum())}
+        figures = {
+            "draw_gap": float(((start.detach() - batch.columns["logp"][1]).abs())[drawn].sum()),
+            "drawn": float(drawn.sum()),
+        }
         log_ratio = torch.where(batch.trained, out.logp - start, 0.0)
         if self.ratio == "path":
             return {"paths": self._paths(log_ratio, batch)}, figures
         positive, negative = masses(batch, weight)
+        if bool((batch.columns["logp"][1].isnan() & ((positive != 0) | (negative != 0))).any()):
+            raise SurpassError("a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) or leave them out")
         if self.correct:
             drift = torch.where(drawn, (start - batch.columns["logq"][1]).exp().clamp(max=self.correct), 0.0).detach()
             positive, negative = positive * drift, negative * drift

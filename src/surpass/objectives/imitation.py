@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ class sft:
 
     normaliser: str = "token"
     length: float = 1.0
-    needs = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         check_normaliser(self.normaliser)

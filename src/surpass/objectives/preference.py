@@ -49,7 +49,11 @@ class dpo:
         z = score[0::2] - score[1::2]
         c = batch.confidence
         loss = batch.weight * (c * self._loss(z) + (1 - c) * self._loss(-z))
-        figures = {"rewards/accuracies": float((z.detach() > 0).sum()), "rewards/margins": float(self.beta * z.detach().sum()), "pairs": float(len(z))}
+        figures = {
+            "rewards/accuracies": float((z.detach() > 0).sum()),
+            "rewards/margins": float(self.beta * z.detach().sum()),
+            "pairs": float(len(z)),
+        }
         return {"examples": loss.sum()}, figures
 
     def _loss(self, z: Tensor) -> Tensor:

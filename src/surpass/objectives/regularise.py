@@ -53,6 +53,7 @@ class entropy:
         check_normaliser(self.normaliser)
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        assert out.entropy is not None, "the learner asks for what `needs` names"
         weight, total = path_weights(batch, self.normaliser, self.length)
         figures = {"entropy": float((out.entropy.detach() * batch.trained).sum()), "learnt": float(batch.trained.sum())}
         return {total: -self.coefficient * (spread(weight, batch) * out.entropy).sum()}, figures

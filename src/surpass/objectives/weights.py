@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from surpass.errors import SurpassError
-from surpass.flat import lengths, spread
+from surpass.flat import learners_of, lengths, spread
 from surpass.types import Batch
 
 NORMALISERS = ("token", "path", "constant")
@@ -35,7 +35,7 @@ def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
     if axis == "path":
         return spread(weight * advantage.clamp(min=0), batch), spread(weight * advantage.clamp(max=0), batch)
     share = spread(weight, batch)
-    advantage = torch.where(batch.trained & (share != 0), advantage, 0.0)
+    advantage = torch.where(learners_of(batch) > 0, advantage, 0.0)
     return share * advantage.clamp(min=0), share * advantage.clamp(max=0)
 
 

@@ -132,7 +132,7 @@ class _View:
     def others(self) -> dict[int, list[str]]:
         """What the other columns say of every leaf."""
         columns = {name: c.values for name, c in sorted(self.tree.columns.items()) if c.axis == "leaf" and c.values.ndim == 1}
-        columns.pop(self.score, None)
+        columns.pop(self.score or "", None)
         leaves = self.tree.leaves()
         return {leaf: [f"{name} {plain(float(v[i]))}" for name, v in columns.items()] for i, leaf in enumerate(leaves)}
 

@@ -26,7 +26,7 @@ async def search_all(
                 tree = await search(models, task, problem, fold(key, problem.id))
             except UnmetNeed:
                 raise
-            except Exception as error:  # noqa: BLE001 - a failed attempt is data
+            except Exception as error:
                 tree = Tree(problem, fold(key, problem.id))
                 tree.add(-1, "task", stop=FAILED, text=f"{type(error).__name__}: {error}")
             done()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from surpass.errors import SurpassError
 from surpass.searches.turns import begin, play_on
@@ -50,7 +52,7 @@ class tree:
         sampling = {"temperature": self.temperature, "max_tokens": step, "stop": () if last or self.step_tokens else (self.stop,)}
         children = await models.generate(self.role, grown, node, widths[0], **sampling)
         whole = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        grow = []
+        grow: list[Coroutine[Any, Any, Any]] = []
         for child in children:
             left = budget - len(grown.own(child))
             if self.step_tokens and not last and grown.stop[child] == LENGTH:

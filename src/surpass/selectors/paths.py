@@ -13,7 +13,9 @@ from surpass.types import FAILED, Example, Memory, Tree, fold
 def judged_leaves(tree: Tree, score: str) -> list[tuple[int, float]]:
     """(leaf, score) of every leaf that did not fail and was judged."""
     values = tree.get(score).values
-    return [(leaf, float(v)) for leaf, v in zip(tree.leaves(), values, strict=True) if not np.isnan(v) and tree.stop[leaf] != FAILED]
+    return [
+        (leaf, float(v)) for leaf, v in zip(tree.leaves(), values, strict=True) if not np.isnan(v) and tree.stop[leaf] != FAILED
+    ]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class correct:
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
         out = []
         for tree in trees:
-            right = {tree.path_tokens(leaf).tobytes(): leaf for leaf, v in reversed(judged_leaves(tree, self.score)) if v >= self.threshold}
+            right = {
+                tree.path_tokens(leaf).tobytes(): leaf
+                for leaf, v in reversed(judged_leaves(tree, self.score))
+                if v >= self.threshold
+            }
             leaves = sorted(right.values())
             if self.limit and len(leaves) > self.limit:
                 chooser = np.random.default_rng(fold(rng, tree.problem.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from surpass.errors import SurpassError
 from surpass.tasks.answers import final_answer
@@ -27,6 +27,7 @@ class reasoning_gym:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     shots: int = 3
     players = ("policy",)
+    _maker: ClassVar[Any]
     branches = True
 
     def __post_init__(self):
@@ -43,7 +44,9 @@ class reasoning_gym:
         try:
             maker = library.create_dataset(self.name, **{**self.parameters, "seed": 0, "size": 2**30})
         except (TypeError, AssertionError, ValueError) as error:
-            raise SurpassError(f'reasoning-gym\'s "{self.name}" refused its parameters {dict(self.parameters)}: {error}') from error
+            raise SurpassError(
+                f'reasoning-gym\'s "{self.name}" refused its parameters {dict(self.parameters)}: {error}'
+            ) from error
         object.__setattr__(self, "_maker", maker)
 
     def _entry(self, seed: int, index: int) -> dict[str, Any]:
