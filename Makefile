@@ -19,17 +19,23 @@ help:  ## show this list
 demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; report in runs/demo
 	rm -rf runs/demo
 	.venv/bin/surpass run tree_grpo --model smollm2-135m --task reasoning_gym:chain_sum --task.min_terms 3 --task.max_terms 3 \
-	  --task.min_digits 1 --task.max_digits 1 --rounds 12 --seed 1 --out runs/demo
+	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 7 --seed 1 --out runs/demo
 
 test: .venv/model  ## the quick tests
 	.venv/bin/python -m pytest -q --ignore=tests/claims
 
 check: .venv/base  ## lint, types, import order
-	.venv/bin/ruff check src tests
-	.venv/bin/ruff format --check src tests
+	.venv/bin/ruff check src tests bench
+	.venv/bin/ruff format --check src tests bench
 	.venv/bin/mypy
 
 claims: .venv/model  ## each method's "It works when" (slower)
 	.venv/bin/python -m pytest -q -s tests/claims
 
-.PHONY: help demo test check claims bench
+bench: .venv/model  ## a training pass over a tree against padded rows
+	.venv/bin/python bench/tree_step.py
+
+catalogue: .venv/base  ## docs/catalogue.md from the method files
+	.venv/bin/python -m surpass.catalogue > docs/catalogue.md
+
+.PHONY: help demo test check claims bench catalogue

@@ -119,7 +119,7 @@ def test_methods_lists_every_file(capsys):
 @pytest.mark.parametrize("words, message", [
     (["rum"], "did you mean run?"),
     (["run"], "wants a method first"),
-    (["run", "grop"], "did you mean grpo"),
+    (["run", "grop"], "did you mean grpo?"),
     (["run", "grpo", "--task", "arithmetics"], "did you mean arithmetic?"),
     (["run", "grpo", "--task.term", "3"], "did you mean terms?"),
     (["run", "grpo", "--task.terms"], "--task.terms wants a value"),

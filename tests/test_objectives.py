@@ -20,7 +20,7 @@ NAN = math.nan
 def a_tree(**leaf_columns) -> Tree:
     """A prompt 1, then two answers: 10 11, which goes on as 12 or as 13 14; and 15. Drawn with log-prob -1 throughout.
 
-        node 0 [1]   node 1 [10 11]   node 2 [12]   node 3 [13 14]   node 4 [15];   leaves 2, 3, 4
+    node 0 [1]   node 1 [10 11]   node 2 [12]   node 3 [13 14]   node 4 [15];   leaves 2, 3, 4
     """
     tree = Tree(Problem("p", ""))
     root = tree.add(-1, "task", [1])
@@ -202,7 +202,9 @@ def test_dpo_learns_only_after_since():
     tree = a_tree()
     batch, arrange = batch_of([Example(tree, (2, 3), since=(1, 1)), Example(tree, (2, 4), since=(1, -1))], logp__start=BASE)
     sums, _ = objectives.dpo(0.5)(Out(arrange(LOGP)), batch)
-    assert float(sums["examples"]) == pytest.approx(-math.log(sigmoid(0.5 * 1.0)) - math.log(sigmoid(0.5 * (0.1 + 0.2))), abs=1e-12)
+    assert float(sums["examples"]) == pytest.approx(
+        -math.log(sigmoid(0.5 * 1.0)) - math.log(sigmoid(0.5 * (0.1 + 0.2))), abs=1e-12
+    )
 
 
 def test_dpo_needs_pairs():
@@ -392,7 +394,15 @@ def test_no_worse_without_spread_or_without_problems():
 
 def test_no_worse_compares_only_what_both_judged_and_means_over_samples():
     """p0 has two samples, 1 and 0: .5. p2 was judged once only. d = (.5 - 1, 1 - 0), p(t = .25 / .75) with 1 degree."""
-    new = Report("exam", [Row("p0", 0, "accuracy", 1.0), Row("p0", 1, "accuracy", 0.0), Row("p1", 0, "accuracy", 1.0), Row("p2", 0, "accuracy", NAN)])
+    new = Report(
+        "exam",
+        [
+            Row("p0", 0, "accuracy", 1.0),
+            Row("p0", 1, "accuracy", 0.0),
+            Row("p1", 0, "accuracy", 1.0),
+            Row("p2", 0, "accuracy", NAN),
+        ],
+    )
     verdict = gates.no_worse()(report([1, 0, 1]), report([1, 0, 1]), new)
     assert verdict.keep and verdict.p == pytest.approx(0.5 + math.atan(1 / 3) / math.pi, abs=1e-12)
 

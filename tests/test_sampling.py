@@ -174,6 +174,7 @@ def test_how_a_draw_ends(nano):
     seen = set()
     for reply in served(engine, requests):
         for d in reply:
+
             def over(n, tokens=d.tokens):
                 text = engine.tokenizer.decode(tokens[:n])
                 return tokens[n - 1] == 63 or any(string in text for string in ("e", "1", "ab"))
@@ -209,7 +210,11 @@ def test_a_key_draws_the_same_whatever_else_is_in_the_batch(nano):
     together = served(nano(scale=0.1), requests)
     backwards = served(nano(scale=0.1), requests[::-1])[::-1]
     for request, here, there in zip(requests, together, backwards, strict=True):
-        alone = served(nano(scale=0.1), [Generate(request.tokens, (key,), request.sampling)])[0] if (key := request.keys[-1]) else here
+        alone = (
+            served(nano(scale=0.1), [Generate(request.tokens, (key,), request.sampling)])[0]
+            if (key := request.keys[-1])
+            else here
+        )
         assert [d.tokens.tolist() for d in here] == [d.tokens.tolist() for d in there]
         assert alone[-1].tokens.tolist() == here[-1].tokens.tolist()
         np.testing.assert_allclose(alone[-1].logp, here[-1].logp, atol=1e-4)
@@ -250,7 +255,10 @@ def test_greedy_equals_one_argmax_after_another(nano, plain):
     while len(tokens) < 7 + 10 and tokens[-1] != 0:
         with torch.no_grad():
             tokens.append(int(causal(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-    requests = [Generate(prompt, (1, 2), Sampling(temperature=0, max_tokens=10)), Generate(words(2, 3), (3,), Sampling(max_tokens=20))]
+    requests = [
+        Generate(prompt, (1, 2), Sampling(temperature=0, max_tokens=10)),
+        Generate(words(2, 3), (3,), Sampling(max_tokens=20)),
+    ]
     reply = served(nano(scale=0.1), requests)[0]
     assert [d.tokens.tolist() for d in reply] == [tokens[7:]] * 2 and len(tokens) > 9
 
@@ -284,7 +292,11 @@ def test_score_and_next_are_the_models_own(nano, plain):
     nodes = [tree.add(root, "policy", words(i, 2 + i)) for i in range(1, 4)]
     nodes.append(tree.add(nodes[0], "task", words(9, 3)))
     one = Tree(Problem("one token", ""))
-    requests = [*(Score(tree, node) for node in nodes), Next(tree.path_tokens(nodes[0]), (5, 3, 0)), Score(one, one.add(-1, "task", [9]))]
+    requests = [
+        *(Score(tree, node) for node in nodes),
+        Next(tree.path_tokens(nodes[0]), (5, 3, 0)),
+        Score(one, one.add(-1, "task", [9])),
+    ]
     *scores, after, single = served(engine, requests)
     for node, score in zip(nodes, scores, strict=True):
         path = tree.path_tokens(node)
@@ -338,11 +350,18 @@ def test_learned_positions_are_not_exceeded_by_padding(tokenizer):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    causal = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3, eos_token_id=0, bos_token_id=0)).eval()
+    causal = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3, eos_token_id=0, bos_token_id=0
+        )
+    ).eval()
     engine, long = LocalEngine.of(copy.deepcopy(causal), tokenizer), words(0, 200)
     assert engine.why_not_trees is None
     served(engine, [Generate(long, (1,), Sampling(max_tokens=2))])  # now the first 200 tokens are known
-    requests = [Generate(np.concatenate([long, words(1, 30)]), (1,), Sampling(max_tokens=2)), Generate(words(2, 240), (2,), Sampling(max_tokens=2))]
+    requests = [
+        Generate(np.concatenate([long, words(1, 30)]), (1,), Sampling(max_tokens=2)),
+        Generate(words(2, 240), (2,), Sampling(max_tokens=2)),
+    ]
     for request, reply in zip(requests, served(engine, requests), strict=True):
         check(causal, request, reply)
 

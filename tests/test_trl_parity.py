@@ -108,7 +108,9 @@ def dpo(case, policy, reference):
 def sft(case, policy, reference):
     s, x = case["settings"], case["inputs"]
     grown = grow(x["prompt_ids"], x["completion_ids"])
-    batch = pack([Example(tree, tuple(nodes)) for tree, nodes in grown], ("policy",) if s["completion_only_loss"] else ("policy", "task"))
+    batch = pack(
+        [Example(tree, tuple(nodes)) for tree, nodes in grown], ("policy",) if s["completion_only_loss"] else ("policy", "task")
+    )
     assert int(batch.trained.sum()) == case["normaliser"]["scored_tokens"]
     return objectives.sft("token"), batch, {"tokens": float(case["normaliser"]["denominator"])}
 

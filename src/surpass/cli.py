@@ -82,6 +82,14 @@ class EvalOptions:
     """Print one JSON object as the last line."""
 
 
+def _unknown(what: str, name: str, known: list[str]) -> SurpassError:
+    """A name that is none, with the nearest that are."""
+    near = get_close_matches(name, known, 1)
+    return SurpassError(
+        f'there is no {what} "{name}"; ' + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
+    )
+
+
 def method_names() -> list[str]:
     """Every file in surpass.methods."""
     import surpass.methods
@@ -91,11 +99,8 @@ def method_names() -> list[str]:
 
 def find_method(name: str) -> Callable[..., Any]:
     """The function of a method: the file's name is the method's."""
-    names = method_names()
-    if name not in names:
-        near = get_close_matches(name, names, 3)
-        raise SurpassError(f'there is no method "{name}"; {"did you mean " + " or ".join(near) if near else "there are"}'
-                           f"{'' if near else ': ' + ', '.join(names)}. See: surpass methods")  # fmt: skip
+    if name not in method_names():
+        raise _unknown("method", name, method_names())
     return getattr(importlib.import_module(f"surpass.methods.{name}"), name)
 
 
@@ -105,10 +110,7 @@ def make_task(spec: str, settings: dict[str, str]) -> Any:
 
     name, _, first = spec.partition(":")
     if name not in surpass.tasks.__all__:
-        near = get_close_matches(name, surpass.tasks.__all__, 1)
-        raise SurpassError(
-            f'there is no task "{name}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(surpass.tasks.__all__)}'
-        )
+        raise _unknown("task", name, surpass.tasks.__all__)
     cls = getattr(surpass.tasks, name)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
@@ -127,10 +129,7 @@ def make_task(spec: str, settings: dict[str, str]) -> Any:
         elif "parameters" in fields:
             parameters[key] = _literal(text)
         else:
-            near = get_close_matches(key, fields, 1)
-            raise SurpassError(
-                f'the task {name} has no parameter "{key}"; {f"did you mean {near[0]}?" if near else "it has: " + ", ".join(fields)}'
-            )
+            raise _unknown(f"parameter of the task {name}", key, list(fields))
     if parameters:
         values["parameters"] = parameters
     return cls(**values)
@@ -172,7 +171,7 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     knobs.__doc__ = inspect.getdoc(function)
     both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
     both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
-    parsed = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
+    parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
 
 
@@ -331,10 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS.get(arguments[0])
     try:
         if command is None:
-            near = get_close_matches(arguments[0], COMMANDS, 1)
-            raise SurpassError(
-                f'there is no command "{arguments[0]}"; {f"did you mean {near[0]}?" if near else "there are: " + ", ".join(COMMANDS)}'
-            )
+            raise _unknown("command", arguments[0], list(COMMANDS))
         with contextlib.suppress(ImportError):
             from transformers.utils import logging
 

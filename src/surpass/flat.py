@@ -57,7 +57,9 @@ def spread(w: Tensor, batch: Batch) -> Tensor:
 
 def learners_of(batch: Batch) -> Tensor:
     """float64[T]: how many paths learn from each token, an exact count."""
-    return up(_at_ends(torch.ones(len(batch.last), dtype=torch.float64, device=batch.last.device), batch), batch.end) * batch.trained
+    return (
+        up(_at_ends(torch.ones(len(batch.last), dtype=torch.float64, device=batch.last.device), batch), batch.end) * batch.trained
+    )
 
 
 def _at_ends(w: Tensor, batch: Batch) -> Tensor:

@@ -57,7 +57,9 @@ class clipped:
             return {"paths": self._paths(log_ratio, batch)}, figures
         positive, negative = masses(batch, weight)
         if bool((batch.columns["logp"][1].isnan() & ((positive != 0) | (negative != 0))).any()):
-            raise SurpassError("a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) or leave them out")
+            raise SurpassError(
+                "a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) or leave them out"
+            )
         if self.correct:
             drift = torch.where(drawn, (start - batch.columns["logq"][1]).exp().clamp(max=self.correct), 0.0).detach()
             positive, negative = positive * drift, negative * drift

@@ -1,0 +1,56 @@
+"""Documents are true: the catalogue is the method files', README commands parse, docstrings that show calls run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from surpass.catalogue import catalogue, heads
+from surpass.cli import RunOptions, _parse, _task_settings, find_method, make_task, method_names
+
+ROOT = Path(__file__).parent.parent
+
+
+def commands() -> list[str]:
+    """Every surpass command in the README, the docs and the Makefile."""
+    found = []
+    for path in [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").glob("*.md")]:
+        text = path.read_text().replace("\\\n", " ")
+        found += re.findall(r"^\s*(?:\.venv/bin/)?surpass (run [^\n#|]*)", text, re.M)
+    return [command.strip() for command in found if "METHOD" not in command]
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 3
+
+
+@pytest.mark.parametrize("command", commands())
+def test_documented_runs_are_accepted_by_the_command_line(command):
+    name, *words = shlex.split(command.partition("(")[0])[1:]
+    words, settings = _task_settings(words)
+    options, knobs = _parse(find_method(name), RunOptions, words, name)
+    make_task(options.task, settings)
+    find_method(name)(**knobs)
+
+
+def test_catalogue_is_up_to_date():
+    assert (ROOT / "docs" / "catalogue.md").read_text() == catalogue(), "run: make catalogue"
+    assert all(f"## {name}\n" in catalogue() for name in method_names())
+
+
+def test_heads_join_continued_lines():
+    title, found = heads("T: a title\n(2020).\n\nIdea     one\n         two\nWorks    x\n")
+    assert title == "T: a title (2020)."
+    assert found == {"Idea": "one two", "Works": "x"}
+
+
+def test_files_and_tests_that_documents_name_exist():
+    named = set()
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        named |= set(re.findall(r"`?((?:tests|docs|bench|examples)/[\w/]+\.(?:py|md))`?", path.read_text()))
+    assert named
+    missing = sorted(name for name in named if not (ROOT / name).exists())
+    assert not missing
