@@ -64,7 +64,7 @@ LOGP = {10: -0.1, 11: -0.2, 12: -0.4, 13: -0.8, 14: -1.6, 15: -3.2}
 def test_sft(normaliser, total, wanted):
     """sum over paths of w_path x -sum_t log p(t); a token on two paths counts twice."""
     batch, arrange = batch_of(paths(a_tree()))
-    sums, figures = objectives.sft(normaliser, length=5.0)(Out(arrange(LOGP)), batch)
+    sums, _ = objectives.sft(normaliser, length=5.0)(Out(arrange(LOGP)), batch)
     assert list(sums) == [total] and float(sums[total]) == pytest.approx(wanted, abs=1e-12)
 
 
@@ -94,7 +94,7 @@ ADVANTAGE = {2: 2.0, 3: -1.0, 4: -3.0}
 def test_clipped(normaliser, total, wanted):
     """-sum w min(rho A, clip(rho, 1 - .2, 1 + .3) A): clipped on both sides; 10 and 11 lie on a good and on a bad path."""
     tree = a_tree(advantage=list(ADVANTAGE.values()))
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start={t: -1.0 for t in RHO})
+    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()}).requires_grad_()
     sums, figures = objectives.clipped(0.2, 0.3, normaliser, length=5.0)(Out(out), batch)
     assert list(sums) == [total] and float(sums[total].detach()) == pytest.approx(wanted, abs=1e-12)
@@ -105,7 +105,7 @@ def test_clipped(normaliser, total, wanted):
 def test_clipped_gives_no_gradient_where_it_clips():
     """d/d log rho of min(...): rho x (sum of the advantages whose clip does not bind there)."""
     tree = a_tree(advantage=list(ADVANTAGE.values()))
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start={t: -1.0 for t in RHO})
+    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()}).requires_grad_()
     objectives.clipped(0.2, 0.3)(Out(out), batch)[0]["tokens"].backward()
     wanted = {10: -1.5 * -1, 11: -0.5 * 2, 12: -1.1 * 2, 13: -0.9 * -1, 14: -2.0 * -1, 15: 0.0}
@@ -119,7 +119,7 @@ def test_clipped_with_an_advantage_per_node():
     """
     tree = a_tree()
     tree.put("advantage", Column("node", np.array([NAN, 1.0, -2.0, 3.0, 0.0])))
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start={t: -1.0 for t in RHO})
+    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()})
     sums, _ = objectives.clipped(0.2, 0.3)(Out(out), batch)
     assert float(sums["tokens"]) == pytest.approx(-(2 * 1.3 + 2 * 0.5 - 2.2 + 2.7 + 3.9), abs=1e-12)
@@ -128,7 +128,7 @@ def test_clipped_with_an_advantage_per_node():
 def test_clipped_by_path():
     """rho(path) = exp(mean log rho): (1.5 x .5 x 1.1)^(1/3), (1.5 x .5 x .9 x 2)^(1/4) and .6, clipped to [.95, 1.05]."""
     tree = a_tree(advantage=[2.0, 1.0, -3.0])
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start={t: -1.0 for t in RHO})
+    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()})
     sums, _ = objectives.clipped(0.05, 0.05, "path", "path")(Out(out), batch)
     first, second = 0.825 ** (1 / 3), 1.35 ** (1 / 4)
@@ -139,9 +139,9 @@ def test_clipped_by_path():
 def test_clipped_corrects_for_another_sampling_distribution():
     """Token weights min(p_start / q, c): 10 was drawn with q = p/1.5, 15 with q = p/4 (cut to c = 2), the rest with q = p."""
     tree = a_tree(advantage=[1.0, 1.0, -1.0])
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start={t: -1.0 for t in RHO},
+    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0),
                               logq={t: -1 - math.log({10: 1.5, 15: 4.0}.get(t, 1.0)) for t in RHO})  # fmt: skip
-    sums, figures = objectives.clipped(correct=2.0)(Out(arrange({t: -1.0 for t in RHO})), batch)
+    sums, _ = objectives.clipped(correct=2.0)(Out(arrange(dict.fromkeys(RHO, -1.0))), batch)
     assert float(sums["tokens"]) == pytest.approx(-(2 * 1.5 + 2 * 1 + 1 + 1 + 1 - 2.0), abs=1e-12)
 
 
@@ -237,7 +237,7 @@ def test_entropy():
 
 def test_total_adds_what_has_the_same_normaliser():
     batch, arrange = batch_of(paths(a_tree()))
-    out = Out(arrange(LOGP), arrange({t: 1.0 for t in LOGP}))
+    out = Out(arrange(LOGP), arrange(dict.fromkeys(LOGP, 1.0)))
     both = objectives.total((objectives.sft("token"), objectives.sft("path"), objectives.entropy(0.1, "token")))
     sums, _ = both(out, batch)
     assert float(sums["tokens"]) == pytest.approx(6.6 - 0.1 * 8, abs=1e-12)
@@ -311,6 +311,15 @@ def test_siblings_leave_out_what_was_not_judged():
     (columns,) = advantages.siblings()([a_tree(reward=[NAN, 0, -1])], Memory())
     np.testing.assert_allclose(columns["value"].values, [-0.5, 0, NAN, 0, -1], atol=1e-12)
     np.testing.assert_allclose(columns["advantage"].values, [0, 1, NAN, 0, -1], atol=1e-12)
+
+
+def test_siblings_compares_openings_too():
+    """Two openings of one leaf each, 1 and 0: A = 1 - 0 and 0 - 1, for the openings and not for their only children."""
+    tree = Tree(Problem("p", ""))
+    for _ in range(2):
+        tree.add(tree.add(-1, "task", [1]), "policy", [2], logp=[-1.0])
+    tree.put("reward", Column("leaf", np.array([1.0, 0.0])))
+    assert advantages.siblings()([tree], Memory())[0]["advantage"].values.tolist() == [1, 0, -1, 0]
 
 
 # -- selectors

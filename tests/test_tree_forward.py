@@ -282,7 +282,10 @@ def test_an_advantage_of_zero_gives_a_gradient_of_exactly_zero(nano, name):
     loss = sum(LEARNT[name](engine.forward(batch), batch)[0].values())
     assert all(not g.any() for g in gradients(engine.causal, loss).values())
     before = engine.weights()
-    learn_once(engine, examples, LEARNT[name])
+    models = Models(policy=engine)
+    learner = gradient(LEARNT[name])
+    models.run(learner(models, Learn("policy", Select(), learner), examples, Memory(), 0))
+    assert not models.cost.get(models.account, {}).get("trained")  # what cannot move the weights is not even computed
     assert all(torch.equal(weight, before[key]) for key, weight in engine.weights().items())
 
 
@@ -346,6 +349,29 @@ def test_a_ratio_objective_refuses_tokens_that_nobody_drew(nano):
     tree = tree.with_columns({"advantage": Column("leaf", np.ones(len(tree.leaves())))})
     with pytest.raises(SurpassError, match="drawn"):
         learn_once(nano(), [Example(tree, (graft,))], objectives.clipped())
+
+
+@pytest.mark.parametrize(
+    ("objective", "wanted"),
+    [
+        (objectives.sft("token"), lambda n: (n[0] + n[1] + n[2]) / (3 + 2 + 1)),
+        (objectives.sft("path"), lambda n: (n[0] / 3 + n[1] / 2 + n[2] / 1) / 3),
+        (objectives.sft("constant", 4.0), lambda n: (n[0] + n[1] + n[2]) / 4 / 3),
+    ],
+)
+def test_the_learner_divides_by_its_totals(objective, wanted):
+    """Two examples, one of two paths; the first tree opens in the policy's own words, whose very first token nobody predicted.
+
+    A table that is uniform over 3 tokens: every token costs log 3; the paths learn from 3, 2 and 1 tokens.
+    """
+    engine = TabularEngine("ab", size=64)
+    one, two = Tree(Problem("one", "")), Tree(Problem("two", ""))
+    opening = one.add(-1, "policy", [0, 1])
+    longer, shorter = one.add(opening, "policy", [0, 1]), one.add(opening, "policy", [1])
+    other = two.add(two.add(-1, "task", [1, 1]), "policy", [0])
+    report = learn_once(engine, [Example(one, (longer, shorter)), Example(two, (other,))], objective, max_tokens=1)
+    (loss,) = [row.value for row in report.rows if row.metric == "loss"]
+    assert loss == pytest.approx(float(np.log(3)) * wanted([3, 2, 1]), abs=1e-6)
 
 
 def test_several_updates_and_epochs_use_the_start_of_the_round():

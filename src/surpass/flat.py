@@ -219,7 +219,12 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
         per_token = [getattr(tree, name) for tree in trees]
     else:
         found = [tree.get(name) for tree in trees]
-        if {column.axis for column in found} == {"leaf"}:
+        axes = {column.axis for column in found}
+        if len(axes) > 1 or "pair" in axes:
+            raise SurpassError(
+                f'column "{name}" lies along {" and ".join(sorted(axes))} in these trees; learning needs one of token, node, leaf'
+            )
+        if axes == {"leaf"}:
             where = [{node: i for i, node in enumerate(tree.leaves())} for tree in trees]
             values = []
             for example in examples:

@@ -210,7 +210,7 @@ class Recorder:
         return policy, old, ref
 
     def grpo(self):
-        policy, old, ref = self.grpo_logps()
+        _policy, old, ref = self.grpo_logps()
         total = sum(map(len, GRPO_COMPLETIONS))
         plans = []
         for loss_type in ("grpo", "bnpo", "dr_grpo", "dapo"):

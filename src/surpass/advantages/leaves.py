@@ -29,6 +29,8 @@ class group:
         known = r[~np.isnan(r)]
         if not len(known):
             return r
+        if np.ptp(known) == 0:  # exactly 0, whatever rounding makes of the mean
+            return np.where(np.isnan(r), np.nan, 0.0)
         centred = r - known.mean()
         if not self.scale:
             return centred
@@ -49,6 +51,6 @@ def against_others(values: np.ndarray) -> np.ndarray:
     """float64[n]: each value minus the mean of the others; nan stays nan and takes no part; 0 where there is no other."""
     known = ~np.isnan(values)
     n = int(known.sum())
-    if n < 2:
+    if n < 2 or np.ptp(values[known]) == 0:
         return np.where(known, 0.0, np.nan)
     return values - (values[known].sum() - values) / (n - 1)

@@ -62,7 +62,11 @@ class Decoder:
         plan = RowPlan(buffers, lens, prefix, tokens.shape[1])
         mask = torch.zeros(1, 1, 1, 1, device=self.device)  # a ready-made mask, so that transformers builds none
         return self.causal.base_model(
-            input_ids=tokens, position_ids=plan.position + prefix.shape[-2], attention_mask=mask, use_cache=False, plan=plan
+            input_ids=tokens,
+            position_ids=(plan.position + prefix.shape[-2]).clamp(max=self.context - 1),
+            attention_mask=mask,
+            use_cache=False,
+            plan=plan,
         ).last_hidden_state
 
     def _joined(self, parts: list[Tensor]) -> Tensor:

@@ -69,7 +69,7 @@ def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> 
             if not seen[t]:
                 seen[t] = True
                 first.append((p, r - 1, t))
-    p, r, t = (torch.tensor(values, device=device) for values in zip(*first, strict=True))
+    p, r, t = torch.tensor(first, dtype=torch.int64, device=device).reshape(-1, 3).T
     empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
     logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
     return Out(logp, empty.index_copy(0, t, row_entropy[p, r]) * wanted if entropy else None)

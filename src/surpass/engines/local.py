@@ -79,6 +79,10 @@ class LocalEngine:
         Models whose layers ignore a mask (sliding windows, convolutions, linear attention) or change the logits afterwards
         show here; they are served by whole rows.
         """
+        config = self.causal.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        if window and window < self.context and getattr(config, "use_sliding_window", True):
+            return f"its layers see only the last {window} tokens"
         rng = np.random.default_rng(0)
         vocabulary = self.causal.config.get_text_config().vocab_size
         tree = Tree(Problem("probe", ""))

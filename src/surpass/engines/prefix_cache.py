@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -88,9 +90,12 @@ class PrefixCache:
             stack += segment.children.values()
             if not segment.children and segment is not self.root:
                 ends.append(segment)
-        ends.sort(key=lambda segment: segment.used)
-        for segment in ends:  # one walk frees a tenth, so that walks stay rare
-            if self.size <= 0.9 * self.max_tokens:
-                break
+        heap = [(segment.used, i, segment) for i, segment in enumerate(ends)]
+        heapq.heapify(heap)
+        while heap and self.size > 0.9 * self.max_tokens:  # one walk frees a tenth, so that walks stay rare
+            segment = heapq.heappop(heap)[-1]
+            above = segment.parent
+            if above is not None and above is not self.root and len(above.children) == 1:  # it becomes an end itself
+                heapq.heappush(heap, (above.used, len(ends) + self.size, above))
             del (segment.parent or self.root).children[int(segment.tokens[0])]
             self.size -= len(segment.tokens)

@@ -85,7 +85,13 @@ class Text:
         mask = torch.zeros(vocabulary, dtype=torch.bool)
         if stop:
             lasts = {string[-1] for string in stop}
-            mask[[i for i, piece in enumerate(self._pieces) if i < vocabulary and not lasts.isdisjoint(piece)]] = True
+            mask[
+                [
+                    i
+                    for i, piece in enumerate(self._pieces)
+                    if i < vocabulary and ("\ufffd" in piece or not lasts.isdisjoint(piece))
+                ]
+            ] = True
         return mask
 
     def stopped(self, tokens: list[int], stop: tuple[str, ...], stop_tokens: tuple[int, ...]) -> bool:

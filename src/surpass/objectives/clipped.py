@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from surpass.errors import SurpassError
-from surpass.flat import gather, lengths
+from surpass.flat import gather, lengths, spread
 from surpass.objectives.weights import check_normaliser, masses, path_weights
 from surpass.types import Batch, Out
 
@@ -18,7 +18,7 @@ class clipped:
     """-sum_t w_t min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t), rho_t = p(token t) / p_start(token t).
 
     p_start is the learner's own probability before its first step of the round. `ratio` "path" uses one ratio per path, the
-    geometric mean of its tokens' (GSPO, Zheng et al. 2025, eq. 7). `normaliser` is one of "token" (DAPO), "path" (GRPO),
+    geometric mean of its tokens' (GSPO, Zheng et al. 2025, eq. 7), and is divided by the number of paths, whatever `normaliser` says. `normaliser` is one of "token" (DAPO), "path" (GRPO),
     "constant" (Dr. GRPO, with `length`). `correct` truncates at this value a weight p_start / q for tokens that were drawn
     from another distribution q (temperature, truncation, another engine); 0: no correction.
 
@@ -37,6 +37,8 @@ class clipped:
         check_normaliser(self.normaliser)
         if self.ratio not in ("token", "path"):
             raise SurpassError(f'ratio "{self.ratio}" is not one of token, path')
+        if self.ratio == "path" and self.correct:
+            raise SurpassError("a ratio per path has no correction for draws from another distribution; leave out `correct`")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -56,10 +58,7 @@ class clipped:
         if self.ratio == "path":
             return {"paths": self._paths(log_ratio, batch)}, figures
         positive, negative = masses(batch, weight)
-        if bool((batch.columns["logp"][1].isnan() & ((positive != 0) | (negative != 0))).any()):
-            raise SurpassError(
-                "a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) or leave them out"
-            )
+        _refuse_written(batch, (positive != 0) | (negative != 0))
         if self.correct:
             drift = torch.where(drawn, (start - batch.columns["logq"][1]).exp().clamp(max=self.correct), 0.0).detach()
             positive, negative = positive * drift, negative * drift
@@ -72,6 +71,15 @@ class clipped:
         axis, advantage = batch.columns["advantage"]
         if axis != "path":
             raise SurpassError("a ratio per path needs one advantage per path; use advantages.group or leave_one_out")
+        _refuse_written(batch, spread(advantage.abs(), batch) > 0)
         rho = (gather(log_ratio, batch) / lengths(batch).clamp(min=1)).exp()
         gain = torch.where(advantage > 0, advantage * rho.clamp(max=1 + self.high), advantage * rho.clamp(min=1 - self.low))
         return -(batch.weight[batch.example] * gain).sum()
+
+
+def _refuse_written(batch: Batch, moves: Tensor) -> None:
+    """SurpassError where a token that moves the loss was never drawn: its probability at the draw is unknown."""
+    if bool((batch.columns["logp"][1].isnan() & moves).any()):
+        raise SurpassError(
+            "a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) or leave them out"
+        )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from surpass.parts import values_at
 from surpass.selectors.paths import judged_leaves
 from surpass.types import Example, Memory, Tree
 
@@ -13,7 +16,7 @@ from surpass.types import Example, Memory, Tree
 class best_worst:
     """The best against the worst attempt at each problem (the earlier of equals), where they differ by more than `margin`.
 
-    `confidence` names a score whose value at the best leaf is the probability that the order is right.
+    `confidence` names a score whose value at the best leaf is the probability that the order is right; nan there: no pair.
     """
 
     score: str = "reward"
@@ -29,8 +32,8 @@ class best_worst:
             (best, high), (worst, low) = max(judged, key=lambda lv: lv[1]), min(judged, key=lambda lv: lv[1])
             if high - low <= self.margin:
                 continue
-            trust = 1.0
-            if self.confidence is not None:
-                trust = float(dict(judged_leaves(tree, self.confidence))[best])
+            trust = 1.0 if self.confidence is None else float(values_at(tree, self.confidence, [best])[0])
+            if np.isnan(trust):
+                continue
             out.append(Example(tree, (best, worst), confidence=trust))
         return out
