@@ -89,4 +89,4 @@ class Progress:
         elif what == "gate":
             line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"
         if line:
-            self.console.print(line)
+            self.console.print(line, soft_wrap=True)
