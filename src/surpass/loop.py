@@ -132,6 +132,7 @@ class _Run:
 
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
+        self.memory.round = round - 1
         found = self.store.read_trees(round) if self.store else None
         if found is not None:
             trees, extra = found
@@ -142,7 +143,6 @@ class _Run:
         self.models.account = "search"
         self.models.fresh()
         rng = fold(self.seed, "round", round)
-        self.memory.round = round - 1
         with self._timed("search", round):
             problems, joined = await self.method.curriculum(self.models, self.task, self.memory, fold(rng, "curriculum"))
             self.say("problems", round, {"n": len(problems)})
@@ -211,7 +211,8 @@ class _Run:
                 self.models.keep()
                 self.at.previous = self.at.trial if self.at.trial is not None else self.at.previous
                 self.at.reports["kept"] = new
-                if new.mean("accuracy") >= best.mean("accuracy"):
+                metric = getattr(gate, "metric", None)
+                if metric is None or new.mean(metric) >= best.mean(metric):
                     self.at.reports["best"] = new
                 self.at.refusals = 0
             else:
