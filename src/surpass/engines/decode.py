@@ -95,22 +95,18 @@ class Decoder:
         found = {}
         while order:
             batch: list[int] = []
-            widest = 0
+            widest = longest = 0
             for i in order:
                 n, parts = self.cache.find(prompts[i][:-1])
                 found[i] = (n, parts) if n >= shared else (shared, [prefix])
                 widest = max(widest, len(prompts[i]) - found[i][0])
-                if batch and widest * (len(batch) + 1) > PREFILL_TOKENS:
+                longest = max(longest, len(prompts[i]) - shared)
+                if batch and (widest * (len(batch) + 1) > PREFILL_TOKENS or longest * (len(batch) + 1) > self.max_tokens):
                     break
                 batch.append(i)
             order = order[len(batch) :]
-            logits += list(
-                zip(
-                    batch,
-                    self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix),
-                    strict=True,
-                )
-            )
+            rows = self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix)
+            logits += list(zip(batch, rows, strict=True))
         return torch.stack([row for _, row in sorted(logits, key=lambda pair: pair[0])])
 
     def _prefill_batch(self, prompts, found, shared, prefix) -> Tensor:
