@@ -15,7 +15,7 @@ from surpass.engines.forward import row_forward, tree_forward
 from surpass.flat import pack
 from surpass.types import Example, Problem, Tree
 
-PAIRS = 5
+PAIRS = 3
 
 
 def batch_of(prompt: int, n: int, length: int, vocabulary: int):

@@ -36,6 +36,19 @@ def test_documented_runs_are_accepted_by_the_command_line(command):
     find_method(name)(**knobs)
 
 
+def test_the_readmes_python_runs(tmp_path, capsys):
+    """As printed, but for the model (nano) and the number of rounds."""
+    from conftest import make_causal, make_tokenizer
+    from surpass.engines import LocalEngine
+
+    LocalEngine.of(make_causal(0, 0.05, max_position_embeddings=512), make_tokenizer()).save(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert '"smollm2-135m"' in block
+    assert "rounds=5" in block
+    exec(block.replace("smollm2-135m", str(tmp_path)).replace("rounds=5", "rounds=1"), {})
+    assert re.search(r"'mean': .*'stderr': .*'n': 256", capsys.readouterr().out)
+
+
 def test_catalogue_is_up_to_date():
     assert (ROOT / "docs" / "catalogue.md").read_text() == catalogue(), "run: make catalogue"
     assert all(f"## {name}\n" in catalogue() for name in method_names())
