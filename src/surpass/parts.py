@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapt",
     "Advantage",
-    "AsyncIterator",
     "Choose",
     "Curriculum",
     "Engine",

@@ -241,8 +241,8 @@ class LocalEngine:
 
 
 def _hold_memory() -> None:
-    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a third of a training step
-    in page faults. Elsewhere nothing happens."""
+    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training step
+    many page faults. Elsewhere nothing happens."""
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         m_trim_threshold, m_mmap_threshold = -1, -3
