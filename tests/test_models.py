@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -163,6 +164,25 @@ def test_snapshots_judge_with_old_weights_and_refusals_restore():
         next(iter(engine.trainable().values())).zero_()
     models.refuse()
     np.testing.assert_array_equal(models.run(score("policy")), moved)
+
+
+def test_a_snapshots_answer_comes_after_the_weights_are_back(monkeypatch):
+    models = nano_models()
+    models.remember(["policy@0"])
+    engine = models.engine("policy")
+    with torch.no_grad():
+        next(iter(engine.trainable().values())).add_(1)
+    now = engine.weights()
+    load = engine.load
+    monkeypatch.setattr(engine, "load", lambda weights: (time.sleep(0.1), load(weights)))
+
+    async def score():
+        grown, root = opened(models, "ab")
+        await models.logprobs("policy@0", grown, root)
+        return engine.weights()
+
+    seen = models.run(score())
+    assert all(torch.equal(seen[name], now[name]) for name in now)
 
 
 def test_unknown_roles_snapshots_and_abilities_say_what_there_is():

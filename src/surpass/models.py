@@ -254,11 +254,16 @@ class Models:
                     loop.call_soon_threadsafe(self.count, what, now[what] - before[what])
                 before.update(now - before)
 
+            held = []  # a snapshot's answers wait until the weights are back: who hears one may train or save at once
             try:
                 with engine.using(self._weights(role)) if "@" in role else contextlib.nullcontext():
                     for request, answer in engine.serve([request for _, r, request, _ in batch if r == role]):
                         count()
-                        loop.call_soon_threadsafe(reply, waiting.pop(id(request)), answer)
+                        future = waiting.pop(id(request))
+                        if "@" in role:
+                            held.append((future, answer))
+                        else:
+                            loop.call_soon_threadsafe(reply, future, answer)
             except Exception as error:
                 for future in waiting.values():
                     failure = (
@@ -267,6 +272,8 @@ class Models:
                         else EngineError(f"the engine raised {type(error).__name__}: {error}")
                     )
                     loop.call_soon_threadsafe(reply, future, failure)
+            for future, answer in held:
+                loop.call_soon_threadsafe(reply, future, answer)
         loop.call_soon_threadsafe(finish)
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
