@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import surpass.methods
+from surpass import measures, rewards
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import credited, improve, require
@@ -42,10 +43,13 @@ def small(name: str, **knobs):
     function = getattr(importlib.import_module(f"surpass.methods.{name}"), name)
     wanted = {k: v for k, v in {**SMALL, **knobs}.items() if k in inspect.signature(function).parameters}
     method = function(**wanted)
-    return dataclasses.replace(method, exam=dataclasses.replace(method.exam, n={"gate": 2, "test": 2}))
+    if isinstance(method.scores.get("reward"), rewards.judge):  # a nano model never writes "Score:"; any digit will do
+        method = dataclasses.replace(method, scores={"reward": rewards.judge("{question}{answer}", pattern=r"(\d)")})
+    return dataclasses.replace(method, exam=measures.sized(method.exam, {"gate": 2, "test": 2}))
 
 
 LEARNING = [name for name in NAMES if small(name).learn]
+CHECKED = [name for name in LEARNING if any(isinstance(score, rewards.check) for score in small(name).scores.values())]
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -114,16 +118,16 @@ def test_zero_advantage_gives_zero_gradient(name):
 def test_learning_needs_are_refused_before_the_first_token(name):
     asked = []
     models = Models(policy=ScriptedEngine(lambda text, key: asked.append(text) or "a"))
-    with pytest.raises(UnmetNeed, match="train"):
+    with pytest.raises(UnmetNeed, match="train|logprobs"):
         models.run(improve(small(name), copy_letter(), models, rounds=1))
     assert not asked
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", CHECKED)
 def test_solves_the_identity_task(name):
     """Every learner raises the chance of the right letter on a table it can represent exactly."""
     models, task = table(scale=0.5), copy_letter(shared=True)
-    method = small(name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15)  # from the start each round: more passes
+    method = small(name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15, oversample=1)  # from the start each round: more passes
     result = models.run(improve(method, task, models, rounds=25))
     rewards = [event["reward"] for event in result.events if event["event"] == "search"]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.2

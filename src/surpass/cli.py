@@ -175,13 +175,6 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
 
 
-def _with_sizes(method: Any, sizes: dict[str, int]) -> Any:
-    """The method with as many exam problems as the options say."""
-    if not hasattr(method.exam, "n"):
-        return method
-    return dataclasses.replace(method, exam=dataclasses.replace(method.exam, n={**method.exam.n, **sizes}))
-
-
 def _models(run: dict[str, Any]) -> Any:
     import torch
 
@@ -200,11 +193,13 @@ def run(arguments: Sequence[str]) -> int:
     import torch
     import transformers
 
+    from surpass.measures import sized
     from surpass.parts import run_hash, to_json
 
     name, arguments, settings = _method_and_rest("run", arguments)
     options, knobs = _parse(find_method(name), RunOptions, arguments, f"surpass run {name}")
-    method = _with_sizes(find_method(name)(**knobs), {"test": options.test, "gate": options.gate})
+    method = find_method(name)(**knobs)
+    method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings)
     config = {
         "name": name, "method": to_json(method), "task": to_json(task), "seed": options.seed, "rounds": options.rounds,
@@ -283,13 +278,14 @@ def _summary(result: Any, folder: Path, page: Path) -> None:
 def evaluate(arguments: Sequence[str]) -> int:
     """surpass eval METHOD ..."""
     from surpass import loop
+    from surpass.measures import sized
 
     name, arguments, settings = _method_and_rest("eval", arguments)
     options, knobs = _parse(find_method(name), EvalOptions, arguments, f"surpass eval {name}")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
-    method = _with_sizes(find_method(name)(**knobs), {options.split: options.limit})
-    method = dataclasses.replace(method, learn=())  # an exam trains nothing, so it needs nothing that training does
+    method = find_method(name)(**knobs)
+    method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # an exam trains nothing, so it needs nothing that training does
     task = make_task(options.task, settings)
     models = _models({"model": {"name": options.model, "dtype": options.dtype, "device": options.device}})
     report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))

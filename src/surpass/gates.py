@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import ttest_rel
@@ -70,3 +71,41 @@ class always:
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
         return Verdict(True, "every update is kept")
+
+
+@dataclass(frozen=True)
+class limits:
+    """Without labels: keep what still behaves like the start, by the figures of measures.agreement. It cannot see whether answers
+    became better; it refuses what is known to go wrong without labels.
+
+    Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that weak teaches mistakes;
+    0: not asked); drift from the start is above `drift` nats a token; mean length left [1 / length, length] times the start's;
+    the share cut off rose, the share that states an answer fell, or the share of problems that get one and the same answer
+    rose by more than `change`.
+    """
+
+    every: int = 1
+    agreement: float = 0.0
+    drift: float = 0.5
+    length: float = 2.0
+    change: float = 0.1
+    labels: bool = False
+    metric: ClassVar[str] = ""  # what it compares with stays the start
+
+    def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
+        start, now = ({name: m["mean"] for name, m in report.metrics.items()} for report in (best, new))
+        words = (f"agreement {now['agreement']:.3f} (start {start['agreement']:.3f}), drift {now['drift']:.3f} nats a token, length "
+                 f"{now['sampled/mean_length']:.1f} (start {start['sampled/mean_length']:.1f}); no labels: whether answers are right is not known")  # fmt: skip
+        if start["agreement"] < self.agreement:
+            return Verdict(False, f"the vote is too weak to learn from: at the start the commonest answer holds {start['agreement']:.2f} "
+                                  f"of the attempts, less than {self.agreement:.2f}; " + words)  # fmt: skip
+        ratio = now["sampled/mean_length"] / max(start["sampled/mean_length"], 1e-9)
+        wrong = {
+            f"drift is above {self.drift}": not now["drift"] <= self.drift,
+            f"length changed by more than a factor of {self.length}": not 1 / self.length <= ratio <= self.length,
+            "more attempts are cut off": now["sampled/clipped_ratio"] > start["sampled/clipped_ratio"] + self.change,
+            "fewer attempts state an answer": now["answered"] < start["answered"] - self.change,
+            "more problems get one and the same answer": now["sameness"] > start["sameness"] + self.change,
+        }
+        found = [what for what, holds in wrong.items() if holds]
+        return Verdict(not found, "; ".join([*found, words]))

@@ -72,8 +72,8 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
             raise UnmetNeed(f'{type(part).__name__} needs an engine that can {", ".join(sorted(missing))}; the engine of "{role}" '
                             f"({models.engine(role).name}) can: {', '.join(sorted(models.can(role)))}. Use a local model")  # fmt: skip
 
-    for part in (method.search, *method.scores.values()):
-        check(part, getattr(part, "role", "policy"))
+    for part in (method.search, *method.scores.values(), method.exam):
+        check(part, getattr(part, "role", "policy") or "policy")
     for learn in method.learn:
         check(learn.learner, learn.role)
     for name in _snapshots(method):
@@ -154,7 +154,7 @@ class _Run:
             for name, reward in self.method.scores.items():
                 for tree, column in zip(trees, await reward(self.models, self.task, trees), strict=True):
                     tree.put(name, column)
-        event = {"event": "search", "round": round} | round_figures(trees, next(iter(self.method.scores), None))
+        event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
         if self.store:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
             self.store.write_texts(round, [self.models.node_texts(tree) for tree in trees])
@@ -212,7 +212,7 @@ class _Run:
                 self.at.previous = self.at.trial if self.at.trial is not None else self.at.previous
                 self.at.reports["kept"] = new
                 metric = getattr(gate, "metric", None)
-                if metric is None or new.mean(metric) >= best.mean(metric):
+                if metric is None or (metric and new.mean(metric) >= best.mean(metric)):  # "": the start stays the best
                     self.at.reports["best"] = new
                 self.at.refusals = 0
             else:
@@ -336,9 +336,15 @@ async def evaluate(method: Method, task: Any, models: Models, *, split: str = "t
     return report
 
 
+def _main_score(method: Method) -> str | None:
+    """The score that is learnt from: "reward", or the first."""
+    return "reward" if "reward" in method.scores else next(iter(method.scores), None)
+
+
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
-    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats."""
+    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
+    is a column "vote", vote_share: the winner's share, mean over problems."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
     if score is not None:
@@ -354,10 +360,13 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
                 "frac_reward_zero_std": float((spreads == 0).mean()),
             }
             figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
+    if votes:
+        figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
     lengths, ends, logp = [], [], []
     for tree in trees:
-        drawn = np.concatenate([tree.logp[~np.isnan(tree.logp)]])
-        logp.append(drawn)
+        nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
+        logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
         for leaf in tree.leaves():
             lengths.append(sum(int((~np.isnan(tree.drawn(node)[0])).sum()) for node in tree.path(leaf)))
             ends.append(tree.stop[leaf] == LENGTH)

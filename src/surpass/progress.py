@@ -19,10 +19,9 @@ def predicted(method: Any, models: Any, rounds: int) -> str:
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
-    exams = getattr(method.exam, "n", {})
     decisions = 1 + rounds // max(1, method.gate.every)
-    asked = 2 * exams.get("test", 0) + decisions * exams.get("gate", 0)
-    examined = asked * (method.exam.search.at_most() if hasattr(method.exam, "search") else 0)
+    most = getattr(method.exam, "at_most", lambda split: 0)
+    examined = 2 * most("test") + decisions * most("gate")
     module = getattr(models.engine("policy"), "module", None)
     size = sum(p.numel() for p in module.parameters()) if module is not None else 0
     seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
@@ -43,6 +42,20 @@ def _flops(engine: Any) -> float:
 
 def _clock(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def exam_words(metrics: dict[str, Any]) -> str:
+    """An exam in a line: accuracy, and what needs no labels, each with its standard error where there is one."""
+    words = []
+    for name in ("accuracy", "agreement", "drift"):
+        if name not in metrics:
+            continue
+        m = metrics[name]
+        known = f"{m['mean']:.3f} +- {m['stderr']:.3f} (n={m['n']})"
+        words.append(f"{name} {known}" if m["n"] else f"{name} not known: no label")
+    if not words:
+        words = [f"{name} {m['mean']:.3f} +- {m['stderr']:.3f} (n={m['n']})" for name, m in list(metrics.items())[:1]]
+    return ", ".join(words)
 
 
 class Progress:
@@ -68,8 +81,7 @@ class Progress:
         """Told by the loop; shows it."""
         line = None
         if what == "exam" and "metrics" in event:
-            accuracy = event["metrics"]["accuracy"]
-            line = f"round {round:3}  {event['split']} accuracy {accuracy['mean']:.3f} +- {accuracy['stderr']:.3f} (n={accuracy['n']})"
+            line = f"round {round:3}  {event['split']} {exam_words(event['metrics'])}"
         elif what == "exam":
             self.bar.update(self.task, description=f"exam ({event['split']})")
         elif what == "problems":

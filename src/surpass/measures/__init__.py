@@ -1,5 +1,7 @@
-"""Reports that train nothing."""
+"""What "better" means."""
 
+from surpass.measures.agreement import agreement
 from surpass.measures.answers import answers
+from surpass.measures.join import by_split, sized, together
 
-__all__ = ["answers"]
+__all__ = ["agreement", "answers", "by_split", "sized", "together"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +12,15 @@ from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search
 from surpass.searches.round import search_all
-from surpass.types import FAILED, LENGTH, Report, Row, fold
+from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
+
+
+async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
+    """What `search` finds for the first n problems of a split: the same problems in every run, draws by the run's seed."""
+    problems = list(islice(task.problems(split, 0), n))
+    if not problems:
+        raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
+    return await search_all(search, models, task, problems, fold(seed, "exam", split))
 
 
 @dataclass(frozen=True)
@@ -29,17 +38,18 @@ class answers:
     scores: Mapping[str, Reward] = field(default_factory=dict)
     role: str = "policy"
 
+    def at_most(self, split: str) -> int:
+        """Tokens drawn at most."""
+        return self.n[split] * self.search.at_most() if hasattr(self.search, "at_most") else 0
+
     async def __call__(self, models, task, split: str, seed: int) -> Report:
-        problems = list(islice(task.problems(split, 0), self.n[split]))
-        if not problems:
-            raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
-        trees = await search_all(self.search, models, task, problems, fold(seed, "exam", split))
+        trees = await exam_trees(self.search, models, task, split, self.n[split], seed)
         for name, reward in self.scores.items():
             for tree, column in zip(trees, await reward(models, task, trees), strict=True):
                 tree.put(name, column)
-        report = Report("answers", info={"split": split, "asked": len(problems)})
-        for tree in trees:
-            report.rows += await self._rows(models, task, tree)
+        report = Report("answers", info={"split": split, "asked": len(trees)})
+        for rows in await asyncio.gather(*(self._rows(models, task, tree) for tree in trees)):
+            report.rows += rows
         return report
 
     async def _rows(self, models, task, tree) -> list[Row]:

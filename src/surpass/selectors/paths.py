@@ -30,17 +30,16 @@ class every:
 
 @dataclass(frozen=True)
 class nonconstant:
-    """Every judged attempt of the trees whose scores differ: the others carry no signal. Yu et al. 2025 (DAPO), eq. 11."""
+    """Every judged attempt of the trees whose scores differ: the others carry no signal. At most the first `limit` such trees
+    (0: all). Yu et al. 2025 (DAPO), eq. 11."""
 
     score: str = "reward"
+    limit: int = 0
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
-        out = []
-        for tree in trees:
-            judged = judged_leaves(tree, self.score)
-            if len({value for _, value in judged}) > 1:
-                out += [Example(tree, (leaf,)) for leaf, _ in judged]
-        return out
+        groups = [(tree, judged_leaves(tree, self.score)) for tree in trees]
+        differ = [(tree, judged) for tree, judged in groups if len({value for _, value in judged}) > 1]
+        return [Example(tree, (leaf,)) for tree, judged in differ[: self.limit or None] for leaf, _ in judged]
 
 
 @dataclass(frozen=True)

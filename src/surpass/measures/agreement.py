@@ -1,0 +1,72 @@
+"""What can be known without labels: whether attempts agree, and how far the model has moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from surpass.measures.answers import exam_trees
+from surpass.parts import Search
+from surpass.rewards.likelihood import mean_logp
+from surpass.rewards.vote import stated
+from surpass.types import FAILED, LENGTH, Report, Row, Tree
+
+
+@dataclass(frozen=True)
+class agreement:
+    """Per problem, over the attempts that `search` makes:
+
+    agreement: share of the attempts that state the commonest final answer; answered: share that states one at all;
+    sameness: share of the other problems whose commonest answer is the same text (a model that gives one answer to everything
+    agrees with itself perfectly); drift: mean over attempts of the mean over drawn tokens of log p_now - log p_base, in nats
+    a token, an estimate of KL(now || base) where attempts are drawn at temperature 1; sampled/mean_length and
+    sampled/clipped_ratio. None of these says that an answer is right.
+
+    At most `most` problems of a split, the same in every run.
+    """
+
+    search: Search
+    n: Mapping[str, int] = field(default_factory=lambda: {"gate": 48, "test": 48})
+    most: int = 48
+    base: str = "policy@0"
+    role: str = "policy"
+    needs = frozenset({"logprobs"})
+
+    def at_most(self, split: str) -> int:
+        """Tokens drawn at most."""
+        return min(self.n[split], self.most) * self.search.at_most() if hasattr(self.search, "at_most") else 0
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        trees = await exam_trees(self.search, models, task, split, min(self.n[split], self.most), seed)
+        answers = [stated(models, task, tree, self.role) for tree in trees]
+        common = [Counter(a for a in some if a is not None).most_common(1) for some in answers]
+        tops = Counter(top[0][0] for top in common if top)
+        drifts = await asyncio.gather(*(self._drift(models, tree) for tree in trees))
+        report = Report("agreement", info={"split": split, "asked": len(trees)})
+        for tree, some, top, drift in zip(trees, answers, common, drifts, strict=True):
+            leaves = [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
+            figures = {
+                "agreement": top[0][1] / len(some) if top else 0.0,
+                "answered": float(np.mean([answer is not None for answer in some])),
+                "sameness": (tops[top[0][0]] - 1) / max(1, len(trees) - 1) if top else 0.0,
+                "drift": drift,
+                "sampled/mean_length": float(np.mean([self._length(tree, leaf) for leaf in leaves])) if leaves else np.nan,
+                "sampled/clipped_ratio": float(np.mean([tree.stop[leaf] == LENGTH for leaf in leaves])) if leaves else np.nan,
+            }
+            report.rows += [Row(tree.problem.id, 0, name, value) for name, value in figures.items()]
+        return report
+
+    async def _drift(self, models, tree: Tree) -> float:
+        async def gap(leaf: int) -> float:
+            now, base = await asyncio.gather(*(mean_logp(models, r, tree, leaf, self.role) for r in ("", self.base)))
+            return now - base
+
+        gaps = np.array(await asyncio.gather(*(gap(leaf) for leaf in tree.leaves())), float)
+        return float(np.nanmean(gaps)) if not np.isnan(gaps).all() else float("nan")
+
+    def _length(self, tree: Tree, leaf: int) -> int:
+        return sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.role)

@@ -1,0 +1,56 @@
+"""Measures made of measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from surpass.parts import Measure
+from surpass.types import Report
+
+
+@dataclass(frozen=True)
+class together:
+    """Several measures of one split, as one report; cost and information stand together."""
+
+    measures: tuple[Measure, ...]
+
+    def at_most(self, split: str) -> int:
+        """Tokens drawn at most."""
+        return sum(measure.at_most(split) for measure in self.measures if hasattr(measure, "at_most"))
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        report = Report("together")
+        for measure in self.measures:
+            one = await measure(models, task, split, seed)
+            report.rows += one.rows
+            report.info |= one.info
+        return report
+
+
+@dataclass(frozen=True)
+class by_split:
+    """Another measure for each split, e.g. {"gate": agreement(...), "test": answers(...)}: a gate that uses no labels, and labels
+    for the report alone."""
+
+    measures: Mapping[str, Measure]
+
+    def at_most(self, split: str) -> int:
+        """Tokens drawn at most."""
+        measure = self.measures[split]
+        return measure.at_most(split) if hasattr(measure, "at_most") else 0
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        return await self.measures[split](models, task, split, seed)
+
+
+def sized(measure: Any, sizes: Mapping[str, int]) -> Any:
+    """The measure, and those inside it, with other numbers of problems per split."""
+    inside = getattr(measure, "measures", None)
+    if isinstance(inside, Mapping):
+        return dataclasses.replace(measure, measures={split: sized(m, sizes) for split, m in inside.items()})
+    if inside is not None:
+        return dataclasses.replace(measure, measures=tuple(sized(m, sizes) for m in inside))
+    return dataclasses.replace(measure, n={**measure.n, **sizes}) if hasattr(measure, "n") else measure

@@ -1,0 +1,37 @@
+"""Best-of-n by a score (Cobbe et al. 2021, arXiv 2110.14168, with a verifier; Huang et al. 2024, arXiv 2412.01951, with likelihood).
+
+Idea     Draw several attempts and answer with the one that scores best.
+Search   n attempts a problem at temperature > 0
+Score    by = "check": the task's own check (a verifier at inference: what is reported then is an upper bound, the share of problems with a
+         right attempt); "vote": the share of attempts that state the same answer; "likelihood": exp(mean log-prob of the attempt's
+         tokens); "judge": the model's own verdict with the rubric of self_rewarding
+Choose   the first attempt with the highest score; nothing is learnt
+Needs    nothing but text; "likelihood" needs log-probs at the draw
+Differs  Cobbe et al. train the verifier; here a score is chosen among those that need no training.
+Works    tests/claims/test_inference.py: by "check" the accuracy is 1 - (1 - p)^n, the closed form for attempts right with probability p.
+"""
+
+from surpass import choose, curricula, gates, measures, rewards, searches
+from surpass.errors import SurpassError
+from surpass.methods.self_rewarding import RUBRIC
+from surpass.parts import Method, Reward
+
+
+def best_of_n(n: int = 8, by: str = "judge", temperature: float = 0.7, max_tokens: int = 128) -> Method:
+    """`n` attempts a problem; the best `by` check, vote, likelihood or judge."""
+    known: dict[str, Reward] = {
+        "check": rewards.check(),
+        "vote": rewards.vote(),
+        "likelihood": rewards.likelihood(role=""),
+        "judge": rewards.judge(RUBRIC, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)"),
+    }
+    if by not in known:
+        raise SurpassError(f'best_of_n chooses by one of {", ".join(known)}; found by="{by}"')
+    search, scores = searches.samples(n, temperature, max_tokens), {"score": known[by]}
+    return Method(
+        curriculum=curricula.shuffle(),
+        search=search,
+        scores=scores,
+        exam=measures.answers(search, choose=choose.best("score"), scores=scores),
+        gate=gates.always(),
+    )

@@ -1,0 +1,44 @@
+"""Self-rewarding language models (Yuan et al. 2024, arXiv 2401.10020).
+
+Idea     The policy judges its own attempts with a five-point rubric and learns by preference what it rated highest.
+Search   n attempts a problem (N = 4, T = 0.7, p = 0.9)
+Score    mean of 3 verdicts, each the last number the policy writes when shown question and attempt with the rubric, over 5
+Select   best against worst attempt, where the scores differ
+Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]), start = the weights at the round's start
+Needs    engine "train", "logprobs"
+Differs  the rubric is in our own words; problems come from the task (the paper also writes new ones by few-shot prompting); no seed SFT on
+         judging data; several small rounds, not three large ones. The gate is ours: it uses no labels (drift, length, answers).
+Works    tests/claims/test_votes.py: with a judge that is right the pairs are, and with a judge at chance they are at chance. docs/no-labels.md:
+         how well SmolLM2-135M judges sums.
+"""
+
+from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.parts import Learn, Method
+
+RUBRIC = """Grade an answer to a question with 0 to 5 points, one point for each of these that holds:
+it is about the question; it deals with most of what was asked; it gives what was asked for; it is well organised; it is correct throughout.
+
+Question:
+{question}
+
+Answer:
+{answer}
+
+Say in one short sentence what is good or bad about the answer. Then end with a line "Score: N", where N is the number of points."""
+
+
+def self_rewarding(
+    problems: int = 16, n: int = 4, temperature: float = 0.7, top_p: float = 0.9, max_tokens: int = 128, verdicts: int = 3,
+    beta: float = 0.1, lr: float = 1e-6, updates: int = 1, every: int = 3,
+) -> Method:  # fmt: skip
+    """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; a gate decision `every` so many rounds."""
+    answers = measures.answers(searches.samples(1, 0.0, max_tokens))
+    agreement = measures.agreement(searches.samples(8, temperature, max_tokens))
+    return Method(
+        curriculum=curricula.shuffle(problems),
+        search=searches.samples(n, temperature, max_tokens, top_p=top_p),
+        scores={"reward": rewards.judge(RUBRIC, n=verdicts, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)")},
+        learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, updates=updates)),),
+        exam=measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))}),
+        gate=gates.limits(every),
+    )

@@ -1,0 +1,70 @@
+"""An attempt, feedback on it, and a better attempt, several times over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from surpass.errors import SurpassError
+from surpass.rewards.judge import asked
+from surpass.searches.turns import begin, play_on
+from surpass.types import Problem, Tree
+
+
+@dataclass(frozen=True)
+class refine:
+    """One attempt and at most `times` refinements; the last one is the tree's only leaf, the earlier ones its causes.
+
+    `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own, aside; `improve`
+    (with {question}, {answer} and {feedback}) replaces the problem's last user message for the next attempt. Feedback that
+    holds `enough` ends the refinement. Madaan et al. 2023, algorithm 1.
+    """
+
+    feedback: str
+    improve: str
+    times: int = 2
+    enough: str = "NO CHANGE"
+    temperature: float = 0.7
+    max_tokens: int = 256
+    turns: int = 8
+    role: str = "policy"
+
+    def __post_init__(self):
+        for name, text, wanted in (("feedback", self.feedback, ("{question}", "{answer}")),
+                                   ("improve", self.improve, ("{question}", "{answer}", "{feedback}"))):  # fmt: skip
+            if missing := [word for word in wanted if word not in text]:
+                raise SurpassError(f"refine's {name} needs {', '.join(missing)}")
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem, if every message uses all it may."""
+        return (1 + 2 * self.times) * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        tree, root = await begin(models, task, problem, rng)
+        sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        (node,) = await models.generate(self.role, tree, root, 1, **sampling)
+        node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
+        question, state = asked(problem.prompt), tree.state[root]
+        for _ in range(self.times):
+            words = {"{question}": question, "{answer}": models.text(self.role, tree, node)}
+            ask = models.open(self.role, tree, _fill(self.feedback, words), cause=node, aside=True)
+            (said,) = await models.generate(self.role, tree, ask, 1, **sampling)
+            words["{feedback}"] = models.text(self.role, tree, said, since=ask)
+            if self.enough in words["{feedback}"]:
+                break
+            again = models.open(self.role, tree, self._messages(problem, _fill(self.improve, words)), cause=node)
+            tree.end(again, 0, state)
+            (node,) = await models.generate(self.role, tree, again, 1, **sampling)
+            node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
+        return tree
+
+    def _messages(self, problem: Problem, words: str) -> str | list:
+        """The problem's messages with `words` in place of the last."""
+        if isinstance(problem.prompt, str):
+            return words
+        return [*problem.prompt[:-1], {"role": "user", "content": words}]
+
+
+def _fill(template: str, words: dict[str, str]) -> str:
+    """The template with every word in its place; what is put in is not searched again."""
+    return re.sub("|".join(map(re.escape, words)), lambda match: words[match[0]], template)
