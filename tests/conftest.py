@@ -87,3 +87,13 @@ def nano(tokenizer):
 def plain():
     """A maker of the same weights as nano's, as a bare transformers model with its own attention: the reference."""
     return make_causal
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A nano model in a folder, as any user's."""
+    from surpass.engines import LocalEngine
+
+    folder = tmp_path_factory.mktemp("model")
+    LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(folder)
+    return str(folder)

@@ -11,9 +11,8 @@ import time
 import pytest
 import torch
 
-from conftest import make_causal, make_tokenizer
-from surpass.cli import main, make_task, method_names
-from surpass.engines import LocalEngine
+from surpass.cli import main
+from surpass.find import make_task, method_names
 from surpass.tasks import arithmetic, reasoning_gym
 
 SMALL = [
@@ -34,14 +33,6 @@ SMALL = [
     "--task.shots",
     "1",
 ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A nano model in a folder, as any user's."""
-    folder = tmp_path_factory.mktemp("model")
-    LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(folder)
-    return str(folder)
 
 
 def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_path, capsys):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from surpass.catalogue import catalogue, heads
-from surpass.cli import RunOptions, _parse, _task_settings, find_method, make_task, method_names
+from surpass.cli import RunOptions, _parse, _task_settings
+from surpass.find import find_method, make_task, method_names
 
 ROOT = Path(__file__).parent.parent
 

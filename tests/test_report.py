@@ -57,7 +57,7 @@ class Page(HTMLParser):
 def exam(round, split, right, n):
     values = [float(i in right) for i in range(n)]
     error = float(np.std(values, ddof=1) / math.sqrt(n))
-    return {"event": "exam", "round": round, "split": split, "accuracy_rows": [[f"{split}{i}", v] for i, v in enumerate(values)],
+    return {"event": "exam", "round": round, "split": split, "rows": {"accuracy": [[f"{split}{i}", v] for i, v in enumerate(values)]},
             "metrics": {"accuracy": {"mean": sum(values) / n, "stderr": error, "n": n, "missing": 0}}}  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_headline(run):
 
 def test_the_change_is_paired_by_problem(tmp_path):
     after = exam(1, "test", range(2, 5), 10)
-    after["accuracy_rows"] = after["accuracy_rows"][::-1][:8]  # another order, and two problems that were not judged
+    after["rows"]["accuracy"] = after["rows"]["accuracy"][::-1][:8]  # another order, and two problems that were not judged
     end = {"event": "end", "round": 1, "kept": 1, "why": ""}
     page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10), after, end]))
     difference = np.array([1.0, 1, 1, 0, 0, 0, 0, 0])

@@ -1,4 +1,4 @@
-"""surpass run | eval | resume | methods: the command line."""
+"""surpass run | eval | resume | solve | export | init | methods | tasks: the command line."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import importlib
 import inspect
 import json
 import os
-import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.find import find_method, make_method, make_models, make_task, method_names, own_files, unknown
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
 
   surpass run METHOD [--model M] [--task T] [--task.KEY VALUE ...] [METHOD'S KNOBS]   improve a model
   surpass eval METHOD [--model M] [--task T] ...                                      the method's exam alone
-  surpass resume FOLDER                                                               go on with a run that was stopped
-  surpass methods                                                                     what there is
+  surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
+  surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how
+  surpass export FOLDER --to hf|lora [--out FOLDER]                                   the kept model, for transformers and vLLM
+  surpass init FILE.py [--kind task|reward|method]                                    a file of your own to begin with
+  surpass methods | tasks                                                             what there is
 
+METHOD is a name or file.py:function, T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
 Add --help after METHOD for every option."""
 
 
@@ -35,7 +38,9 @@ class RunOptions:
     model: str = "smollm2-135m"
     """A Hub id, a folder, a .gguf file, or the alias smollm2-135m."""
     task: str = "arithmetic"
-    """A task of surpass.tasks; NAME:X sets its first parameter. Others follow as --task.KEY VALUE."""
+    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
+    reward: str | None = None
+    """file.py:function that judges attempts in place of the task (TRL's signature, or verl's compute_score)."""
     rounds: int = 12
     """Rounds of propose, score, select, learn."""
     seed: int = 0
@@ -61,13 +66,35 @@ class RunOptions:
 
 
 @dataclass
+class ApiOptions:
+    """A model behind an OpenAI-compatible API (--model api:NAME); the key is read from OPENAI_API_KEY."""
+
+    url: str = "https://api.openai.com/v1"
+    """Where the API is, up to and with /v1."""
+    concurrency: int = 16
+    """Requests under way at once."""
+    timeout: float = 120.0
+    """Seconds a request may take before it is tried again."""
+    tokens: int = 0
+    """Stop before more tokens than this are billed (0: no limit)."""
+    dollars: float = 0.0
+    """Stop before more money than this is spent (0: no limit); needs --price."""
+    price: tuple[float, float] = (0.0, 0.0)
+    """Dollars per million prompt tokens, and per million answered tokens."""
+    cache: Path | None = Path("~/.cache/surpass/api")
+    """Answers are kept here by the full request, and not asked for twice; None: not kept."""
+
+
+@dataclass
 class EvalOptions:
     """What every evaluation has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, or the alias smollm2-135m."""
+    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
     task: str = "arithmetic"
-    """A task of surpass.tasks; NAME:X sets its first parameter. Others follow as --task.KEY VALUE."""
+    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
+    reward: str | None = None
+    """file.py:function that judges attempts in place of the task."""
     split: str = "test"
     """test or gate."""
     seed: int = 0
@@ -80,67 +107,28 @@ class EvalOptions:
     """cpu, cuda, cuda:1 ..."""
     json: bool = False
     """Print one JSON object as the last line."""
+    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
+    """For --model api:NAME."""
 
 
-def _unknown(what: str, name: str, known: list[str]) -> SurpassError:
-    """A name that is none, with the nearest that are."""
-    near = get_close_matches(name, known, 1)
-    return SurpassError(
-        f'there is no {what} "{name}"; ' + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
-    )
+@dataclass
+class SolveOptions:
+    """What every question has."""
 
-
-def method_names() -> list[str]:
-    """Every file in surpass.methods."""
-    import surpass.methods
-
-    return sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
-
-
-def find_method(name: str) -> Callable[..., Any]:
-    """The function of a method: the file's name is the method's."""
-    if name not in method_names():
-        raise _unknown("method", name, method_names())
-    return getattr(importlib.import_module(f"surpass.methods.{name}"), name)
-
-
-def make_task(spec: str, settings: dict[str, str]) -> Any:
-    """A task from "NAME" or "NAME:X" and --task.KEY VALUE settings; keys a task does not have go to its `parameters`."""
-    import surpass.tasks
-
-    name, _, first = spec.partition(":")
-    if name not in surpass.tasks.__all__:
-        raise _unknown("task", name, surpass.tasks.__all__)
-    cls = getattr(surpass.tasks, name)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    values: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
-    if first:
-        values[next(iter(fields))] = _literal(first)
-    for key, text in settings.items():
-        if key in fields and key != "parameters":
-            default = fields[key].default
-            value = _literal(text)
-            if isinstance(default, str):
-                value = text
-            if isinstance(default, int) and not isinstance(value, int):
-                raise SurpassError(f'--task.{key} wants a whole number; found "{text}"')
-            values[key] = value
-        elif "parameters" in fields:
-            parameters[key] = _literal(text)
-        else:
-            raise _unknown(f"parameter of the task {name}", key, list(fields))
-    if parameters:
-        values["parameters"] = parameters
-    return cls(**values)
-
-
-def _literal(text: str) -> Any:
-    """A JSON value, or the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    model: str = "smollm2-135m"
+    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
+    instruction: str = 'Think step by step. End with a line "Answer: x".'
+    """Put after the question."""
+    seed: int = 0
+    """Seeds the draws."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    json: bool = False
+    """Print one JSON object instead."""
+    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
+    """For --model api:NAME."""
 
 
 def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -165,6 +153,12 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     import tyro
 
     signature = inspect.signature(function, eval_str=True)
+    for p in signature.parameters.values():
+        if p.annotation is p.empty or p.default is p.empty:
+            raise SurpassError(f"the arguments of {function.__name__} are its command line: give {p.name} a type and a default")
+    taken = {f.name for f in dataclasses.fields(options)} & set(signature.parameters)
+    if taken:
+        raise SurpassError(f"{function.__name__} has a knob that every run has: {', '.join(sorted(taken))}; rename it")
     knobs = dataclasses.make_dataclass(
         "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
     )
@@ -175,104 +169,87 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
 
 
-def _models(run: dict[str, Any]) -> Any:
-    import torch
-
-    from surpass.engines import LocalEngine
-    from surpass.models import Models
-
-    if run.get("threads"):
-        torch.set_num_threads(run["threads"])
-    spec = run["model"]
-    lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"]} if spec.get("lora") else None
-    return Models(policy=LocalEngine(spec["name"], spec["dtype"], spec["device"], lora))
+def _spec(options: Any) -> dict[str, Any]:
+    """What find.make_models needs of the options."""
+    spec = {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": getattr(options, "lora", 0)}
+    if options.model.startswith("api:") and hasattr(options, "api"):
+        api = dataclasses.asdict(options.api)
+        spec["api"] = api | {"cache": api["cache"].expanduser() if api["cache"] else None, "price": tuple(api["price"])}
+    return spec
 
 
 def run(arguments: Sequence[str]) -> int:
     """surpass run METHOD ..."""
-    import torch
-    import transformers
-
+    from surpass.api import configuration
     from surpass.measures import sized
-    from surpass.parts import run_hash, to_json
+    from surpass.parts import run_hash
 
     name, arguments, settings = _method_and_rest("run", arguments)
-    options, knobs = _parse(find_method(name), RunOptions, arguments, f"surpass run {name}")
-    method = find_method(name)(**knobs)
+    function = find_method(name)
+    options, knobs = _parse(function, RunOptions, arguments, f"surpass run {name}")
+    method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
-    task = make_task(options.task, settings)
-    config = {
-        "name": name, "method": to_json(method), "task": to_json(task), "seed": options.seed, "rounds": options.rounds,
-        "patience": options.patience, "retain": options.retain, "threads": torch.get_num_threads(),
-        "model": {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": options.lora},
-        "versions": {"surpass": "0.1.0", "torch": torch.__version__, "transformers": transformers.__version__},
-    }  # fmt: skip
-    folder = options.out or Path("runs") / f"{name}-{options.task.replace(':', '-').replace('/', '-')}-{run_hash(config)}"
+    task = make_task(options.task, settings, options.reward)
+    label = function.__name__
+    spec = {"dtype": options.dtype, "device": options.device, "lora": options.lora}
+    config = configuration({**vars(options), "method": label}, method, task, spec)
+    words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
+    folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
     if (folder / "run.json").exists():
         raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {folder}, or choose another --out")
     return _go(folder, config, method, task, options.json)
 
 
 def resume(arguments: Sequence[str]) -> int:
-    """surpass resume FOLDER"""
+    """surpass resume FOLDER [--code FILE ...]"""
+    from surpass.files import load_file
     from surpass.parts import from_json
     from surpass.store import Store
 
-    rest = [word for word in arguments if word != "--json"]
-    if len(rest) != 1:
-        raise SurpassError("usage: surpass resume FOLDER [--json]")
-    folder = Path(rest[0])
+    words = [word for word in arguments if word != "--json"]
+    folder, code = Path(words[0]) if words else None, words[2:]
+    if folder is None or (len(words) > 1 and (words[1] != "--code" or not code)):
+        raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--json]")
     config = Store.read_run(folder)
-    task = from_json(config["task"])
-    return _go(folder, config, from_json(config["method"]), task, "--json" in arguments)
+    allowed = {load_file(path).__name__ for path in code}
+    needed = [path for path in config.get("files", {}) if Path(path).stem not in allowed]
+    if needed:
+        raise SurpassError(f"this run uses code of your own; allow it by name: surpass resume {folder} --code {' '.join(needed)}")
+    task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
+    now = {Path(path).name: found for path, found in own_files([config["task"], config["method"]]).items()}
+    for path, was in config.get("files", {}).items():
+        if now.get(Path(path).name) != was:
+            raise SurpassError(f"{Path(path).name} has changed since this run began; a run goes on with the code it began with. "
+                               "Put the old file back, or begin a new run")  # fmt: skip
+    return _go(folder, config, method, task, "--json" in arguments)
 
 
 def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool) -> int:
     """Begin a run, or go on with one, to its end; then the summary and the page."""
-    from surpass.loop import improve, require
-    from surpass.progress import Progress, predicted
-    from surpass.report import write_report
+    import torch
+
+    from surpass import api
+    from surpass.loop import require
     from surpass.store import Store
 
-    models = _models(config)
+    if config.get("threads"):
+        torch.set_num_threads(config["threads"])
+    models = make_models(config["model"])
     require(method, task, models, learns=True)
     store = Store(folder, config["retain"])
     if not (folder / "run.json").exists():
         store.describe(config)
-    print(predicted(method, models, config["rounds"]), file=sys.stderr)
-    progress = Progress(config["rounds"], method)
+    options = {name: config[name] for name in ("rounds", "seed", "patience")}
     try:
-        with progress:
-            result = models.run(improve(method, task, models, rounds=config["rounds"], seed=config["seed"], store=store,
-                                        patience=config["patience"], say=progress.say))  # fmt: skip
+        result = models.run(api.run(method, task, models, store, options, quiet=False))
     except KeyboardInterrupt:
-        print(f"\nstopped; nothing that was finished is lost. Go on with: surpass resume {folder}", file=sys.stderr)
+        code = f" --code {' '.join(config['files'])}" if config.get("files") else ""
+        print(f"\nstopped; nothing that was finished is lost. Go on with: surpass resume {folder}{code}", file=sys.stderr)
         return 130
-    finally:
-        store.close()
-    page = write_report(folder)
-    _summary(result, folder, page)
+    print(result)
     if as_json:
-        print(json.dumps({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
-                          "cost": result.cost, "run": str(folder)}))  # fmt: skip
+        print(api.as_json(result))
     return 0
-
-
-def _summary(result: Any, folder: Path, page: Path) -> None:
-    before, after, change = result.before.metrics["accuracy"], result.after.metrics["accuracy"], result.change()
-    spent = {
-        what: sum(account.get(what, 0) for account in result.cost.values()) for what in ("generated", "prefilled", "trained")
-    }
-    print(
-        f"test accuracy  {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}   (n={after['n']})"
-    )
-    print(f"change         {change['mean']:+.3f} +- {change['stderr']:.3f} (paired)")
-    print(f"tokens         {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
-    if result.kept_round:
-        print(f"model          {folder / 'weights' / f'{result.kept_round:04d}' / 'policy'}   (loads with transformers)")
-    else:
-        print("model          the start: no update was kept")
-    print(f"report         {page}")
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -281,19 +258,89 @@ def evaluate(arguments: Sequence[str]) -> int:
     from surpass.measures import sized
 
     name, arguments, settings = _method_and_rest("eval", arguments)
-    options, knobs = _parse(find_method(name), EvalOptions, arguments, f"surpass eval {name}")
+    function = find_method(name)
+    options, knobs = _parse(function, EvalOptions, arguments, f"surpass eval {name}")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
-    method = find_method(name)(**knobs)
-    method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # an exam trains nothing, so it needs nothing that training does
-    task = make_task(options.task, settings)
-    models = _models({"model": {"name": options.model, "dtype": options.dtype, "device": options.device}})
+    method = make_method(function, knobs)
+    method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # nothing is trained
+    task = make_task(options.task, settings, options.reward)
+    models = make_models(_spec(options))
     report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))
-    for metric, m in report.metrics.items():
-        missing = f", {m['missing']} not judged" if m["missing"] else ""
-        print(f"{metric:28} {m['mean']:.3f} +- {m['stderr']:.3f}   (n={m['n']}{missing})")
+    print(report)
+    print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(report.cost.items())))
     if options.json:
         print(json.dumps({"metrics": report.metrics, "cost": report.cost}))
+    return 0
+
+
+def solve(arguments: Sequence[str]) -> int:
+    """surpass solve QUESTION [--method METHOD] ..."""
+    from rich.console import Console
+
+    from surpass import api
+
+    if not arguments or arguments[0].startswith("-"):
+        raise SurpassError(
+            'surpass solve wants a question first, e.g. surpass solve "What is 17 * 24?" --method self_consistency'
+        )
+    question, words = arguments[0], list(arguments[1:])
+    name = "self_consistency"
+    if "--method" in words:
+        at = words.index("--method")
+        if at + 1 == len(words):
+            raise SurpassError("--method wants a name after it")
+        name = words[at + 1]
+        del words[at : at + 2]
+    function = find_method(name)
+    options, knobs = _parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}")
+    method, models = make_method(function, knobs), make_models(_spec(options))
+    found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
+    if options.json:
+        attempts = [dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True)) for attempt in found.attempts]
+        print(json.dumps({"answer": found.answer, "attempts": attempts, "cost": found.cost}))
+        return 0
+    console = Console(highlight=False, markup=False)
+    for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
+        known = ", ".join(f"{key} {value:.3f}" for key, value in scores.items())
+        console.print(
+            f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
+            style="bold" if chosen else None,
+        )
+        console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
+    console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """surpass export FOLDER --to hf|lora [--out FOLDER]"""
+    from surpass.export import export as write
+
+    words = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+    if (
+        not arguments
+        or len(arguments) % 2 == 0
+        or not words.keys() <= {"--to", "--out"}
+        or words.get("--to") not in ("hf", "lora")
+    ):
+        raise SurpassError("usage: surpass export FOLDER --to hf|lora [--out FOLDER]")
+    print(write(Path(arguments[0]), words["--to"], Path(words["--out"]) if "--out" in words else None))
+    return 0
+
+
+def init(arguments: Sequence[str]) -> int:
+    """surpass init FILE.py [--kind task|reward|method]"""
+    kinds = ("task", "reward", "method")
+    words = list(arguments)
+    kind = words[2] if len(words) == 3 and words[1] == "--kind" else "task" if len(words) == 1 else ""
+    if kind not in kinds or not words[0].endswith(".py") or not Path(words[0]).stem.isidentifier():
+        raise SurpassError("usage: surpass init FILE.py [--kind task|reward|method]; FILE names the task, reward or method in it")
+    path = Path(words[0])
+    if path.exists():
+        raise SurpassError(f"{path} exists already and was left as it is; choose another name")
+    text = (Path(__file__).parent / "assets" / f"my{kind}.py").read_text().replace(f"my{kind}", path.stem)
+    path.write_text(text)
+    print(f"{path} holds a {kind} to begin with; how to try it stands at its top")
     return 0
 
 
@@ -301,6 +348,17 @@ def methods(arguments: Sequence[str]) -> int:
     """surpass methods"""
     for name in method_names():
         print(f"{name:20} {(importlib.import_module(f'surpass.methods.{name}').__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+def tasks(arguments: Sequence[str]) -> int:
+    """surpass tasks"""
+    import surpass.tasks
+
+    for name in surpass.tasks.TASKS:
+        cls = getattr(surpass.tasks, name)
+        knobs = ", ".join(f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING)
+        print(f"{name:15} {(inspect.getdoc(cls) or '').splitlines()[0]}\n{'':15} {knobs}")
     return 0
 
 
@@ -313,7 +371,8 @@ def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[
     return arguments[0], rest, settings
 
 
-COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "methods": methods}
+COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "solve": solve, "export": export, "init": init, "methods": methods,
+            "tasks": tasks}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -326,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS.get(arguments[0])
     try:
         if command is None:
-            raise _unknown("command", arguments[0], list(COMMANDS))
+            raise unknown("command", arguments[0], list(COMMANDS))
         with contextlib.suppress(ImportError):
             from transformers.utils import logging
 

@@ -9,35 +9,74 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from surpass.alarms import alarms
 from surpass.errors import UnmetNeed
 from surpass.gates import paired
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
-from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold
+from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold, frame
 
 ENGINE_NEEDS = frozenset({"text", "tokens", "logprobs", "logits", "value", "embed", "train"})
 
 
 @dataclass
 class Result:
-    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost."""
+    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost; where
+    it is stored, its folder and page."""
 
     before: Report
     after: Report
     events: list[dict[str, Any]]
     cost: dict[str, dict[str, int]]
     kept_round: int
+    folder: Path | None = None
+    page: Path | None = None
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the same test problems."""
+        """{"mean", "stderr", "n"} of after - before over the same test problems; n is 0 where no problem has a label."""
         mean, stderr, n = paired(self.before, self.after, metric)
         return {"mean": mean, "stderr": stderr, "n": n}
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of the kept weights; None where nothing was kept or stored."""
+        return self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
+        rounds: dict[int, dict[str, Any]] = {}
+        for event in self.events:
+            if event["event"] in ("search", "learn", "gate") and event["round"]:
+                row = rounds.setdefault(event["round"], {"round": event["round"]})
+                row.update({key: value for key, value in event.items() if key not in ("event", "round")})
+        return frame(list(rounds.values()))
+
+    def __str__(self) -> str:
+        """The result in a few lines; a metric nobody could measure is said to be unknown."""
+        lines = []
+        names = [name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics]
+        for name in names or list(self.before.metrics)[:1]:
+            before, after, change = self.before.metrics[name], self.after.metrics[name], self.change(name)
+            if not change["n"]:
+                lines.append(f"test {name:22} not known: no test problem has a label")
+                continue
+            lines.append(f"test {name:22} {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}"
+                         f"   change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})")  # fmt: skip
+        spent = {what: sum(a.get(what, 0) for a in self.cost.values()) for what in ("generated", "prefilled", "trained")}
+        lines.append(f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
+        if not self.kept_round:
+            lines.append("model   the start: no update was kept")
+        elif self.model:
+            lines.append(f"model   {self.model}   (loads with transformers; surpass export {self.folder} --to hf)")
+        lines += [f"report  {self.page}"] if self.page else []
+        return "\n".join([*lines, *(f"note    {words}" for words in alarms(self.events))])
 
 
 @dataclass
@@ -314,7 +353,7 @@ async def improve(
     Every need is checked first. Reported numbers come from the split "test", measured at the start and at the end; the gate
     sees "gate" alone. A refused trial restores weights, optimiser and notes; after `patience` refusals in a row the run
     stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
-    told what happens; `modules` are the files, named by the user, whose parts may be resolved.
+    told what happens; `modules` are the modules and files of the user whose parts may be resolved.
     """
     require(method, task, models, learns=True)
     run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
@@ -330,6 +369,7 @@ async def improve(
 async def evaluate(method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0) -> Report:
     """The method's exam on a split."""
     require(method, task, models)
+    models.remember(_snapshots(method))
     models.account = "exam"
     report = await method.exam(models, task, split, seed)
     report.cost = dict(models.cost.get("exam", {}))
@@ -378,8 +418,9 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
 
 
 def _exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    rows = [[row.problem, row.value] for row in report.rows if row.metric == "accuracy"]
-    return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "accuracy_rows": rows}
+    """An exam's metrics, and the values by problem of those that are compared in pairs."""
+    pairs = {name: list(report.by_problem(name).items()) for name in ("accuracy", "agreement") if name in report.metrics}
+    return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
 
 
 def _report_json(report: Report) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class Models:
         self._busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # a new thread would count its threads anew, and another count computes other last bits
-        self._pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (torch.get_num_threads(),))
+        self.threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (self.threads,))
 
     # -- roles
 
@@ -284,6 +285,12 @@ class Models:
                 return runner.run(work)
             finally:
                 self._loop, self._queue, self._busy = None, [], False
+
+    def cancel(self) -> None:
+        """Stop what `run` is doing in another thread, as Ctrl-C would."""
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
     # -- weights
 

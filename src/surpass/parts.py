@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,6 +43,7 @@ __all__ = [
     "Selector",
     "Task",
     "from_json",
+    "modules_in",
     "needs_of",
     "run_hash",
     "to_json",
@@ -50,20 +53,31 @@ __all__ = [
 class Task(Protocol):
     """Where problems come from and how attempts are judged. States are JSON values; `step` never changes the old one.
 
-    `branches = False` says that a state is no value (a live site); searches then replay from the start.
+    What stands here is a question with one answer; a task that inherits it writes `problems` and `check`. `branches = False`
+    says that a state is no value (a live site); searches then replay from the start. A task whose answers can be compared, for
+    votes, has final_answer(text) -> str | None.
     """
 
     @property
-    def players(self) -> tuple[str, ...]: ...
+    def players(self) -> tuple[str, ...]:
+        return ("policy",)
+
     @property
-    def branches(self) -> bool: ...
+    def branches(self) -> bool:
+        return True
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         """Problems of "train", "gate" (the gate alone) or "test" (start and end of a run, nothing else), without repeats."""
         ...
 
-    async def start(self, models: Models, problem: Problem) -> Turn: ...
-    async def step(self, models: Models, state: Any, text: str) -> Turn: ...
+    async def start(self, models: Models, problem: Problem) -> Turn:
+        """The first state, what each player is told, and who moves."""
+        return Turn({}, {"policy": problem.prompt}, "policy")
+
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
+        """What follows a move."""
+        return Turn(state)
+
     async def check(self, models: Models, problem: Problem, text: str) -> float:
         """The value of a finished attempt, usually in [0, 1]; nan: cannot be judged."""
         ...
@@ -208,24 +222,42 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if hasattr(value, "problems") and hasattr(value, "check"):
+        raise SurpassError(f"the task {type(value).__name__} is written into the run's folder, so it has to be a dataclass: write "
+                           "@dataclass(frozen=True) above the class and give it a name at the top of a module")  # fmt: skip
     raise SurpassError(f"a part may hold numbers, text, tuples, dicts and other parts; found {type(value).__name__}: {value!r}")
 
 
-def from_json(data: Any, modules: Iterable[str] = ()) -> Any:
-    """The part that `to_json` wrote. Only names inside surpass, and in the modules listed, are resolved."""
+def from_json(data: Any, allowed: Iterable[str] = ()) -> Any:
+    """The part that `to_json` wrote. Only names inside surpass resolve, and the modules and files listed in `allowed`: a run's
+    folder may come from somebody else. A class's `files` are its fields of the form "file.py:name"."""
+    allowed = frozenset(allowed)
     if isinstance(data, dict):
         if "part" not in data:
-            return {key: from_json(item, modules) for key, item in data.items()}
+            return {key: from_json(item, allowed) for key, item in data.items()}
         module, _, name = data["part"].rpartition(".")
-        if module.partition(".")[0] != "surpass" and module not in modules:
-            raise SurpassError(f'the part "{data["part"]}" is not inside surpass; name its file on the command line to allow it')
+        if module.partition(".")[0] != "surpass" and module not in allowed:
+            raise SurpassError(f'the part "{data["part"]}" is not inside surpass; if it is in a file of your own, allow it by name: --code {module}.py')
         cls = getattr(importlib.import_module(module), name, None)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
             raise SurpassError(f'there is no part "{data["part"]}" in this version of surpass')
-        return cls(**{key: from_json(item, modules) for key, item in data.items() if key != "part"})
+        for field in getattr(cls, "files", ()):
+            file = str(data.get(field, "")).partition(":")[0]
+            if Path(file).stem not in allowed:
+                raise SurpassError(f"the run uses {file}, a file of your own; allow it by name: --code {file}")
+        return cls(**{key: from_json(item, allowed) for key, item in data.items() if key != "part"})
     if isinstance(data, list):
-        return tuple(from_json(item, modules) for item in data)
+        return tuple(from_json(item, allowed) for item in data)
     return data
+
+
+def modules_in(data: Any) -> set[str]:
+    """The modules outside surpass whose parts a JSON configuration holds."""
+    if isinstance(data, dict):
+        module = str(data.get("part", "surpass.x")).rpartition(".")[0]
+        own = set() if module.partition(".")[0] == "surpass" else {module}
+        return own.union(*(modules_in(item) for item in data.values()))
+    return set().union(*(modules_in(item) for item in data)) if isinstance(data, list) else set()
 
 
 def run_hash(config: Any) -> str:
@@ -246,6 +278,13 @@ def needs_of(part: Any) -> frozenset[str]:
     for child in children:
         found |= needs_of(child)
     return found
+
+
+async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float:
+    """task.check, awaited if it is to be; nan for None."""
+    value = task.check(models, problem, text)
+    value = await value if inspect.isawaitable(value) else value
+    return float("nan") if value is None else float(value)
 
 
 def values_at(tree: Tree, name: str, nodes: Sequence[int]) -> np.ndarray:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from surpass.alarms import alarms
+
 
 def predicted(method: Any, models: Any, rounds: int) -> str:
     """One line: the most tokens a run may draw, and the most time that takes on this machine.
@@ -94,8 +96,8 @@ class Progress:
             reward = event.get("reward")
             line = f"round {round:3}  reward {reward:.3f}" if reward is not None else f"round {round:3}"
             line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
-            if event.get("frac_reward_zero_std") == 1.0:
-                line += "  (all rewards equal within every problem: nothing to learn; try a higher temperature or other problems)"
+            if round == 1:
+                line = "\n".join([line, *alarms([event])])
         elif what == "learn":
             self.bar.update(self.task, completed=round, description=f"round {round}")
         elif what == "gate":

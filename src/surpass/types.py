@@ -43,6 +43,13 @@ class Problem:
     answer: Any = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def asks(self) -> str:
+        """The prompt as text: itself, or its last user message."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return next((message["content"] for message in reversed(self.prompt) if message["role"] == "user"), "")
+
 
 class Turn(NamedTuple):
     """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player, and
@@ -366,6 +373,27 @@ class Report:
 
     def mean(self, metric: str) -> float:
         return self.metrics[metric]["mean"]
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row per measured value: problem, sample, metric, value."""
+        return frame([row._asdict() for row in self.rows], ("problem", "sample", "metric", "value"))
+
+    def __str__(self) -> str:
+        lines = []
+        for metric, m in self.metrics.items():
+            missing = f", {m['missing']} not judged" if m["missing"] else ""
+            known = f"{m['mean']:.3f} +- {m['stderr']:.3f}" if m["n"] else "not known"
+            lines.append(f"{metric:28} {known}   (n={m['n']}{missing})")
+        return "\n".join(lines)
+
+
+def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
+    """A DataFrame; a SurpassError names the package where it is missing."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise SurpassError("to_pandas needs its package: pip install pandas") from error
+    return pandas.DataFrame(list(rows), columns=None if columns is None else list(columns))
 
 
 class Verdict(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 from surpass.choose import first
 from surpass.errors import SurpassError
-from surpass.parts import Choose, Reward, Search
+from surpass.parts import Choose, Reward, Search, value_of
 from surpass.searches.round import search_all
 from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
 
@@ -56,7 +56,7 @@ class answers:
         leaf = self.choose(tree)
         value: Any = float("nan")
         if tree.stop[leaf] != FAILED:
-            value = await task.check(models, tree.problem, models.text(self.role, tree, leaf))
+            value = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
         drawn = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": float(value >= 1 - 1e-9) if value == value else value,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from surpass.errors import SurpassError
+from surpass.measures.answers import answers
 from surpass.parts import Measure
 from surpass.types import Report
 
@@ -44,6 +47,18 @@ class by_split:
 
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         return await self.measures[split](models, task, split, seed)
+
+
+def answering(exam: Any) -> answers:
+    """The measure inside an exam that answers problems: its search, scores and choice are the method's at inference."""
+    if isinstance(exam, answers):
+        return exam
+    inside = getattr(exam, "measures", ())
+    inside = [inside["test"]] if isinstance(inside, Mapping) else inside
+    for measure in inside:
+        with contextlib.suppress(SurpassError):
+            return answering(measure)
+    raise SurpassError(f"{type(exam).__name__} answers no problem: it holds no measures.answers")
 
 
 def sized(measure: Any, sizes: Mapping[str, int]) -> Any:

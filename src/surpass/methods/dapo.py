@@ -34,7 +34,9 @@ def dapo(
             "reward": rewards.weighted({"check": 1.0, "overlong": 1.0}),
         },
         learn=(
-            Learn("policy", selectors.nonconstant(limit=problems), learners.gradient(loss, lr, updates=updates), advantages.group()),
+            Learn(
+                "policy", selectors.nonconstant(limit=problems), learners.gradient(loss, lr, updates=updates), advantages.group()
+            ),
         ),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),

@@ -68,31 +68,34 @@ def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", col
 
 def _exams(run: Run) -> str:
     """The exams over the rounds: gate exams kept and refused, and the two test exams beside them."""
-    verdicts, tests = run.verdicts(), run.of("exam", split="test")
+    verdicts, tests, metric = run.verdicts(), run.of("exam", split="test"), run.leading("gate")
     kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
     test = Series("test", mark="diamond", colour=2, line=False, tail=False)
     for event in thin(run.of("exam", split="gate"), MOST_POINTS):
-        m, r, keep = run.exam(event), event["round"], verdicts.get(event["round"], event["round"] == 0)
+        m, r, keep = run.exam(event, metric), event["round"], verdicts.get(event["round"], event["round"] == 0)
         words = "start" if r == 0 else "kept" if keep else "refused"
         tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}"
         (kept if keep else refused).points.append(Point(r, m.mean, m.stderr, tip))
     if len(kept.points) > 1:
         kept.points[-1] = kept.points[-1]._replace(label=plain(kept.points[-1].y))
     for i, event in enumerate([*tests[:1], *tests[1:][-1:]]):
-        m, tip = run.exam(event), f"test, {('start', 'end')[i]}: "
+        m, tip = run.exam(event, metric), f"test, {('start', 'end')[i]}: "
         tip += f"{between(m.mean, m.stderr)}, n = {m.n}"
         test.points.append(Point(event["round"], m.mean, m.stderr, tip, (-20, 20)[i], plain(m.mean), ("left", "right")[i]))
-    series, whole = [kept, refused, test], (0.0, 1.0) if run.metric == "accuracy" else None
-    full, narrow = (line_chart(f"{run.metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300)))
+    series, whole = [kept, refused, test], (0.0, 1.0) if metric in ("accuracy", "agreement") else None
+    full, narrow = (line_chart(f"{metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300)))
     names = legend([("dot", 1, "gate, kept"), ("hollow", 1, "gate, refused"), ("diamond", 2, "test, at the start and the end")])
-    card = _card(run.metric[:1].upper() + run.metric[1:], "exams, ± standard error over problems")
+    words = "exams, ± standard error over problems"
+    if metric == "agreement":
+        words += "; the share of attempts that state the commonest answer, right or wrong"
+    card = _card(metric[:1].upper() + metric[1:], words)
     return f'{card}{names}<div class="full">{full}</div><div class="narrow">{narrow}</div></figure>' if full else ""
 
 
 def _numbers(run: Run) -> str:
     """The charts as a table, folded."""
     searches, learns = run.of("search"), {event["round"]: event for event in reversed(run.of("learn"))}
-    gates = {event["round"]: run.exam(event) for event in run.of("exam", split="gate")}
+    gates = {event["round"]: run.exam(event, run.leading("gate")) for event in run.of("exam", split="gate")}
     if not searches:
         return ""
     rows = []

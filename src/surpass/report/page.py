@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from surpass.alarms import alarms
 from surpass.report import attempts
 from surpass.report.curves import curves
 from surpass.report.read import Mean, Run, read_run, thin
@@ -95,7 +96,8 @@ def _headline(run: Run) -> str:
     if run.seconds:
         facts.append(("Time", duration(sum(run.seconds.values())), "all phases together"))
     rows = [f"<div><dt>{name}</dt><dd>{value}<small>{html.escape(words)}</small></dd></div>" for name, value, words in facts]
-    says = f'<p class="says">{html.escape(_says(run, change))}</p>'
+    says = "".join(f'<p class="says">{html.escape(words)}</p>' for words in (_says(run, change), _unlabelled(run)) if words)
+    says += "".join(f'<p class="says alarm">{html.escape(words)}</p>' for words in alarms(run.events))
     return f'<div class="card"><div class="result">{big}</div>{says}<dl class="facts-row">{"".join(rows)}</dl></div>'
 
 
@@ -126,6 +128,23 @@ def _says(run: Run, change: Mean | None) -> str:
         words.append(f"Test {run.metric} {went} over the same {some(change.n, 'problem')}.")
     if run.end is not None and run.end.get("why"):
         words.append(f"The run stopped early: {run.end['why']}.")
+    return " ".join(words)
+
+
+def _unlabelled(run: Run) -> str:
+    """For a method without labels: what is known about improvement, and what is not."""
+    if run.labels:
+        return ""
+    words = ["Training and gate used no labels."]
+    if run.metric == "accuracy":
+        words.append("The two test exams did, for this page alone; nothing was chosen by them.")
+    else:
+        words.append("No test problem has a label, so whether answers became better is not known.")
+    agreed, tests = run.change("agreement"), run.of("exam", split="test")
+    if agreed is not None and math.isfinite(agreed.mean):
+        drift = run.exam(tests[-1], "drift").mean
+        words.append(f"Known without labels: agreement among attempts changed by {signed(agreed.mean)}, and the model drifted {plain(drift)} "
+                     "nats a token from the start. A model that agrees with itself more may be right or wrong more often.")  # fmt: skip
     return " ".join(words)
 
 

@@ -48,29 +48,37 @@ class Run:
         ends = self.of("end")
         return ends[-1] if ends else None
 
+    def leading(self, split: str) -> str:
+        """The figure that leads for a split: accuracy where a problem has a label, or the first metric that was measured."""
+        known = [name for exam in self.of("exam", split=split) for name, m in exam.get("metrics", {}).items() if m.get("n")]
+        return known[0] if known and "accuracy" not in known else "accuracy"
+
     @property
     def metric(self) -> str:
-        """The figure the page leads with: accuracy, or the first metric of an exam that measures none."""
-        names = [name for exam in self.of("exam") for name in exam.get("metrics", {})]
-        return names[0] if names and "accuracy" not in names else "accuracy"
+        """The figure the page leads with."""
+        return self.leading("test") if self.of("exam", split="test") else self.leading("gate")
 
-    def exam(self, event: Mapping[str, Any]) -> Mean:
-        """The leading figure of an exam."""
-        m = event.get("metrics", {}).get(self.metric, {})
+    def exam(self, event: Mapping[str, Any], metric: str | None = None) -> Mean:
+        """A figure of an exam; by default the leading one."""
+        m = event.get("metrics", {}).get(metric or self.metric, {})
         return Mean(number(m.get("mean")), number(m.get("stderr")), int(m.get("n") or 0))
 
-    def change(self) -> Mean | None:
+    def change(self, metric: str | None = None) -> Mean | None:
         """After - before over the problems that both test exams judged; None before the second one."""
-        exams = self.of("exam", split="test")
+        exams, metric = self.of("exam", split="test"), metric or self.metric
         if len(exams) < 2:
             return None
-        if self.metric != "accuracy":
-            return Mean(self.exam(exams[-1]).mean - self.exam(exams[0]).mean)
-        before, after = (
-            Report("test", [Row(str(p), 0, "accuracy", number(value)) for p, value in exam.get("accuracy_rows", [])])
-            for exam in (exams[0], exams[-1])
-        )
-        return Mean(*paired(before, after, "accuracy"))
+        rows = [exam.get("rows", {}).get(metric) for exam in (exams[0], exams[-1])]
+        if None in rows:
+            return Mean(self.exam(exams[-1], metric).mean - self.exam(exams[0], metric).mean)
+        before, after = (Report("test", [Row(str(p), 0, metric, number(value)) for p, value in some]) for some in rows)
+        return Mean(*paired(before, after, metric))
+
+    @property
+    def labels(self) -> bool:
+        """Whether the gate used labels; a method whose gate did not used none at all."""
+        gate = self.about.get("method", {}).get("gate", {}) if isinstance(self.about.get("method"), dict) else {}
+        return bool(gate.get("labels", True)) or str(gate.get("part", "")).endswith("always")
 
     def verdicts(self) -> dict[int, bool]:
         """Whether each judged round was kept."""

@@ -28,6 +28,7 @@ a { color: var(--c1); text-decoration: none; } a:hover { text-decoration: underl
 .result .change { margin-left: auto; text-align: right; } .result .change b { color: var(--c1); }
 .result .change.down b { color: var(--c2); }
 .says { margin-top: 16px; font-size: 17px; max-width: 66ch; }
+.alarm { border-left: 4px solid #c62; padding-left: 12px; }
 .facts-row { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 16px 24px; margin-top: 20px;
   padding-top: 18px; border-top: 1px solid var(--rule); }
 dt { font-size: 13px; color: var(--soft); } dd { margin: 0; font-size: 18px; font-weight: 600;

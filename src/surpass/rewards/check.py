@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.parts import value_of
 from surpass.types import FAILED, Column, Tree
 
 
@@ -28,7 +29,7 @@ class check:
     async def _leaf(self, models, task, tree: Tree, leaf: int) -> float:
         if tree.stop[leaf] == FAILED:
             return float("nan")
-        value = await task.check(models, tree.problem, models.text(self.role, tree, leaf))
+        value = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
         if tree.has(f"reward/{self.role}"):
             value += float(np.nansum(tree.get(f"reward/{self.role}").values[tree.history(leaf)]))
         return value

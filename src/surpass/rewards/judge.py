@@ -44,7 +44,7 @@ class judge:
         return [Column("leaf", np.array([np.nan if isinstance(v, EngineError) else v for v in some], float)) for some in judged]
 
     async def _tree(self, models, tree: Tree) -> list[float | EngineError]:
-        question = asked(tree.problem.prompt)
+        question = tree.problem.asks
         return await asyncio.gather(*(self._leaf(models, tree, leaf, question) for leaf in tree.leaves()))
 
     async def _leaf(self, models, tree: Tree, leaf: int, question: str) -> float | EngineError:
@@ -60,10 +60,3 @@ class judge:
         found = [re.findall(self.pattern, models.text(self.role, tree, node, since=root)) for node in nodes]
         verdicts = [min(1.0, max(0.0, float(numbers[-1]) / self.best)) for numbers in found if numbers]
         return float(np.mean(verdicts)) if verdicts else float("nan")
-
-
-def asked(prompt: str | Sequence) -> str:
-    """What a problem's prompt asks, as text: itself, or its last user message."""
-    if isinstance(prompt, str):
-        return prompt
-    return next((message["content"] for message in reversed(prompt) if message["role"] == "user"), "")

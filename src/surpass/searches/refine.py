@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
-from surpass.rewards.judge import asked
 from surpass.searches.turns import begin, play_on
 from surpass.types import Problem, Tree
 
@@ -44,7 +43,7 @@ class refine:
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         (node,) = await models.generate(self.role, tree, root, 1, **sampling)
         node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
-        question, state = asked(problem.prompt), tree.state[root]
+        question, state = problem.asks, tree.state[root]
         for _ in range(self.times):
             words = {"{question}": question, "{answer}": models.text(self.role, tree, node)}
             ask = models.open(self.role, tree, _fill(self.feedback, words), cause=node, aside=True)

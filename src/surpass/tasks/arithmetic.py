@@ -6,12 +6,12 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.parts import Task
 from surpass.tasks.answers import final_answer
 from surpass.tasks.splits import problem_id, unique
-from surpass.types import Problem, Turn, fold
+from surpass.types import Problem, fold
 
 _APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
 
@@ -30,7 +30,7 @@ def worked(expression: str) -> str:
 
 
 @dataclass(frozen=True)
-class arithmetic:
+class arithmetic(Task):
     """`terms` numbers of up to `digits` digits joined by `operators`, evaluated from left to right.
 
     The prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
@@ -40,8 +40,6 @@ class arithmetic:
     digits: int = 1
     operators: str = "+-"
     shots: int = 3
-    players = ("policy",)
-    branches = True
 
     def __post_init__(self):
         if self.terms < 2 or self.digits < 1 or not set(self.operators) <= set(_APPLY) or not self.operators:
@@ -71,12 +69,6 @@ class arithmetic:
         answer = worked(expression).rpartition(" ")[2]
         prompt = (*turns, {"role": "user", "content": f"{expression} ="})
         return Problem(problem_id(f"arithmetic {expression}"), prompt, answer, {"expression": expression})
-
-    async def start(self, models, problem: Problem) -> Turn:
-        return Turn({}, {"policy": problem.prompt}, "policy")
-
-    async def step(self, models, state: Any, text: str) -> Turn:
-        return Turn(state)
 
     async def check(self, models, problem: Problem, text: str) -> float:
         return float(final_answer(text) == problem.answer)

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from surpass.errors import SurpassError
+from surpass.parts import Task
 from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import worked
 from surpass.tasks.splits import problem_id, unique
-from surpass.types import Problem, Turn, fold
+from surpass.types import Problem, fold
 
 _SEEDS = 2**31
 
 
 @dataclass(frozen=True)
-class reasoning_gym:
+class reasoning_gym(Task):
     """Problems of the data set `name`, made with `parameters` (its own, e.g. {"min_terms": 3}).
 
     The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums (chain_sum) are solved
@@ -26,9 +27,7 @@ class reasoning_gym:
     name: str = "chain_sum"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     shots: int = 3
-    players = ("policy",)
     _maker: ClassVar[Any]
-    branches = True
 
     def __post_init__(self):
         try:
@@ -75,12 +74,6 @@ class reasoning_gym:
     def _problem(self, entry: dict[str, Any], turns: list[dict[str, str]]) -> Problem:
         prompt = (*turns, {"role": "user", "content": entry["question"]})
         return Problem(problem_id(f"{self.name} {entry['question']}"), prompt, entry)
-
-    async def start(self, models, problem: Problem) -> Turn:
-        return Turn({}, {"policy": problem.prompt}, "policy")
-
-    async def step(self, models, state: Any, text: str) -> Turn:
-        return Turn(state)
 
     async def check(self, models, problem: Problem, text: str) -> float:
         answer = final_answer(text)

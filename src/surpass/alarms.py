@@ -1,0 +1,40 @@
+"""What a person should be told about a run, from its events alone: one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WEAK = 0.5  # share of the winning answer below which a vote is called weak
+FLAT = 0.2  # share of its first value below which entropy is called collapsed
+
+
+def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Weak votes, rewards without spread, attempts that became all alike; in that order."""
+    searches = [event for event in events if event["event"] == "search"]
+    learnt = [event for event in events if event["event"] == "learn"]
+    if not searches:
+        return []
+    found = []
+    first, last = searches[0], searches[-1]
+    share = _number(first.get("vote_share"))
+    if share < WEAK:
+        found.append(f"Votes are weak: at the start the winning answer held {share:.2f} of a problem's vote on average. Votes below about a "
+                     "half are often wrong, and learning from wrong votes makes answers worse (docs/no-labels.md).")  # fmt: skip
+    flat = [_number(event.get("frac_reward_zero_std")) == 1.0 for event in searches]
+    if flat[0]:
+        times = "in every round so far" if all(flat) else "in the first round"
+        found.append(f"All rewards within a problem were equal {times}: there was nothing to learn. Try a higher temperature, more attempts "
+                     "a problem, easier or harder problems, or look at the attempts: the answer may not be stated as the check wants it.")  # fmt: skip
+    before, now = _number(first.get("entropy")), _number(last.get("entropy"))
+    if before > 0 and now < FLAT * before:
+        found.append(f"Attempts became all alike: entropy fell from {before:.3f} to {now:.3f} nats a token, and with it what can still be "
+                     "learnt. Try a lower lr, fewer rounds, or a higher temperature.")  # fmt: skip
+    if learnt and all(not event.get("examples") for event in learnt):
+        found.append("No round found an example worth learning from, so the weights are those of the start.")
+    return found
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan

@@ -1,0 +1,271 @@
+"""surpass from Python: improve, evaluate and solve, blocking or awaited, in a script or a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from surpass import loop
+from surpass.errors import SurpassError
+from surpass.find import find_method, make_method, make_models, make_task, own_files
+from surpass.loop import Result
+from surpass.measures import answering, sized
+from surpass.models import Models
+from surpass.parts import Method, modules_in, run_hash, to_json
+from surpass.progress import Progress, predicted
+from surpass.store import Store
+from surpass.types import Report, Tree
+
+R = TypeVar("R")
+
+
+def improve(
+    method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, rounds: int = 12, seed: int = 0,
+    out: str | Path | None = None, reward: str | None = None, test: int = 256, gate: int = 96, dtype: str = "auto",
+    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, quiet: bool = False, **knobs: Any,
+) -> Result:  # fmt: skip
+    """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
+
+    `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
+    a name, an engine or Models; `knobs` are the method's own. With `out`, the run is a folder that can be resumed: the same
+    call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
+    """
+    return _blocking(*_improving(locals()))
+
+
+async def improve_async(method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", **options: Any) -> Result:
+    """`improve`, to be awaited: other coroutines go on meanwhile; cancelling it leaves a run that can be resumed."""
+    defaults = improve.__kwdefaults__ or {}
+    knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
+    return await _awaited(*_improving({**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}))
+
+
+def evaluate(
+    method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, split: str = "test", limit: int = 256,
+    seed: int = 0, reward: str | None = None, dtype: str = "auto", device: str = "auto", **knobs: Any,
+) -> Report:  # fmt: skip
+    """The method's exam on a split ("test" or "gate"), at most `limit` problems; arguments as in `improve`. Blocks."""
+    return _blocking(*_evaluating(locals()))
+
+
+async def evaluate_async(method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", **options: Any) -> Report:
+    """`evaluate`, to be awaited."""
+    defaults = evaluate.__kwdefaults__ or {}
+    knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
+    return await _awaited(*_evaluating({**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}))
+
+
+def solve(
+    question: str, method: str | Method = "self_consistency", model: Any = "smollm2-135m", *, seed: int = 0,
+    instruction: str = "", **knobs: Any,
+) -> Solution:  # fmt: skip
+    """One question answered by a method's search and choice, with all that was tried. `instruction` is put after the question."""
+    models = _models_of(model, {})
+    return _blocking(models, _solve(question, _method_of(method, knobs), models, seed, instruction))
+
+
+@dataclasses.dataclass
+class Solution:
+    """The chosen answer, the tree it was chosen from, what it cost, and every attempt: (text, final answer, {score: value}, chosen)."""
+
+    answer: str
+    attempts: list[tuple[str, str | None, dict[str, float], bool]]
+    tree: Tree
+    cost: dict[str, int]
+
+    def __str__(self) -> str:
+        return self.answer
+
+
+# -- what both forms do
+
+
+def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Result]]:
+    """The models and the coroutine of a run."""
+    method = _method_of(given["method"], given["knobs"])
+    method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
+    task = _task_of(given["task"], given["reward"])
+    spec = {key: given[key] for key in ("dtype", "device", "lora")}
+    store = about = None
+    if given["out"] is not None:
+        about = configuration(given, method, task, spec)
+    models = _models_of(given["model"], spec)
+    loop.require(method, task, models, learns=True)
+    if about is not None:
+        folder = Path(given["out"])
+        if (folder / "run.json").exists() and (was := _hash(Store.read_run(folder))) != (now := _hash(about)):
+            raise SurpassError(f"{folder} holds another run ({was}, this one would be {now}); choose another folder")
+        store = Store(folder, given["retain"])
+        if not (folder / "run.json").exists():
+            store.describe(about)
+    options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"]}
+    return models, run(method, task, models, store, options, given["quiet"])
+
+
+def _hash(about: Mapping[str, Any]) -> str:
+    """What names a run: its configuration, without what may differ between two looks at it."""
+    return run_hash({key: value for key, value in about.items() if key not in ("versions", "format")})
+
+
+def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's run.json."""
+    import torch
+    import transformers
+
+    import surpass
+
+    parts = {"method": to_json(method), "task": to_json(task)}
+    name = given["method"] if isinstance(given["method"], str) else "method"
+    model = given["model"] if isinstance(given["model"], str) else "in memory"
+    return {
+        "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
+        "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts),
+        "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    }  # fmt: skip
+
+
+async def run(method: Method, task: Any, models: Models, store: Store | None, options: Mapping[str, Any], quiet: bool) -> Result:
+    """One run to its end, with progress and, where it is stored, its page."""
+    from surpass.report import write_report
+
+    parts = to_json(method), (to_json(task) if store else None)
+    allowed = set().union(*(modules_in(part) for part in parts if part is not None))
+    if not quiet:
+        print(predicted(method, models, options["rounds"]), file=sys.stderr)
+    say: Callable[..., None] = lambda what, round, event: None  # noqa: E731
+    with contextlib.ExitStack() as stack:
+        if store:
+            stack.callback(store.close)
+        if not quiet:
+            say = stack.enter_context(Progress(options["rounds"], method)).say
+        result = await loop.improve(method, task, models, store=store, say=say, modules=sorted(allowed), **options)
+        if store:
+            result.folder = store.folder
+            result.page = write_report(store.folder)
+    return result
+
+
+def _evaluating(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Report]]:
+    """The models and the coroutine of an exam."""
+    if given["split"] not in ("test", "gate"):
+        raise SurpassError(f'a split to evaluate on is test or gate; found "{given["split"]}"')
+    method = _method_of(given["method"], given["knobs"])
+    # an exam trains nothing, so it needs nothing that training does
+    method = dataclasses.replace(method, exam=sized(method.exam, {given["split"]: given["limit"]}), learn=())
+    task = _task_of(given["task"], given["reward"])
+    models = _models_of(given["model"], {key: given[key] for key in ("dtype", "device")} | {"api": given.get("api") or {}})
+    return models, loop.evaluate(method, task, models, split=given["split"], seed=given["seed"])
+
+
+async def _solve(question: str, method: Method, models: Models, seed: int, instruction: str) -> Solution:
+    from surpass.searches.round import search_all
+    from surpass.tasks.question import question as one
+    from surpass.types import FAILED
+
+    exam = answering(method.exam)
+    task = one(question, instruction)
+    models.account = "search"
+    (problem,) = task.problems("test", 0)
+    (tree,) = await search_all(exam.search, models, task, [problem], seed)
+    if tree.stop[0] == FAILED:
+        raise SurpassError(f"the search failed: {tree.text[0]}")
+    for name, reward in exam.scores.items():
+        tree.put(name, (await reward(models, task, [tree]))[0])
+    leaf = exam.choose(tree)
+    tried = []
+    for i, node in enumerate(tree.leaves()):
+        text = models.text(exam.role, tree, node)
+        scores = {name: float(tree.get(name).values[i]) for name in exam.scores}
+        tried.append((text, task.final_answer(text), scores, node == leaf))
+    return Solution(models.text(exam.role, tree, leaf), tried, tree, dict(models.cost.get("search", {})))
+
+
+def _method_of(method: str | Method, knobs: Mapping[str, Any]) -> Method:
+    if isinstance(method, Method):
+        if knobs:
+            raise SurpassError(f"a Method has its knobs already; found {', '.join(knobs)} beside one")
+        return method
+    return make_method(find_method(method), knobs)
+
+
+def _task_of(task: Any, reward: str | None) -> Any:
+    if isinstance(task, str):
+        return make_task(task, reward=reward)
+    from surpass.tasks import rewarded
+
+    return rewarded(task, reward) if reward else task
+
+
+def _models_of(model: Any, spec: Mapping[str, Any]) -> Models:
+    if isinstance(model, Models):
+        return model
+    return make_models({"name": model, **spec}) if isinstance(model, str) else Models(policy=model)
+
+
+# -- threads
+
+
+def _blocking(models: Models, work: Coroutine[Any, Any, R]) -> R:
+    """Run `work` to its end; in a thread of its own where this one has a running event loop, as a notebook's has."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return models.run(work)
+    box: dict[str, Any] = {}
+    thread = threading.Thread(target=_fill, args=(box, models, work))
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        models.cancel()
+        thread.join()
+        raise
+    return _opened(box)
+
+
+async def _awaited(models: Models, work: Coroutine[Any, Any, R]) -> R:
+    """Run `work` in a thread with an event loop of its own, and wait for it."""
+    box: dict[str, Any] = {}
+    here, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def go() -> None:
+        _fill(box, models, work)
+        here.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=go).start()
+    try:
+        await done.wait()
+    except asyncio.CancelledError:
+        models.cancel()
+        await done.wait()
+        raise
+    return _opened(box)
+
+
+def _fill(box: dict[str, Any], models: Models, work: Coroutine[Any, Any, Any]) -> None:
+    import torch
+
+    torch.set_num_threads(models.threads)  # a new thread would count its threads anew
+    try:
+        box["result"] = models.run(work)
+    except BaseException as error:
+        box["error"] = error
+
+
+def _opened(box: dict[str, Any]) -> Any:
+    if "error" in box:
+        raise box["error"]
+    return box["result"]
+
+
+def as_json(result: Result) -> str:
+    """A result as one line."""
+    return json.dumps({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
+                       "cost": result.cost, "run": str(result.folder)})  # fmt: skip

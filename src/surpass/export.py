@@ -1,0 +1,63 @@
+"""The model of a run, out again: plain safetensors for transformers, peft and vLLM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from surpass.errors import SurpassError
+from surpass.store import Store
+
+
+def export(folder: Path, to: str, out: Path | None = None) -> str:
+    """Write the kept model of a run to `out` (default: FOLDER/export-TO) and return the lines that load it.
+
+    `to` "hf": a whole model that transformers and vLLM load; a LoRA run's adapter is merged into its base. "lora": the adapter
+    alone. Raises SurpassError where nothing was kept, the run is not of that kind, or `out` exists.
+    """
+    about = Store.read_run(folder)
+    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {}
+    kept = state.get("weights", 0) if state.get("trial") is None else state["trial"]  # a trial is not kept yet
+    if not kept:
+        raise SurpassError(f"{folder} kept no update; its model is the one it began with: {about['model']['name']}")
+    weights = folder / "weights" / f"{kept:04d}" / "policy"
+    if not weights.exists():
+        raise SurpassError(f"{weights} is gone; the run's weights were removed after it ended")
+    adapter = (weights / "adapter_config.json").exists()
+    if to == "lora" and not adapter:
+        raise SurpassError("this run trained all weights, so there is no adapter; export it with: --to hf")
+    out = out or folder / f"export-{to}"
+    if out.exists():
+        raise SurpassError(f"{out} exists already and was left as it is; choose another --out")
+    if to == "hf" and adapter:
+        _merge(about["model"], weights, out)
+    else:
+        shutil.copytree(weights, out)
+    return _lines(out, to, about["model"]["name"])
+
+
+def _merge(model: dict, adapter: Path, out: Path) -> None:
+    """The base model with the adapter's product added to its weights."""
+    from peft import PeftModel
+
+    from surpass.engines.checkpoints import load_model
+
+    dtype = "float32" if model["dtype"] == "auto" else model["dtype"]
+    causal, tokenizer = load_model(model["name"], dtype)
+    merged = PeftModel.from_pretrained(causal, adapter).merge_and_unload()
+    merged.save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+
+
+def _lines(out: Path, to: str, base: str) -> str:
+    """How the folder is used."""
+    if to == "hf":
+        return (f'{out} holds the whole model.\n'
+                f'  from transformers import AutoModelForCausalLM, AutoTokenizer\n'
+                f'  model, tokenizer = AutoModelForCausalLM.from_pretrained("{out}"), AutoTokenizer.from_pretrained("{out}")\n'
+                f'  vllm serve {out}')  # fmt: skip
+    return (f'{out} holds the adapter; its base is {base}.\n'
+            f'  from peft import AutoPeftModelForCausalLM\n'
+            f'  model = AutoPeftModelForCausalLM.from_pretrained("{out}")\n'
+            f'  vllm serve {base} --enable-lora --lora-modules surpass={out}')  # fmt: skip

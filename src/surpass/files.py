@@ -1,0 +1,68 @@
+"""A user's own Python files: "mytask.py:mytask" names a thing in one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from surpass.errors import SurpassError
+
+
+def is_file(name: str) -> bool:
+    """Whether a name means something in a user's file."""
+    return name.partition(":")[0].endswith(".py")
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """The module of a Python file, run once a process and named by its stem. Raises SurpassError for a missing file, a stem
+    that is another module's name, and whatever the file raises."""
+    path = Path(path).resolve()
+    if not path.exists():
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.exists() else [], 1)
+        raise SurpassError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
+    known = sys.modules.get(path.stem)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
+        return known
+    if known is not None or path.stem in sys.stdlib_module_names or path.stem == "surpass":
+        raise SurpassError(f'{path.name} has the name of another module, "{path.stem}"; rename the file')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up while they are made
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[path.stem]
+        raise SurpassError(f"{path.name} could not be run: {where(error, path)}") from error
+    return module
+
+
+def load_name(name: str) -> Any:
+    """What "file.py:name" names; with "file.py" alone, what bears the file's own name."""
+    file, _, wanted = name.partition(":")
+    module = load_file(file)
+    wanted = wanted or Path(file).stem
+    if not hasattr(module, wanted):
+        mine = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        near = get_close_matches(wanted, mine, 1)
+        there = f"did you mean {near[0]}?" if near else f"there are: {', '.join(mine) or 'none'}"
+        raise SurpassError(f'{file} has no "{wanted}"; {there}')
+    return getattr(module, wanted)
+
+
+def digest(path: str | Path) -> str:
+    """Sixteen hexadecimal digits of a file's contents."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+
+
+def where(error: BaseException, path: Path) -> str:
+    """An exception's type, message and line in a file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == path]
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")

@@ -1,0 +1,175 @@
+"""What a name on the command line means: a method, a task, a model; surpass's own or a file of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from surpass.errors import SurpassError
+from surpass.files import digest, is_file, load_file, load_name
+from surpass.parts import Method, modules_in
+
+
+def unknown(what: str, name: str, known: list[str]) -> SurpassError:
+    """A name that is none, with the nearest that is."""
+    near = get_close_matches(name, known, 1)
+    return SurpassError(
+        f'there is no {what} "{name}"; ' + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
+    )
+
+
+def method_names() -> list[str]:
+    """Every file in surpass.methods."""
+    import surpass.methods
+
+    return sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
+
+
+def find_method(name: str) -> Callable[..., Method]:
+    """The function of a method: one of surpass.methods, where the file's name is the method's, or "file.py:function"."""
+    if is_file(name):
+        function = load_name(name)
+        if not callable(function):
+            raise SurpassError(f"{name} is no function that returns a surpass.Method; it is {function!r:.80}")
+        return function
+    if name not in method_names():
+        raise unknown("method", name, method_names())
+    return getattr(importlib.import_module(f"surpass.methods.{name}"), name)
+
+
+def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Method:
+    """The method that a function returns for these knobs."""
+    names = list(inspect.signature(function).parameters)
+    for knob in knobs:
+        if knob not in names:
+            raise unknown(f"knob of {function.__name__}", knob, names)
+    method = function(**knobs)
+    if not isinstance(method, Method):
+        raise SurpassError(f"{function.__name__} has to return a surpass.Method; it returned {type(method).__name__}")
+    return method
+
+
+def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None) -> Any:
+    """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys a task does not have
+    go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the task's own check."""
+    import surpass.tasks
+
+    first = ""
+    if is_file(spec):
+        cls, name = _own_task(spec), spec
+    else:
+        name, _, first = spec.partition(":")
+        if name not in surpass.tasks.TASKS:
+            raise unknown("task", name, list(surpass.tasks.TASKS))
+        cls = getattr(surpass.tasks, name)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    if first:
+        values[next(iter(fields))] = _literal(first) if fields[next(iter(fields))].type not in ("str", str) else first
+    for key, text in (settings or {}).items():
+        if key in fields and key != "parameters":
+            values[key] = _value(fields[key], key, text)
+        elif "parameters" in fields:
+            parameters[key] = _literal(text)
+        else:
+            raise unknown(f"parameter of the task {name}", key, list(fields))
+    if parameters:
+        values["parameters"] = parameters
+    missing = [f.name for f in fields.values() if f.name not in values and _required(f)]
+    if missing:
+        raise SurpassError(f"the task {name} needs {missing[0]}: --task {name}:{missing[0].upper()}")
+    task = cls(**values)
+    return surpass.tasks.rewarded(task, reward) if reward else task
+
+
+def _required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _value(field: dataclasses.Field, key: str, text: Any) -> Any:
+    """A setting's text as the type of its default."""
+    value = _literal(text)
+    if isinstance(field.default, str) or field.type in ("str", str):
+        return text
+    if isinstance(field.default, int) and not isinstance(value, int):
+        raise SurpassError(f'--task.{key} wants a whole number; found "{text}"')
+    if isinstance(field.default, float) and not isinstance(value, (int, float)):
+        raise SurpassError(f'--task.{key} wants a number; found "{text}"')
+    return value
+
+
+def _literal(text: Any) -> Any:
+    """A JSON value, or the text itself."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _own_task(spec: str) -> type:
+    """The task class that "file.py:NAME" names; with "file.py" alone, the one in it."""
+    module = load_file(spec.partition(":")[0])
+    tasks = {n: c for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__
+             and callable(getattr(c, "problems", None)) and callable(getattr(c, "check", None))}  # fmt: skip
+    name = spec.partition(":")[2] or (next(iter(tasks)) if len(tasks) == 1 else "")
+    if name not in tasks:
+        file = spec.partition(":")[0]
+        if not tasks:
+            raise SurpassError(f"{file} has no task: a class with problems(split, seed) and check(models, problem, text); "
+                               "for a file to begin with: surpass init mytask.py")  # fmt: skip
+        raise (
+            unknown(f"task in {file}", name, list(tasks))
+            if name
+            else SurpassError(f"{file} has several tasks; name one: {', '.join(f'{file}:{n}' for n in tasks)}")
+        )
+    if not dataclasses.is_dataclass(tasks[name]):
+        raise SurpassError(f"the task {name} is written into the run's folder, so it has to be a dataclass: write "
+                           "@dataclass(frozen=True) above the class")  # fmt: skip
+    return tasks[name]
+
+
+def own_files(config: Any) -> dict[str, str]:
+    """{path: digest} of the user's files that a configuration's parts come from or name."""
+    import sys
+
+    found = {str(Path(str(sys.modules[name].__file__)).resolve()) for name in modules_in(config)
+             if getattr(sys.modules.get(name), "__file__", None)}  # fmt: skip
+    found |= {str(Path(file).resolve()) for file in _named_files(config)}
+    return {path: digest(path) for path in sorted(found)}
+
+
+def _named_files(data: Any) -> set[str]:
+    """Files that parts name in their fields ("file.py:name")."""
+    if isinstance(data, Mapping):
+        found = set().union(*(_named_files(item) for item in data.values()))
+        if "part" in data:
+            module, _, name = data["part"].rpartition(".")
+            cls = getattr(importlib.import_module(module), name, None)
+            found |= {str(data[field]).partition(":")[0] for field in getattr(cls, "files", ()) if data.get(field)}
+        return found
+    return set().union(*(_named_files(item) for item in data)) if isinstance(data, (list, tuple)) else set()
+
+
+def make_models(spec: Mapping[str, Any]) -> Any:
+    """Models with one policy. spec: name, and for a local model dtype, device, lora; for "api:NAME" the arguments of
+    surpass.engines.openai_api.OpenAIEngine."""
+    from surpass.models import Models
+
+    if spec["name"].startswith("api:"):
+        from surpass.engines.openai_api import OpenAIEngine
+
+        return Models(policy=OpenAIEngine(spec["name"].removeprefix("api:"), **spec.get("api", {})))
+    from surpass.engines import LocalEngine
+
+    lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"]} if spec.get("lora") else None
+    return Models(policy=LocalEngine(spec["name"], spec.get("dtype", "auto"), spec.get("device", "auto"), lora))
