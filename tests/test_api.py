@@ -54,9 +54,7 @@ def test_blocking_awaited_and_inside_a_loop_give_the_same_result():
                 await asyncio.sleep(0.005)
 
         ticking = asyncio.create_task(tick())
-        awaited = await surpass.improve_async(
-            "grpo", copy_letter(), nano_models(), rounds=2, test=2, gate=2, quiet=True, **SMALL
-        )
+        awaited = await surpass.improve_async("grpo", copy_letter(), nano_models(), rounds=2, test=2, gate=2, quiet=True, **SMALL)
         ticking.cancel()
         return nested, awaited, ticks
 
@@ -158,7 +156,22 @@ def test_what_init_writes_runs(tmp_path, monkeypatch, capsys, model):
         assert main(["init", f"{name}.py", "--kind", kind]) == 0
         assert main(["init", f"{name}.py", "--kind", kind]) == 2
         assert "left as it is" in capsys.readouterr().err
-    small = ["--model", model, "--rounds", "1", "--test", "2", "--gate", "2", "--problems", "2", "--max-tokens", "4", "--every", "1"]
+    small = [
+        "--model",
+        model,
+        "--rounds",
+        "1",
+        "--test",
+        "2",
+        "--gate",
+        "2",
+        "--problems",
+        "2",
+        "--max-tokens",
+        "4",
+        "--every",
+        "1",
+    ]
     assert main(["run", "my_way.py", "--task", "next_number.py", "--task.digits", "2", "--n", "2", "--out", "run", *small]) == 0
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["task"] == {"part": "next_number.next_number", "digits": 2}

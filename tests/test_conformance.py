@@ -127,7 +127,9 @@ def test_learning_needs_are_refused_before_the_first_token(name):
 def test_solves_the_identity_task(name):
     """Every learner raises the chance of the right letter on a table it can represent exactly."""
     models, task = table(scale=0.5), copy_letter(shared=True)
-    method = small(name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15, oversample=1)  # from the start each round: more passes
+    method = small(
+        name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15, oversample=1
+    )  # from the start each round: more passes
     result = models.run(improve(method, task, models, rounds=25))
     rewards = [event["reward"] for event in result.events if event["event"] == "search"]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.2

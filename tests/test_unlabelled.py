@@ -71,7 +71,9 @@ def test_votes_by_weight_and_the_majority():
     np.testing.assert_allclose(scores(rewards.vote(), tree, task=letters(answers)), [0.4, 0.4, np.nan, 0.4, 0.4])
     tree.put("sure", Column("leaf", np.array([0.1, 0.5, 0.2, 0.2, np.nan])))
     shares = scores(rewards.vote(weight="sure"), tree, task=letters(answers))
-    np.testing.assert_allclose(shares, [0.3, 0.5, np.nan, 0.3, 0.5])  # of the weight 1.0 in all; the unweighed leaf counts nothing
+    np.testing.assert_allclose(
+        shares, [0.3, 0.5, np.nan, 0.3, 0.5]
+    )  # of the weight 1.0 in all; the unweighed leaf counts nothing
     tree.put("vote", Column("leaf", shares))
     np.testing.assert_allclose(scores(rewards.majority(), tree, task=letters(answers)), [0, 1, 0, 0, 1])
     np.testing.assert_allclose(scores(rewards.majority(scaled=True), tree, task=letters(answers)), [0, 0.5, 0, 0, 0.5])
@@ -162,8 +164,8 @@ def test_agreement_by_hand():
         def serve(self, requests):
             for request in requests:
                 if hasattr(request, "keys"):
-                    words = plan[self.text.decode(request.tokens).strip().split("\n")[0][-1]]
-                    self.answer = lambda text, key, words=iter(words): next(words)
+                    words = iter(plan[self.text.decode(request.tokens).strip().split("\n")[0][-1]])
+                    self.answer = lambda text, key, words=words: next(words)
                     yield from super().serve([request])
                 else:
                     yield request, np.full(len(request.tree.path_tokens(request.node)), -0.25, np.float32)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import io
 import json
 import os
 import sys
@@ -75,9 +76,9 @@ class ApiOptions:
     """Requests under way at once."""
     timeout: float = 120.0
     """Seconds a request may take before it is tried again."""
-    tokens: int = 0
+    budget_tokens: int = 0
     """Stop before more tokens than this are billed (0: no limit)."""
-    dollars: float = 0.0
+    budget_dollars: float = 0.0
     """Stop before more money than this is spent (0: no limit); needs --price."""
     price: tuple[float, float] = (0.0, 0.0)
     """Dollars per million prompt tokens, and per million answered tokens."""
@@ -165,8 +166,23 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
     knobs.__doc__ = inspect.getdoc(function)
     both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
     both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
-    parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise SurpassError(_unboxed(said.getvalue(), program)) from None
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
+
+
+def _unboxed(text: str, program: str) -> str:
+    """What is said inside tyro's boxes as one line, without its help texts."""
+    lines = [line.strip(" │─") for line in text.splitlines() if line[:1] not in "╭╰"]
+    words = " ".join(line for line in lines if line and "full helptext" not in line and not line.startswith("(default"))
+    words = words.split(" Argument helptext:")[0].replace(" Perhaps you meant:", "; perhaps you meant")
+    return f"{words}. Every option: {program} --help"
 
 
 def _spec(options: Any) -> dict[str, Any]:
@@ -174,7 +190,8 @@ def _spec(options: Any) -> dict[str, Any]:
     spec = {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": getattr(options, "lora", 0)}
     if options.model.startswith("api:") and hasattr(options, "api"):
         api = dataclasses.asdict(options.api)
-        spec["api"] = api | {"cache": api["cache"].expanduser() if api["cache"] else None, "price": tuple(api["price"])}
+        tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), api["cache"]
+        spec["api"] = api | {"tokens": tokens, "dollars": dollars, "cache": cache.expanduser() if cache else None}
     return spec
 
 
@@ -212,7 +229,7 @@ def resume(arguments: Sequence[str]) -> int:
         raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--json]")
     config = Store.read_run(folder)
     allowed = {load_file(path).__name__ for path in code}
-    needed = [path for path in config.get("files", {}) if Path(path).stem not in allowed]
+    needed = [path for path in config.get("files", {}) if path.endswith(".py") and Path(path).stem not in allowed]
     if needed:
         raise SurpassError(f"this run uses code of your own; allow it by name: surpass resume {folder} --code {' '.join(needed)}")
     task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
@@ -243,7 +260,8 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     try:
         result = models.run(api.run(method, task, models, store, options, quiet=False))
     except KeyboardInterrupt:
-        code = f" --code {' '.join(config['files'])}" if config.get("files") else ""
+        code = " ".join(path for path in config.get("files", {}) if path.endswith(".py"))
+        code = f" --code {code}" if code else ""
         print(f"\nstopped; nothing that was finished is lost. Go on with: surpass resume {folder}{code}", file=sys.stderr)
         return 130
     print(result)
@@ -357,7 +375,9 @@ def tasks(arguments: Sequence[str]) -> int:
 
     for name in surpass.tasks.TASKS:
         cls = getattr(surpass.tasks, name)
-        knobs = ", ".join(f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING)
+        knobs = ", ".join(
+            f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING
+        )
         print(f"{name:15} {(inspect.getdoc(cls) or '').splitlines()[0]}\n{'':15} {knobs}")
     return 0
 

@@ -20,24 +20,32 @@ def is_file(name: str) -> bool:
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """The module of a Python file, run once a process and named by its stem. Raises SurpassError for a missing file, a stem
-    that is another module's name, and whatever the file raises."""
-    path = Path(path).resolve()
-    if not path.exists():
-        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.exists() else [], 1)
+    """The module of a Python file, named by its stem, run once as long as the file stays the same; it may import its neighbours.
+    Raises SurpassError for a missing file, a stem that is another module's name, and whatever the file raises."""
+    path = Path(path).expanduser().resolve()
+    if not path.is_file():
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else [], 1)
         raise SurpassError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
     known = sys.modules.get(path.stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
+    own = known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path
+    if known is not None and own and getattr(known, "_surpass_digest", None) in (None, digest(path)):
         return known
-    if known is not None or path.stem in sys.stdlib_module_names or path.stem == "surpass":
+    if (
+        (known is not None and not own and not hasattr(known, "_surpass_digest"))
+        or path.stem in sys.stdlib_module_names
+        or path.stem == "surpass"
+    ):
         raise SurpassError(f'{path.name} has the name of another module, "{path.stem}"; rename the file')
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
+    module.__dict__["_surpass_digest"] = digest(path)
     sys.modules[path.stem] = module  # dataclasses look their module up while they are made
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[path.stem]
         raise SurpassError(f"{path.name} could not be run: {where(error, path)}") from error
     return module
@@ -62,7 +70,8 @@ def digest(path: str | Path) -> str:
 
 
 def where(error: BaseException, path: Path) -> str:
-    """An exception's type, message and line in a file."""
+    """ "ValueError in line 12: message": the last line of the file that took part, the message on one line."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == path]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
+    words = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}{f' in line {line}' if line else ''}: {words}".rstrip(": ")

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -139,25 +140,27 @@ def _own_task(spec: str) -> type:
 
 
 def own_files(config: Any) -> dict[str, str]:
-    """{path: digest} of the user's files that a configuration's parts come from or name."""
-    import sys
+    """{path: digest} of the files that a configuration rests on: those its parts come from, and those they name in the fields
+    that their class lists as `files` (code) and `reads` (data)."""
+    modules = [sys.modules.get(name) for name in modules_in(config)]
+    found = {Path(module.__file__).resolve() for module in modules if module is not None and module.__file__}
+    for name in _named(config):
+        path = Path(name).expanduser().resolve()
+        found |= {path} if path.is_file() else set(filter(Path.is_file, path.iterdir())) if path.is_dir() else set()
+    return {str(path): digest(path) for path in sorted(found)}
 
-    found = {str(Path(str(sys.modules[name].__file__)).resolve()) for name in modules_in(config)
-             if getattr(sys.modules.get(name), "__file__", None)}  # fmt: skip
-    found |= {str(Path(file).resolve()) for file in _named_files(config)}
-    return {path: digest(path) for path in sorted(found)}
 
-
-def _named_files(data: Any) -> set[str]:
-    """Files that parts name in their fields ("file.py:name")."""
+def _named(data: Any) -> set[str]:
+    """What parts name in the fields that hold files."""
     if isinstance(data, Mapping):
-        found = set().union(*(_named_files(item) for item in data.values()))
+        found: set[str] = set().union(*(_named(item) for item in data.values()))
         if "part" in data:
             module, _, name = data["part"].rpartition(".")
             cls = getattr(importlib.import_module(module), name, None)
-            found |= {str(data[field]).partition(":")[0] for field in getattr(cls, "files", ()) if data.get(field)}
+            found |= {str(data[f]).partition(".py:")[0] + ".py" for f in getattr(cls, "files", ()) if data.get(f)}
+            found |= {str(data[f]) for f in getattr(cls, "reads", ()) if data.get(f)}
         return found
-    return set().union(*(_named_files(item) for item in data)) if isinstance(data, (list, tuple)) else set()
+    return set().union(*(_named(item) for item in data)) if isinstance(data, (list, tuple)) else set()
 
 
 def make_models(spec: Mapping[str, Any]) -> Any:

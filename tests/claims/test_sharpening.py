@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from modes import letter, most_probable, sampled_accuracy, start
+
 from surpass.loop import improve
 from surpass.methods.tree_sharpen import tree_sharpen
 

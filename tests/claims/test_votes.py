@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from modes import letter, sampled_accuracy, start
+
 from surpass import rewards, selectors
 from surpass.engines import ScriptedEngine
 from surpass.loop import improve
@@ -55,7 +55,7 @@ def test_the_gate_refuses_weak_votes_without_a_label_and_the_run_says_so(name):
     assert after == before, "a refused update is undone"
     assert result.kept_round == 0
     assert ("Votes are weak" in str(result)) == (next(e["vote_share"] for e in result.events if e["event"] == "search") < 0.5)
-    strong, _, result = learnt(name, right=1.0, trust=0.5, top=0.7)
+    _, _, result = learnt(name, right=1.0, trust=0.5, top=0.7)
     assert any(event["keep"] for event in result.events if event["event"] == "gate")
 
 

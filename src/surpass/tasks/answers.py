@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LAST = re.compile(r"answer\s*(?:is)?\s*[:=]\s*([^\n]*)", re.IGNORECASE)
+_LAST = re.compile(r"answer\s*(?:is\s*)?[:=]\s*([^\n]*)", re.IGNORECASE)
 
 
 def final_answer(text: str) -> str | None:

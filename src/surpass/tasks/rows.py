@@ -1,0 +1,237 @@
+"""Rows of .jsonl, .json, .csv and .parquet files, of folders of them, and of data sets on the Hugging Face Hub.
+
+Everything is read into memory at once: a million rows of one kilobyte take a few gigabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from surpass.errors import SurpassError
+
+SPLITS = {"train": "train", "test": "test", "gate": "gate", "validation": "gate", "valid": "gate", "dev": "gate"}
+"""Names that files and Hub splits may have, and the split of surpass that each means."""
+MOST_BYTES = 16 * 2**20  # of one line
+MOST_DEPTH = 64  # lists and objects inside one another: what is read must also be writable as JSON
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
+_SHARD = re.compile(r"-\d+-of-\d+$")  # as in train-00000-of-00002.parquet
+
+
+class Row(NamedTuple):
+    """One row, and where it stands, for messages: "FILE line 17"."""
+
+    place: str
+    values: dict[str, Any]
+
+
+def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
+    """Rows by the split that the source itself names ("train", "gate", "test"), under "" where it names none; of each, the
+    first `limit` (0: all). SurpassError with the file, and the line where there is one, for whatever cannot be read."""
+    path = Path(source).expanduser()
+    if not source:
+        raise SurpassError(
+            "the task data wants a source: a file, a folder or a Hugging Face id, as in --task data:problems.jsonl"
+        )
+    files = _files(path) if os.path.exists(path) else None  # Path.exists raises on names that are too long
+    if files is None and (path.suffix in READERS or not _HUB_ID.fullmatch(source)):
+        raise _missing(path)
+    found: dict[str, list[Row]] = {}
+    for split, name, rows in _hub(source) if files is None else ((split, str(file), _rows(file)) for split, file in files):
+        got = list(islice(rows, limit or None))
+        if not got:
+            raise SurpassError(f"{name} holds no row; a data set needs at least one problem")
+        found.setdefault(split, []).extend(got)
+    return {split: rows[: limit or None] for split, rows in found.items()}
+
+
+def stamp(source: str) -> tuple:
+    """What changes when a file of the source does: names, sizes and times. () for a data set on the Hub."""
+    path = Path(source).expanduser()
+    if not source or not os.path.exists(path):
+        return ()
+    return tuple((str(file), (at := file.stat()).st_size, at.st_mtime_ns) for _, file in _files(path))
+
+
+def json_value(value: Any, depth: int = 0) -> Any:
+    """The value as JSON holds it: nan is None; what JSON has no form for (dates, bytes, infinities) is text.
+    ValueError where it is nested too deeply or holds half a surrogate pair, which no file could store."""
+    if depth > MOST_DEPTH:
+        raise ValueError(f"lists and objects stand more than {MOST_DEPTH} deep inside one another")
+    if isinstance(value, Mapping):
+        return {json_value(str(key)): json_value(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item, depth + 1) for item in value]
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half a surrogate pair ({text[error.start]!r}), which is no text") from error
+    return text
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """(split, file) of a file or folder that exists."""
+    if path.is_file():
+        if path.suffix not in READERS:
+            raise SurpassError(f"{path} has the ending {path.suffix or '(none)'}; data is read from {', '.join(READERS)}")
+        return [("", path)]
+    inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in READERS)
+    named = [(SPLITS.get(_SHARD.sub("", file.stem).lower()), file) for file in inside]
+    files = [(split, file) for split, file in named if split]
+    if not files:
+        there = ", ".join(file.name for file in inside[:8]) or "no data file at all"
+        raise SurpassError(f"the folder {path} wants files named train, test, validation or gate ({', '.join(READERS)}); "
+                           f"it holds {there}; rename one, or name the file itself")  # fmt: skip
+    return files
+
+
+def _missing(path: Path) -> SurpassError:
+    folder = path.parent
+    if not folder.is_dir():
+        return SurpassError(f"there is no file {path}, nor the folder {folder}")
+    there = sorted(file.name for file in folder.iterdir() if file.suffix in READERS or file.is_dir())
+    near = get_close_matches(path.name, there, 3) or [name for name in there if Path(name).suffix in READERS][:5]
+    return SurpassError(f"there is no file {path}; " + (f"near: {', '.join(near)}" if near else "its folder holds no data file"))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    """The file's rows, checked: each an object of JSON values."""
+    try:
+        unit, rows = READERS[path.suffix](path)
+        for number, values in rows:
+            yield _row(f"{path} {unit} {number}", values)
+    except OSError as error:
+        raise SurpassError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _row(place: str, values: Any) -> Row:
+    if not isinstance(values, dict):
+        raise SurpassError(f'{place}: wanted an object such as {{"prompt": ..., "answer": ...}}; found {_shown(values)}')
+    try:
+        return Row(place, json_value(values))
+    except ValueError as error:
+        raise SurpassError(f"{place}: {error}") from error
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text[:60]}{'...' if len(text) > 60 else ''}"
+
+
+Numbered = tuple[str, Iterable[tuple[int, Any]]]  # what a number counts, and the numbered rows
+
+
+def _jsonl(path: Path) -> Numbered:
+    def lines() -> Iterator[tuple[int, Any]]:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MOST_BYTES + 1):
+                number += 1
+                place = f"{path} line {number}"
+                if len(line) > MOST_BYTES:
+                    raise SurpassError(f"{place}: is longer than {MOST_BYTES // 2**20} MB; .jsonl is one object a line")
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, _parsed(line.rstrip(), place)
+
+    return "line", lines()
+
+
+def _json(path: Path) -> Numbered:
+    rows = _parsed(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path))
+    if not isinstance(rows, list):
+        raise SurpassError(f"{path}: wanted a list of objects; found {_shown(rows)}; one object a line is .jsonl")
+    return "row", enumerate(rows, 1)
+
+
+def _parsed(raw: bytes, place: str) -> Any:
+    """JSON out of bytes. NaN and Infinity are no JSON."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no JSON value; write null")
+
+    try:
+        return json.loads(raw.decode(), parse_constant=refuse)
+    except UnicodeDecodeError as error:
+        raise SurpassError(f"{place}: is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start}); save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, " if raw.strip().count(b"\n") else ""
+        raise SurpassError(f"{place}: is no JSON: {error.msg} ({at}column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SurpassError(f"{place}: is no JSON that can be read: {why}") from error
+
+
+def _csv(path: Path) -> Numbered:
+    """Every cell stays the text it is: 007 and 1,000 are answers, not numbers to guess at."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    def table() -> pa.Table:
+        parse = csv.ParseOptions(newlines_in_values=True)
+        names = csv.open_csv(path, parse_options=parse).schema.names
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise SurpassError(f"{path} has two columns named {', '.join(sorted(twice))}; rename one")
+        types = dict.fromkeys(names, pa.string())
+        return csv.read_csv(path, parse_options=parse, convert_options=csv.ConvertOptions(column_types=types))
+
+    return "row", _arrow(path, table)
+
+
+def _parquet(path: Path) -> Numbered:
+    from pyarrow import parquet
+
+    return "row", _arrow(path, lambda: parquet.ParquetFile(path).read())
+
+
+def _arrow(path: Path, table: Callable[[], Any]) -> Iterable[tuple[int, Any]]:
+    import pyarrow as pa
+
+    try:
+        return enumerate(table().to_pylist(), 1)
+    except (pa.ArrowException, ValueError) as error:
+        raise SurpassError(f"{path} is no {path.suffix} file that can be read: {_first(error)}") from error
+
+
+READERS: dict[str, Callable[[Path], Numbered]] = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+
+
+def _first(error: BaseException) -> str:
+    """An exception's message on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _hub(source: str) -> Iterator[tuple[str, str, Iterator[Row]]]:
+    """(split, name, rows) of "ID" or "ID:CONFIG". Splits of other names count only where no name is known: then as one."""
+    name, _, config = source.partition(":")
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise SurpassError(f'there is no file or folder "{source}", and a data set of the Hugging Face Hub needs a package: '
+                           "pip install 'surpass[data]'") from error  # fmt: skip
+    try:
+        loaded = load_dataset(name, config or None)
+    except Exception as error:
+        raise SurpassError(f'there is no file or folder "{source}", and the Hugging Face Hub did not give it ({type(error).__name__}: '
+                           f"{_first(error)}); check the id (ID:CONFIG picks a configuration) and the network") from error  # fmt: skip
+    parts = dict(loaded) if isinstance(loaded, Mapping) else {"": loaded}
+    known = {part: SPLITS[part.lower()] for part in parts if part.lower() in SPLITS}
+    for part, rows in parts.items():
+        if part in known or not known:
+            place = f"{source} {part}".strip()
+            numbered = (_row(f"{place} row {number}", values) for number, values in enumerate(rows, 1))
+            yield known.get(part, ""), place, numbered
