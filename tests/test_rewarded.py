@@ -266,8 +266,8 @@ def test_wrong_names_are_helped(tmp_path, judged, sums):
         rewarded, sums, f"{tmp_path}/rewards.py:f"
     )
     assert 'has no "acuracy"; did you mean accuracy?' in refused(rewarded, sums, f"{file}:acuracy")
-    assert 'has no function "q"; it has: accuracy' in refused(rewarded, sums, f"{file}:q")
-    assert "has no function" in refused(rewarded, sums, f"{file}:calls"), "what is there is no function"
+    assert 'has no "q"; there are: accuracy' in refused(rewarded, sums, f"{file}:q")
+    assert "is no function" in refused(rewarded, sums, f"{file}:calls"), "what is there is no function"
     for name in (str(file), f"{file}:", "accuracy", ":f", ""):
         assert "FILE.py:FUNCTION" in refused(rewarded, sums, name)
 

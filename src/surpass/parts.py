@@ -237,7 +237,9 @@ def from_json(data: Any, allowed: Iterable[str] = ()) -> Any:
             return {key: from_json(item, allowed) for key, item in data.items()}
         module, _, name = data["part"].rpartition(".")
         if module.partition(".")[0] != "surpass" and module not in allowed:
-            raise SurpassError(f'the part "{data["part"]}" is not inside surpass; if it is in a file of your own, allow it by name: --code {module}.py')
+            raise SurpassError(
+                f'the part "{data["part"]}" is not inside surpass; if it is in a file of your own, allow it by name: --code {module}.py'
+            )
         cls = getattr(importlib.import_module(module), name, None)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
             raise SurpassError(f'there is no part "{data["part"]}" in this version of surpass')

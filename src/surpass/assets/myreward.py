@@ -1,6 +1,6 @@
 """A reward of your own, with TRL's signature. Try it:
 
-    surpass run grpo --task data:problems.jsonl --reward myreward.py:myreward
+surpass run grpo --task data:problems.jsonl --reward myreward.py:myreward
 """
 
 

@@ -1,7 +1,7 @@
 """A task of your own: problems, and how an answer is judged. Try it:
 
-    surpass eval grpo --task mytask.py --limit 64 --max-tokens 32           how good is the model now?
-    surpass run tree_grpo --task mytask.py --rounds 6 --max-tokens 32       make it better
+surpass eval grpo --task mytask.py --limit 64 --max-tokens 32           how good is the model now?
+surpass run tree_grpo --task mytask.py --rounds 6 --max-tokens 32       make it better
 """
 
 import random

@@ -91,7 +91,7 @@ class _Judge:
     """A reward function, and the attempts that wait for it."""
 
     def __init__(self, reward: str):
-        if not is_file(reward) or ":" not in reward:
+        if not is_file(reward) or not reward.partition(":")[2]:
             raise SurpassError(f'a reward is named FILE.py:FUNCTION; found "{reward}"')
         file, _, self.name = reward.partition(":")
         self.path, self.function = Path(file).expanduser().resolve(), load_name(reward)
