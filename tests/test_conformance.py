@@ -118,7 +118,7 @@ def test_zero_advantage_gives_zero_gradient(name):
 def test_learning_needs_are_refused_before_the_first_token(name):
     asked = []
     models = Models(policy=ScriptedEngine(lambda text, key: asked.append(text) or "a"))
-    with pytest.raises(UnmetNeed, match=r"train|logprobs"):
+    with pytest.raises(UnmetNeed, match=r"train|log-prob"):
         models.run(improve(small(name), copy_letter(), models, rounds=1))
     assert not asked
 

@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class ApiOptions:
     """Requests under way at once."""
     timeout: float = 120.0
     """Seconds a request may take before it is tried again."""
+    retries: int = 6
+    """Times a request that failed for a passing reason is tried again."""
     budget_tokens: int = 0
     """Stop before more tokens than this are billed (0: no limit)."""
     budget_dollars: float = 0.0
@@ -179,10 +182,10 @@ def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str]
 
 def _unboxed(text: str, program: str) -> str:
     """What is said inside tyro's boxes as one line, without its help texts."""
-    lines = [line.strip(" │─") for line in text.splitlines() if line[:1] not in "╭╰"]
-    words = " ".join(line for line in lines if line and "full helptext" not in line and not line.startswith("(default"))
-    words = words.split(" Argument helptext:")[0].replace(" Perhaps you meant:", "; perhaps you meant")
-    return f"{words}. Every option: {program} --help"
+    lines = [line.strip(" │") for line in text.splitlines()[1:]]  # the first is the box's title
+    words = " ".join(line for line in lines if line.strip("─-╰╯"))
+    words = re.split(r"Argument helptext:|For full helptext| \(default", words)[0].strip()
+    return f"{words.replace(' Perhaps you meant:', '; perhaps you meant')}. Every option: {program} --help"
 
 
 def _spec(options: Any) -> dict[str, Any]:
@@ -264,6 +267,9 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         code = f" --code {code}" if code else ""
         print(f"\nstopped; nothing that was finished is lost. Go on with: surpass resume {folder}{code}", file=sys.stderr)
         return 130
+    except OSError as error:
+        where = f"{error.strerror or error}: {error.filename or folder}"
+        raise SurpassError(f"{where}. What was finished is kept; mend this and go on with: surpass resume {folder}") from error
     print(result)
     if as_json:
         print(api.as_json(result))

@@ -13,5 +13,9 @@ class EngineError(SurpassError):
     """An engine could not serve a request."""
 
 
+class BudgetSpent(SurpassError):
+    """The next request could cost more than what is left of a budget of tokens or dollars."""
+
+
 class RunBroken(SurpassError):
     """A run cannot go on: too many failed attempts, or a folder that does not hold what it should."""

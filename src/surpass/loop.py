@@ -23,7 +23,11 @@ from surpass.searches.round import search_all
 from surpass.store import Store
 from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold, frame
 
-ENGINE_NEEDS = frozenset({"text", "tokens", "logprobs", "logits", "value", "embed", "train"})
+ENGINE_NEEDS = {
+    "text": "text", "tokens": "single tokens with their log-probabilities", "logprobs": "log-probabilities of given text",
+    "logits": "whole distributions", "value": "a value head", "embed": "embeddings", "train": "weights to train",
+}  # fmt: skip
+"""What an engine may be able to do, in words."""
 
 
 @dataclass
@@ -106,10 +110,11 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         raise UnmetNeed("this method learns nothing, so there is nothing to run in rounds; evaluate it instead: surpass eval")
 
     def check(part: Any, role: str) -> None:
-        missing = (needs_of(part) & ENGINE_NEEDS) - models.can(role)
+        missing = (needs_of(part) & ENGINE_NEEDS.keys()) - models.can(role)
         if missing:
-            raise UnmetNeed(f'{type(part).__name__} needs an engine that can {", ".join(sorted(missing))}; the engine of "{role}" '
-                            f"({models.engine(role).name}) can: {', '.join(sorted(models.can(role)))}. Use a local model")  # fmt: skip
+            words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
+            raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
+                            f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
 
     for part in (method.search, *method.scores.values(), method.exam):
         check(part, getattr(part, "role", "policy") or "policy")

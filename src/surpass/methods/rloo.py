@@ -8,7 +8,7 @@ Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is c
 Needs    engine "train"; with beta, "logprobs" and the snapshot policy@0
 Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no leash here. Tokens drawn at a
          temperature other than 1 are trained as if drawn at 1.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_golden.py: the advantage by hand.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_objectives.py: the advantage by hand.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

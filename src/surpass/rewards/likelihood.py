@@ -27,7 +27,7 @@ class likelihood:
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"logprobs"}) if self.role else frozenset()
+        return frozenset({"logprobs" if self.role else "tokens"})
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))

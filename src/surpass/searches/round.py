@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from surpass.errors import RunBroken, UnmetNeed
+from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.parts import Search
 from surpass.types import FAILED, Problem, Tree, fold
 
@@ -28,7 +28,8 @@ async def search_all(
                 raise
             except Exception as error:
                 tree = Tree(problem, fold(key, problem.id))
-                tree.add(-1, "task", stop=FAILED, text=f"{type(error).__name__}: {error}")
+                known = isinstance(error, SurpassError)
+                tree.add(-1, "task", stop=FAILED, text=str(error) if known else f"{type(error).__name__}: {error}")
             done()
             return tree
 
