@@ -114,12 +114,16 @@ class Models:
         request = Generate(tree.path_tokens(node), keys, Sampling(**sampling))
         replies: list[Drawn] = await self._ask(role, request, (tree.problem.id, tree.key, node, ordinal))
         self.count("calls", n)
-        self.count("generated", sum(len(drawn.tokens) for drawn in replies))
         version = self.version[role.partition("@")[0]]
-        return [
+        nodes = [
             tree.add(node, role, d.tokens, logp=d.logp, logq=d.logq, stop=d.stop, version=version, text=d.text, key=key)
             for d, key in zip(replies, keys, strict=True)
         ]
+        for new, drawn in zip(nodes, replies, strict=True):
+            if drawn.used is not None:
+                tree.mark("used", new, drawn.used)
+        self.count("generated", sum(tree.length(new) for new in nodes))
+        return nodes
 
     async def logprobs(self, role: str, tree: Tree, node: int) -> np.ndarray:
         """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan for the first."""

@@ -185,6 +185,11 @@ class Tree:
         """int32[t]: the tokens of one node alone."""
         return self._tokens[node]
 
+    def length(self, node: int) -> int:
+        """The tokens of one node, as its engine counts them (the column "used", where an API did)."""
+        used = self._columns["used"][0].values if "used" in self._columns else ()
+        return int(used[node]) if node < len(used) and not math.isnan(used[node]) else len(self._tokens[node])
+
     def drawn(self, node: int) -> tuple[np.ndarray, np.ndarray]:
         """(logp, logq) float32[t] of one node."""
         return self._logp[node], self._logq[node]

@@ -57,7 +57,7 @@ class answers:
         value: Any = float("nan")
         if tree.stop[leaf] != FAILED:
             value = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
-        drawn = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.role)
+        drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": float(value >= 1 - 1e-9) if value == value else value,
             "reward": value,

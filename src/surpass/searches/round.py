@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from surpass.errors import RunBroken, SurpassError, UnmetNeed
+from surpass.errors import BudgetSpent, RunBroken, SurpassError, UnmetNeed
 from surpass.parts import Search
 from surpass.types import FAILED, Problem, Tree, fold
 
@@ -24,7 +24,7 @@ async def search_all(
         async with places:
             try:
                 tree = await search(models, task, problem, fold(key, problem.id))
-            except UnmetNeed:
+            except (UnmetNeed, BudgetSpent):
                 raise
             except Exception as error:
                 tree = Tree(problem, fold(key, problem.id))
