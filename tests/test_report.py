@@ -267,3 +267,32 @@ def test_numbers_in_words():
     assert [plain(v) for v in (0.12345, -0.5, 12.34, 1234.5)] == ["0.123", "−0.500", "12.3", "1,234"]
     assert [plain(v) for v in (math.nan, 2.5e-7)] == ["–", "2.5e-07"]
     assert [duration(s) for s in (0.25, 59.0, 61, 7500)] == ["0.25 s", "59.0 s", "1 min 01 s", "2 h 05 min"]
+
+
+def unlabelled(round, split, agreement, accuracy=None, n=8):
+    """An exam of a method without labels; accuracy where test problems have some."""
+    rows = {"agreement": [[f"{split}{i}", agreement] for i in range(n)], "accuracy": [] if accuracy is None else
+            [[f"{split}{i}", float(i < accuracy * n)] for i in range(n)]}  # fmt: skip
+    means = {"agreement": (agreement, n), "accuracy": (accuracy, n if accuracy is not None else 0), "drift": (0.1 * round, n)}
+    metrics = {k: {"mean": math.nan if m is None else m, "stderr": 0.01, "n": n, "missing": 0} for k, (m, n) in means.items()}
+    if split == "gate":
+        del rows["accuracy"], metrics["accuracy"]
+    return {"event": "exam", "round": round, "split": split, "rows": rows, "metrics": metrics}
+
+
+@pytest.mark.parametrize("accuracy, says, not_said", [
+    (None, ["Test agreement before 0.300", "whether answers became better is not known", "drifted 0.200 nats"], ["accuracy before"]),
+    (0.5, ["Test accuracy before 0.500", "for this page alone", "agreement among attempts changed by +0.500"], ["is not known"]),
+])  # fmt: skip
+def test_a_run_without_labels_says_what_is_known_and_what_is_not(tmp_path, accuracy, says, not_said):
+    events = [unlabelled(0, "test", 0.3, accuracy), unlabelled(0, "gate", 0.3),
+              {"event": "search", "round": 1, "reward": 0.2, "vote_share": 0.3, "entropy": 0.5},
+              {"event": "learn", "round": 1, "role": "policy", "examples": 3, "grad_norm": 0.1},
+              unlabelled(1, "gate", 0.7), {"event": "gate", "round": 1, "keep": True, "why": "within limits", "p": math.nan},
+              unlabelled(2, "test", 0.8, accuracy), {"event": "end", "round": 1, "kept": 1, "why": ""}]  # fmt: skip
+    about = {"format": 1, "name": "tree_vote", "method": {"gate": {"part": "surpass.gates.limits", "labels": False}}}
+    page = page_of(write(tmp_path / "run", events, run=about))
+    for words in ["Training and gate used no labels.", "Votes are weak", "commonest answer, right or wrong", *says]:
+        assert words in page.says, words
+    for words in not_said:
+        assert words not in page.says
