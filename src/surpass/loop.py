@@ -413,7 +413,8 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
         for leaf in tree.leaves():
-            lengths.append(sum(int((~np.isnan(tree.drawn(node)[0])).sum()) for node in tree.path(leaf)))
+            drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
+            lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
     if sum(map(len, logp)):
         figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())

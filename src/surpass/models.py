@@ -277,6 +277,7 @@ class Models:
                         else EngineError(f"the engine raised {type(error).__name__}: {error}")
                     )
                     loop.call_soon_threadsafe(reply, future, failure)
+            count()  # what was used for answers that never came
             for future, answer in held:
                 loop.call_soon_threadsafe(reply, future, answer)
         loop.call_soon_threadsafe(finish)
@@ -289,6 +290,8 @@ class Models:
                 return runner.run(work)
             finally:
                 self._loop, self._queue, self._busy = None, [], False
+                for engine in self._distinct():
+                    getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
 
     def cancel(self) -> None:
         """Stop what `run` is doing in another thread, as Ctrl-C would."""

@@ -47,13 +47,17 @@ class Generate:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One continuation: tokens int32[t], logp and logq float32[t], and how it ended (surpass.types)."""
+    """One continuation: tokens int32[t], logp and logq float32[t], and how it ended (surpass.types).
+
+    `used`: tokens as the server counted them, where these differ from len(tokens).
+    """
 
     tokens: np.ndarray
     logp: np.ndarray
     logq: np.ndarray
     stop: int
     text: str | None = None
+    used: int | None = None
 
 
 @dataclass(frozen=True)

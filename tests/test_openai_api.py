@@ -1,0 +1,882 @@
+"""The engine behind a chat API: against a server that misbehaves on purpose, and against a real one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+import torch
+
+from surpass.engines import replies
+from surpass.engines.messages import MessageText
+from surpass.engines.openai_api import OpenAIEngine, _Round
+from surpass.engines.requests import Generate, Next, Sampling, Score
+from surpass.errors import BudgetSpent, EngineError, SurpassError
+from surpass.models import Models
+from surpass.searches import samples
+from surpass.searches.round import search_all
+from surpass.tasks import arithmetic
+from surpass.types import DONE, FAILED, LENGTH, Problem, Turn
+
+KEY = "sk-very-secret"
+TEXT = MessageText()
+
+
+# -- a server that does what it is told, and counts
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def send(self, status, body, headers=(), length=None):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data) if length is None else length))
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        self.send(200, {"data": [{"id": name} for name in ("nano-2", "huge-9")]}) if self.server.lists else self.send(404, b"no")
+
+    def do_POST(self):
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.seen.append(body | {"path": self.path, "key": self.headers["Authorization"]})
+            server.now += 1
+            server.most = max(server.most, server.now)
+            fault = server.faults.pop(0) if server.faults else server.always
+        time.sleep(server.pause(body))
+        with server.lock:
+            server.now -= 1
+        try:
+            (fault or good)(self, body)
+        except OSError:  # the client has gone
+            self.close_connection = True
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 128
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        self.lock, self.release = threading.Lock(), threading.Event()
+        self.seen, self.faults, self.always = [], [], None
+        self.now = self.most = 0
+        self.billed, self.lists = Counter(), True
+        self.pause = lambda body: 0
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.release.set()
+    server.shutdown()
+    server.server_close()
+
+
+def completion(server, body, text="", finish="stop", usage=True):
+    """A right answer, billed. By default it shows the last message and the seed."""
+    text = f"{body['messages'][-1]['content']} {body.get('seed')}" if text == "" else text
+    most = body.get("max_tokens", body.get("max_completion_tokens"))
+    bill = {"prompt_tokens": sum(9 + len(m["content"]) // 3 for m in body["messages"]),
+            "completion_tokens": min(most, math.ceil(len(text or "") / 3))}  # fmt: skip
+    with server.lock:
+        server.billed.update(bill)
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    return {"id": "x", "object": "chat.completion", "choices": [choice]} | ({"usage": bill} if usage else {})
+
+
+def good(handler, body, **changes):
+    handler.send(200, completion(handler.server, body, **changes))
+
+
+def says(**changes):
+    return lambda handler, body: good(handler, body, **changes)
+
+
+def status(code, words="busy", **headers):
+    body = words if isinstance(words, dict) else {"error": {"message": words}}
+    return lambda handler, _: handler.send(code, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def raw(data):
+    def fault(handler, body):
+        completion(handler.server, body)  # the work was done and is billed
+        handler.send(200, data)
+
+    return fault
+
+
+def hang(handler, body):
+    completion(handler.server, body)
+    handler.server.release.wait(20)
+    handler.close_connection = True
+
+
+def dribble(handler, body):
+    """A byte now and then: no single read takes long."""
+    handler.send(200, b" ", length=10_000)
+    while not handler.server.release.wait(0.05):
+        handler.wfile.write(b" ")
+
+
+def cut_length(handler, body):
+    data = json.dumps(completion(handler.server, body)).encode()
+    handler.send(200, data[:-20], length=len(data))
+    handler.close_connection = True
+
+
+def cut_chunked(handler, body):
+    data = json.dumps(completion(handler.server, body)).encode()
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))  # all of it, but no last chunk
+    handler.close_connection = True
+
+
+def hang_up(handler, body):
+    handler.close_connection = True
+
+
+def engine(server, **changes):
+    return OpenAIEngine("nano-1", **{"url": server.url, "key": KEY, "delay": 0.01, "retries": 2, "timeout": 10.0} | changes)
+
+
+def ask(prompt="hi", keys=(1,), **sampling):
+    return Generate(np.array(TEXT.open(prompt), np.int32), tuple(keys), Sampling(**{"max_tokens": 50} | sampling))
+
+
+def only(engine, request):
+    """The one reply to one request."""
+    ((found, reply),) = engine.serve([request])
+    assert found is request
+    return reply
+
+
+def texts(reply):
+    return [TEXT.decode(drawn.tokens) for drawn in reply]
+
+
+# -- messages as tokens
+
+
+def test_tokens_are_messages_again():
+    """Whatever was opened, drawn and told comes back message by message, whatever bytes it holds."""
+    said = [
+        {"role": "system", "content": "ü\nuser: no\x00"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "🙂"},
+        {"role": "tool", "content": "assistant"},
+    ]
+    tokens = TEXT.open(said)
+    assert TEXT.messages(np.array(tokens, np.int32)) == [*said, {"role": "assistant", "content": ""}]
+    tokens += TEXT.encode("half an answ")
+    assert TEXT.messages(tokens)[-1] == {"role": "assistant", "content": "half an answ"}
+    cut = TEXT.tell("and?", tokens[-1])
+    ended = [256, *TEXT.tell({"role": "tool", "content": "and?"}, 256)]
+    assert cut.count(256) == ended.count(256) == 1
+    assert [m["content"] for m in TEXT.messages(tokens + cut)[-3:]] == ["half an answ", "and?", ""]
+    assert [m["role"] for m in TEXT.messages(tokens + ended)[-3:]] == ["assistant", "tool", "assistant"]
+    assert TEXT.messages(TEXT.open("q")) == [{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}]
+    assert TEXT.decode(TEXT.encode("naïve")) == "naïve"
+    assert (
+        TEXT.decode([*TEXT.open("q"), *TEXT.encode("a"), *TEXT.tell("b", None)]) == "user: q\nassistant: a\nuser: b\nassistant: "
+    )
+
+
+def test_what_is_no_message_is_refused():
+    for message in (
+        {"role": "judge", "content": "x"},
+        {"role": "user", "content": None},
+        {"role": "user", "content": "x", "name": "y"},
+    ):
+        with pytest.raises(SurpassError, match="message"):
+            TEXT.open([message])
+    for tokens in (TEXT.encode("x"), [*TEXT.open("q"), 256, 65], [*TEXT.open("q"), 5000]):
+        with pytest.raises(SurpassError, match="no chat messages"):
+            TEXT.messages(tokens)
+
+
+# -- one draw, one request
+
+
+def test_each_draw_is_a_request(server, monkeypatch):
+    """What is sent, and what comes back; defaults that servers may not know are left out."""
+    server.pause = lambda body: 0.1 if body["seed"] == 7 else 0
+    drawn = only(engine(server), ask("héllo", (7, 2**31 + 8), temperature=0.5))
+    assert texts(drawn) == ["héllo 7", "héllo 8"]  # in the order of the keys, not of arrival
+    assert [d.stop for d in drawn] == [DONE, DONE] and all(d.tokens[-1] == 256 for d in drawn)
+    assert all(np.isnan(d.logp).all() and np.isnan(d.logq).all() and len(d.logp) == len(d.tokens) for d in drawn)
+    assert [d.used for d in drawn] == [3, 3]
+    body = sorted(server.seen, key=lambda body: body["seed"])[0]
+    assert body == {"model": "nano-1", "messages": [{"role": "user", "content": "héllo"}], "temperature": 0.5, "top_p": 1.0,
+                    "max_tokens": 50, "seed": 7, "path": "/v1/chat/completions", "key": f"Bearer {KEY}"}  # fmt: skip
+    server.faults = [says(text="a", finish="length")]
+    (drawn,) = only(engine(server, extra={"user": "me"}, key=""), ask(top_k=3, min_p=0.1, top_p=0.9, stop=("\n",)))
+    assert drawn.stop == LENGTH and drawn.tokens.tolist() == [97]
+    last = server.seen[-1]
+    assert (last["top_k"], last["min_p"], last["top_p"], last["stop"], last["user"]) == (3, 0.1, 0.9, ["\n"], "me")
+    assert last["key"] is None
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-env\n")
+    only(OpenAIEngine("nano-1", url=server.url + "/"), ask())
+    assert server.seen[-1]["key"] == "Bearer sk-env" and server.seen[-1]["path"] == "/v1/chat/completions"
+
+
+def test_replies_come_as_each_is_complete(server):
+    server.pause = lambda body: 0.5 if body["messages"][0]["content"] == "slow" else 0
+    slow, quick = ask("slow", (1, 2)), ask("quick", (3, 4))
+    assert [request for request, _ in engine(server).serve([slow, quick])] == [quick, slow]
+
+
+def test_what_an_api_cannot_do_costs_nothing(server):
+    """Scores and beginnings of answers are refused without a request; their company is served."""
+    begun = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so")], np.int32), (1,), Sampling())
+    ended = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so"), 256], np.int32), (1,), Sampling())
+    foreign = Generate(np.array([70000, 259], np.int32), (1,), Sampling())
+    score, following, fine = Score(None, 0), Next(np.zeros(1, np.int32), (1,)), ask()
+    found = {id(r): reply for r, reply in engine(server).serve([begun, ended, foreign, score, following, fine])}
+    assert len(server.seen) == 1 and texts(found[id(fine)]) == ["hi 1"]
+    for request, words in ((begun, "continue=... is not possible|begin whole answers"), (ended, "begin whole"), (foreign, "no chat messages"),
+                           (score, "cannot score"), (following, "cannot score")):  # fmt: skip
+        reply = found[id(request)]
+        assert isinstance(reply, EngineError)
+        with pytest.raises(EngineError, match=words):
+            raise reply
+    assert OpenAIEngine.can == {"text"}
+
+
+def test_settings_that_make_no_sense():
+    for changes in ({"url": "localhost:80"}, {"url": "https://me:hush@host/v1"}, {"key": "hush x"}, {"concurrency": 0}, {"timeout": 0},
+                    {"dollars": 1.0}, {"retries": -1}, {"extra": {"n": 2}}, {"extra": {"max_tokens": 2}}):  # fmt: skip
+        with pytest.raises(SurpassError) as error:
+            OpenAIEngine("m", **changes)
+        assert "hush" not in str(error.value)
+
+
+# -- faults that pass, and faults that stay
+
+PASSING = {
+    "429": (status(429), "HTTP 429: busy"),
+    "500": (status(500), "HTTP 500: busy"),
+    "503": (status(503, {"detail": "load"}), "HTTP 503: load"),
+    "408": (status(408), "408"),
+    "409": (status(409), "409"),
+    "hang": (hang, "within 0.8 seconds"),
+    "dribble": (dribble, "within 0.8 seconds"),
+    "cut length": (cut_length, "RemoteProtocolError"),
+    "cut chunked": (cut_chunked, "RemoteProtocolError"),
+    "hang up": (hang_up, "RemoteProtocolError"),
+    "broken": (raw(b'{"choices": [{"mess'), "broken JSON"),
+    "not text": (raw(b"\xff\xfe{"), "broken JSON"),
+    "deep": (raw(b"[" * 100_000), "broken JSON"),
+    "a list": (raw(b"[]"), "wrong shape"),
+    "no choices": (raw(b'{"choices": []}'), "wrong shape"),
+    "no message": (raw(b'{"choices": [{"message": "hi", "finish_reason": "stop"}]}'), "wrong shape"),
+    "no finish": (raw(b'{"choices": [{"message": {"content": "hi"}, "finish_reason": null}]}'), "wrong shape"),
+    "odd content": (raw(b'{"choices": [{"message": {"content": [1]}, "finish_reason": "stop"}]}'), "wrong shape"),
+    "an error": (raw(b'{"error": {"message": "upstream ill"}}'), "upstream ill"),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault_is_mended(server, fault):
+    server.faults = [PASSING[fault][0]]
+    mended = engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0)
+    assert texts(only(mended, ask())) == ["hi 1"]
+    assert len(server.seen) == 2 and server.seen[0] == server.seen[1]
+    assert mended.counters() == {"prefilled": 9, "calls_made": 2, "retries": 1, "cached": 0}
+    lost = [0, 0] if fault in ("429", "500", "503", "408", "409") else [2 + 16, 50]  # it may have been billed, or not
+    assert mended.purse.spent.tolist() == [9 + lost[0], 2 + lost[1]]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_lasting_fault_is_one_clear_error(server, fault):
+    server.always, words = PASSING[fault]
+    reply = only(engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0, retries=1), ask(keys=(1,)))
+    assert isinstance(reply, EngineError) and words in str(reply)
+    assert "after 2 tries over " in str(reply) and len(server.seen) == 2
+
+
+def test_a_fault_of_one_request_is_none_of_another(server):
+    """Only a server that nobody reaches is given up."""
+    server.always = hang_up
+    found = list(engine(server, concurrency=1, retries=1).serve([ask(keys=(i,)) for i in range(3)]))
+    assert len(found) == 3 and len(server.seen) == 6
+
+
+def test_one_failed_draw_fails_its_request_once(server):
+    server.faults = [status(400, "bad")]
+    bad, fine = ask("a", range(8)), ask("b", range(3))
+    found = list(engine(server, concurrency=1).serve([bad, fine]))
+    assert [request for request, _ in found] == [bad, fine]
+    assert isinstance(found[0][1], EngineError) and len(server.seen) == 1 + 3  # its other draws are not paid for
+
+
+def test_retry_after_is_honoured_and_capped(server, monkeypatch):
+    def seconds(value):
+        server.faults = [status(429, Retry_After=value)]
+        began = time.monotonic()
+        assert texts(only(engine(server), ask())) == ["hi 1"]
+        return time.monotonic() - began
+
+    assert 0.5 < seconds("0.5") < 3
+    assert seconds("Wed, 21 Oct 2026 07:28:00 GMT") < 3
+    monkeypatch.setattr("surpass.engines.openai_api.LONGEST_WAIT", 0.3)
+    assert 0.3 < seconds("1000") < 3
+
+
+def test_waits_grow_and_repeat(server, monkeypatch):
+    """About delay, 2 delay, 4 delay ..., not the same for every draw, and the same for the same draw."""
+    waits, real = [], time.monotonic
+    server.always = status(500)
+    import asyncio
+
+    async def sleep(seconds, sleep=asyncio.sleep):
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("surpass.engines.openai_api.asyncio.sleep", sleep)
+    began = real()
+    for key in (1, 1, 2):
+        only(engine(server, retries=4, delay=10.0, concurrency=1), ask(keys=(key,)))
+    assert real() - began < 20
+    first, again, other = ([w for w in waits[i : i + 5] if w] for i in (0, 5, 10))
+    assert first == again != other
+    assert [10 * 2**k <= wait <= 10 * 2**k + 10 or wait == 60 for k, wait in enumerate(first)] == [True] * 4
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 301, 402])
+def test_what_waiting_does_not_cure_is_not_tried_again(server, code):
+    server.always = status(code, f"the key {KEY} is " + "x" * 500)
+    reply = only(engine(server, retries=5), ask())
+    assert isinstance(reply, EngineError) and len(server.seen) == 1
+    assert f"HTTP {code}: the key [key] is xxx" in str(reply) and KEY not in str(reply) and len(str(reply)) < 600
+    wanted = {401: "OPENAI_API_KEY", 404: "nearest of its 2 models: nano-2, huge-9", 403: "may not use"}
+    assert wanted.get(code, "") in str(reply)
+
+
+def test_no_list_of_models_is_no_trouble(server):
+    server.always, server.lists = status(404, "no such model"), False
+    assert "no such model" in str(only(engine(server), ask()))
+
+
+@pytest.mark.parametrize("fault", [status(401), status(404), status(429, {"error": {"code": "insufficient_quota"}})])
+def test_what_holds_for_every_request_is_asked_once(server, fault):
+    server.always = fault
+    found = list(engine(server, concurrency=1).serve([ask(f"{i}") for i in range(5)]))
+    assert len(found) == 5 and len({str(reply) for _, reply in found}) == 1 and len(server.seen) == 1
+
+
+def picky(name, words):
+    """A server that does not take a parameter."""
+
+    def fault(handler, body):
+        status(400, words)(handler, body) if name in body else good(handler, body)
+
+    return fault
+
+
+def test_parameters_that_are_refused_are_said_otherwise(server):
+    """Once: what was learnt holds for the requests that follow."""
+    server.always = picky(
+        "max_tokens", "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+    )
+    mine = engine(server, concurrency=1)
+    assert texts(only(mine, ask(keys=(1, 2)))) == ["hi 1", "hi 2"]
+    assert ["max_completion_tokens" in body for body in server.seen] == [False, True, True]
+    assert server.seen[1]["max_completion_tokens"] == 50 and mine.counters()["retries"] == 0
+
+    server.always, server.seen[:] = picky("seed", "Unrecognized request argument supplied: seed"), []
+    with pytest.warns(UserWarning, match="draws will not repeat"):
+        assert len(only(mine, ask(keys=(1, 2)))) == 2
+    assert ["seed" in body for body in server.seen] == [True, False, False]
+
+    server.always, server.seen[:] = picky("top_p", "Unsupported parameter: 'top_p' is not supported with this model."), []
+    assert len(only(mine, ask())) == 1
+    assert "top_p" in server.seen[0] and "top_p" not in server.seen[1]
+    assert "top_p" in str(only(mine, ask(top_p=0.5)))  # never another distribution than the one that was asked for
+
+
+def test_other_refusals_change_nothing(server):
+    """A limit on max_tokens names it, too; and a refusal that stays is not asked about for ever."""
+    server.always = status(400, "max_tokens or max_completion_tokens is too large: 50. This model has a context of 10 tokens.")
+    mine = engine(server)
+    assert "too large" in str(only(mine, ask())) and len(server.seen) == 1 and not mine.refused
+    server.always = status(400, "max_tokens is not supported, nor is seed, instead of anything")
+    with pytest.warns(UserWarning, match="no seed"):
+        assert "HTTP 400" in str(only(mine, ask()))
+    assert len(server.seen) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [({"finish": "content_filter"}, "content_filter"), ({"finish": "tool_calls", "text": None}, "tool_calls"),
+     ({"text": None}, "no text"), ({"text": None, "finish": "length"}, "larger max_tokens")],
+    ids=["content_filter", "tool_calls", "null", "null length"],
+)  # fmt: skip
+def test_what_is_no_whole_answer_is_an_error(server, tmp_path, changes, words):
+    server.always = says(**changes)
+    mine = engine(server, cache=tmp_path)
+    reply = only(mine, ask())
+    assert isinstance(reply, EngineError) and words in str(reply) and len(server.seen) == 1
+    assert mine.counters()["prefilled"] == server.billed["prompt_tokens"] > 0  # paid for, but not kept
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_answer_without_usage_is_estimated(server):
+    server.always = says(text="é" * 5, usage=False)
+    mine = engine(server, tokens=1000)
+    (drawn,) = only(mine, ask("four bytes each 20.."))
+    assert drawn.used == 3 and len(drawn.tokens) == 11  # ceil(10 / 4), and the end
+    assert mine.counters()["prefilled"] == 5
+    assert mine.purse.spent.tolist() == [20 + 16, 50]  # the budget is charged the worst case
+
+
+def test_what_no_server_can_say_is_no_number():
+    for value in ("12", -1, 1.5, None, 2**60, {}):
+        assert replies.read_usage({"usage": {"prompt_tokens": value}}) == (None, None)
+
+
+def test_an_empty_answer_is_an_answer(server):
+    server.always = raw(b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}')
+    (drawn,) = only(engine(server), ask())
+    assert drawn.tokens.tolist() == [256] and drawn.stop == DONE and drawn.used == 0
+
+
+# -- many at once
+
+
+def test_as_many_at_once_as_wanted_and_no_more(server):
+    server.pause = lambda body: 0.05
+    found = list(engine(server, concurrency=6).serve([ask(f"{i}", range(4)) for i in range(12)]))
+    assert len(found) == 12 and len(server.seen) == 48
+    assert server.most == 6
+
+
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_server_that_is_gone_is_given_up(server):
+    """All tries of one request are refused: those that follow fail with the same words, without waiting."""
+    mine = engine(server, url=f"http://127.0.0.1:{closed_port()}/v1", concurrency=2, delay=0.1)
+    began = time.monotonic()
+    found = list(mine.serve([ask(f"{i}", (i,)) for i in range(40)]))
+    assert len(found) == 40 and time.monotonic() - began < 3
+    assert mine.counters()["calls_made"] <= 2 * 3
+    assert all("no connection" in str(reply) and "after 3 tries" in str(reply) for _, reply in found)
+    assert len({str(reply) for _, reply in found}) <= 2 and not mine.purse.spent.any()
+    mine.url = server.url
+    assert texts(only(mine, ask())) == ["hi 1"]  # the next call asks again
+
+
+def test_a_server_that_serves_others_is_not_gone(server, monkeypatch):
+    """A crowded server may refuse the connections of one request, and still be there for the next."""
+    post = _Round._post
+
+    async def crowded(self, draw):
+        if draw.key == 0:
+            raise replies.Fault("no connection: refused", deaf=True)
+        return await post(self, draw)
+
+    monkeypatch.setattr(_Round, "_post", crowded)
+    server.pause = lambda body: 0.01
+    found = [reply for _, reply in engine(server, concurrency=2, delay=0.05).serve([ask(keys=(i,)) for i in range(30)])]
+    assert sum(isinstance(reply, EngineError) for reply in found) == 1 and len(found) == 30
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "surpass-openai"]
+
+
+def test_nothing_is_left_of_a_generator_that_is_closed(server):
+    server.faults = [good]
+    server.always = hang
+    replies = engine(server, timeout=60, concurrency=4).serve([ask(f"{i}") for i in range(9)])
+    next(replies)
+    assert workers()
+    began = time.monotonic()
+    replies.close()
+    assert time.monotonic() - began < 2 and not workers()
+
+
+def test_stop_ends_what_is_under_way(server):
+    server.always = hang
+    mine = engine(server, timeout=60, concurrency=2)
+    threading.Timer(0.3, mine.stop).start()
+    began = time.monotonic()
+    found = list(mine.serve([ask(f"{i}") for i in range(5)]))
+    assert time.monotonic() - began < 3 and not workers()
+    assert len(found) == 5 and all(isinstance(reply, EngineError) and "given up" in str(reply) for _, reply in found)
+
+
+def test_ctrl_c_ends_a_run(server, tmp_path):
+    """A run whose server hangs ends within seconds, and its process too."""
+    server.always = hang
+    script = f"""
+        from surpass.engines.openai_api import OpenAIEngine
+        from surpass.models import Models
+        engine = OpenAIEngine("m", url={server.url!r}, timeout=60)
+        models = Models(policy=engine)
+        try:
+            models.run(models.chat("policy", [{{"role": "user", "content": "hi"}}]))
+        finally:
+            engine.stop()
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: server.seen or process.poll() is not None, 60)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert "KeyboardInterrupt" in words and time.monotonic() - began < 8
+
+
+def until(true, seconds):
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+# -- budgets
+
+
+def spend(server, requests, **settings):
+    """(engine, replies before the budget was spent, the error or None)."""
+    mine, found = engine(server, concurrency=4, **settings), []
+    try:
+        for _, reply in mine.serve(requests):
+            found.append(reply)
+    except BudgetSpent as error:
+        return mine, found, error
+    return mine, found, None
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_budget_of_tokens_is_never_passed(server, lost):
+    """By the server's own count, also where answers that it billed were lost on the way."""
+    server.pause = lambda body: 0.002
+    server.faults = [cut_length if i % 3 == 0 else good for i in range(999)] if lost else []
+    requests = [ask("x" * 90, (i,)) for i in range(200)]
+    mine, found, error = spend(server, requests, tokens=3000, retries=5)
+    billed = sum(server.billed.values())
+    worst = 90 + 16 + 50
+    assert error is not None and billed <= mine.purse.spent.sum() <= 3000
+    assert mine.purse.spent.sum() > 3000 - worst and not mine.purse.held.any()
+    assert len(found) > 10 and all(isinstance(reply, list) for reply in found)  # finished replies came first
+    assert f"{mine.purse.spent.sum():,} of 3,000 tokens" in str(error) and "nothing was kept" in str(error)
+    if not lost:
+        assert billed == mine.purse.spent.sum()
+    before = len(server.seen)
+    with pytest.raises(BudgetSpent):
+        only(mine, ask("x" * 90, (1000,)))
+    assert len(server.seen) == before
+
+
+def test_a_prompt_that_costs_more_than_it_seems_is_learnt(server):
+    """A server whose template says a lot by itself passes the estimate once for each request that was under way, never again."""
+
+    def wordy(handler, body):
+        answer = completion(handler.server, body)
+        answer["usage"]["prompt_tokens"] += 500
+        handler.server.billed["prompt_tokens"] += 500
+        handler.send(200, answer)
+
+    server.always = wordy
+    _, found, error = spend(server, [ask(f"{i}") for i in range(50)], tokens=8000)
+    assert error is not None and len(found) > 8 and sum(server.billed.values()) <= 8000
+
+
+def test_a_budget_of_dollars(server):
+    price = (1000.0, 5000.0)  # dollars per million
+    _, found, error = spend(server, [ask("x" * 60, (i,)) for i in range(100)], dollars=2.0, price=price)
+    paid = server.billed["prompt_tokens"] * 1e-3 + server.billed["completion_tokens"] * 5e-3
+    assert error is not None and found and 2.0 - (76e-3 + 250e-3) < paid <= 2.0
+    assert "of 2 dollars" in str(error)
+
+
+def test_a_budget_goes_on_from_the_cache(server, tmp_path):
+    requests = [ask("x" * 90, (i,)) for i in range(40)]
+    _, found, error = spend(server, requests, tokens=1000, cache=tmp_path)
+    assert "higher budget goes on" in str(error) and str(tmp_path) in str(error) and 0 < len(found) < 40
+    paid = len(server.seen)
+    mine, found, error = spend(server, requests, tokens=5000, cache=tmp_path)
+    assert error is None and len(found) == 40
+    assert len(server.seen) == 40 and mine.counters()["cached"] == paid  # nothing was paid for twice
+    _, found, error = spend(server, requests, tokens=1, cache=tmp_path)
+    assert error is None and len(found) == 40  # what is known costs nothing
+
+
+def test_a_budget_that_is_spent_ends_the_call(server):
+    """What would still fit is not picked out of what waits."""
+    with pytest.raises(BudgetSpent):
+        list(engine(server, concurrency=1, tokens=100).serve([ask(max_tokens=900), ask(max_tokens=5)]))
+    assert not server.seen
+
+
+def test_a_waiting_draw_uses_what_others_leave(server):
+    """The worst case of requests under way is only held: when they cost less, the next one is sent."""
+    server.pause = lambda body: 0.05
+    _, found, error = spend(server, [ask(keys=(i,)) for i in range(10)], tokens=2 + 16 + 50 + 9 * 12)
+    assert error is None and len(found) == 10 and server.most == 2
+
+
+# -- the cache
+
+
+def test_what_was_answered_is_not_asked_again(server, tmp_path):
+    requests = [ask("a", range(3)), ask("b", range(2))]
+    first = {id(r): texts(reply) for r, reply in engine(server, cache=tmp_path).serve(requests)}
+    assert len(server.seen) == 5
+    mine = engine(server, cache=tmp_path)
+    again = list(mine.serve(requests))
+    assert {id(r): texts(reply) for r, reply in again} == first and len(server.seen) == 5
+    assert mine.counters() == {"prefilled": 0, "calls_made": 0, "retries": 0, "cached": 5}
+    assert [drawn.used for drawn in again[0][1]] == [1, 1, 1] and again[0][1][0].stop == DONE
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 5 and all(path.suffix == ".json" and path.parent.name == path.name[:2] for path in files)
+    assert not [path for path in files if KEY in path.read_text() or KEY in str(path)]
+
+
+def test_another_request_is_another_entry(server, tmp_path):
+    plain = ask()
+    variants = [(ask(temperature=0.5), {}), (ask(max_tokens=49), {}), (ask(top_p=0.5), {}), (ask(stop=("a",)), {}), (ask("ho"), {}),
+                (ask(keys=(2,)), {}), (ask(keys=(1 + 2**31,)), {}), (plain, {"extra": {"user": "me"}})]  # fmt: skip
+    only(engine(server, cache=tmp_path), plain)
+    for k, (request, changes) in enumerate(variants):
+        only(engine(server, cache=tmp_path, **changes), request)
+        assert len(server.seen) == k + 2
+    other = OpenAIEngine("nano-2", url=server.url, key="another", cache=tmp_path)
+    only(other, plain)
+    assert len(server.seen) == len(variants) + 2
+    only(engine(server, cache=tmp_path, key="another"), plain)  # whose key it was does not matter
+    assert len(server.seen) == len(variants) + 2
+
+
+def test_a_torn_file_is_asked_for_again(server, tmp_path):
+    only(engine(server, cache=tmp_path), ask())
+    (path,) = tmp_path.rglob("*.json")
+    whole = path.read_bytes()
+    for k, torn in enumerate((whole[: len(whole) // 2], b"", b"[]", b'{"text": 1, "finish": "stop"}', b"\xff", b"[" * 100_000)):
+        path.write_bytes(torn)
+        assert texts(only(engine(server, cache=tmp_path), ask())) == ["hi 1"]
+        assert len(server.seen) == k + 2 and path.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path):
+    """Says so at the start where it can; later, the answers that are paid for are given all the same."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SurpassError, match="cache folder"):
+        engine(server, cache=tmp_path / "file")
+    mine = engine(server, cache=tmp_path / "folder")
+    (tmp_path / "folder").rmdir()
+    (tmp_path / "folder").write_text("x")
+    with pytest.warns(UserWarning, match="cannot be written"):
+        assert texts(only(mine, ask())) == ["hi 1"]
+
+
+def test_refusals_change_no_name_in_the_cache(server, tmp_path):
+    server.always = picky("max_tokens", "max_tokens is not supported: use max_completion_tokens")
+    for _ in range(2):
+        assert texts(only(engine(server, cache=tmp_path), ask())) == ["hi 1"]
+    assert len(server.seen) == 2
+
+
+def test_only_whole_answers_are_kept(server, tmp_path):
+    server.always = cut_length
+    only(engine(server, cache=tmp_path), ask())
+    assert not list(tmp_path.rglob("*.json"))
+
+
+# -- whole runs
+
+
+def paths(tree):
+    return sorted(tree.path_tokens(leaf).tolist() for leaf in tree.leaves())
+
+
+@dataclass(frozen=True)
+class guess:
+    """Two turns: a guess, a word from the task, another guess."""
+
+    players = ("policy",)
+    branches = True
+
+    async def start(self, models, problem):
+        return Turn({"left": 1}, {"policy": problem.prompt}, "policy")
+
+    async def step(self, models, state, text):
+        return Turn({"left": state["left"] - 1}, {"policy": f"not {text}; again"}, "policy") if state["left"] else Turn(state)
+
+    async def check(self, models, problem, text):
+        return 1.0
+
+
+def test_a_task_of_several_turns(server, tmp_path):
+    """The second request holds the first's answer, cut off or not, as the assistant's; costs are what the server billed."""
+    server.pause = lambda body: 0.01
+    server.always = lambda handler, body: good(handler, body, finish="length" if len(body["messages"]) == 1 else "stop")
+    system = ({"role": "system", "content": "sÿs"}, {"role": "user", "content": "num"})
+    problems = [Problem(f"p{i}", f"n{i}" if i % 2 else (system[0], {"role": "user", "content": f"n{i}"})) for i in range(6)]
+    models = Models(policy=engine(server, cache=tmp_path))
+    trees = models.run(search_all(samples(3, max_tokens=20), models, guess(), problems, 5))
+    assert not any(tree.stop[0] == FAILED for tree in trees)
+    cost = models.cost["search"]
+    assert cost["generated"] == server.billed["completion_tokens"]
+    assert cost["prefilled"] == server.billed["prompt_tokens"] and cost["calls_made"] == len(server.seen) == 36 == cost["calls"]
+    for tree, problem in zip(trees, problems, strict=True):
+        assert len(tree.leaves()) == 3
+        for leaf in tree.leaves():
+            said = [{"role": "user", "content": problem.prompt}] if isinstance(problem.prompt, str) else list(problem.prompt)
+            found = TEXT.messages(tree.path_tokens(leaf))
+            first, second = found[len(said)], found[-1]
+            assert found == [*said, first, {"role": "user", "content": f"not {first['content']}; again"}, second]
+            assert first["content"].startswith(said[-1]["content"]) and first["role"] == second["role"] == "assistant"
+            assert models.text("policy", tree, leaf) == second["content"]
+            assert [body for body in server.seen if body["messages"] == found[:-1]]
+    assert len({body["seed"] for body in server.seen}) == 36
+
+    again = Models(policy=engine(server, cache=tmp_path))
+    repeated = again.run(search_all(samples(3, max_tokens=20), again, guess(), problems, 5))
+    assert [paths(tree) for tree in repeated] == [paths(tree) for tree in trees]  # nodes are numbered as they came
+    assert len(server.seen) == 36 and again.cost["search"]["cached"] == 36 and not again.cost["search"]["prefilled"]
+
+
+def test_a_search_on_a_task_is_judged(server):
+    """A server that knows sums, with a fault now and then, solves arithmetic; steps of a tree are refused with what to do."""
+
+    def sums(handler, body):
+        *_, last = body["messages"]
+        good(handler, body, text=f"Answer: {eval(last['content'].removesuffix('='))}")
+
+    server.always = sums
+    server.faults = [status(500), cut_length, sums, status(429), sums, hang_up]
+    task, models = arithmetic(), Models(policy=engine(server, retries=5))
+    problems = [next(task.problems("train", seed)) for seed in range(4)]
+    trees = models.run(search_all(samples(2), models, task, problems, 0))
+
+    async def marks():
+        return [await task.check(models, t.problem, models.text("policy", t, leaf)) for t in trees for leaf in t.leaves()]
+
+    assert models.run(marks()) == [1.0] * 8
+    assert models.cost["search"]["retries"] == 4
+
+    async def steps():
+        tree = trees[0]
+        node = models.put("policy", tree, tree.leaves()[0], "more", "policy")
+        await models.generate("policy", tree, node)
+
+    with pytest.raises(EngineError, match="continue="):
+        models.run(steps())
+    chat = models.chat("policy", [{"role": "user", "content": "1 + 1 ="}], n=2)
+    assert models.run(chat) == ["Answer: 2", "Answer: 2"]
+
+
+# -- a real server
+
+SERVING = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """(url, model's name, the same model as a LocalEngine): `transformers serve` with a nano Llama, in a process of its own."""
+    if SERVING:
+        pytest.skip(f"no {', '.join(SERVING)}: pip install 'transformers[serving]'")
+    from conftest import make_causal, make_tokenizer
+    from surpass.engines import LocalEngine
+
+    folder, port = tmp_path_factory.mktemp("nano"), closed_port()
+    causal = make_causal(0, 0.1)
+    causal.generation_config.do_sample = True  # the server's draws are greedy otherwise
+    causal.generation_config.top_k = 0
+    with torch.no_grad():
+        causal.lm_head.weight[1:3] = 0  # the markers of turns, which the server would leave out of a text, are never likeliest
+    local = LocalEngine.of(causal, make_tokenizer())
+    local.save(folder)
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    quiet = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen([*command, *place], env=os.environ | quiet, stdout=log, stderr=log)
+    try:
+
+        def ready():
+            assert process.poll() is None, (folder / "log").read_text()[-2000:]
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+            except httpx.HTTPError:
+                return False
+
+        until(ready, 60)
+        yield f"http://127.0.0.1:{port}/v1", str(folder), local
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def test_a_real_server_draws_what_the_local_engine_draws(real):
+    """Greedy draws, in one turn and in three: the same text, end and bill as the same weights in this process."""
+    url, name, local = real
+    mine, theirs = Models(policy=OpenAIEngine(name, url, key="", timeout=30.0, concurrency=2)), Models(policy=local)
+    asks = [Problem(prompt, prompt) for prompt in ("abc", "1 + 2 = ?", "d")]
+    search = samples(1, temperature=0, max_tokens=10)
+    trees = mine.run(search_all(search, mine, guess(), asks, 0))
+    wanted = theirs.run(search_all(search, theirs, guess(), asks, 0))
+    for tree, other in zip(trees, wanted, strict=True):
+        assert [mine.text("policy", tree, i) for i in range(len(tree)) if tree.author[i] == "policy"] == [
+            theirs.text("policy", other, i) for i in range(len(other)) if other.author[i] == "policy"
+        ]
+        assert tree.stop.tolist() == other.stop.tolist() and len(tree) == 4
+    prompts = [len(other.path_tokens(int(other.parent[i]))) for other in wanted for i in range(4) if other.author[i] == "policy"]
+    assert mine.cost["search"]["prefilled"] == sum(prompts)
+
+
+def test_a_real_server_honours_seeds(real):
+    url, name, _ = real
+    request = ask("abc", (1, 2, 3), max_tokens=12)
+    first, again = (only(OpenAIEngine(name, url, key="", concurrency=1), request) for _ in range(2))
+    assert texts(first) == texts(again) and len(set(texts(first))) == 3
+    for drawn in first:
+        assert drawn.used == 12 if drawn.stop == LENGTH else drawn.used <= 12
+
+
+def test_a_real_server_refuses_in_its_own_words(real):
+    url, name, _ = real
+    assert "pinned" in str(only(OpenAIEngine("other", url, key=""), ask()))
+    assert "top_k" in str(only(OpenAIEngine(name, url, key=""), ask(top_k=5)))
+    assert "HTTP 404" in str(only(OpenAIEngine(name, url + "/more", key=""), ask()))
