@@ -94,7 +94,7 @@ def test_the_same_call_goes_on_and_another_is_refused(tmp_path):
     again = improve(out=tmp_path / "run")
     assert time.perf_counter() - began < 5
     assert again.after.rows == first.after.rows
-    with pytest.raises(SurpassError, match="holds another run"):
+    with pytest.raises(SurpassError, match="holds a run with another method"):
         improve(out=tmp_path / "run", lr=0.5)
 
 
@@ -258,3 +258,135 @@ def test_export_merges_an_adapter_and_copies_weights(tmp_path, capsys, model):
     ):
         assert main(["export", str(tmp_path / words[0]), *words[1:]]) == 2
         assert message in capsys.readouterr().err
+
+
+# -- what a review found
+
+
+def test_models_can_be_used_again_and_begin_anew():
+    models = nano_models()
+    options = {
+        "rounds": 1,
+        "test": 2,
+        "gate": 2,
+        "quiet": True,
+        "problems": 2,
+        "widths": (2, 2),
+        "stop": "a",
+        "max_tokens": 4,
+        "every": 1,
+    }
+    first = surpass.improve("tree_sharpen", copy_letter(), models, lr=0.05, **options)
+    second = surpass.improve("tree_sharpen", copy_letter(), models, lr=0.05, **options)
+    assert first.before.mean("drift") == pytest.approx(0, abs=1e-5)
+    assert second.before.mean("drift") == pytest.approx(0, abs=1e-5)
+    assert second.cost["search"]["calls"] == first.cost["search"]["calls"]
+    a, b = (surpass.evaluate("grpo", copy_letter(), models, limit=2, max_tokens=2) for _ in range(2))
+    assert a.cost == b.cost
+
+
+def test_a_run_is_not_gone_on_with_from_another_model(tmp_path):
+    models = nano_models()
+    options = {"rounds": 2, "test": 2, "gate": 2, "quiet": True, "out": tmp_path / "run", **SMALL, "lr": 0.1}
+    surpass.improve("grpo", copy_letter(), models, **options)
+    with torch.no_grad():
+        next(iter(models.engine("policy").trainable().values())).add_(1)
+    with pytest.raises(SurpassError, match="not the one this run began with"):
+        surpass.improve("grpo", copy_letter(), models, **options)
+    surpass.improve("grpo", copy_letter(), nano_models(), **options)
+
+
+def test_busy_models_refuse_a_second_run_and_early_cancels_count():
+    models = nano_models()
+
+    async def both():
+        task = asyncio.create_task(
+            surpass.improve_async("grpo", copy_letter(), models, rounds=200, test=2, gate=2, quiet=True, **SMALL)
+        )
+        while models._loop is None:
+            await asyncio.sleep(0.01)
+        with pytest.raises(SurpassError, match="busy with another run"):
+            await surpass.evaluate_async("grpo", copy_letter(), models, limit=2, max_tokens=2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(both(), 60))
+    assert surpass.evaluate("grpo", copy_letter(), models, limit=2, max_tokens=2).metrics["accuracy"]["n"] == 2
+
+
+def test_nothing_to_draw_is_refused_and_failed_attempts_vote_for_nothing():
+    from surpass import measures, rewards, searches
+    from surpass.types import FAILED
+
+    with pytest.raises(SurpassError, match="at least one attempt"):
+        surpass.solve("abc", "self_consistency", nano_models(), n=0)
+    with pytest.raises(SurpassError, match="at least 1"):
+        improve(every=0)
+
+    class broken(copy_letter):
+        final_answer = staticmethod(str.strip)
+
+        async def start(self, models, problem):
+            if problem.prompt == "g":
+                raise ValueError("no")
+            return await copy_letter.start(self, models, problem)
+
+    models = nano_models()
+    models.remember(["policy@0"])
+    report = models.run(measures.agreement(searches.samples(2, 1.0, 2), {"gate": 2})(models, broken(), "gate", 0))
+    assert np.isnan([row.value for row in report.rows if row.problem == "gate-g"]).all()
+    tree = surpass.Tree(surpass.Problem("p", "a"))
+    tree.add(-1, "task", stop=FAILED, text="ValueError: no")
+    for reward in (rewards.vote(), rewards.majority()):
+        (column,) = models.run(reward(models, broken(), [tree]))
+        tree.put("vote", column)
+        assert np.isnan(column.values).all()
+
+
+def test_solve_refuses_scores_that_the_model_cannot_give():
+    from surpass.engines.openai_api import OpenAIEngine
+
+    with pytest.raises(SurpassError, match="likelihood needs"):
+        surpass.solve("abc", "best_of_n", OpenAIEngine("m", url="http://127.0.0.1:9/v1", key="none"), by="likelihood")
+
+
+def test_json_lines_hold_no_nan(tmp_path):
+    surpass.improve("tree_sharpen", copy_letter(), nano_models(), rounds=1, test=1, gate=1, quiet=True, problems=2, widths=(2, 2),
+                    stop="a", max_tokens=4, every=1, out=tmp_path / "run")  # fmt: skip
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    for line in [*(tmp_path / "run" / "events.jsonl").read_text().splitlines(), (tmp_path / "run" / "state.json").read_text()]:
+        json.loads(line, parse_constant=refuse)
+
+
+def test_code_named_on_resume_is_the_only_code_that_is_run(tmp_path, monkeypatch, capsys, model):
+    """A run's folder names somebody else's file of the same stem as the user's own."""
+    text = "def prize(completions):\n    return [1.0] * len(completions)\n"
+    for folder in ("good", "evil"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "prize_file.py").write_text(text)
+    monkeypatch.chdir(tmp_path / "good")
+    small = ["--model", model, "--rounds", "1", "--test", "2", "--gate", "2", "--problems", "2", "--n", "2", "--max-tokens", "4",
+             "--every", "1", "--task.shots", "1"]  # fmt: skip
+    assert main(["run", "grpo", "--reward", "prize_file.py:prize", "--out", str(tmp_path / "run"), *small]) == 0
+    (tmp_path / "evil" / "prize_file.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n{text}")
+    about = (tmp_path / "run" / "run.json").read_text()
+    (tmp_path / "run" / "run.json").write_text(
+        about.replace('"prize_file.py:prize"', json.dumps(f"{tmp_path}/evil/prize_file.py:prize"))
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["resume", "run", "--code", "good/prize_file.py"]) == 0, capsys.readouterr().err
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_a_task_of_ones_own_that_raises_is_one_message(tmp_path, capsys, model):
+    path = tmp_path / "raising_task.py"
+    path.write_text("from dataclasses import dataclass\nimport surpass\n@dataclass(frozen=True)\nclass raising_task(surpass.Task):\n"
+                    "    def problems(self, split, seed):\n        yield surpass.Problem('a', 'a', None)\n"
+                    "    def check(self, models, problem, text):\n        return 1 / 0\n")  # fmt: skip
+    assert main(["eval", "grpo", "--task", str(path), "--model", model, "--limit", "1", "--max-tokens", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "raising_task.py raised ZeroDivisionError in line 8: division by zero" in error and "Traceback" not in error

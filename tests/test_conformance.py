@@ -35,6 +35,7 @@ SMALL = {
     "temperature": 1.0,
     "updates": 2,
     "every": 1,
+    "trust": 0.0,
 }
 
 
@@ -105,7 +106,8 @@ def test_zero_advantage_gives_zero_gradient(name):
     for tree in trees:
         from surpass.types import Column
 
-        tree.put("reward", Column("leaf", torch.zeros(len(tree.leaves())).numpy().astype(float)))
+        for score in method.scores:
+            tree.put(score, Column("leaf", torch.zeros(len(tree.leaves())).numpy().astype(float)))
     before = models.engine("policy").weights()
     memory = Memory()
     examples = learn.select(credited(trees, learn, memory), memory, 0)

@@ -7,14 +7,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from surpass.api import Solution, evaluate, evaluate_async, improve, improve_async, solve
     from surpass.errors import SurpassError
-    from surpass.loop import Result
+    from surpass.result import Result
     from surpass.parts import Learn, Method, Task
     from surpass.types import Problem, Report, Tree, Turn
 
 _WHERE = {
     "surpass.api": ("Solution", "evaluate", "evaluate_async", "improve", "improve_async", "solve"),
     "surpass.errors": ("SurpassError",),
-    "surpass.loop": ("Result",),
+    "surpass.result": ("Result",),
     "surpass.parts": ("Learn", "Method", "Task"),
     "surpass.types": ("Problem", "Report", "Tree", "Turn"),
 }

@@ -22,7 +22,10 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if share < WEAK:
         found.append(f"Votes are weak: at the start the winning answer held {share:.2f} of a problem's vote on average. Votes below about a "
                      "half are often wrong, and learning from wrong votes makes answers worse (docs/no-labels.md).")  # fmt: skip
-    flat = [_number(event.get("frac_reward_zero_std")) == 1.0 for event in searches]
+    moved = {
+        event["round"] for event in learnt if _number(event.get("grad_norm")) > 0
+    }  # equal rewards are no matter to imitation
+    flat = [_number(event.get("frac_reward_zero_std")) == 1.0 and event["round"] not in moved for event in searches]
     if flat[0]:
         times = "in every round so far" if all(flat) else "in the first round"
         found.append(f"All rewards within a problem were equal {times}: there was nothing to learn. Try a higher temperature, more attempts "

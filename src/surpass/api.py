@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 from surpass import loop
 from surpass.errors import SurpassError
+from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
+from surpass.gates import always
 from surpass.loop import Result
 from surpass.measures import answering, sized
 from surpass.models import Models
-from surpass.parts import Method, modules_in, run_hash, to_json
+from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
-from surpass.store import Store
+from surpass.store import Store, as_line
 from surpass.types import Report, Tree
 
 R = TypeVar("R")
@@ -44,7 +46,8 @@ async def improve_async(method: str | Method, task: Any = "arithmetic", model: A
     """`improve`, to be awaited: other coroutines go on meanwhile; cancelling it leaves a run that can be resumed."""
     defaults = improve.__kwdefaults__ or {}
     knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
-    return await _awaited(*_improving({**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}))
+    given = {**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}
+    return await _awaited(*await asyncio.to_thread(_improving, given))
 
 
 def evaluate(
@@ -59,7 +62,8 @@ async def evaluate_async(method: str | Method, task: Any = "arithmetic", model: 
     """`evaluate`, to be awaited."""
     defaults = evaluate.__kwdefaults__ or {}
     knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
-    return await _awaited(*_evaluating({**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}))
+    given = {**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}
+    return await _awaited(*await asyncio.to_thread(_evaluating, given))
 
 
 def solve(
@@ -100,18 +104,18 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     loop.require(method, task, models, learns=True)
     if about is not None:
         folder = Path(given["out"])
-        if (folder / "run.json").exists() and (was := _hash(Store.read_run(folder))) != (now := _hash(about)):
-            raise SurpassError(f"{folder} holds another run ({was}, this one would be {now}); choose another folder")
+        if (folder / "run.json").exists():
+            was, now = (json.loads(as_line(some)) for some in (Store.read_run(folder), about))
+            other = [key for key in now if key != "versions" and was.get(key) != now[key]]
+            if other:
+                raise SurpassError(
+                    f"{folder} holds a run with another {', '.join(other)}; choose another folder, or give what it has"
+                )
         store = Store(folder, given["retain"])
         if not (folder / "run.json").exists():
             store.describe(about)
     options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"]}
     return models, run(method, task, models, store, options, given["quiet"])
-
-
-def _hash(about: Mapping[str, Any]) -> str:
-    """What names a run: its configuration, without what may differ between two looks at it."""
-    return run_hash({key: value for key, value in about.items() if key not in ("versions", "format")})
 
 
 def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +126,8 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
     import surpass
 
     parts = {"method": to_json(method), "task": to_json(task)}
-    name = given["method"] if isinstance(given["method"], str) else "method"
+    name = given["method"] if isinstance(given["method"], str) else getattr(given["method"], "__name__", "method")
+    name = Path(name.partition(":")[0]).stem if is_file(name) and ":" not in name else name.rpartition(":")[2]
     model = given["model"] if isinstance(given["model"], str) else "in memory"
     return {
         "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
@@ -171,6 +176,10 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
 
     exam = answering(method.exam)
     task = one(question, instruction)
+    loop.require(
+        dataclasses.replace(method, search=exam.search, scores=exam.scores, exam=exam, learn=(), gate=always()), task, models
+    )
+    models.forget()
     models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)
@@ -192,12 +201,16 @@ def _method_of(method: str | Method, knobs: Mapping[str, Any]) -> Method:
         if knobs:
             raise SurpassError(f"a Method has its knobs already; found {', '.join(knobs)} beside one")
         return method
-    return make_method(find_method(method), knobs)
+    return make_method(method if callable(method) else find_method(str(method)), knobs)
 
 
 def _task_of(task: Any, reward: str | None) -> Any:
-    if isinstance(task, str):
-        return make_task(task, reward=reward)
+    if reward is not None and not isinstance(reward, str):
+        raise SurpassError('a reward function is given by name, so that the run can be resumed: reward="file.py:function"')
+    if isinstance(task, (str, Path)):
+        return make_task(str(task), reward=reward)
+    if isinstance(task, type):
+        task = task()
     from surpass.tasks import rewarded
 
     return rewarded(task, reward) if reward else task
@@ -206,7 +219,12 @@ def _task_of(task: Any, reward: str | None) -> Any:
 def _models_of(model: Any, spec: Mapping[str, Any]) -> Models:
     if isinstance(model, Models):
         return model
-    return make_models({"name": model, **spec}) if isinstance(model, str) else Models(policy=model)
+    if isinstance(model, (str, Path)):
+        return make_models({"name": str(model), **spec})
+    if not hasattr(model, "serve"):
+        raise SurpassError(f"a model is a name, a folder, an engine or Models; found {type(model).__name__}. A model of transformers in "
+                           "memory: surpass.engines.LocalEngine.of(model, tokenizer)")  # fmt: skip
+    return Models(policy=model)
 
 
 # -- threads
@@ -267,5 +285,5 @@ def _opened(box: dict[str, Any]) -> Any:
 
 def as_json(result: Result) -> str:
     """A result as one line."""
-    return json.dumps({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
+    return as_line({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
                        "cost": result.cost, "run": str(result.folder)})  # fmt: skip

@@ -7,17 +7,17 @@ import dataclasses
 import importlib
 import inspect
 import io
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surpass.errors import SurpassError
-from surpass.find import find_method, make_method, make_models, make_task, method_names, own_files, unknown
+from surpass.files import own_frame, where
+from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
+from surpass.options import EvalOptions, RunOptions, SolveOptions
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
 
@@ -31,108 +31,6 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
 
 METHOD is a name or file.py:function, T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
 Add --help after METHOD for every option."""
-
-
-@dataclass
-class RunOptions:
-    """What every run has."""
-
-    model: str = "smollm2-135m"
-    """A Hub id, a folder, a .gguf file, or the alias smollm2-135m."""
-    task: str = "arithmetic"
-    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
-    reward: str | None = None
-    """file.py:function that judges attempts in place of the task (TRL's signature, or verl's compute_score)."""
-    rounds: int = 12
-    """Rounds of propose, score, select, learn."""
-    seed: int = 0
-    """Seeds problems and draws. Gate and test problems are the same for every seed."""
-    out: Path | None = None
-    """The run's folder (default: runs/METHOD-TASK-HASH)."""
-    test: int = 256
-    """Test problems: start and end of the run."""
-    gate: int = 96
-    """Gate problems: the decisions in between."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ..."""
-    lora: int = 0
-    """Rank of a LoRA adapter to train instead of the weights (0: the weights)."""
-    patience: int = 3
-    """Stop after this many refused updates in a row."""
-    retain: int = 2
-    """Rounds whose weights stay on disk, beside those the run may go back to (0: all)."""
-    json: bool = False
-    """Print one JSON object as the last line."""
-
-
-@dataclass
-class ApiOptions:
-    """A model behind an OpenAI-compatible API (--model api:NAME); the key is read from OPENAI_API_KEY."""
-
-    url: str = "https://api.openai.com/v1"
-    """Where the API is, up to and with /v1."""
-    concurrency: int = 16
-    """Requests under way at once."""
-    timeout: float = 120.0
-    """Seconds a request may take before it is tried again."""
-    retries: int = 6
-    """Times a request that failed for a passing reason is tried again."""
-    budget_tokens: int = 0
-    """Stop before more tokens than this are billed (0: no limit)."""
-    budget_dollars: float = 0.0
-    """Stop before more money than this is spent (0: no limit); needs --price."""
-    price: tuple[float, float] = (0.0, 0.0)
-    """Dollars per million prompt tokens, and per million answered tokens."""
-    cache: Path | None = Path("~/.cache/surpass/api")
-    """Answers are kept here by the full request, and not asked for twice; None: not kept."""
-
-
-@dataclass
-class EvalOptions:
-    """What every evaluation has."""
-
-    model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
-    task: str = "arithmetic"
-    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
-    reward: str | None = None
-    """file.py:function that judges attempts in place of the task."""
-    split: str = "test"
-    """test or gate."""
-    seed: int = 0
-    """Seeds the draws."""
-    limit: int = 256
-    """Problems at most."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ..."""
-    json: bool = False
-    """Print one JSON object as the last line."""
-    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
-    """For --model api:NAME."""
-
-
-@dataclass
-class SolveOptions:
-    """What every question has."""
-
-    model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
-    instruction: str = 'Think step by step. End with a line "Answer: x".'
-    """Put after the question."""
-    seed: int = 0
-    """Seeds the draws."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ..."""
-    json: bool = False
-    """Print one JSON object instead."""
-    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
-    """For --model api:NAME."""
 
 
 def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -222,8 +120,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def resume(arguments: Sequence[str]) -> int:
     """surpass resume FOLDER [--code FILE ...]"""
-    from surpass.files import load_file
-    from surpass.parts import from_json
+    from surpass.files import digest, load_file
+    from surpass.parts import from_json, modules_in
     from surpass.store import Store
 
     words = [word for word in arguments if word != "--json"]
@@ -231,16 +129,21 @@ def resume(arguments: Sequence[str]) -> int:
     if folder is None or (len(words) > 1 and (words[1] != "--code" or not code)):
         raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--json]")
     config = Store.read_run(folder)
-    allowed = {load_file(path).__name__ for path in code}
+    if "__main__" in modules_in([config["task"], config["method"]]) or config["model"]["name"] == "in memory":
+        raise SurpassError("this run was begun from Python with objects of its own; go on with it by the same call of surpass.improve, "
+                           f'out="{folder}"')  # fmt: skip
+    allowed = {Path(path).stem: str(Path(path).expanduser().resolve()) for path in code}
     needed = [path for path in config.get("files", {}) if path.endswith(".py") and Path(path).stem not in allowed]
     if needed:
         raise SurpassError(f"this run uses code of your own; allow it by name: surpass resume {folder} --code {' '.join(needed)}")
-    task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
-    now = {Path(path).name: found for path, found in own_files([config["task"], config["method"]]).items()}
     for path, was in config.get("files", {}).items():
-        if now.get(Path(path).name) != was:
-            raise SurpassError(f"{Path(path).name} has changed since this run began; a run goes on with the code it began with. "
-                               "Put the old file back, or begin a new run")  # fmt: skip
+        path = allowed.get(Path(path).stem, path) if path.endswith(".py") else path
+        if Path(path).is_file() and digest(path) != was:
+            raise SurpassError(f"{Path(path).name} has changed since this run began; a run goes on with the files it began with. "
+                               "Put the old one back, or begin a new run")  # fmt: skip
+    for path in allowed.values():
+        load_file(path)
+    task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
     return _go(folder, config, method, task, "--json" in arguments)
 
 
@@ -254,7 +157,9 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 
     if config.get("threads"):
         torch.set_num_threads(config["threads"])
-    models = make_models(config["model"])
+    if config["model"]["name"].startswith("api:"):
+        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
+    models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")})
     require(method, task, models, learns=True)
     store = Store(folder, config["retain"])
     if not (folder / "run.json").exists():
@@ -294,7 +199,9 @@ def evaluate(arguments: Sequence[str]) -> int:
     print(report)
     print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(report.cost.items())))
     if options.json:
-        print(json.dumps({"metrics": report.metrics, "cost": report.cost}))
+        from surpass.store import as_line
+
+        print(as_line({"metrics": report.metrics, "cost": report.cost}))
     return 0
 
 
@@ -321,8 +228,10 @@ def solve(arguments: Sequence[str]) -> int:
     method, models = make_method(function, knobs), make_models(_spec(options))
     found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
     if options.json:
+        from surpass.store import as_line
+
         attempts = [dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True)) for attempt in found.attempts]
-        print(json.dumps({"answer": found.answer, "attempts": attempts, "cost": found.cost}))
+        print(as_line({"answer": found.answer, "attempts": attempts, "cost": found.cost}))
         return 0
     console = Console(highlight=False, markup=False)
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
@@ -332,6 +241,12 @@ def solve(arguments: Sequence[str]) -> int:
             style="bold" if chosen else None,
         )
         console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
+    if (
+        found.attempts
+        and all(value != value for _, _, scores, _ in found.attempts for value in scores.values())
+        and found.attempts[0][2]
+    ):
+        console.print("no attempt could be judged, so the first one is shown as the answer")
     console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
     return 0
 
@@ -423,6 +338,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         print(f"surpass: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 2
+    except Exception as error:
+        file = own_frame(error)
+        if file is None:
+            raise
+        print(f"surpass: {file.name} raised {where(error, file)}", file=sys.stderr)
         return 2
 
 

@@ -33,7 +33,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     if to == "hf" and adapter:
         _merge(about["model"], weights, out)
     else:
-        shutil.copytree(weights, out)
+        shutil.copytree(weights, out, ignore=shutil.ignore_patterns("optimiser.*"))
     return _lines(out, to, about["model"]["name"])
 
 

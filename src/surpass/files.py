@@ -75,3 +75,11 @@ def where(error: BaseException, path: Path) -> str:
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
     words = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f' in line {line}' if line else ''}: {words}".rstrip(": ")
+
+
+def own_frame(error: BaseException) -> Path | None:
+    """The user's file that raised an error, or let it through; None where none took part."""
+    mine = {Path(module.__file__).resolve() for module in list(sys.modules.values())
+            if hasattr(module, "_surpass_digest") and module.__file__}  # fmt: skip
+    files = [Path(frame.filename).resolve() for frame in traceback.extract_tb(error.__traceback__)]
+    return next((file for file in reversed(files) if file in mine), None)

@@ -143,7 +143,8 @@ def own_files(config: Any) -> dict[str, str]:
     """{path: digest} of the files that a configuration rests on: those its parts come from, and those they name in the fields
     that their class lists as `files` (code) and `reads` (data)."""
     modules = [sys.modules.get(name) for name in modules_in(config)]
-    found = {Path(module.__file__).resolve() for module in modules if module is not None and module.__file__}
+    paths = [getattr(module, "__file__", None) for module in modules]
+    found = {Path(path).resolve() for path in paths if path and Path(path).is_file()}
     for name in _named(config):
         path = Path(name).expanduser().resolve()
         found |= {path} if path.is_file() else set(filter(Path.is_file, path.iterdir())) if path.is_dir() else set()

@@ -92,13 +92,20 @@ class limits:
     labels: bool = False
     metric: ClassVar[str] = ""  # what it compares with stays the start
 
+    def hopeless(self, start: Report) -> str:
+        """Why no update could be kept, whatever it does; "" if one could. A run ends there before it begins."""
+        found = start.mean("agreement")
+        if not found < self.agreement:
+            return ""
+        return (f"the vote is too weak to learn from: at the start the commonest answer holds {found:.2f} of the attempts, "
+                f"less than {self.agreement:.2f}")  # fmt: skip
+
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
         start, now = ({name: m["mean"] for name, m in report.metrics.items()} for report in (best, new))
         words = (f"agreement {now['agreement']:.3f} (start {start['agreement']:.3f}), drift {now['drift']:.3f} nats a token, length "
                  f"{now['sampled/mean_length']:.1f} (start {start['sampled/mean_length']:.1f}); no labels: whether answers are right is not known")  # fmt: skip
-        if start["agreement"] < self.agreement:
-            return Verdict(False, f"the vote is too weak to learn from: at the start the commonest answer holds {start['agreement']:.2f} "
-                                  f"of the attempts, less than {self.agreement:.2f}; " + words)  # fmt: skip
+        if weak := self.hopeless(best):
+            return Verdict(False, f"{weak}; {words}")
         ratio = now["sampled/mean_length"] / max(start["sampled/mean_length"], 1e-9)
         wrong = {
             f"drift is above {self.drift}": not now["drift"] <= self.drift,

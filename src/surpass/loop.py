@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from surpass.alarms import alarms
-from surpass.errors import UnmetNeed
-from surpass.gates import paired
+from surpass.errors import SurpassError, UnmetNeed
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, from_json, needs_of, to_json
+from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.store import Store
-from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold, frame
+from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold
 
 ENGINE_NEEDS = {
     "text": "text", "tokens": "single tokens with their log-probabilities", "logprobs": "log-probabilities of given text",
@@ -31,62 +32,10 @@ ENGINE_NEEDS = {
 
 
 @dataclass
-class Result:
-    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost; where
-    it is stored, its folder and page."""
-
-    before: Report
-    after: Report
-    events: list[dict[str, Any]]
-    cost: dict[str, dict[str, int]]
-    kept_round: int
-    folder: Path | None = None
-    page: Path | None = None
-
-    def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the same test problems; n is 0 where no problem has a label."""
-        mean, stderr, n = paired(self.before, self.after, metric)
-        return {"mean": mean, "stderr": stderr, "n": n}
-
-    @property
-    def model(self) -> Path | None:
-        """The folder of the kept weights; None where nothing was kept or stored."""
-        return self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
-
-    def to_pandas(self) -> Any:
-        """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
-        rounds: dict[int, dict[str, Any]] = {}
-        for event in self.events:
-            if event["event"] in ("search", "learn", "gate") and event["round"]:
-                row = rounds.setdefault(event["round"], {"round": event["round"]})
-                row.update({key: value for key, value in event.items() if key not in ("event", "round")})
-        return frame(list(rounds.values()))
-
-    def __str__(self) -> str:
-        """The result in a few lines; a metric nobody could measure is said to be unknown."""
-        lines = []
-        names = [name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics]
-        for name in names or list(self.before.metrics)[:1]:
-            before, after, change = self.before.metrics[name], self.after.metrics[name], self.change(name)
-            if not change["n"]:
-                lines.append(f"test {name:22} not known: no test problem has a label")
-                continue
-            lines.append(f"test {name:22} {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}"
-                         f"   change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})")  # fmt: skip
-        spent = {what: sum(a.get(what, 0) for a in self.cost.values()) for what in ("generated", "prefilled", "trained")}
-        lines.append(f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
-        if not self.kept_round:
-            lines.append("model   the start: no update was kept")
-        elif self.model:
-            lines.append(f"model   {self.model}   (loads with transformers; surpass export {self.folder} --to hf)")
-        lines += [f"report  {self.page}"] if self.page else []
-        return "\n".join([*lines, *(f"note    {words}" for words in alarms(self.events))])
-
-
-@dataclass
 class Standing:
     """Where a run is; JSON, so that `state.json` is all of it. Rounds count from 1; 0 is the start."""
 
+    start: dict[str, str] = field(default_factory=dict)  # digests of the weights the run began with
     round: int = 0  # the last round that began to change anything
     phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
     weights: int = 0  # the round whose updates the current weights hold
@@ -120,12 +69,23 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         check(part, getattr(part, "role", "policy") or "policy")
     for learn in method.learn:
         check(learn.learner, learn.role)
+    if method.gate.every < 1:
+        raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
     for name in _snapshots(method):
         models.engine(name)
     if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
         raise UnmetNeed(
             f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
         )
+
+
+def weights_digest(weights: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits of a role's weights."""
+    found = hashlib.blake2b(digest_size=8)
+    for name in sorted(weights):
+        found.update(name.encode())
+        found.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _snapshots(method: Method) -> list[str]:
@@ -164,13 +124,19 @@ class _Run:
         state = self.store.state() if self.store else None
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
         self.models.remember(_snapshots(self.method))
+        began = {role: weights_digest(weights) for role, weights in self.start.items()}
         if state is not None:
+            if state.get("start", began) != began:
+                raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
+                                   "so load it again")  # fmt: skip
             self._restore(state)
             return
+        self.at.start = began
         before = await self._exam("test", 0)
         gate = await self._exam("gate", 0)
         self.at.reports = {"before": before, "best": gate, "kept": gate}
         self.at.phase = "judged"
+        self.at.stopped = getattr(self.method.gate, "hopeless", lambda start: "")(gate)
         self._note(_exam_event(0, "test", before), _exam_event(0, "gate", gate))
         self._commit()
 
@@ -361,6 +327,7 @@ async def improve(
     told what happens; `modules` are the modules and files of the user whose parts may be resolved.
     """
     require(method, task, models, learns=True)
+    models.forget()
     run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
@@ -374,6 +341,7 @@ async def improve(
 async def evaluate(method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0) -> Report:
     """The method's exam on a split."""
     require(method, task, models)
+    models.forget()
     models.remember(_snapshots(method))
     models.account = "exam"
     report = await method.exam(models, task, split, seed)
@@ -434,4 +402,5 @@ def _report_json(report: Report) -> dict[str, Any]:
 
 
 def _report_from(data: dict[str, Any]) -> Report:
-    return Report(data["name"], [Row(*row) for row in data["rows"]], info=data["info"])
+    rows = [Row(problem, sample, metric, math.nan if v is None else v) for problem, sample, metric, v in data["rows"]]
+    return Report(data["name"], rows, info=data["info"])

@@ -71,11 +71,17 @@ class Models:
         self.restore: dict[str, Snapshot] | None = None  # what a refusal brings back; None between trials
         self._queue: list[tuple[tuple, str, Any, asyncio.Future]] = []
         self._asked = 0
-        self._busy = False
+        self._busy = self._halt = self._cancelled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # a new thread would count its threads anew, and another count computes other last bits
         self.threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (self.threads,))
+
+    def forget(self) -> None:
+        """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run begins so."""
+        self.fresh()
+        self.snapshots, self.optimisers, self.restore = {}, {}, None
+        self.version, self.cost, self.batches = dict.fromkeys(self.engines, 0), {}, []
 
     # -- roles
 
@@ -108,6 +114,8 @@ class Models:
 
         The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is in the batch.
         """
+        if n < 1:
+            raise SurpassError(f"at least one attempt has to be drawn; found n={n}")
         ordinal = tree.draws[node]
         tree.draws[node] += 1
         keys = tuple(fold(tree.keys[node], ordinal, j) for j in range(n))
@@ -264,6 +272,8 @@ class Models:
                 with engine.using(self._weights(role)) if "@" in role else contextlib.nullcontext():
                     for request, answer in engine.serve([request for _, r, request, _ in batch if r == role]):
                         count()
+                        if self._halt:
+                            break
                         future = waiting.pop(id(request))
                         if "@" in role:
                             held.append((future, answer))
@@ -277,6 +287,8 @@ class Models:
                         else EngineError(f"the engine raised {type(error).__name__}: {error}")
                     )
                     loop.call_soon_threadsafe(reply, future, failure)
+            for future in waiting.values():  # the others were answered, or refused above
+                loop.call_soon_threadsafe(reply, future, EngineError("the engine gave no answer"))
             count()  # what was used for answers that never came
             for future, answer in held:
                 loop.call_soon_threadsafe(reply, future, answer)
@@ -284,17 +296,26 @@ class Models:
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine to its end on an event loop that knows when every search waits."""
+        if self._loop is not None:
+            work.close()
+            raise SurpassError("these models are busy with another run; wait for it, or load the model a second time")
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_IdleSelector(self))) as runner:
             self._loop = runner.get_loop()
             try:
+                if self._cancelled:
+                    work.close()
+                    raise asyncio.CancelledError
                 return runner.run(work)
             finally:
-                self._loop, self._queue, self._busy = None, [], False
+                self._halt = True
                 for engine in self._distinct():
                     getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
+                self._pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
+                self._loop, self._queue, self._busy, self._halt, self._cancelled = None, [], False, False, False
 
     def cancel(self) -> None:
-        """Stop what `run` is doing in another thread, as Ctrl-C would."""
+        """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
+        self._cancelled = True
         loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])

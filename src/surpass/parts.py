@@ -228,10 +228,11 @@ def to_json(value: Any) -> Any:
     raise SurpassError(f"a part may hold numbers, text, tuples, dicts and other parts; found {type(value).__name__}: {value!r}")
 
 
-def from_json(data: Any, allowed: Iterable[str] = ()) -> Any:
-    """The part that `to_json` wrote. Only names inside surpass resolve, and the modules and files listed in `allowed`: a run's
-    folder may come from somebody else. A class's `files` are its fields of the form "file.py:name"."""
-    allowed = frozenset(allowed)
+def from_json(data: Any, allowed: Mapping[str, str] | Iterable[str] = ()) -> Any:
+    """The part that `to_json` wrote. Only names inside surpass resolve, and modules that are `allowed`: a run's folder may come
+    from somebody else. A class's `files` are its fields of the form "file.py:name"; where `allowed` maps a module to the path
+    that the user named, that path is taken, whatever the data says."""
+    allowed = dict(allowed) if isinstance(allowed, Mapping) else dict.fromkeys(allowed, "")
     if isinstance(data, dict):
         if "part" not in data:
             return {key: from_json(item, allowed) for key, item in data.items()}
@@ -243,10 +244,12 @@ def from_json(data: Any, allowed: Iterable[str] = ()) -> Any:
         cls = getattr(importlib.import_module(module), name, None)
         if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
             raise SurpassError(f'there is no part "{data["part"]}" in this version of surpass')
+        data = dict(data)
         for field in getattr(cls, "files", ()):
-            file = str(data.get(field, "")).partition(":")[0]
+            file, _, wanted = str(data.get(field, "")).rpartition(":")
             if Path(file).stem not in allowed:
                 raise SurpassError(f"the run uses {file}, a file of your own; allow it by name: --code {file}")
+            data[field] = f"{allowed[Path(file).stem] or file}:{wanted}"
         return cls(**{key: from_json(item, allowed) for key, item in data.items() if key != "part"})
     if isinstance(data, list):
         return tuple(from_json(item, allowed) for item in data)
@@ -286,7 +289,12 @@ async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float
     """task.check, awaited if it is to be; nan for None."""
     value = task.check(models, problem, text)
     value = await value if inspect.isawaitable(value) else value
-    return float("nan") if value is None else float(value)
+    try:
+        return float("nan") if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise SurpassError(
+            f"{type(task).__name__}.check has to give a number, True, False or None; it gave {value!r:.60}"
+        ) from error
 
 
 def values_at(tree: Tree, name: str, nodes: Sequence[int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -21,7 +22,10 @@ def predicted(method: Any, models: Any, rounds: int) -> str:
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
-    decisions = 1 + rounds // max(1, method.gate.every)
+    decisions = 1 + math.ceil(rounds / method.gate.every)
+    leaves = searched // getattr(method.search, "max_tokens", 1)
+    judged = sum(leaves * reward.at_most() for reward in method.scores.values() if hasattr(reward, "at_most"))
+    searched += judged
     most = getattr(method.exam, "at_most", lambda split: 0)
     examined = 2 * most("test") + decisions * most("gate")
     module = getattr(models.engine("policy"), "module", None)
@@ -71,6 +75,7 @@ class Progress:
                        TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
         self.task = self.bar.add_task("start", total=rounds)
         self.searched = self.problems = 0
+        self.first: dict[str, Any] | None = None
 
     def __enter__(self) -> Progress:
         self.bar.start()
@@ -96,9 +101,10 @@ class Progress:
             reward = event.get("reward")
             line = f"round {round:3}  reward {reward:.3f}" if reward is not None else f"round {round:3}"
             line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
-            if round == 1:
-                line = "\n".join([line, *alarms([event])])
+            self.first = event if round == 1 else None
         elif what == "learn":
+            line = "\n".join(alarms([self.first, event])) if self.first else None  # said once, at round 1
+            self.first = None
             self.bar.update(self.task, completed=round, description=f"round {round}")
         elif what == "gate":
             line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"

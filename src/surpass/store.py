@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,21 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def as_line(value: Any) -> str:
+    """JSON on one line; a number that JSON does not have (nan, infinity) is null."""
+    return json.dumps(_finite(value), default=_plain, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
 def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
     """One row per tree; `extra` travels in the schema's metadata."""
     rows = []
@@ -67,7 +83,7 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
     schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
                         ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
                         ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
-                        ("columns", pa.list_(column))], metadata={"surpass": json.dumps(extra or {}, default=_plain)})  # fmt: skip
+                        ("columns", pa.list_(column))], metadata={"surpass": as_line(extra or {})})  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -138,7 +154,10 @@ class Store:
         path = Path(folder) / "run.json"
         if not path.exists():
             raise SurpassError(f"{folder} is not a run: it has no run.json")
-        run = json.loads(path.read_text())
+        try:
+            run = json.loads(path.read_text())
+        except ValueError as error:
+            raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run") from error
         if run.get("format") != FORMAT:
             raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads format {FORMAT}")
         return run
@@ -148,7 +167,7 @@ class Store:
     def events(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append events; they count once the state that follows them is written."""
         with open(self.folder / "events.jsonl", "a") as file:
-            file.writelines(json.dumps(line, default=_plain) + "\n" for line in lines)
+            file.writelines(as_line(line) + "\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
 
@@ -163,7 +182,7 @@ class Store:
         yield
         line = {"phase": phase, "round": round, "seconds": time.perf_counter() - begin, "at": time.time()}
         with open(self.folder / "timing.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(as_line(line) + "\n")
 
     # -- where it stands
 
@@ -173,7 +192,7 @@ class Store:
         path = self.folder / "events.jsonl"
         write_whole(
             self.folder / "state.json",
-            json.dumps(state | {"events": path.stat().st_size if path.exists() else 0}, default=_plain),
+            as_line(state | {"events": path.stat().st_size if path.exists() else 0}),
         )
 
     def state(self) -> dict[str, Any] | None:

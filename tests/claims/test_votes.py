@@ -49,12 +49,10 @@ def test_accuracy_follows_the_votes_up_and_down(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_gate_refuses_weak_votes_without_a_label_and_the_run_says_so(name):
     before, after, result = learnt(name, right=0.0, trust=0.5, top=0.3)
-    gates = [event for event in result.events if event["event"] == "gate"]
-    assert gates and not any(event["keep"] for event in gates)
-    assert "the vote is too weak" in gates[0]["why"]
+    assert not [event for event in result.events if event["event"] in ("search", "gate")], "nothing is trained in vain"
+    assert "the vote is too weak" in result.events[-1]["why"] and "the vote is too weak" in str(result)
     assert after == before, "a refused update is undone"
     assert result.kept_round == 0
-    assert ("Votes are weak" in str(result)) == (next(e["vote_share"] for e in result.events if e["event"] == "search") < 0.5)
     _, _, result = learnt(name, right=1.0, trust=0.5, top=0.7)
     assert any(event["keep"] for event in result.events if event["event"] == "gate")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,14 @@ class LocalEngine:
         implementation = self.causal.config._attn_implementation
         self.causal.config._attn_implementation = "sdpa"
         self.module.save_pretrained(folder, safe_serialization=True)
+        adapter = Path(folder) / "adapter_config.json"
+        if adapter.exists():  # peft writes a set: another order in every process
+            config = json.loads(adapter.read_text())
+            config = {
+                key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
+                for key, value in config.items()
+            }
+            adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
         self.causal.config._attn_implementation = implementation
         self.tokenizer.save_pretrained(folder)
 

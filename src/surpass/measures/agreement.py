@@ -49,10 +49,11 @@ class agreement:
         report = Report("agreement", info={"split": split, "asked": len(trees)})
         for tree, some, top, drift in zip(trees, answers, common, drifts, strict=True):
             leaves = [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
+            stating = sum(answer is not None for answer in some)
             figures = {
-                "agreement": top[0][1] / len(some) if top else 0.0,
-                "answered": float(np.mean([answer is not None for answer in some])),
-                "sameness": (tops[top[0][0]] - 1) / max(1, len(trees) - 1) if top else 0.0,
+                "agreement": (top[0][1] if top else 0) / len(leaves) if leaves else np.nan,
+                "answered": stating / len(leaves) if leaves else np.nan,
+                "sameness": (tops[top[0][0]] - 1) / max(1, len(trees) - 1) if top else 0.0 if leaves else np.nan,
                 "drift": drift,
                 "sampled/mean_length": float(np.mean([self._length(tree, leaf) for leaf in leaves])) if leaves else np.nan,
                 "sampled/clipped_ratio": float(np.mean([tree.stop[leaf] == LENGTH for leaf in leaves])) if leaves else np.nan,

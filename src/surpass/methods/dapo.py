@@ -4,7 +4,7 @@ Idea     Four repairs of GRPO: a higher upper clip keeps exploration alive; grou
          loss is a mean over tokens; attempts that run too long are punished softly.
 Search   n independent attempts a problem, for `oversample` times as many problems as are learnt from
 Score    check + overlong; overlong = 0 up to max_tokens - margin tokens, falls to -1 at max_tokens (eq. 13)
-Select   the first `problems` groups whose rewards differ (eq. 11)
+Select   the first `problems` groups with right and wrong attempts (eq. 11)
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 Loss     -sum_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) / number of tokens, low 0.2, high 0.28 (eq. 8, 10, 12)
 Needs    engine "train"
@@ -22,7 +22,7 @@ def dapo(
     problems: int = 8, n: int = 8, oversample: int = 2, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5,
     low: float = 0.2, high: float = 0.28, updates: int = 1, every: int = 3,
 ) -> Method:  # fmt: skip
-    """Learns from up to `problems` of the `oversample * problems` groups of `n` drawn a round, those whose rewards differ; `updates`
+    """Learns from up to `problems` of the `oversample * problems` groups of `n` drawn a round, those whose checks differ; `updates`
     optimiser steps a round; a gate decision `every` so many rounds."""
     loss = objectives.clipped(low, high, normaliser="token")
     return Method(
@@ -35,7 +35,10 @@ def dapo(
         },
         learn=(
             Learn(
-                "policy", selectors.nonconstant(limit=problems), learners.gradient(loss, lr, updates=updates), advantages.group()
+                "policy",
+                selectors.nonconstant("check", problems),
+                learners.gradient(loss, lr, updates=updates),
+                advantages.group(),
             ),
         ),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),

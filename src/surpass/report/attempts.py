@@ -45,11 +45,11 @@ def problem(tree: Tree, score: str | None, texts: Mapping[str, str], span: tuple
 
 
 def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
-    """The method's first score; without its method, a column of leaves, "reward" if there is one."""
+    """The score that is learnt from: "reward", or the method's first; without its method, a column of leaves."""
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
     names = {name for tree in trees for name, column in tree.columns.items() if column.axis == "leaf"}
-    return next((name for name in [*(scores or {}), "reward", *sorted(names)] if name in names), None)
+    return next((name for name in ["reward", *(scores or {}), *sorted(names)] if name in names), None)
 
 
 def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:

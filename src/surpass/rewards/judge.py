@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import EngineError, SurpassError
+from surpass.searches.turns import fill
 from surpass.types import FAILED, Column, Tree
 
 
@@ -36,6 +37,10 @@ class judge:
         if "{question}" not in self.prompt or "{answer}" not in self.prompt:
             raise SurpassError('a judge\'s prompt needs "{question}" and "{answer}"')
 
+    def at_most(self) -> int:
+        """Tokens drawn for one attempt, if every verdict uses all it may."""
+        return self.n * self.max_tokens
+
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         judged = await asyncio.gather(*(self._tree(models, tree) for tree in trees))
         errors = [verdict for verdicts in judged for verdict in verdicts if isinstance(verdict, EngineError)]
@@ -50,7 +55,7 @@ class judge:
     async def _leaf(self, models, tree: Tree, leaf: int, question: str) -> float | EngineError:
         if tree.stop[leaf] == FAILED:
             return float("nan")
-        words = self.prompt.replace("{question}", question).replace("{answer}", models.text(self.voice, tree, leaf))
+        words = fill(self.prompt, {"{question}": question, "{answer}": models.text(self.voice, tree, leaf)})
         root = models.open(self.role, tree, words, cause=leaf, aside=True)
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         try:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surpass.types import Column, Tree
+from surpass.types import FAILED, Column, Tree
 
 
 def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
-    """The final answer of every leaf; None where none is stated. Two answers are the same if task.final_answer gives the same
+    """The final answer of every leaf; None where none is stated or the attempt failed. Two answers are the same if task.final_answer gives the same
     text (the whole attempt, for tasks without one)."""
     final = getattr(task, "final_answer", str.strip)
-    return [final(models.text(role, tree, leaf)) for leaf in tree.leaves()]
+    return [None if tree.stop[leaf] == FAILED else final(models.text(role, tree, leaf)) for leaf in tree.leaves()]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class vote:
 @dataclass(frozen=True)
 class majority:
     """Per leaf: 1 for the answer with the most votes (the earlier of equals), 0 for every other and for an attempt that states
-    none; times the winner's share where `scaled`. nan where no leaf states an answer.
+    none; times the winner's share where `scaled`. nan where no leaf states an answer, and for attempts that failed.
 
     `score` names the column of rewards.vote. Uses no labels. Zuo et al. 2025 (TTRL), the majority reward.
     """
@@ -62,4 +62,5 @@ class majority:
         if np.isnan(shares).all():
             return np.full(len(answers), np.nan)
         first = int(np.nanargmax(shares))
-        return np.array([answer == answers[first] for answer in answers], float) * (shares[first] if self.scaled else 1.0)
+        agrees = np.array([answer == answers[first] for answer in answers], float) * (shares[first] if self.scaled else 1.0)
+        return np.where(tree.stop[tree.leaves()] == FAILED, np.nan, agrees)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
-from surpass.searches.turns import begin, play_on
+from surpass.searches.turns import begin, fill, play_on
 from surpass.types import Problem, Tree
 
 
@@ -46,12 +45,12 @@ class refine:
         question, state = problem.asks, tree.state[root]
         for _ in range(self.times):
             words = {"{question}": question, "{answer}": models.text(self.role, tree, node)}
-            ask = models.open(self.role, tree, _fill(self.feedback, words), cause=node, aside=True)
+            ask = models.open(self.role, tree, fill(self.feedback, words), cause=node, aside=True)
             (said,) = await models.generate(self.role, tree, ask, 1, **sampling)
             words["{feedback}"] = models.text(self.role, tree, said, since=ask)
             if self.enough in words["{feedback}"]:
                 break
-            again = models.open(self.role, tree, self._messages(problem, _fill(self.improve, words)), cause=node)
+            again = models.open(self.role, tree, self._messages(problem, fill(self.improve, words)), cause=node)
             tree.end(again, 0, state)
             (node,) = await models.generate(self.role, tree, again, 1, **sampling)
             node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
@@ -62,8 +61,3 @@ class refine:
         if isinstance(problem.prompt, str):
             return words
         return [*problem.prompt[:-1], {"role": "user", "content": words}]
-
-
-def _fill(template: str, words: dict[str, str]) -> str:
-    """The template with every word in its place; what is put in is not searched again."""
-    return re.sub("|".join(map(re.escape, words)), lambda match: words[match[0]], template)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from surpass.types import INVALID, Problem, Tree, Turn
@@ -36,3 +37,8 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         node = models.tell(role, tree, node, turn.say[turn.player])
         (node,) = await models.generate(role, tree, node, 1, **sampling)
     return node
+
+
+def fill(template: str, words: dict[str, str]) -> str:
+    """The template with every word in its place; what is put in is not searched again."""
+    return re.sub("|".join(map(re.escape, words)), lambda match: words[match[0]], template)

@@ -8,6 +8,7 @@ import inspect
 import math
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,6 @@ class rewarded:
     (RunBroken). A sync function runs in a thread, unless its file uses signals (math-verify's time-outs do), which work in
     the main thread only. The file's folder is put at the end of sys.path, so it may import its neighbours.
 
-    `source` is the digest of the file, filled in; a run that is resumed with another file is refused.
     """
 
     task: Any
@@ -160,6 +160,8 @@ class _Judge:
         arguments |= {name: [None] * len(texts) for name in self.required - arguments.keys()}
         try:
             found = await self._call([arguments])
+        except RunBroken:
+            raise
         except Exception as error:
             raise RunBroken(f"{self} raised {where(error, self.path)}") from error
         try:
@@ -204,6 +206,9 @@ class _Judge:
         def every() -> list[Any]:
             return [once(given) for given in calls]
 
+        if self.here and threading.current_thread() is not threading.main_thread():
+            raise RunBroken(f"{self} uses signals (math-verify's time-outs do), which work in the main thread only, and here it is called in "
+                            "another, as in a notebook: turn its time-outs off, or use the command line")  # fmt: skip
         found = every() if self.here else await asyncio.to_thread(every)
         waits = [i for i, value in enumerate(found) if inspect.isawaitable(value)]  # an async function has only begun
         for i, value in zip(waits, await asyncio.gather(*(found[i] for i in waits), return_exceptions=keep), strict=True):

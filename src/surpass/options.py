@@ -1,0 +1,109 @@
+"""The flags that every run, evaluation and question has; a method's own knobs come from its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class RunOptions:
+    """What every run has."""
+
+    model: str = "smollm2-135m"
+    """A Hub id, a folder, a .gguf file, or the alias smollm2-135m."""
+    task: str = "arithmetic"
+    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
+    reward: str | None = None
+    """file.py:function that judges attempts in place of the task (TRL's signature, or verl's compute_score)."""
+    rounds: int = 12
+    """Rounds of propose, score, select, learn."""
+    seed: int = 0
+    """Seeds problems and draws. Gate and test problems are the same for every seed."""
+    out: Path | None = None
+    """The run's folder (default: runs/METHOD-TASK-HASH)."""
+    test: int = 256
+    """Test problems: start and end of the run."""
+    gate: int = 96
+    """Gate problems: the decisions in between."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    lora: int = 0
+    """Rank of a LoRA adapter to train instead of the weights (0: the weights)."""
+    patience: int = 3
+    """Stop after this many refused updates in a row."""
+    retain: int = 2
+    """Rounds whose weights stay on disk, beside those the run may go back to (0: all)."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+@dataclass
+class ApiOptions:
+    """A model behind an OpenAI-compatible API (--model api:NAME); the key is read from OPENAI_API_KEY."""
+
+    url: str = "https://api.openai.com/v1"
+    """Where the API is, up to and with /v1."""
+    concurrency: int = 16
+    """Requests under way at once."""
+    timeout: float = 120.0
+    """Seconds a request may take before it is tried again."""
+    retries: int = 6
+    """Times a request that failed for a passing reason is tried again."""
+    budget_tokens: int = 0
+    """Stop before more tokens than this are billed (0: no limit)."""
+    budget_dollars: float = 0.0
+    """Stop before more money than this is spent (0: no limit); needs --price."""
+    price: tuple[float, float] = (0.0, 0.0)
+    """Dollars per million prompt tokens, and per million answered tokens."""
+    cache: Path | None = Path("~/.cache/surpass/api")
+    """Answers are kept here by the full request, and not asked for twice; None: not kept."""
+
+
+@dataclass
+class EvalOptions:
+    """What every evaluation has."""
+
+    model: str = "smollm2-135m"
+    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
+    task: str = "arithmetic"
+    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
+    reward: str | None = None
+    """file.py:function that judges attempts in place of the task."""
+    split: str = "test"
+    """test or gate."""
+    seed: int = 0
+    """Seeds the draws."""
+    limit: int = 256
+    """Problems at most."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
+    """For --model api:NAME."""
+
+
+@dataclass
+class SolveOptions:
+    """What every question has."""
+
+    model: str = "smollm2-135m"
+    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
+    instruction: str = 'Think step by step. End with a line "Answer: x".'
+    """Put after the question."""
+    seed: int = 0
+    """Seeds the draws."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    json: bool = False
+    """Print one JSON object instead."""
+    api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
+    """For --model api:NAME."""

@@ -1,0 +1,65 @@
+"""What a run came to, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from surpass.alarms import alarms
+from surpass.gates import paired
+from surpass.types import Report, frame
+
+
+@dataclass
+class Result:
+    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost; where
+    it is stored, its folder and page."""
+
+    before: Report
+    after: Report
+    events: list[dict[str, Any]]
+    cost: dict[str, dict[str, int]]
+    kept_round: int
+    folder: Path | None = None
+    page: Path | None = None
+
+    def change(self, metric: str = "accuracy") -> dict[str, float]:
+        """{"mean", "stderr", "n"} of after - before over the same test problems; n is 0 where no problem has a label."""
+        mean, stderr, n = paired(self.before, self.after, metric)
+        return {"mean": mean, "stderr": stderr, "n": n}
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of the kept weights; None where nothing was kept or stored."""
+        return self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
+        rounds: dict[int, dict[str, Any]] = {}
+        for event in self.events:
+            if event["event"] in ("search", "learn", "gate") and event["round"]:
+                row = rounds.setdefault(event["round"], {"round": event["round"]})
+                row.update({key: value for key, value in event.items() if key not in ("event", "round")})
+        return frame(list(rounds.values()))
+
+    def __str__(self) -> str:
+        """The result in a few lines; a metric nobody could measure is said to be unknown."""
+        lines = []
+        names = [name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics]
+        for name in names or list(self.before.metrics)[:1]:
+            before, after, change = self.before.metrics[name], self.after.metrics[name], self.change(name)
+            if not change["n"]:
+                lines.append(f"test {name:22} not known: no test problem has a label")
+                continue
+            lines.append(f"test {name:22} {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}"
+                         f"   change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})")  # fmt: skip
+        spent = {what: sum(a.get(what, 0) for a in self.cost.values()) for what in ("generated", "prefilled", "trained")}
+        lines.append(f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
+        if not self.kept_round:
+            lines.append("model   the start: no update was kept")
+        elif self.model:
+            lines.append(f"model   {self.model}   (loads with transformers; surpass export {self.folder} --to hf)")
+        lines += [f"report  {self.page}"] if self.page else []
+        lines += [f"note    stopped early: {e['why']}" for e in self.events if e["event"] == "end" and e["why"]]
+        return "\n".join([*lines, *(f"note    {words}" for words in alarms(self.events))])
