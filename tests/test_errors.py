@@ -45,6 +45,9 @@ CASES = [
     Case("a value of the wrong kind", ["run", "grpo", "--rounds", "many"], "--rounds"),
     Case("a task's parameter that does not exist", ["run", "grpo", "--task.term", "3"], "did you mean terms?"),
     Case("a method that learns nothing", ["run", "self_consistency", "--model", "MODEL"], "surpass eval"),
+    Case("a data file given as a task", ["run", "grpo", "--task", "rows.jsonl"], "data:rows.jsonl", {"rows.jsonl": ROWS}),
+    Case("a model behind an API that is to be trained", ["run", "grpo", "--model", "api:m"], "cannot be trained"),
+    Case("several values in one word", ["run", "tree_grpo", "--widths", "4,4"], "written apart: 4 4"),
     Case("a data file that does not exist", ["run", "grpo", "--task", "data:row.jsonl"], "rows.jsonl", {"rows.jsonl": ROWS}),
     Case("a missing column", ["run", "grpo", *DATA, "--task.prompt", "promt"], "did you mean prompt", {"rows.jsonl": ROWS}),
     Case("no column that could be the prompt", ["run", "grpo", *DATA], "--task.prompt", {"rows.jsonl": '{"x": 1}\n'}),
@@ -148,6 +151,23 @@ def test_a_full_disk_costs_no_finished_round(capsys, tmp_path, monkeypatch, mode
     events = (tmp_path / "run" / "events.jsonl").read_bytes()
     assert main(["resume", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "events.jsonl").read_bytes().startswith(events)
+
+
+def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, tmp_path, monkeypatch, model):
+    from safetensors import SafetensorError
+
+    from surpass import store
+
+    def full(*arguments, **options):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    words = ["run", "star", "--model", model, "--out", str(tmp_path / "run"), "--task.shots", "1", *SHORT, "--temperature", "1.0"]
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "save_file", full)
+        disk.setattr(LocalEngine, "save", full)
+        assert main(words) == 2
+    assert "No space left on device" in told(capsys, tmp_path, model, model)
+    assert main(["resume", str(tmp_path / "run")]) == 0
 
 
 def test_equal_rewards_are_said_at_round_1(capsys, tmp_path, monkeypatch, model):

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def _unboxed(text: str, program: str) -> str:
     lines = [line.strip(" │") for line in text.splitlines()[1:]]  # the first is the box's title
     words = " ".join(line for line in lines if line.strip("─-╰╯"))
     words = re.split(r"Argument helptext:|For full helptext| \(default", words)[0].strip()
+    words += " (several values are written apart: 4 4)" if "valid parse" in words else ""
     return f"{words.replace(' Perhaps you meant:', '; perhaps you meant')}. Every option: {program} --help"
 
 
@@ -104,6 +106,8 @@ def run(arguments: Sequence[str]) -> int:
 
     name, arguments, settings = _method_and_rest("run", arguments)
     function = find_method(name)
+    if any(word.startswith("api:") or word.startswith("--model=api:") for word in arguments):
+        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
     options, knobs = _parse(function, RunOptions, arguments, f"surpass run {name}")
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
@@ -158,7 +162,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     if config.get("threads"):
         torch.set_num_threads(config["threads"])
     if config["model"]["name"].startswith("api:"):
-        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
+        raise SurpassError("a model behind an API cannot be trained")
     models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")})
     require(method, task, models, learns=True)
     store = Store(folder, config["retain"])
@@ -247,6 +251,9 @@ def solve(arguments: Sequence[str]) -> int:
         and found.attempts[0][2]
     ):
         console.print("no attempt could be judged, so the first one is shown as the answer")
+    votes = [scores["vote"] for _, _, scores, _ in found.attempts if "vote" in scores]
+    if len(votes) > 1 and max(votes) <= 1 / len(votes):
+        console.print("no two attempts agree, so the first one is shown as the answer")
     console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
     return 0
 
@@ -327,6 +334,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command is None:
             raise unknown("command", arguments[0], list(COMMANDS))
+        warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", file=sys.stderr)
+        warnings.simplefilter("ignore", FutureWarning)
         with contextlib.suppress(ImportError):
             from transformers.utils import logging
 

@@ -67,6 +67,8 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
         cls, name = _own_task(spec), spec
     else:
         name, _, first = spec.partition(":")
+        if name.endswith((".jsonl", ".json", ".csv", ".parquet")):
+            raise SurpassError(f'a data file is given as --task data:FILE; found "{spec}", so: --task data:{spec}')
         if name not in surpass.tasks.TASKS:
             raise unknown("task", name, list(surpass.tasks.TASKS))
         cls = getattr(surpass.tasks, name)

@@ -45,7 +45,8 @@ class no_worse:
             p = 1.0 if change >= 0 else 0.0
         else:
             p = float(ttest_rel(now, old, alternative="less").pvalue)
-        words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}, p={p:.3f})"
+        words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}); "
+        words += f"p={p:.3f} that it is no worse" if p >= self.alpha else f"significantly worse, p={p:.3f} < {self.alpha}"
         return Verdict(p >= self.alpha, words, p)
 
 
@@ -115,4 +116,4 @@ class limits:
             "more problems get one and the same answer": now["sameness"] > start["sameness"] + self.change,
         }
         found = [what for what, holds in wrong.items() if holds]
-        return Verdict(not found, "; ".join([*found, words]))
+        return Verdict(not found, "; ".join([*(found or ["within the limits"]), words]))

@@ -14,6 +14,7 @@ A file counts once it has its final name. `state.json` names the weights it belo
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -27,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from surpass.errors import RunBroken, SurpassError
@@ -117,6 +119,17 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "items"):
         return dict(value)
     raise TypeError(f"a task's state and problem must be JSON values; found {type(value).__name__}")
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """safetensors reports a full disk as an error of its own; here it is an OSError as everywhere."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(
+            errno.ENOSPC if "No space left" in str(error) else errno.EIO, " ".join(str(error).split()), str(path)
+        ) from error
 
 
 class Store:
@@ -254,14 +267,16 @@ class Store:
         if partial.exists():
             shutil.rmtree(partial)
         for role in roles:
-            models.engine(role).save(partial / role)
+            with _disk_errors(partial):
+                models.engine(role).save(partial / role)
             optimiser = models.optimisers.get(role)
             if optimiser is not None:
                 state = optimiser.state_dict()
                 tensors = {
                     f"{i}.{name}": value.contiguous() for i, values in state["state"].items() for name, value in values.items()
                 }
-                save_file(tensors, partial / role / "optimiser.safetensors")
+                with _disk_errors(partial):
+                    save_file(tensors, partial / role / "optimiser.safetensors")
                 (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
         if final.exists():
             shutil.rmtree(final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,8 @@ async def exam_trees(search: Search, models, task, split: str, n: int, seed: int
     problems = list(islice(task.problems(split, 0), n))
     if not problems:
         raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
+    if len(problems) < n:
+        warnings.warn(f'{len(problems)} of {n} problems: the split "{split}" has no more', stacklevel=1)  # shown once
     return await search_all(search, models, task, problems, fold(seed, "exam", split))
 
 

@@ -49,9 +49,9 @@ class Run:
         return ends[-1] if ends else None
 
     def leading(self, split: str) -> str:
-        """The figure that leads for a split: accuracy where a problem has a label, or the first metric that was measured."""
+        """The figure that leads for a split: accuracy where a problem has a label, agreement, or what was measured first."""
         known = [name for exam in self.of("exam", split=split) for name, m in exam.get("metrics", {}).items() if m.get("n")]
-        return known[0] if known and "accuracy" not in known else "accuracy"
+        return next((name for name in ("accuracy", "agreement", *known) if name in known), "accuracy")
 
     @property
     def metric(self) -> str:
