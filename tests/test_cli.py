@@ -66,7 +66,8 @@ def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(model, tmp_path, capsys):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "surpass.cli", "run", "grpo", "--model", model, "--out", str(out), *SMALL, "--rounds", "500"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **heard)
     deadline = time.time() + 60
     while not (out / "trees" / "0003.parquet").exists() and time.time() < deadline:
         time.sleep(0.05)

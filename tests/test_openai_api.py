@@ -551,7 +551,8 @@ def test_ctrl_c_ends_a_run(server, tmp_path):
         finally:
             engine.stop()
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True, **heard)
     try:
         until(lambda: server.seen or process.poll() is not None, 60)
         began = time.monotonic()
