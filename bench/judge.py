@@ -49,9 +49,12 @@ def main() -> None:
     for name in ("vote", "likelihood", "judge"):
         values = [tree.get(name).values.astype(float) for tree in trees]
         sums = np.array([auc(v, r) for v, r in zip(values, right, strict=True)])
+        judged = 1 - np.mean(np.isnan(np.concatenate(values)))
+        if not sums[:, 1].sum():
+            print(f"{name:10}  no pair could be compared   judged {judged:.2f} of the attempts")
+            continue
         draws = [sums[rng.integers(len(sums), size=len(sums))].sum(0) for _ in range(2000)]
         low, high = np.quantile([won / pairs for won, pairs in draws if pairs], [0.025, 0.975])
-        judged = 1 - np.mean(np.isnan(np.concatenate(values)))
         print(
             f"{name:10}  AUC {sums[:, 0].sum() / sums[:, 1].sum():.3f} [{low:.3f}, {high:.3f}]   judged {judged:.2f} of the attempts"
         )
