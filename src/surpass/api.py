@@ -44,9 +44,7 @@ def improve(
 
 async def improve_async(method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", **options: Any) -> Result:
     """`improve`, to be awaited: other coroutines go on meanwhile; cancelling it leaves a run that can be resumed."""
-    defaults = improve.__kwdefaults__ or {}
-    knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
-    given = {**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}
+    given = _given(improve, options, method=method, task=task, model=model)
     return await _awaited(*await asyncio.to_thread(_improving, given))
 
 
@@ -60,9 +58,7 @@ def evaluate(
 
 async def evaluate_async(method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", **options: Any) -> Report:
     """`evaluate`, to be awaited."""
-    defaults = evaluate.__kwdefaults__ or {}
-    knobs = {key: options.pop(key) for key in list(options) if key not in defaults}
-    given = {**defaults, **options, "method": method, "task": task, "model": model, "knobs": knobs}
+    given = _given(evaluate, options, method=method, task=task, model=model)
     return await _awaited(*await asyncio.to_thread(_evaluating, given))
 
 
@@ -89,6 +85,13 @@ class Solution:
 
 
 # -- what both forms do
+
+
+def _given(form: Callable[..., Any], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What `form` would see as its arguments: its defaults, the options, and as knobs what it does not name."""
+    defaults: dict[str, Any] = form.__kwdefaults__ or {}
+    knobs = {key: value for key, value in options.items() if key not in defaults}
+    return {**defaults, **{key: value for key, value in options.items() if key in defaults}, **more, "knobs": knobs}
 
 
 def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Result]]:

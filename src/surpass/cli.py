@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
 
     name, arguments, settings = _method_and_rest("run", arguments)
     function = find_method(name)
-    if any(word.startswith("api:") or word.startswith("--model=api:") for word in arguments):
+    if re.search(r"--model[ =]api:", " ".join(arguments)):  # before the flags are read: --url is none of a run's
         raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
     options, knobs = _parse(function, RunOptions, arguments, f"surpass run {name}")
     method = make_method(function, knobs)

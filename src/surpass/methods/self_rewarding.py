@@ -8,8 +8,8 @@ Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]),
 Needs    engine "train", "logprobs"
 Differs  the rubric is in our own words; problems come from the task (the paper also writes new ones by few-shot prompting); no seed SFT on
          judging data; several small rounds, not three large ones. The gate is ours: it uses no labels (drift, length, answers).
-Works    tests/claims/test_votes.py: with a judge that is right the pairs are, and with a judge at chance they are at chance. docs/no-labels.md:
-         how well SmolLM2-135M judges sums.
+Works    tests/claims/test_votes.py: with a judge that is right the pairs are, and with a judge at chance they are at chance. Not shown on a
+         language model yet; bench/judge.py measures whether its verdicts are worth learning from.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -10,7 +10,7 @@ Differs  written from own knowledge of the paper, which votes over 64 attempts a
          5e-7, and trains on the test problems themselves; here training, gate and test problems are disjoint. The gate is ours: it
          uses no labels and refuses everything where the start's commonest answer holds less than `trust` of the attempts.
 Works    tests/claims/test_votes.py: on a table where votes are right accuracy rises, where they are wrong it falls, and the gate
-         refuses a weak vote. docs/no-labels.md: SmolLM2-135M on sums.
+         refuses a weak vote. Not shown on a language model yet.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
