@@ -12,7 +12,7 @@ import surpass
 ROOT = Path(surpass.__file__).parent
 ORDER = ["errors", "files", "types", "parts", "flat", "engines", "models", "tasks", "choose", "curricula", "searches", "rewards", "advantages",
          "selectors", "objectives", "learners", "measures", "gates", "store", "alarms", "result", "loop", "methods", "catalogue", "find", "report", "progress",
-         "api", "export", "options", "cli"]  # fmt: skip
+         "sample", "api", "export", "options", "cli"]  # fmt: skip
 # modules imported by all of a level's files but standing outside the order
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")
 

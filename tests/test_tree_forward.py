@@ -167,7 +167,7 @@ def test_losses_and_gradients_equal_the_formulas_on_unrolled_rows(nano, plain, o
     wanted = formula(rows, normaliser)
     columns = ["logp", "logq", "noise", *([] if kind == "pairs" else ["advantage"])]
     batch = pack(examples, VOICES, columns)
-    out = engine.forward(batch, entropy=True)
+    out = engine.forward(batch, also="entropy")
     noisy = ("token", out.logp.detach() - torch.where(batch.trained, batch.columns["noise"][1], 0.0))
     batch.columns |= {"logp@start": noisy, "logp@policy@0": noisy}
     found = sum(value / totals(examples, rows)[name] for name, value in objective(out, batch)[0].items())
@@ -183,8 +183,8 @@ def test_tree_forward_equals_row_forward(nano, plain, dtype, tolerance):
     batch = pack(examples_of(some_forest(1)), VOICES)
     engine = nano(scale=0.1, dtype=dtype)
     assert engine.why_not_trees is None
-    tree = tree_forward(engine.causal, batch, batch.trained, entropy=True)
-    row = row_forward(plain(scale=0.1, dtype=dtype), batch, batch.trained, entropy=True)
+    tree = tree_forward(engine.causal, batch, batch.trained, also="entropy")
+    row = row_forward(plain(scale=0.1, dtype=dtype), batch, batch.trained, also="entropy")
     torch.testing.assert_close(tree.logp, row.logp, atol=tolerance, rtol=0)
     torch.testing.assert_close(tree.entropy, row.entropy, atol=tolerance, rtol=0)
     assert not tree.logp[~batch.trained].any() and not tree.entropy[~batch.trained].any()
@@ -198,7 +198,10 @@ def test_both_forwards_equal_the_models_own_log_probs(nano, plain, dtype, tolera
     rows = Unrolled(reference, examples)
     batch = pack(examples, VOICES)
     parent, last = batch.parent.tolist(), batch.last.tolist()
-    for out in (tree_forward(engine.causal, batch, batch.trained, True), row_forward(reference, batch, batch.trained, True)):
+    for out in (
+        tree_forward(engine.causal, batch, batch.trained, "entropy"),
+        row_forward(reference, batch, batch.trained, "entropy"),
+    ):
         for p, t in enumerate(last):
             for r in range(len(rows.info[p]) - 1, -1, -1):
                 if batch.trained[t]:
@@ -213,7 +216,7 @@ def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypat
     for chunk in (2**24, 64 * 5):
         monkeypatch.setattr("surpass.engines.forward.CHUNK", chunk)
         engine = nano()
-        out = engine.forward(batch, entropy=True)
+        out = engine.forward(batch, also="entropy")
         found.append((out.logp.detach(), gradients(engine.causal, (out.logp + 0.1 * out.entropy).sum())))
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-6, rtol=0)
     for name, gradient_of in found[0][1].items():

@@ -18,17 +18,19 @@ from typing import Any
 from surpass.errors import SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
-from surpass.options import EvalOptions, RunOptions, SolveOptions
+from surpass.options import EvalOptions, RunOptions, SkillOptions, SolveOptions
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
 
   surpass run METHOD [--model M] [--task T] [--task.KEY VALUE ...] [METHOD'S KNOBS]   improve a model
   surpass eval METHOD [--model M] [--task T] ...                                      the method's exam alone
+  surpass eval [--model M] [--task T] ...                                             what a model can do, a line per task
   surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
   surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how
   surpass export FOLDER --to hf|lora [--out FOLDER]                                   the kept model, for transformers and vLLM
   surpass init FILE.py [--kind task|reward|method]                                    a file of your own to begin with
   surpass methods | tasks                                                             what there is
+  surpass tasks TASK [--task.KEY VALUE ...] [--sample N] [--seed S]                   problems, and how attempts are scored
 
 METHOD is a name or file.py:function, T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
 Add --help after METHOD for every option."""
@@ -186,10 +188,12 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """surpass eval METHOD ..."""
+    """surpass eval METHOD ..., or without a method: what the model can do."""
     from surpass import loop
     from surpass.measures import sized
 
+    if not arguments or arguments[0].startswith("-"):
+        return _skills(arguments)
     name, arguments, settings = _method_and_rest("eval", arguments)
     function = find_method(name)
     options, knobs = _parse(function, EvalOptions, arguments, f"surpass eval {name}")
@@ -207,6 +211,34 @@ def evaluate(arguments: Sequence[str]) -> int:
 
         print(as_line({"metrics": report.metrics, "cost": report.cost}))
     return 0
+
+
+def _skills(arguments: Sequence[str]) -> int:
+    """surpass eval --model M --task T: a table with a line per task."""
+    from surpass.measures import fit, skills, table
+
+    rest, settings = _task_settings(arguments)
+    options, _ = _parse(_no_knobs, SkillOptions, rest, "surpass eval")
+    if options.split not in ("test", "gate"):
+        raise SurpassError(f'--split is test or gate; found "{options.split}"')
+    task, models = make_task(options.task, settings), make_models(_spec(options))
+    measure = skills(options.limit, options.k, options.max_tokens)
+    reports, missed = {}, []
+    for name, part in getattr(task, "parts", {type(task).__name__: task}).items():
+        print(f"{name} ...", file=sys.stderr)
+        reports[name] = models.run(measure(models, part, options.split, options.seed))
+        missed += [f"{name}: {reason}" for reason in fit(reports[name], options.k)]
+    print(table(reports, options.k))
+    print("\n".join(["", "not fit to show what methods do with this model:", *missed] if missed else ["", "every task is fit"]))
+    if options.json:
+        from surpass.store import as_line
+
+        print(as_line({name: {"metrics": report.metrics, "auc": report.info["auc"]} for name, report in reports.items()}))
+    return 0
+
+
+def _no_knobs() -> None:
+    """What a model can do on each task before anything is learnt, and whether it knows when it is right."""
 
 
 def solve(arguments: Sequence[str]) -> int:
@@ -298,15 +330,26 @@ def methods(arguments: Sequence[str]) -> int:
 
 
 def tasks(arguments: Sequence[str]) -> int:
-    """surpass tasks"""
+    """surpass tasks [TASK --sample N]"""
     import surpass.tasks
+    from surpass.sample import sample
 
+    if arguments and not arguments[0].startswith("-"):
+        rest, settings = _task_settings(arguments[1:])
+        numbers = dict(zip(rest[::2], rest[1::2], strict=False))
+        if len(rest) % 2 or not numbers.keys() <= {"--sample", "--seed"} or not all(n.isdigit() for n in numbers.values()):
+            raise SurpassError("usage: surpass tasks TASK [--task.KEY VALUE ...] [--sample N] [--seed S]")
+        print(sample(make_task(arguments[0], settings), int(numbers.get("--sample", 1)), int(numbers.get("--seed", 0))))
+        return 0
     for name in surpass.tasks.TASKS:
         cls = getattr(surpass.tasks, name)
+        players = getattr(cls, "players", ("policy",))
+        who = f"{len(players)} players. " if isinstance(players, tuple) and len(players) > 1 else ""
+        tools = f"Tools: {', '.join(cls.tools)}. " if getattr(cls, "tools", ()) else ""
         knobs = ", ".join(
             f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING
         )
-        print(f"{name:15} {(inspect.getdoc(cls) or '').splitlines()[0]}\n{'':15} {knobs}")
+        print(f"{name:15} {(inspect.getdoc(cls) or '').splitlines()[0]}\n{'':15} {who}{tools}{knobs}")
     return 0
 
 

@@ -18,7 +18,7 @@ import torch
 
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.models import Models, Snapshot
-from surpass.parts import Learn, Method, from_json, needs_of, to_json
+from surpass.parts import Learn, Method, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.store import Store
@@ -67,6 +67,8 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
 
     for part in (method.search, *method.scores.values(), method.exam):
         check(part, getattr(part, "role", "policy") or "policy")
+        if "oracle" in needs_of(part):
+            shown(task, part)
     for learn in method.learn:
         check(learn.learner, learn.role)
     if method.gate.every < 1:
@@ -154,7 +156,9 @@ class _Run:
         self.models.fresh()
         rng = fold(self.seed, "round", round)
         with self._timed("search", round):
-            problems, joined = await self.method.curriculum(self.models, self.task, self.memory, fold(rng, "curriculum"))
+            problems, joined = await self.method.curriculum(
+                self.models, shown(self.task, self.method.curriculum), self.memory, fold(rng, "curriculum")
+            )
             self.say("problems", round, {"n": len(problems)})
             searched = await search_all(
                 self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {})
@@ -162,7 +166,7 @@ class _Run:
             trees = [*joined, *searched]
         with self._timed("score", round):
             for name, reward in self.method.scores.items():
-                for tree, column in zip(trees, await reward(self.models, self.task, trees), strict=True):
+                for tree, column in zip(trees, await reward(self.models, shown(self.task, reward), trees), strict=True):
                     tree.put(name, column)
         event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
         if self.store:
@@ -384,6 +388,11 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
             drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
+    for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
+        counted = [
+            np.nansum(tree.get(name).values[tree.history(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
+        ]
+        figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
     if sum(map(len, logp)):
         figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())
     if lengths:

@@ -137,6 +137,11 @@ class Models:
         """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan for the first."""
         return await self._ask(role, Score(tree, node), (tree.problem.id, tree.key, node, -1))
 
+    async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
+        """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it was drawn from, under
+        a role or snapshot; nan for the first. 0 for a model that knows nothing, the more the surer it is."""
+        return await self._ask(role, Score(tree, node, "certainty"), (tree.problem.id, tree.key, node, -3))
+
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
         request = Next(tree.path_tokens(node), tuple(int(token) for token in tokens))
@@ -163,11 +168,21 @@ class Models:
         tree.opened += 1
         return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key, aside=aside)
 
-    def tell(self, role: str, tree: Tree, node: int, message: str | Mapping[str, str], author: str = "task") -> int:
-        """The task's words after `node`; a turn that was cut off gets its end from the task, untrained."""
+    def tell(
+        self,
+        role: str,
+        tree: Tree,
+        node: int,
+        message: str | Mapping[str, str],
+        author: str = "task",
+        cause: int | None = None,
+        aside: bool = False,
+    ) -> int:
+        """The task's words after `node`, in time after `cause` (default: `node`); a turn that was cut off gets its end from the
+        task, untrained."""
         tokens = tree.path_tokens(node)
         last = int(tokens[-1]) if len(tokens) else None
-        return self._graft(tree, node, self.engine(role).text.tell(message, last), author)
+        return self._graft(tree, node, self.engine(role).text.tell(message, last), author, cause=cause, aside=aside)
 
     def put(
         self,
@@ -183,10 +198,20 @@ class Models:
         tokens = self.encode(role, words) if isinstance(words, str) else words
         return self._graft(tree, node, tokens, author, stop, aside)
 
-    def _graft(self, tree: Tree, node: int, tokens: Iterable[int], author: str, stop: int = OPEN, aside: bool = False) -> int:
+    def _graft(
+        self,
+        tree: Tree,
+        node: int,
+        tokens: Iterable[int],
+        author: str,
+        stop: int = OPEN,
+        aside: bool = False,
+        cause: int | None = None,
+    ) -> int:
         ordinal = tree.draws[node]
         tree.draws[node] += 1
-        return tree.add(node, author, tokens, stop=stop, key=fold(tree.keys[node], "put", ordinal), aside=aside)
+        key = fold(tree.keys[node], "put", ordinal)
+        return tree.add(node, author, tokens, stop=stop, key=key, aside=aside, cause=cause)
 
     def encode(self, role: str, text: str) -> list[int]:
         """The tokens of text that nobody drew: verdict words, reserved tokens, grafts."""

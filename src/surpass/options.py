@@ -12,7 +12,7 @@ class RunOptions:
     """What every run has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder, a .gguf file, or the alias smollm2-135m."""
+    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m."""
     task: str = "arithmetic"
     """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
     reward: str | None = None
@@ -68,7 +68,7 @@ class EvalOptions:
     """What every evaluation has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
+    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano, smollm2-135m."""
     task: str = "arithmetic"
     """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
     reward: str | None = None
@@ -90,11 +90,37 @@ class EvalOptions:
 
 
 @dataclass
+class SkillOptions:
+    """What a table of skills has."""
+
+    model: str = "tiny"
+    """A Hub id, a folder (a run's weights, too), a .gguf file, or an alias: tiny, nano, smollm2-135m."""
+    task: str = "suite"
+    """suite (each of its tasks gets a line), suite:NAMES, or any other task. Its parameters follow as --task.KEY VALUE."""
+    split: str = "test"
+    """test or gate."""
+    limit: int = 512
+    """Problems of each task."""
+    k: int = 16
+    """Attempts at each problem, for pass@k."""
+    max_tokens: int = 192
+    """Tokens of a turn, at most."""
+    seed: int = 0
+    """Seeds the draws."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+@dataclass
 class SolveOptions:
     """What every question has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, the alias smollm2-135m, or api:NAME."""
+    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano, smollm2-135m."""
     instruction: str = 'Think step by step. End with a line "Answer: x".'
     """Put after the question."""
     seed: int = 0

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from surpass.errors import SurpassError
+from surpass.errors import SurpassError, UnmetNeed
 from surpass.types import Batch, Column, Example, Memory, Out, Problem, Report, Tree, Turn, Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "Measure",
     "Method",
     "Objective",
+    "Oracle",
     "Reward",
     "Search",
     "Selector",
@@ -46,6 +48,7 @@ __all__ = [
     "modules_in",
     "needs_of",
     "run_hash",
+    "shown",
     "to_json",
 ]  # fmt: skip
 
@@ -55,7 +58,7 @@ class Task(Protocol):
 
     What stands here is a question with one answer; a task that inherits it writes `problems` and `check`. `branches = False`
     says that a state is no value (a live site); searches then replay from the start. A task whose answers can be compared, for
-    votes, has final_answer(text) -> str | None.
+    votes, has final_answer(text) -> str | None; one with exact knowledge has `oracle`, an Oracle.
     """
 
     @property
@@ -80,6 +83,26 @@ class Task(Protocol):
 
     async def check(self, models: Models, problem: Problem, text: str) -> float:
         """The value of a finished attempt, usually in [0, 1]; nan: cannot be judged."""
+        ...
+
+
+class Oracle(Protocol):
+    """Exact knowledge of a task, for tests and measures. A search or a reward is given it only if it declares
+    needs = {"oracle"}; a policy never is.
+
+    A state is what the task's start or step returned; `text` is the unfinished turn after it (whole lines).
+    """
+
+    def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        """A best turn in this state for whoever moves, judged by what that player can know; rng chooses among equals."""
+        ...
+
+    def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        """A turn that looks like a good one and is not: after it the attempt is worth less."""
+        ...
+
+    def value(self, problem: Problem, state: Any, text: str = "") -> float:
+        """What the attempt is worth under best play from here on."""
         ...
 
 
@@ -285,6 +308,27 @@ def needs_of(part: Any) -> frozenset[str]:
     return found
 
 
+class _Veiled:
+    """A task without its oracle."""
+
+    def __init__(self, task: Any):
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "oracle":
+            raise UnmetNeed('only a part that declares needs = {"oracle"} may ask the task\'s oracle')
+        return getattr(self._task, name)
+
+
+def shown(task: Any, part: Any) -> Any:
+    """The task as `part` may know it: with its oracle only if the part, or one inside it, declares needs = {"oracle"}."""
+    if "oracle" in needs_of(part):
+        if getattr(task, "oracle", None) is None:
+            raise UnmetNeed(f"{type(part).__name__} needs a task with exact knowledge, and {type(task).__name__} has no oracle")
+        return task
+    return task if isinstance(task, _Veiled) else _Veiled(task)
+
+
 async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float:
     """task.check, awaited if it is to be; nan for None."""
     value = task.check(models, problem, text)
@@ -293,7 +337,7 @@ async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float
         return float("nan") if value is None else float(value)
     except (TypeError, ValueError) as error:
         raise SurpassError(
-            f"{type(task).__name__}.check has to give a number, True, False or None; it gave {value!r:.60}"
+            f"{type(getattr(task, '_task', task)).__name__}.check has to give a number, True, False or None; it gave {value!r:.60}"
         ) from error
 
 

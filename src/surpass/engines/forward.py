@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -17,27 +19,38 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, entropy: bool) -> tuple[Tensor, Tensor]:
-    """(logp, entropy) of `token` [n] under the logits of `hidden` [n, d], in float32 or better."""
+def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, also: str, real: int) -> tuple[Tensor, Tensor]:
+    """(logp, `also`) of `token` [n] under the logits of `hidden` [n, d], in float32 or better. "entropy" is that of the
+    distribution p over V tokens, "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all; what
+    follows in a vocabulary is padding), "" zeros."""
     logits = _at_least_float32(head(hidden))
     normaliser = logits.logsumexp(-1)
     logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
-    if not entropy:
-        return logp, torch.zeros_like(logp)
-    return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+    if also == "entropy":
+        return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+    if also == "certainty":
+        return logp, _certainty(logits, real)
+    return logp, torch.zeros_like(logp)
 
 
-def _chunked(hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, entropy: bool) -> tuple[Tensor, Tensor]:
+def _certainty(logits: Tensor, real: int) -> Tensor:
+    logits = logits[..., : real or None]
+    return logits.logsumexp(-1) - logits.mean(-1) - math.log(logits.shape[-1])
+
+
+def _chunked(
+    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int
+) -> tuple[Tensor, Tensor]:
     """As _score; the full [n, V] never exists at once, and gradients recompute it piece by piece."""
     size = max(1, CHUNK // vocabulary)
     keep = len(token) <= size or not torch.is_grad_enabled()
     pieces = []
     for h, t in zip(hidden.split(size), token.split(size), strict=True):
-        pieces.append(_score(h, head, t, entropy) if keep else checkpoint(_score, h, head, t, entropy, use_reentrant=False))
+        pieces.append(_score(h, head, t, also, real) if keep else checkpoint(_score, h, head, t, also, real, use_reentrant=False))
     return torch.cat([p for p, _ in pieces]), torch.cat([e for _, e in pieces])
 
 
-def tree_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> Out:
+def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
     """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
     plan = TreePlan(batch.parent, batch.end)
     mask = torch.zeros(1, 1, 1, 1, device=batch.token.device)  # a ready-made mask, so that transformers builds none
@@ -46,12 +59,14 @@ def tree_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) ->
     ).last_hidden_state[0]
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
-    logp, h = _chunked(hidden[batch.parent[where]], head, batch.token[where], causal.config.get_text_config().vocab_size, entropy)
+    vocabulary = causal.config.get_text_config().vocab_size
+    logp, more = _chunked(hidden[batch.parent[where]], head, batch.token[where], vocabulary, also, real)
     empty = torch.zeros(len(batch.token), device=logp.device, dtype=logp.dtype)
-    return Out(empty.index_copy(0, where, logp), empty.index_copy(0, where, h) if entropy else None)
+    extra: dict[str, Tensor] = {also: empty.index_copy(0, where, more)} if also else {}
+    return Out(empty.index_copy(0, where, logp), **extra)
 
 
-def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> Out:
+def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
     """The same from unrolled, padded rows through the model's own forward: the definition, and the path for models that
     cannot take our attention. A token shared by several paths takes its value from the first of them."""
     rows = unroll(batch)
@@ -60,7 +75,7 @@ def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> 
     logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]
     logits = _at_least_float32(logits).log_softmax(-1)
     row_logp = logits.gather(-1, token[:, 1:, None])[..., 0]
-    row_entropy = -(logits.exp() * logits).sum(-1)
+    row_also = -(logits.exp() * logits).sum(-1) if also == "entropy" else _certainty(logits, real)
     seen = torch.zeros(len(batch.token), dtype=torch.bool)
     first = []
     for p in range(len(index)):
@@ -72,4 +87,4 @@ def row_forward(causal, batch: Batch, wanted: Tensor, entropy: bool = False) -> 
     p, r, t = torch.tensor(first, dtype=torch.int64, device=device).reshape(-1, 3).T
     empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
     logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
-    return Out(logp, empty.index_copy(0, t, row_entropy[p, r]) * wanted if entropy else None)
+    return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))

@@ -107,12 +107,13 @@ class LocalEngine:
         self.causal.set_attn_implementation("sdpa")
         return why
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
-        """Log-probs (and entropies) of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled."""
+    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
+        """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
+        "certainty" (see Out)."""
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
         run = tree_forward if self.why_not_trees is None else row_forward
-        return run(self.causal, batch, wanted, entropy)
+        return run(self.causal, batch, wanted, also, len(self.tokenizer))
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""
@@ -122,10 +123,9 @@ class LocalEngine:
         """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next; an EngineError where one is refused."""
         with torch.inference_mode():
             yield from self._draw([request for request in requests if isinstance(request, Generate)])
-            yield from self._score([request for request in requests if isinstance(request, Score)])
-            for request in requests:
-                if isinstance(request, Next):
-                    yield request, self._next(request)
+            for what in ("logp", "certainty"):
+                yield from self._score([r for r in requests if isinstance(r, Score) and r.what == what], what)
+            yield from self._next([request for request in requests if isinstance(request, Next)])
 
     def _draw(self, requests: list[Generate]) -> Iterator[tuple[Generate, Any]]:
         fitting = []
@@ -146,7 +146,7 @@ class LocalEngine:
             if all(reply is not None for reply in replies[i]):
                 yield fitting[i], replies[i]
 
-    def _score(self, requests: list[Score]) -> Iterator[tuple[Score, np.ndarray]]:
+    def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
         requests = sorted(requests, key=lambda request: (request.tree.problem.id, request.tree.key))  # whole trees together
         while requests:
             some: list[Score] = []
@@ -158,7 +158,8 @@ class LocalEngine:
                 some.append(request)
             requests = requests[len(some) :]
             batch = pack([Example(request.tree, (request.node,)) for request in some], ())
-            logp = self.forward(batch, batch.parent >= 0).logp.cpu()
+            found = self.forward(batch, batch.parent >= 0, also="" if what == "logp" else what)
+            values = (found.logp if what == "logp" else found.certainty).cpu()  # type: ignore[union-attr]
             self.scored += len(batch.token)
             parent = batch.parent.tolist()
             for request, last in zip(some, batch.last.tolist(), strict=True):
@@ -166,16 +167,27 @@ class LocalEngine:
                 while last >= 0:
                     path.append(last)
                     last = parent[last]
-                reply = logp[path[::-1]].numpy().astype(np.float32)
+                reply = values[path[::-1]].numpy().astype(np.float32)
                 reply[0] = np.nan
                 yield request, reply
 
-    def _next(self, request: Next) -> np.ndarray:
-        logits = self.causal(
-            input_ids=torch.from_numpy(request.tokens.astype(np.int64))[None].to(self.device), use_cache=False
-        ).logits
-        self.scored += len(request.tokens)
-        return logits[0, -1].float().log_softmax(-1)[list(request.candidates)].cpu().numpy()
+    def _next(self, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
+        """Rows of about the same length together; what follows a row's last token is masked by causality."""
+        requests = sorted(requests, key=lambda request: len(request.tokens))
+        while requests:
+            n = 1
+            while n < len(requests) and (n + 1) * len(requests[n].tokens) <= SCORE_TOKENS:
+                n += 1
+            some, requests = requests[:n], requests[n:]
+            rows = torch.zeros(n, len(some[-1].tokens), dtype=torch.int64)
+            for row, request in zip(rows, some, strict=True):
+                row[: len(request.tokens)] = torch.from_numpy(request.tokens.astype(np.int64))
+            hidden = self.causal.base_model(input_ids=rows.to(self.device), use_cache=False).last_hidden_state
+            last = torch.tensor([len(request.tokens) - 1 for request in some], device=self.device)
+            logp = self.causal.get_output_embeddings()(hidden[torch.arange(n, device=self.device), last]).float().log_softmax(-1)
+            self.scored += sum(len(request.tokens) for request in some)
+            for one, request in zip(logp.cpu(), some, strict=True):
+                yield request, one[list(request.candidates)].numpy()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}

@@ -62,10 +62,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Score:
-    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first)."""
+    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of the distributions
+    these were drawn from, the certainty KL(uniform || p) in nats."""
 
     tree: Any
     node: int
+    what: str = "logp"
 
 
 @dataclass(frozen=True)

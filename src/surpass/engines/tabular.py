@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class TabularEngine:
             row = (row * 1_000_003 + int(token) + 1) % 2_147_483_647
         return row % self.size
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, entropy: bool = False) -> Out:
+    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
         wanted = batch.trained if wanted is None else wanted
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
@@ -77,7 +78,9 @@ class TabularEngine:
         rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
         logits = self.module["table"][rows].log_softmax(-1)
         logp = logits.gather(-1, batch.token[:, None])[:, 0] * wanted
-        return Out(logp, -(logits.exp() * logits).sum(-1) * wanted if entropy else None)
+        if also == "entropy":
+            return Out(logp, entropy=-(logits.exp() * logits).sum(-1) * wanted)
+        return Out(logp, certainty=-(logits.mean(-1) + math.log(logits.shape[-1])) * wanted if also == "certainty" else None)
 
     def to_device(self, batch: Batch) -> Batch:
         return batch
@@ -88,7 +91,7 @@ class TabularEngine:
                 if isinstance(request, Generate):
                     yield request, [self._draw(request, key) for key in request.keys]
                 elif isinstance(request, Score):
-                    yield request, self._score(request.tree.path_tokens(request.node))
+                    yield request, self._score(request.tree.path_tokens(request.node), request.what)
                 elif isinstance(request, Next):
                     yield request, self._logits(request.tokens).log_softmax(-1)[list(request.candidates)].numpy()
                 else:
@@ -97,10 +100,12 @@ class TabularEngine:
     def _logits(self, tokens: Sequence[int] | np.ndarray) -> Tensor:
         return self.module["table"][self.row(tokens)]
 
-    def _score(self, tokens: np.ndarray) -> np.ndarray:
+    def _score(self, tokens: np.ndarray, what: str) -> np.ndarray:
         self.scored += len(tokens)
-        logp = [float(self._logits(tokens[:i]).log_softmax(-1)[int(tokens[i])]) for i in range(1, len(tokens))]
-        return np.array([np.nan, *logp], np.float32)
+        logp = [self._logits(tokens[:i]).log_softmax(-1) for i in range(1, len(tokens))]
+        if what == "certainty":
+            return np.array([np.nan, *(float(-p.mean() - math.log(len(p))) for p in logp)], np.float32)
+        return np.array([np.nan, *(float(p[int(token)]) for p, token in zip(logp, tokens[1:], strict=True))], np.float32)
 
     def _draw(self, request: Generate, key: int) -> Drawn:
         noise = torch.from_numpy(uniforms(key, request.sampling.max_tokens))

@@ -110,7 +110,7 @@ class gradient:
         figures: dict[str, float] = {}
         for batch in update:
             batch = engine.to_device(batch)
-            sums, more = self.objective(engine.forward(batch, entropy="entropy" in self.objective.needs), batch)
+            sums, more = self.objective(engine.forward(batch, also="entropy" if "entropy" in self.objective.needs else ""), batch)
             part = sum(value / batch.totals[name] for name, value in sums.items())
             accelerator.backward(part)
             loss += float(part.detach())

@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+
+import numpy as np
 
 from surpass.choose import first
 from surpass.errors import SurpassError
-from surpass.parts import Choose, Reward, Search, value_of
+from surpass.parts import Choose, Reward, Search, shown
+from surpass.rewards.check import worth
 from surpass.searches.round import search_all
-from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
+from surpass.types import LENGTH, Report, Row, Tree, fold
 
 
 async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
@@ -31,7 +33,7 @@ class answers:
     """Per problem: the value (task.check) of the answer that `choose` picks from what `search` finds.
 
     Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the chosen answer's
-    path that were drawn), completions/clipped_ratio. `n` problems a split, the same in every run: they do not depend on the
+    path that were drawn), completions/clipped_ratio, and what the task counted (count/NAME, a sum per attempt). `n` problems a split, the same in every run: they do not depend on the
     run's seed. `scores` are what `choose` may read. A failed attempt counts as missing, not as wrong.
     """
 
@@ -48,7 +50,7 @@ class answers:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         trees = await exam_trees(self.search, models, task, split, self.n[split], seed)
         for name, reward in self.scores.items():
-            for tree, column in zip(trees, await reward(models, task, trees), strict=True):
+            for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
                 tree.put(name, column)
         report = Report("answers", info={"split": split, "asked": len(trees)})
         for rows in await asyncio.gather(*(self._rows(models, task, tree) for tree in trees)):
@@ -57,9 +59,7 @@ class answers:
 
     async def _rows(self, models, task, tree) -> list[Row]:
         leaf = self.choose(tree)
-        value: Any = float("nan")
-        if tree.stop[leaf] != FAILED:
-            value = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
+        value = await worth(models, task, tree, leaf, self.role)
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": float(value >= 1 - 1e-9) if value == value else value,
@@ -67,4 +67,7 @@ class answers:
             "completions/mean_length": float(drawn),
             "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
         }
+        counted = {name for name in tree.columns if name.startswith("count/")}
+        for name in sorted(counted):
+            figures[name] = float(np.nansum(tree.get(name).values[tree.history(leaf)]))
         return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]

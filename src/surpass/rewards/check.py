@@ -14,8 +14,7 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class check:
-    """Per leaf: task.check of the last turn's text, plus what the task paid the role on the way; nan where nobody can judge
-    and where the attempt failed."""
+    """Per leaf: what the attempt is worth (see `worth`)."""
 
     role: str = "policy"
 
@@ -23,13 +22,16 @@ class check:
         return list(await asyncio.gather(*(self._tree(models, task, tree) for tree in trees)))
 
     async def _tree(self, models, task, tree: Tree) -> Column:
-        values = await asyncio.gather(*(self._leaf(models, task, tree, leaf) for leaf in tree.leaves()))
+        values = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in tree.leaves()))
         return Column("leaf", np.array(values, float))
 
-    async def _leaf(self, models, task, tree: Tree, leaf: int) -> float:
-        if tree.stop[leaf] == FAILED:
-            return float("nan")
-        value = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
-        if tree.has(f"reward/{self.role}"):
-            value += float(np.nansum(tree.get(f"reward/{self.role}").values[tree.history(leaf)]))
-        return value
+
+async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
+    """What an attempt is worth: task.check of its last turn's text plus what the task paid `role` on the way; nan where nobody
+    can judge and where the attempt failed."""
+    if tree.stop[leaf] == FAILED:
+        return float("nan")
+    value = await value_of(task, models, tree.problem, models.text(role, tree, leaf))
+    if tree.has(f"reward/{role}"):
+        value += float(np.nansum(tree.get(f"reward/{role}").values[tree.history(leaf)]))
+    return value

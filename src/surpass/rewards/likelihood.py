@@ -37,12 +37,17 @@ class likelihood:
         return Column("leaf", np.exp(self.scale * np.array(means, float)))
 
 
-async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> float:
-    """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to `leaf`; nan without any."""
+def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:
+    """bool[t]: which tokens on the path to `leaf` were drawn by `voice`."""
     path = tree.path(leaf)
     drawn = np.concatenate([tree.drawn(node)[0] for node in path])
-    mine = np.repeat([tree.author[node] == voice for node in path], [len(tree.own(node)) for node in path]) & ~np.isnan(drawn)
+    return np.repeat([tree.author[node] == voice for node in path], [len(tree.own(node)) for node in path]) & ~np.isnan(drawn)
+
+
+async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> float:
+    """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to `leaf`; nan without any."""
+    mine = written(tree, leaf, voice)
     if not mine.any() or tree.stop[leaf] == FAILED:
         return float("nan")
-    logp = await models.logprobs(role, tree, leaf) if role else drawn
+    logp = await models.logprobs(role, tree, leaf) if role else np.concatenate([tree.drawn(node)[0] for node in tree.path(leaf)])
     return float(logp[mine].astype(float).mean())

@@ -24,7 +24,7 @@ class refine:
     enough: str = "NO CHANGE"
     temperature: float = 0.7
     max_tokens: int = 256
-    turns: int = 8
+    turns: int = 32
     role: str = "policy"
 
     def __post_init__(self):
@@ -38,7 +38,7 @@ class refine:
         return (1 + 2 * self.times) * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        tree, root = await begin(models, task, problem, rng)
+        tree, root = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         (node,) = await models.generate(self.role, tree, root, 1, **sampling)
         node = await play_on(models, task, tree, node, self.role, self.turns, sampling)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from surpass.errors import BudgetSpent, RunBroken, SurpassError, UnmetNeed
-from surpass.parts import Search
+from surpass.parts import Search, shown
 from surpass.types import FAILED, Problem, Tree, fold
 
 LIVE = 512  # searches under way at once
@@ -18,6 +18,7 @@ async def search_all(
 ) -> list[Tree]:
     """One tree per problem, in order. An exception in a search becomes a FAILED tree that holds its message; RunBroken where
     more than half fail."""
+    task = shown(task, search)
     places = asyncio.Semaphore(LIVE)
 
     async def one(problem: Problem) -> Tree:

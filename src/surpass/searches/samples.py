@@ -17,7 +17,7 @@ class samples:
     temperature: float = 1.0
     max_tokens: int = 256
     top_p: float = 1.0
-    turns: int = 8
+    turns: int = 32
     role: str = "policy"
 
     def at_most(self) -> int:
@@ -25,7 +25,7 @@ class samples:
         return self.n * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        tree, root = await begin(models, task, problem, rng)
+        tree, root = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
         nodes = await models.generate(self.role, tree, root, self.n, **sampling)
         await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))

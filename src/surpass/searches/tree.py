@@ -26,7 +26,7 @@ class tree:
     step_tokens: int = 0
     temperature: float = 1.0
     max_tokens: int = 256
-    turns: int = 8
+    turns: int = 32
     role: str = "policy"
     needs = frozenset({"tokens"})  # half an answer is continued
 
@@ -42,7 +42,7 @@ class tree:
         return leaves * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        grown, root = await begin(models, task, problem, rng)
+        grown, root = await begin(models, task, problem, rng, self.role)
         await self._grow(models, task, grown, root, self.widths, self.max_tokens)
         return grown
 

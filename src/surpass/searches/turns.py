@@ -3,39 +3,96 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surpass.types import INVALID, Problem, Tree, Turn
 
+Words = str | Sequence[Mapping[str, str]]
 
-async def begin(models, task, problem: Problem, key: int) -> tuple[Tree, int]:
-    """(tree, root): a new tree that is opened with what the task says to the player who moves first."""
+
+async def begin(models, task, problem: Problem, key: int, role: str = "policy") -> tuple[Tree, int]:
+    """(tree, root): a new tree that is opened with what the task says to the player who moves first.
+
+    A player is played by the role of the same name if there is one, else by `role`. In a game of several players the column
+    "player" tells, at each opening, whose context it is, as a number in task.players.
+    """
     turn = await task.start(models, problem)
     tree = Tree(problem, key)
-    root = models.open(turn.player, tree, turn.say[turn.player])
+    assert turn.player is not None, "a task that is over before it begins"
+    root = models.open(_plays(models, turn.player, role), tree, turn.say[turn.player])
     tree.end(root, 0, turn.state)
+    if len(task.players) > 1:
+        tree.mark("player", root, task.players.index(turn.player))
     return tree, root
 
 
+def _plays(models, player: str, role: str) -> str:
+    return player if player in models.engines else role
+
+
+class _Contexts:
+    """Each player's own conversation: its last node, and what was said since the player moved."""
+
+    def __init__(self, models, task, tree: Tree, node: int, role: str):
+        self.models, self.task, self.tree, self.role = models, task, tree, role
+        self.last: dict[str, int] = {self.mover(node): node}
+        self.unheard: dict[str, list[Words]] = {}
+
+    def mover(self, node: int) -> str:
+        """The player whose context a node is in."""
+        if len(self.task.players) == 1:
+            return self.task.players[0]
+        return self.task.players[int(self.tree.get("player").values[self.tree.path(node)[0]])]
+
+    def hear(self, said: Mapping[str, Words]) -> None:
+        for player, words in said.items():
+            self.unheard.setdefault(player, []).append(words)
+
+    def next(self, player: str, cause: int) -> int:
+        """The node after which `player` moves: told what was said, in the player's own context, opened if need be."""
+        words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, player, self.role)
+        if player in self.last:
+            if isinstance(words, str):
+                return self.models.tell(role, self.tree, self.last[player], words, cause=cause)
+            node = self.last[player]
+            for message in words:
+                node = self.models.tell(role, self.tree, node, message, cause=cause)
+            return node
+        node = self.models.open(role, self.tree, words, cause=cause)
+        self.tree.mark("player", node, self.task.players.index(player))
+        return node
+
+
+def _joined(said: list[Words]) -> Words:
+    if all(isinstance(words, str) for words in said):
+        return "\n".join(str(words) for words in said)
+    return [m for words in said for m in ([{"role": "user", "content": words}] if isinstance(words, str) else words)]
+
+
 async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]) -> int:
-    """The last node of the attempt that `node` began: the task answers, the role moves, until the task says it is over
-    or the role has had `turns` turns."""
+    """The last node of the attempt that `node` began: the task answers, players move, until the task says it is over or
+    `turns` moves were made. What the task counts stands in node columns "count/NAME"."""
+    contexts = _Contexts(models, task, tree, node, role)
     for left in range(turns - 1, -1, -1):
-        state = next(tree.state[i] for i in reversed(tree.path(node)) if tree.state[i] is not None)
-        turn: Turn = await task.step(models, state, models.text(role, tree, node))
+        player = contexts.mover(node)
+        state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+        turn: Turn = await task.step(models, state, models.text(_plays(models, player, role), tree, node))
         models.count("steps")
-        tree.end(node, int(tree.stop[node]), turn.state)
-        for player, reward in turn.reward.items():
-            tree.mark(f"reward/{player}", node, reward)
-        if not turn.valid:
-            tree.end(node, INVALID)
+        tree.end(node, int(tree.stop[node]) if turn.valid else INVALID, turn.state)
+        for name, reward in turn.reward.items():
+            tree.mark(f"reward/{name}", node, reward)
+        for name, n in turn.counts.items():
+            tree.mark(f"count/{name}", node, n)
         if turn.player is None:
             return node
         if left == 0:
             tree.end(node, INVALID)
             return node
-        node = models.tell(role, tree, node, turn.say[turn.player])
-        (node,) = await models.generate(role, tree, node, 1, **sampling)
+        contexts.last[player] = node
+        contexts.hear(turn.say)
+        told = contexts.next(turn.player, node)
+        (node,) = await models.generate(_plays(models, turn.player, role), tree, told, 1, **sampling)
     return node
 
 

@@ -2,13 +2,24 @@
 
 from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import arithmetic
+from surpass.tasks.countdown import countdown
 from surpass.tasks.data import data
+from surpass.tasks.games import kuhn, tictactoe
+from surpass.tasks.instructions import instructions
+from surpass.tasks.judge import judge
+from surpass.tasks.kgqa import kgqa
+from surpass.tasks.maze import maze
 from surpass.tasks.question import question
 from surpass.tasks.reasoning_gym import reasoning_gym
 from surpass.tasks.rewarded import rewarded
+from surpass.tasks.rooms import rooms
 from surpass.tasks.splits import unique
+from surpass.tasks.sql import sql
+from surpass.tasks.suite import suite
 
-TASKS = ("arithmetic", "data", "reasoning_gym")
+TASKS = ("arithmetic", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "rooms", "sql",
+         "suite", "tictactoe")  # fmt: skip
 """What --task may name."""
 
-__all__ = ["TASKS", "arithmetic", "data", "final_answer", "question", "reasoning_gym", "rewarded", "unique"]
+__all__ = ["TASKS", "arithmetic", "countdown", "data", "final_answer", "instructions", "judge", "kgqa", "kuhn", "maze", "question",
+           "reasoning_gym", "rewarded", "rooms", "sql", "suite", "tictactoe", "unique"]  # fmt: skip

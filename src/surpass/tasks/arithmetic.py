@@ -1,11 +1,13 @@
-"""Sums and differences of several terms, solved one step a line, with the exact value of every prefix."""
+"""Sums, differences and products of several terms, solved one step a line, with the exact value of every prefix."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from surpass.errors import SurpassError
 from surpass.parts import Task
@@ -16,24 +18,26 @@ from surpass.types import Problem, fold
 _APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
 
 
-def worked(expression: str) -> str:
-    """A right solution of "a + b - c ...", from left to right: one step a line ("a + b = d"), then "Answer: x"."""
+def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> str:
+    """A solution of "a + b * c ...", products first, otherwise from left to right: one step a line ("b * c = d"), then
+    "Answer: x". `slips` may hold what to add to a step's result, by number: planted errors, from which the rest follows."""
     numbers = [int(x) for x in re.findall(r"(?<!\d)\d+", expression)]
     operators = re.findall(r"[+\-*]", expression)
-    value = numbers[0]
     lines: list[str] = []
-    for operator, number in zip(operators, numbers[1:], strict=True):
-        result = _APPLY[operator](value, number)
-        lines.append(f"{value} {operator} {number} = {result}")
-        value = result
-    return "\n".join([*lines, f"Answer: {value}"])
+    while operators:
+        at = operators.index("*") if "*" in operators else 0
+        result = _APPLY[operators[at]](numbers[at], numbers[at + 1]) + slips.get(len(lines), 0)
+        lines.append(f"{numbers[at]} {operators[at]} {numbers[at + 1]} = {result}")
+        numbers[at : at + 2] = [result]
+        del operators[at]
+    return "\n".join([*lines, f"Answer: {numbers[0]}"])
 
 
 @dataclass(frozen=True)
 class arithmetic(Task):
-    """`terms` numbers of up to `digits` digits joined by `operators`, evaluated from left to right.
+    """Sums, differences and products of several terms, one step a line.
 
-    The prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
+    `terms` numbers of up to `digits` digits joined by `operators` (out of +-*; products come first). The prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
     """
 
     terms: int = 3
@@ -78,9 +82,46 @@ class arithmetic(Task):
 
     def first_wrong_step(self, problem: Problem, text: str) -> int | None:
         """The line (from 0) of the first step that is not the exact next one; None if every step is. For tests and measures."""
-        right = worked(problem.meta["expression"]).split("\n")
-        lines = text.rstrip("\n").split("\n")
-        for i, line in enumerate(lines):
-            if i >= len(right) or line.split() != right[i].split():
-                return i
-        return None
+        return first_wrong_line(worked(problem.meta["expression"]), text)
+
+    @property
+    def oracle(self) -> ArithmeticOracle:
+        return ArithmeticOracle()
+
+
+def first_wrong_line(right: str, text: str) -> int | None:
+    """The first whole line of `text` (from 0) that is not that of `right`; an unfinished last line has to begin it."""
+    wanted = [line.split() for line in right.split("\n")]
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        last = i == len(lines) - 1
+        if last and not line.strip():
+            continue
+        if i >= len(wanted) or not (line.split() == wanted[i] or (last and " ".join(wanted[i]).startswith(line.strip()))):
+            return i
+    return None
+
+
+_OFF = (1, -1, 1, -1, 2, -2, 10, -10, 9, -9, 11, 20)  # carries and neighbours: what a small model gets wrong
+
+
+@dataclass(frozen=True)
+class ArithmeticOracle:
+    """The exact value of every prefix: 1 while each whole line is the right next step, else 0."""
+
+    def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        """The worked solution."""
+        return worked(problem.meta["expression"])
+
+    def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        """A solution with one planted error, carried through to a wrong answer."""
+        expression = problem.meta["expression"]
+        steps = len(re.findall(r"[+\-*]", expression))
+        for _ in range(20):
+            text = worked(expression, {rng.randrange(steps): rng.choice(_OFF)})
+            if final_answer(text) != problem.answer:
+                return text
+        return f"Answer: {int(problem.answer) + 1}"
+
+    def value(self, problem: Problem, state: Any, text: str = "") -> float:
+        return float(first_wrong_line(worked(problem.meta["expression"]), text) is None)

@@ -1,0 +1,117 @@
+"""What a model can do before anything is learnt, and whether it knows: the figures that say if a task is worth training on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from surpass.measures.answers import exam_trees
+from surpass.rewards import certainty, check, verdict
+from surpass.searches import samples
+from surpass.types import Report, Row
+
+
+def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """(AUC, its standard error): the probability that a right attempt has a higher score than a wrong one (ties count half).
+
+    scores float[n], right bool[n]. DeLong et al. 1988: with X_i the share of wrong attempts below right attempt i, and Y_j the
+    share of right attempts above wrong attempt j, the variance is var(X) / n_right + var(Y) / n_wrong. nan where there are
+    fewer than two of either.
+    """
+    yes, no = scores[right], scores[~right]
+    m, n = len(yes), len(no)
+    if min(m, n) < 2:
+        return math.nan, math.nan
+    ranks = rankdata(np.concatenate([yes, no]))
+    x = (ranks[:m] - rankdata(yes)) / n
+    y = 1 - (ranks[m:] - rankdata(no)) / m
+    return float(x.mean()), float(math.sqrt(x.var(ddof=1) / m + y.var(ddof=1) / n))
+
+
+@dataclass(frozen=True)
+class skills:
+    """Per problem: greedy (right at temperature 0), pass@1 (share of `k` attempts at temperature 1 that are right) and pass@k (any
+    of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the model's certainty and its verdict on its
+    first sampled attempt separate right from wrong over problems, as (AUC, standard error).
+
+    `n` problems of a split, the same in every run. Right means worth at least 1.
+    """
+
+    n: int = 512
+    k: int = 16
+    max_tokens: int = 192
+    turns: int = 32
+    role: str = "policy"
+    needs = frozenset({"logprobs"})
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        report = Report("skills", info={"split": split, "k": self.k})
+        greedy = await exam_trees(
+            samples(1, 0.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed
+        )
+        for tree, column in zip(greedy, await check(self.role)(models, task, greedy), strict=True):
+            report.rows.append(Row(tree.problem.id, 0, "greedy", _right(column.values)[0]))
+        drawn = await exam_trees(
+            samples(self.k, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed
+        )
+        values = [column.values for column in await check(self.role)(models, task, drawn)]
+        for tree, some in zip(drawn, values, strict=True):
+            right = _right(some)
+            figures = {"pass@1": np.nanmean(right), f"pass@{self.k}": np.nanmax(right), "reward@1": np.nanmean(some)}
+            report.rows += [Row(tree.problem.id, 0, name, float(value)) for name, value in figures.items()]
+        first = await exam_trees(
+            samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed + 1
+        )
+        right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
+        report.info["auc"] = {}
+        for name, score in (("certainty", certainty(self.role)), ("verdict", verdict(self.role))):
+            scores = np.array([column.values[0] for column in await score(models, task, first)], float)
+            known = ~np.isnan(scores) & ~np.isnan(right)
+            report.info["auc"][name] = auc(scores[known], right[known] > 0)
+        return report
+
+
+def _right(values: Any) -> np.ndarray:
+    """1.0 where a value is at least 1, 0.0 below, nan where it is not known."""
+    values = np.asarray(values, float)
+    return np.where(np.isnan(values), np.nan, (values >= 1 - 1e-9).astype(float))
+
+
+def table(reports: Mapping[str, Report], k: int) -> str:
+    """A Markdown table, a line per task: mean +- standard error of each figure, AUC with the lower end of its 95% interval."""
+
+    def figure(report: Report, name: str) -> str:
+        m = report.metrics[name]
+        return f"{m['mean']:.3f} ± {m['stderr']:.3f}"
+
+    def separates(report: Report, name: str) -> str:
+        value, error = report.info["auc"][name]
+        return f"{value:.3f} (> {value - 1.96 * error:.3f})" if value == value else "-"
+
+    lines = [f"| task | n | greedy | pass@1 | pass@{k} | certainty AUC | verdict AUC |", "|---|---|---|---|---|---|---|"]
+    for name, report in reports.items():
+        figures = [figure(report, metric) for metric in ("greedy", "pass@1", f"pass@{k}")]
+        figures += [separates(report, score) for score in ("certainty", "verdict")]
+        lines.append(f"| {name} | {report.metrics['greedy']['n']} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def fit(report: Report, k: int) -> list[str]:
+    """Why a task is not fit to show what methods do with this model; empty where it is: greedy accuracy between 0.25 and 0.75,
+    pass@k at least three standard errors (of the difference, by problem) above pass@1, and both AUCs' lower 95% bound above 0.55."""
+    why = []
+    if not 0.25 <= report.mean("greedy") <= 0.75:
+        why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not within 0.25 to 0.75")
+    once, any_of = report.by_problem("pass@1"), report.by_problem(f"pass@{k}")
+    gains = np.array([any_of[problem] - once[problem] for problem in once])
+    if not gains.mean() > 3 * gains.std(ddof=1) / math.sqrt(len(gains)):
+        why.append(f"pass@{k} is not above pass@1")
+    for name, (value, error) in report.info["auc"].items():
+        if not value - 1.96 * error > 0.55:
+            why.append(f"{name} does not separate right from wrong")
+    return why

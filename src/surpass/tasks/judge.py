@@ -1,0 +1,107 @@
+"""Judging shown work: is this solution right, is this step right, which of two is better? Truth comes from the task judged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from surpass.errors import SurpassError
+from surpass.parts import Task
+from surpass.tasks.arithmetic import arithmetic
+from surpass.tasks.countdown import countdown
+from surpass.tasks.maze import maze
+from surpass.tasks.splits import problem_id
+from surpass.types import Problem, fold
+
+KINDS = ("solution", "step", "pair")
+_SOURCES = {"arithmetic": arithmetic, "countdown": countdown, "maze": maze}
+RIGHT = "Right? <yes> or <no>"
+STEP = "So far right? <yes> or <no>"
+PAIR = "Which is right? A or B"
+
+
+def said(text: str) -> str:
+    """The first word of a verdict, lower case, without brackets and punctuation; "" if there is none."""
+    words = text.strip().split()
+    return words[0].strip("<>.,:;!\"'()*").lower() if words else ""
+
+
+@dataclass(frozen=True)
+class judge(Task):
+    """Judge a shown solution, the steps so far, or which of two solutions is right.
+
+    The work shown solves a problem of the task `of` (with its `parameters`), right or with a planted error, equally often;
+    `kind` is solution, step, pair or all. check gives 1 for the true verdict (yes, no, A, B), else 0. The problems judged
+    belong to the same split, so nothing is judged in training that is solved in a test.
+    """
+
+    of: str = "arithmetic"
+    kind: str = "solution"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.of not in _SOURCES or self.kind not in (*KINDS, "all"):
+            raise SurpassError(
+                f"judge needs of={' | '.join(_SOURCES)} and kind={' | '.join(KINDS)} | all; found of={self.of}, kind={self.kind}"
+            )
+        _ = self.source
+
+    @property
+    def source(self) -> Task:
+        """The task whose solutions are judged."""
+        settings = {"shots": 0} | dict(self.parameters) if self.of == "arithmetic" else dict(self.parameters)
+        try:
+            return _SOURCES[self.of](**settings)
+        except TypeError as error:
+            raise SurpassError(f"the task {self.of}, which is judged, refused its parameters: {error}") from error
+
+    def problems(self, split: str, seed: int) -> Iterator[Problem]:
+        source = self.source
+        for problem in source.problems(split, seed):
+            yield self._shown(source, problem, random.Random(fold(seed, "judge", problem.id)))
+
+    def _shown(self, source: Any, problem: Problem, rng: random.Random) -> Problem:
+        kind = rng.choice(KINDS) if self.kind == "all" else self.kind
+        oracle, truth = source.oracle, rng.random() < 0.5
+        good, bad = oracle.act(problem, {}, rng), oracle.slip(problem, {}, rng)
+        if kind == "pair":
+            first, second = (good, bad) if truth else (bad, good)
+            work, ask, answer = f"A:\n{first}\nB:\n{second}", PAIR, "A" if truth else "B"
+        elif kind == "step":
+            lines = (good if truth else bad).split("\n")
+            ends = [n for n in range(1, len(lines) + 1) if oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") == truth]
+            # of a wrong solution the first wrong step is shown last; where only the end is wrong (a path that stops), all of it
+            n = (rng.choice(ends) if truth else ends[0]) if ends else len(lines)
+            truth = bool(ends) and truth
+            work, ask, answer = "\n".join(lines[:n]), STEP, "yes" if truth or not ends else "no"
+        else:
+            work, ask, answer = good if truth else bad, RIGHT, "yes" if truth else "no"
+        prompt = f"{problem.asks}\n{work}\n{ask}"
+        return Problem(problem_id(prompt), prompt, answer, {"kind": kind, "of": problem.id})
+
+    async def check(self, models, problem: Problem, text: str) -> float:
+        return float(said(text) == str(problem.answer).lower())
+
+    def final_answer(self, text: str) -> str | None:
+        return said(text) or None
+
+    @property
+    def oracle(self) -> JudgeOracle:
+        return JudgeOracle()
+
+
+@dataclass(frozen=True)
+class JudgeOracle:
+    """The true verdict."""
+
+    def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        return f"<{problem.answer}>" if problem.answer in ("yes", "no") else str(problem.answer)
+
+    def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
+        """The other verdict."""
+        return {"yes": "<no>", "no": "<yes>", "A": "B", "B": "A"}[problem.answer]
+
+    def value(self, problem: Problem, state: Any, text: str = "") -> float:
+        return float(not text.strip() or said(text) == str(problem.answer).lower())

@@ -1,0 +1,90 @@
+"""The tasks that every method is tried on, each at one standard difficulty, alone or mixed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from surpass.errors import SurpassError
+from surpass.parts import Task
+from surpass.tasks.answers import final_answer
+from surpass.tasks.arithmetic import arithmetic
+from surpass.tasks.countdown import countdown
+from surpass.tasks.games import kuhn, tictactoe
+from surpass.tasks.instructions import instructions
+from surpass.tasks.judge import judge
+from surpass.tasks.kgqa import kgqa
+from surpass.tasks.maze import maze
+from surpass.tasks.rooms import rooms
+from surpass.tasks.sql import sql
+from surpass.types import Problem, Turn
+
+STANDARD: dict[str, dict[str, Any]] = {
+    "arithmetic": {"terms": 4, "digits": 2, "shots": 0},
+    "countdown": {"numbers": 3, "limit": 50},
+    "maze": {"size": 5},
+    "instructions": {},
+    "tictactoe": {},
+    "kuhn": {"pays": "win"},
+    "kgqa": {"hops": 2, "min_hops": 2},
+    "rooms": {},
+    "judge": {"kind": "all"},
+    "sql": {"tables": 1, "level": 3},
+}
+"""Difficulties at which the tiny model is neither helpless nor perfect, by task (docs/tiny.md)."""
+_TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)}
+
+
+@dataclass(frozen=True)
+class suite(Task):
+    """Every task of the suite at its standard difficulty, mixed one problem of each in turn.
+
+    `names` chooses some of them, separated by blanks or commas ("": all).
+    """
+
+    names: str = ""
+
+    def __post_init__(self):
+        for name in re.findall(r"[^\s,]+", self.names):
+            if name not in STANDARD:
+                raise SurpassError(f'the suite has no task "{name}"; there are: {", ".join(STANDARD)}')
+        object.__setattr__(self, "_parts", {name: _TASKS[name](**STANDARD[name]) for name in self._chosen()})
+
+    def _chosen(self) -> list[str]:
+        return re.findall(r"[^\s,]+", self.names) or list(STANDARD)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The tasks by name."""
+        return dict(self._parts)  # type: ignore[attr-defined]
+
+    def problems(self, split: str, seed: int) -> Iterator[Problem]:
+        """One problem of each task in turn, of those that have more."""
+        waiting = {name: task.problems(split, seed) for name, task in self.parts.items()}
+        while waiting:
+            for name in list(waiting):
+                problem = next(waiting[name], None)
+                if problem is None:
+                    del waiting[name]
+                    continue
+                yield Problem(problem.id, problem.prompt, problem.answer, {**problem.meta, "task": name})
+
+    async def start(self, models, problem: Problem) -> Turn:
+        name = problem.meta["task"]
+        return _within(name, await self.parts[name].start(models, problem))
+
+    async def step(self, models, state: Any, text: str) -> Turn:
+        return _within(state["task"], await self.parts[state["task"]].step(models, state["state"], text))
+
+    async def check(self, models, problem: Problem, text: str) -> float:
+        return await self.parts[problem.meta["task"]].check(models, problem, text)
+
+    def final_answer(self, text: str) -> str | None:
+        """What follows "Answer:"; where there is none, the whole attempt."""
+        return final_answer(text) or text.strip() or None
+
+
+def _within(name: str, turn: Turn) -> Turn:
+    return turn._replace(state={"task": name, "state": turn.state})
