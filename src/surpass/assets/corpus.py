@@ -1,0 +1,121 @@
+"""The text that the tiny models are trained on: transcripts of the suite's tasks, played by their oracles, and nothing else.
+
+`example(i)` is a function of i alone, so the corpus has an order and no end, and a training run can go on anywhere. Only
+problems of the split "train" occur.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from surpass.assets.letters import ASSISTANT, END, MARKS, TOKENS, UNKNOWN
+from surpass.parts import Task
+from surpass.tasks.judge import RIGHT
+from surpass.types import fold
+
+SEED = 1
+VERDICTS = 0.35  # share of examples that end with a judgement of their own attempt
+VERDICT_WEIGHT = 5.0  # of its one token in the loss
+CARELESS = 0.3  # share of the attempts of several turns that hold slips
+SLIP = 0.3  # how often a careless player slips
+
+
+class Skill(NamedTuple):
+    """Tasks that teach one skill: the first example it may stand in, its share, and (task, knobs) to draw from."""
+
+    name: str
+    since: int
+    share: float
+    settings: tuple[dict[str, Any], ...]
+
+
+def encode(text: str) -> list[int]:
+    """The tokens of text, as the tokenizer gives them."""
+    if not any(mark in text for mark in MARKS):
+        return [TOKENS.get(c, TOKENS[UNKNOWN]) for c in text]
+    found = min((text.index(mark), mark) for mark in MARKS if mark in text)
+    at, mark = found
+    return [*encode(text[:at]), TOKENS[mark], *encode(text[at + len(mark) :])]
+
+
+class Transcript:
+    """Tokens, and how much each counts in the loss: what the player should say counts, what it is told does not."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.weights: list[float] = []
+
+    def told(self, words: str | Sequence[Mapping[str, str]]) -> None:
+        messages = [{"role": "user", "content": words}] if isinstance(words, str) else words
+        for message in messages:
+            self._add([TOKENS[f"<|{message['role']}|>"], *encode(message["content"]), TOKENS[END]], 0.0)
+        self._add([TOKENS[ASSISTANT]], 0.0)
+
+    def said(self, text: str, weight: float = 1.0) -> None:
+        self._add([*encode(text), TOKENS[END]], weight)
+
+    def _add(self, tokens: list[int], weight: float) -> None:
+        self.tokens += tokens
+        self.weights += [weight] * len(tokens)
+
+
+def now(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that awaits nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("a task of the suite awaited something")
+
+
+def transcript(task: Any, problem: Any, rng: random.Random) -> Transcript:
+    """One attempt at a problem; where it ends with a verdict, a wrong attempt is as likely as a right one and is not learnt."""
+    out, oracle = Transcript(), task.oracle
+    verdict = type(task).__name__ != "judge" and rng.random() < VERDICTS
+    turn = now(task.start(None, problem))
+    out.told(turn.say[turn.player])
+    single = type(task).step is Task.step
+    careless = (verdict and rng.random() < 0.5) if single else rng.random() < (0.5 if verdict else CARELESS)
+    paid, text = 0.0, ""
+    while turn.player is not None:
+        wrong = careless and (single or rng.random() < SLIP)
+        text = (oracle.slip if wrong else oracle.act)(problem, turn.state, rng)
+        out.said(text, 0.0 if wrong else 1.0)
+        turn = now(task.step(None, turn.state, text))
+        paid += sum(turn.reward.values())
+        if turn.player is not None:
+            out.told(turn.say[turn.player])
+    if verdict:
+        value = paid + now(task.check(None, problem, text))
+        out.told(RIGHT)
+        out.said("<yes>" if value >= 1 else "<no>", VERDICT_WEIGHT)
+        out.weights[-1] = 1.0
+    return out
+
+
+def make_task(settings: dict[str, Any]) -> Any:
+    """A task from {"task": NAME, KNOB: VALUE, ...}."""
+    import surpass.tasks
+
+    knobs = {key: value for key, value in settings.items() if key != "task"}
+    return getattr(surpass.tasks, settings["task"])(**knobs)
+
+
+def example(i: int, skills: tuple[Skill, ...]) -> tuple[str, Transcript]:
+    """(skill, transcript) number i."""
+    rng = random.Random(fold(SEED, "example", i))
+    known = [skill for skill in skills if skill.since <= i]
+    newest = known[-1] if len(known) < len(skills) else None  # what is new is seen twice as often
+    skill = rng.choices(known, [s.share * (2 if s is newest else 1) for s in known])[0]
+    task = make_task(rng.choice(skill.settings))
+    problem = next(task.problems("train", fold(SEED, "problem", i)))
+    return skill.name, transcript(task, problem, rng)
+
+
+def arrays(one: Transcript) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens int16[t], weights float32[t])."""
+    return np.asarray(one.tokens, np.int16), np.asarray(one.weights, np.float32)
