@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from surpass.measures.answers import exam_trees
 from surpass.rewards import certainty, check, verdict
 from surpass.searches import samples
+from surpass.tasks.judge import RIGHT
 from surpass.types import Report, Row
 
 
@@ -69,11 +70,19 @@ class skills:
         )
         right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
         report.info["auc"] = {}
-        for name, score in (("certainty", certainty(self.role)), ("verdict", verdict(self.role))):
+        for name, score in (("certainty", certainty(self.role)), ("verdict", _asked(models, self.role))):
             scores = np.array([column.values[0] for column in await score(models, task, first)], float)
             known = ~np.isnan(scores) & ~np.isnan(right)
             report.info["auc"][name] = auc(scores[known], right[known] > 0)
         return report
+
+
+def _asked(models, role: str) -> verdict:
+    """The verdict in words that begin with different tokens of this model: the tiny models' <yes> and <no>, else Yes and No."""
+    for yes, no in (("<yes>", "<no>"), ("Yes", "No")):
+        if models.encode(role, yes)[0] != models.encode(role, no)[0]:
+            return verdict(role, RIGHT if yes == "<yes>" else f"Is this right? Answer {yes} or {no}.", yes, no)
+    return verdict(role, "Is this right? Answer yes or no.", "yes", "no")
 
 
 def _right(values: Any) -> np.ndarray:
