@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from surpass.cli import main
 from surpass.engines import LocalEngine, ScriptedEngine, TabularEngine
-from surpass.errors import SurpassError, UnmetNeed
+from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.loop import evaluate, round_figures
 from surpass.measures import auc, fit, skills, table
 from surpass.methods.best_of_n import best_of_n
+from surpass.methods.grpo import grpo
 from surpass.models import Models
 from surpass.rewards import certainty, check, noisy_truth, verdict
-from surpass.searches import samples
+from surpass.searches import refine, samples
 from surpass.searches.round import search_all
 from surpass.tasks import kgqa, kuhn, maze, question, tictactoe
-from surpass.types import INVALID, Problem, Report, Row, Tree, fold
+from surpass.types import INVALID, Problem, Report, Row, Tree, Turn, fold
 
 
 def drawn_tree(models: Models, prompt: str = "ab", n: int = 3, max_tokens: int = 4) -> Tree:
@@ -169,12 +170,76 @@ def test_two_players_have_a_context_each_and_alternate():
             assert paid[0] == -paid[1] != 0
 
 
-def test_a_role_of_the_players_own_name_plays_it():
+@pytest.mark.parametrize("own", ["first", "second"])
+def test_a_role_of_the_players_own_name_plays_it(own):
     task = tictactoe(opponent="self", opening=0)
-    first = ScriptedEngine(lambda text, key: "1" if "1" not in text.partition("assistant")[2] else "2")
-    models = Models(policy=ScriptedEngine(lambda text, key: "5"), second=first)
+    models = Models(policy=ScriptedEngine(lambda text, key: "5"), **{own: ScriptedEngine(lambda text, key: "1")})
     (tree,) = models.run(search_all(samples(1), models, task, [next(task.problems("train", 0))], 0))
-    assert {tree.author[i] for i in range(len(tree))} == {"task", "policy", "second"}
+    drawn = [tree.author[i] for i in tree.history(tree.leaves()[0]) if tree.author[i] != "task"]
+    assert drawn[:2] == (["first", "policy"] if own == "first" else ["policy", "second"])
+
+
+def test_the_only_player_is_played_by_the_searchs_role():
+    task = kgqa(hops=1, max_turns=3)
+    silent = ScriptedEngine(lambda text, key: "what?")
+    models = Models(policy=silent, teacher=silent)
+    (tree,) = models.run(search_all(samples(1, role="teacher"), models, task, [next(task.problems("train", 0))], 0))
+    assert {author for author in tree.author if author != "task"} == {"teacher"}
+
+
+class told_at_the_start:
+    """Both players are told something before either moves."""
+
+    players, branches = ("a", "b"), True
+
+    async def start(self, models, problem):
+        return Turn({"n": 0}, {"a": "you are a", "b": "you are b"}, "a")
+
+    async def step(self, models, state, text):
+        n = state["n"] + 1
+        return Turn(
+            {"n": n},
+            {"b" if n % 2 else "a": f"{text} was said"},
+            ("b" if n % 2 else "a") if n < 4 else None,
+            {"a": 1.0, "b": -1.0},
+        )
+
+    async def check(self, models, problem, text):
+        return 0.0
+
+
+def test_who_moves_second_hears_what_was_said_at_the_start_and_is_paid_its_own():
+    models = Models(policy=ScriptedEngine(lambda text, key: "x"))
+    task = told_at_the_start()
+    (tree,) = models.run(search_all(samples(1), models, task, [Problem("p", "")], 0))
+    (leaf,) = tree.leaves()
+    assert models.text("policy", tree, leaf, since=-1).startswith("user: you are b\nx was said\n")
+    assert models.run(check()(models, task, [tree]))[0].values == [-4.0], "b moved last, and is paid at every step"
+
+
+def test_only_the_last_attempt_of_a_refinement_is_paid_and_counted():
+    task = kuhn(opponent="random", pays="win")
+    models = Models(policy=ScriptedEngine(lambda text, key: "check" if "check or bet" in text[-70:] else "call"))
+    search = refine("{question} {answer}", "{question} {answer} {feedback}", times=2)
+    problems = [p for p, _ in zip(task.problems("train", 0), range(30), strict=False)]
+    trees = models.run(search_all(search, models, task, problems, 0))
+    values = {float(c.values[0]) for c in models.run(check()(models, task, trees))}
+    assert values == {0.0, 1.0}
+    with pytest.raises(RunBroken, match="has 2 players"):
+        models.run(search_all(search, models, kuhn(opponent="self"), problems[:2], 0))
+
+
+def test_counts_are_means_over_all_attempts():
+    """One of two problems counts something: the mean is a half, not one."""
+
+    class half(say_a):
+        async def step(self, models, state, text):
+            return Turn(state, counts={"odd": 1.0} if text == "a" else {})
+
+    engine = ScriptedEngine(lambda text, key: "a" if int(text.split()[1]) % 2 else "b")
+    report = Models(policy=engine)
+    found = report.run(evaluate(grpo(), half(), report))
+    assert found.metrics["count/odd"]["mean"] == 0.5 and found.metrics["count/odd"]["n"] == 256
 
 
 def test_what_a_task_counts_is_reported():
@@ -204,43 +269,51 @@ def test_rewards_paid_on_the_way_count_in_exams():
 # -- the table
 
 
-def test_skills_of_a_scripted_player_are_known():
-    """Right on every second draw at temperature 1: greedy is what it says at temperature 0; pass@k any of k."""
-    task = maze(size=3, apart=2)
-    engine = TabularEngine("UDLR\n ,012.#SE", size=16)
-    assert "logprobs" in engine.can
+class say_a:
+    """Right is "a"; every problem is the same coin."""
+
+    players, branches = ("policy",), True
+
+    def problems(self, split, seed):
+        for i in range(400):
+            yield Problem(f"{split}-{i}", f"{i}", "a")
+
+    async def start(self, models, problem):
+        return Turn({}, {"policy": problem.prompt}, "policy")
+
+    async def step(self, models, state, text):
+        return Turn(state)
+
+    async def check(self, models, problem, text):
+        return float(text == "a")
+
+
+def test_skills_of_a_known_player():
+    """p(a) = p(b) = 1/2 everywhere: greedy takes "a", pass@1 is 1/2, pass@4 is 1 - 1/2^4, and nothing tells right from wrong."""
+    engine = TabularEngine("ab" + "".join(c for c in map(chr, range(32, 127)) if c not in "ab"), size=64)
+    with torch.no_grad():
+        engine.module["table"].fill_(-30.0)[:, :2] = 0.0
+    models = Models(policy=engine)
+    report = models.run(skills(400, 4, 1)(models, say_a(), "test", 0))
+    assert report.mean("greedy") == 1.0
+    for name, wanted in (("pass@1", 0.5), ("pass@4", 0.9375), ("reward@1", 0.5)):
+        m = report.metrics[name]
+        assert m["n"] == 400 and abs(m["mean"] - wanted) < 4 * m["stderr"] and m["stderr"] < 0.03
+    assert report.info["auc"]["certainty"][0] == pytest.approx(0.5) == report.info["auc"]["verdict"][0]
+
+
+def test_what_makes_a_task_fit_and_its_line():
     report = Report("skills", info={"auc": {"certainty": (0.7, 0.02), "verdict": (0.57, 0.02)}})
     for i in range(100):
-        report.rows += [
-            Row(f"p{i}", 0, "greedy", float(i % 2)),
-            Row(f"p{i}", 0, "pass@1", 0.4),
-            Row(f"p{i}", 0, "pass@4", float(i % 5 > 0)),
-        ]
+        figures = {"greedy": float(i % 2), "pass@1": 0.4, "pass@4": float(i % 5 > 0)}
+        report.rows += [Row(f"p{i}", 0, name, value) for name, value in figures.items()]
     assert fit(report, 4) == ["verdict does not separate right from wrong"]
     report.info["auc"]["verdict"] = (0.6, 0.02)
     assert fit(report, 4) == []
     text = table({"maze": report}, 4)
     assert "| maze | 100 | 0.500 ± 0.050 | 0.400 ± 0.000 | 0.800 ± 0.040 | 0.700 (> 0.661) | 0.600 (> 0.561) |" in text
-    assert task.players == ("policy",)
-
-
-def test_skills_on_a_model(nano):
-    models = Models(policy=nano(scale=0.3))
-    report = models.run(skills(6, 4, 8)(models, question_like(), "test", 0))
-    by = {name: m["n"] for name, m in report.metrics.items()}
-    assert by == {"greedy": 6, "pass@1": 6, "pass@4": 6, "reward@1": 6}
-    assert set(report.info["auc"]) == {"certainty", "verdict"}
-
-
-def question_like():
-    from tiny import copy_letter
-
-    class many(copy_letter):
-        def problems(self, split, seed):
-            for i in range(10):
-                yield Problem(f"{split}-{i}", "abcdefghij"[i], "abcdefghij"[i])
-
-    return many()
+    report.rows += [Row(f"q{i}", 0, "greedy", 1.0) for i in range(200)]
+    assert fit(report, 4) == ["greedy accuracy 0.83 is not within 0.25 to 0.75"]
 
 
 def test_eval_without_a_method_is_a_table(model, capsys):
@@ -264,6 +337,8 @@ def test_eval_without_a_method_is_a_table(model, capsys):
     assert any(line.startswith("maze: greedy accuracy 0.00 is not within") for line in lines)
     found = json.loads(lines[-1])
     assert found["maze"]["metrics"]["pass@2"]["n"] == 4 and set(found["judge"]["auc"]) == {"certainty", "verdict"}
+    assert main(["eval", "--model", model, "--limit", "-1"]) == 2
+    assert "at least 1" in capsys.readouterr().err
     assert main(["eval", "--model", model, "--split", "train"]) == 2
     assert "test or gate" in capsys.readouterr().err
     assert main(["eval", "--model", model, "--task", "suite:chess"]) == 2

@@ -90,7 +90,7 @@ def test_other_data_sets_work_and_wrong_names_are_helped():
     assert problem.prompt[1]["content"].startswith("Answer: ")
     with pytest.raises(SurpassError, match="chain_sum"):
         reasoning_gym("chain_sums")
-    with pytest.raises(SurpassError, match="could not make a problem with.*number of weights"):
+    with pytest.raises(SurpassError, match=r"could not make a problem with.*number of weights"):
         next(reasoning_gym("simple_equations", {"operators": ["+", "-"]}).problems("test", 0))
     with pytest.raises(SurpassError, match="refused its parameters"):
         reasoning_gym("chain_sum", {"min_term": 3})

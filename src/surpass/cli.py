@@ -216,13 +216,19 @@ def evaluate(arguments: Sequence[str]) -> int:
 def _skills(arguments: Sequence[str]) -> int:
     """surpass eval --model M --task T: a table with a line per task."""
     from surpass.measures import fit, skills, table
+    from surpass.parts import needs_of
 
     rest, settings = _task_settings(arguments)
     options, _ = _parse(_no_knobs, SkillOptions, rest, "surpass eval")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
     task, models = make_task(options.task, settings), make_models(_spec(options))
+    if min(options.limit, options.k, options.max_tokens) < 1:
+        raise SurpassError("--limit, --k and --max-tokens are at least 1")
     measure = skills(options.limit, options.k, options.max_tokens)
+    if missing := needs_of(measure) - models.can("policy"):
+        raise SurpassError(f"a table of skills needs {', '.join(sorted(missing))}, which {options.model} does not give; "
+                           "evaluate a method instead: surpass eval self_consistency --model ...")  # fmt: skip
     reports, missed = {}, []
     for name, part in getattr(task, "parts", {type(task).__name__: task}).items():
         print(f"{name} ...", file=sys.stderr)

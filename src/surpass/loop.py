@@ -242,7 +242,7 @@ class _Run:
                        {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p})  # fmt: skip
         if self.method.adapt is not None:
             self.method = await self.method.adapt(
-                self.method, self.models, self.task, self.memory, new, fold(self.seed, "adapt", round)
+                self.method, self.models, shown(self.task, self.method.adapt), self.memory, new, fold(self.seed, "adapt", round)
             )
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
@@ -390,7 +390,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
             ends.append(tree.stop[leaf] == LENGTH)
     for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
         counted = [
-            np.nansum(tree.get(name).values[tree.history(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
+            np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
         ]
         figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
     if sum(map(len, logp)):

@@ -173,7 +173,7 @@ class Models:
         role: str,
         tree: Tree,
         node: int,
-        message: str | Mapping[str, str],
+        message: str | Mapping[str, str] | Sequence[Mapping[str, str]],
         author: str = "task",
         cause: int | None = None,
         aside: bool = False,

@@ -308,16 +308,23 @@ def needs_of(part: Any) -> frozenset[str]:
     return found
 
 
+class _NoOracle(UnmetNeed, AttributeError):
+    """A part that asks an oracle without having declared it."""
+
+
 class _Veiled:
-    """A task without its oracle."""
+    """A task without its oracle, and without those of the tasks in it."""
 
     def __init__(self, task: Any):
         self._task = task
 
     def __getattr__(self, name: str) -> Any:
         if name == "oracle":
-            raise UnmetNeed('only a part that declares needs = {"oracle"} may ask the task\'s oracle')
-        return getattr(self._task, name)
+            raise _NoOracle('only a part that declares needs = {"oracle"} may ask the task\'s oracle')
+        value = getattr(self._task, name)
+        if isinstance(value, Mapping):
+            return {key: _Veiled(part) if hasattr(part, "oracle") else part for key, part in value.items()}
+        return _Veiled(value) if hasattr(value, "oracle") else value
 
 
 def shown(task: Any, part: Any) -> Any:

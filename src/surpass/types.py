@@ -84,6 +84,7 @@ class Tree:
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
         self.opened = 0
+        self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
         self._parent: list[int] = []
         self._cause: list[int] = []
         self.author: list[str] = []
@@ -216,6 +217,12 @@ class Tree:
             nodes.append(node)
             node = self._cause[node]
         return nodes[::-1]
+
+    def attempt(self, node: int) -> list[int]:
+        """The part of `history` that is one attempt: from the last opening that holds a task's state."""
+        nodes = self.history(node)
+        begins = [i for i, n in enumerate(nodes) if self._parent[n] < 0 and self.state[n] is not None]
+        return nodes[begins[-1] :] if begins else nodes
 
     def path_tokens(self, node: int) -> np.ndarray:
         """int32[t]: exactly what an engine is sent to continue `node`."""

@@ -153,8 +153,31 @@ def test_an_oracle_is_shown_to_nobody_who_does_not_declare_it():
     assert _Declares()(None, shown(task, _Declares()), []) == task.oracle
     with pytest.raises(UnmetNeed, match="has no oracle"):
         shown(surpass.tasks.question("?"), _Declares())
+    for outer, path in ((suite("maze"), lambda t: t.parts["maze"]), (EXTRA["judge maze"], lambda t: t.source)):
+        assert path(outer).oracle is not None
+        with pytest.raises(UnmetNeed):
+            _ = path(shown(outer, _Asks())).oracle
     veiled = shown(task, _Asks())
+    assert not hasattr(veiled, "oracle")
     assert veiled.players == task.players and next(veiled.problems("test", 0)) == next(task.problems("test", 0))
+
+
+def test_the_verdict_is_yes_as_often_as_no():
+    for task in (EXTRA["judge maze"], EXTRA["judge countdown"], PARTS["judge"]):
+        found: dict[str, list[bool]] = {}
+        for problem in islice(task.problems("train", 0), 600):
+            found.setdefault(problem.meta["kind"], []).append(problem.answer in ("yes", "A"))
+        for kind, answers in found.items():
+            assert abs(sum(answers) / len(answers) - 0.5) < 0.15, kind
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(lambda: surpass.tasks.countdown(2, 1, 2, "*"), "no target"), (lambda: surpass.tasks.maze(20, 0.6, 38), "no grid")],
+)
+def test_knobs_that_allow_no_problem_are_refused_in_time(make, words):
+    with pytest.raises(SurpassError, match=words):
+        next(make().problems("train", 0))
 
 
 # -- the suite

@@ -34,7 +34,7 @@ EMPTY = "...\n...\n..."
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
 TASKS = [
     make(opponent=opponent) for make in (tictactoe, kuhn) for opponent in ("mixed", "random", "optimal", "self")
-] + [kuhn(pays="chips")]  # fmt: skip
+] + [kuhn(pays="win")]  # fmt: skip
 
 
 def first(task, n, split="train", seed=0):
@@ -270,7 +270,7 @@ def test_values_and_slips_of_kuhn(opponent, pays):
 
 def test_kuhn_is_paid_as_it_says():
     rng = random.Random(0)
-    for task in (kuhn(), kuhn(pays="chips")):
+    for task in (kuhn(), kuhn(pays="win")):
         paid, values, seen = [], [], set()
         for problem in first(task, 600):
             turns, _ = played(task, problem, partial(task.oracle.act, problem, rng=rng))

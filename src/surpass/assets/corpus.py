@@ -21,6 +21,7 @@ SEED = 1
 VERDICTS = 0.35  # share of examples that end with a judgement of their own attempt
 VERDICT_WEIGHT = 5.0  # of its one token in the loss
 CARELESS = 0.3  # share of the attempts of several turns that hold slips
+TRIES = 8  # attempts drawn until one is as right or wrong as wanted
 SLIP = 0.3  # how often a careless player slips
 
 
@@ -73,28 +74,39 @@ def now(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def transcript(task: Any, problem: Any, rng: random.Random) -> Transcript:
-    """One attempt at a problem; where it ends with a verdict, a wrong attempt is as likely as a right one and is not learnt."""
-    out, oracle = Transcript(), task.oracle
-    verdict = type(task).__name__ != "judge" and rng.random() < VERDICTS
+    """One attempt at a problem. Where it ends with a verdict, a wrong attempt is about as likely as a right one; what is wrong is
+    never learnt: no slip, and no turn of an attempt that is judged wrong."""
+    single = type(task).step is Task.step
+    if type(task).__name__ == "judge" or rng.random() >= VERDICTS:
+        careless = not single and rng.random() < CARELESS
+        return _attempt(task, problem, rng, SLIP if careless else 0.0)[0]
+    wanted = rng.random() < 0.5
+    for _ in range(TRIES):
+        out, value = _attempt(task, problem, rng, float(not wanted) if single else 0.0 if wanted else SLIP)
+        if (value >= 1) == wanted:
+            break
+    if value < 1:
+        out.weights = [0.0] * len(out.weights)
+    out.told(RIGHT)
+    out.said("<yes>" if value >= 1 else "<no>", VERDICT_WEIGHT)
+    out.weights[-1] = 1.0
+    return out
+
+
+def _attempt(task: Any, problem: Any, rng: random.Random, slips: float) -> tuple[Transcript, float]:
+    """(an attempt whose turns are slips, which do not count, with probability `slips`, what it is worth)."""
+    out, paid, text = Transcript(), 0.0, ""
     turn = now(task.start(None, problem))
     out.told(turn.say[turn.player])
-    single = type(task).step is Task.step
-    careless = (verdict and rng.random() < 0.5) if single else rng.random() < (0.5 if verdict else CARELESS)
-    paid, text = 0.0, ""
     while turn.player is not None:
-        wrong = careless and (single or rng.random() < SLIP)
-        text = (oracle.slip if wrong else oracle.act)(problem, turn.state, rng)
+        wrong = rng.random() < slips
+        text = (task.oracle.slip if wrong else task.oracle.act)(problem, turn.state, rng)
         out.said(text, 0.0 if wrong else 1.0)
         turn = now(task.step(None, turn.state, text))
         paid += sum(turn.reward.values())
         if turn.player is not None:
             out.told(turn.say[turn.player])
-    if verdict:
-        value = paid + now(task.check(None, problem, text))
-        out.told(RIGHT)
-        out.said("<yes>" if value >= 1 else "<no>", VERDICT_WEIGHT)
-        out.weights[-1] = 1.0
-    return out
+    return out, paid + now(task.check(None, problem, text))
 
 
 def make_task(settings: dict[str, Any]) -> Any:

@@ -22,9 +22,10 @@ class ByteText:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         return list(("".join(self._line(message) for message in messages) + "assistant: ").encode())
 
-    def tell(self, message: str | Mapping[str, str], last: int | None) -> list[int]:
+    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
         message = {"role": "user", "content": message} if isinstance(message, str) else message
-        return [*([] if last == END else [END]), *("\n" + self._line(message) + "assistant: ").encode()]
+        said = "".join(map(self._line, [message] if isinstance(message, Mapping) else message))
+        return [*([] if last == END else [END]), *("\n" + said + "assistant: ").encode()]
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())

@@ -182,9 +182,14 @@ class LocalEngine:
             rows = torch.zeros(n, len(some[-1].tokens), dtype=torch.int64)
             for row, request in zip(rows, some, strict=True):
                 row[: len(request.tokens)] = torch.from_numpy(request.tokens.astype(np.int64))
-            hidden = self.causal.base_model(input_ids=rows.to(self.device), use_cache=False).last_hidden_state
             last = torch.tensor([len(request.tokens) - 1 for request in some], device=self.device)
-            logp = self.causal.get_output_embeddings()(hidden[torch.arange(n, device=self.device), last]).float().log_softmax(-1)
+            at = (torch.arange(n, device=self.device), last)
+            if self.why_not_trees is None:
+                hidden = self.causal.base_model(input_ids=rows.to(self.device), use_cache=False).last_hidden_state
+                logits = self.causal.get_output_embeddings()(hidden[at])
+            else:  # a model that changes its logits after the head
+                logits = self.causal(input_ids=rows.to(self.device), use_cache=False).logits[at]
+            logp = logits.float().log_softmax(-1)
             self.scored += sum(len(request.tokens) for request in some)
             for one, request in zip(logp.cpu(), some, strict=True):
                 yield request, one[list(request.candidates)].numpy()

@@ -39,10 +39,11 @@ class MessageText:
         said = [messages] if isinstance(messages, str) else messages
         return [*(token for message in said for token in self._message(message)), ANSWER]
 
-    def tell(self, message: str | Mapping[str, str], last: int | None) -> list[int]:
-        """Tokens that follow an answer whose last token was `last`: its end if it has none, the message, the next answer's
-        beginning."""
-        return [*([] if last == END else [END]), *self._message(message), ANSWER]
+    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
+        """Tokens that follow an answer whose last token was `last`: its end if it has none, the message or messages, the next
+        answer's beginning."""
+        said = [message] if isinstance(message, (str, Mapping)) else message
+        return [*([] if last == END else [END]), *(token for one in said for token in self._message(one)), ANSWER]
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode("utf-8", "replace"))

@@ -35,9 +35,10 @@ class TableText:
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
         return self.encode(messages if isinstance(messages, str) else "".join(message["content"] for message in messages))
 
-    def tell(self, message: str | Mapping[str, str], last: int | None) -> list[int]:
+    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
         end = len(self.alphabet)
-        return [*([] if last == end else [end]), *self.encode(message if isinstance(message, str) else message["content"])]
+        said = [message] if isinstance(message, (str, Mapping)) else message
+        return [*([] if last == end else [end]), *self.encode("".join(m if isinstance(m, str) else m["content"] for m in said))]
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
         return "".join(self.alphabet[int(token)] for token in tokens if token < len(self.alphabet))

@@ -14,6 +14,13 @@ from surpass.errors import SurpassError
 _USER, _ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
 
 
+def as_messages(said: str | Mapping[str, str] | Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Text as one user message, a message as a list of one."""
+    if isinstance(said, str):
+        return [{"role": "user", "content": said}]
+    return [said] if isinstance(said, Mapping) else list(said)
+
+
 class Text:
     """A tokenizer of transformers with its chat template. Templates are rendered by transformers' sandboxed renderer;
     a template that prints the date is given one fixed date, so that runs repeat."""
@@ -54,15 +61,14 @@ class Text:
         text = self._render([{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}], False)
         return text[text.rindex(_ANSWER) + len(_ANSWER) :]
 
-    def tell(self, message: str | Mapping[str, str], last: int | None) -> list[int]:
-        """Tokens that follow an answer whose last token was `last`: its end of turn if it has none, the message, and the
-        beginning of the next answer. Only this suffix is rendered; what was drawn stays as it is."""
-        if isinstance(message, str):
-            message = {"role": "user", "content": message}
+    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
+        """Tokens that follow an answer whose last token was `last`: its end of turn if it has none, the message or messages, and
+        the beginning of the next answer. Only this suffix is rendered; what was drawn stays as it is."""
+        messages = as_messages(message)
         if not self.chats:
-            return self.encode(message["content"])
+            return self.encode("\n".join(message["content"] for message in messages))
         answer = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
-        head, whole = self._render(answer, False), self._render([*answer, message], True)
+        head, whole = self._render(answer, False), self._render([*answer, *messages], True)
         if not whole.startswith(head):
             raise SurpassError("this chat template rewrites earlier turns when a message is added; open a new context instead")
         end = self._turn_end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -15,11 +15,13 @@ from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search, shown
 from surpass.rewards.check import worth
 from surpass.searches.round import search_all
-from surpass.types import LENGTH, Report, Row, Tree, fold
+from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
 
 
 async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
     """What `search` finds for the first n problems of a split: the same problems in every run, draws by the run's seed."""
+    if n < 1:
+        raise SurpassError(f"an exam needs at least one problem; found {n}")
     problems = list(islice(task.problems(split, 0), n))
     if not problems:
         raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
@@ -53,11 +55,12 @@ class answers:
             for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
                 tree.put(name, column)
         report = Report("answers", info={"split": split, "asked": len(trees)})
-        for rows in await asyncio.gather(*(self._rows(models, task, tree) for tree in trees)):
+        counted = sorted({name for tree in trees for name in tree.columns if name.startswith("count/")})
+        for rows in await asyncio.gather(*(self._rows(models, task, tree, counted) for tree in trees)):
             report.rows += rows
         return report
 
-    async def _rows(self, models, task, tree) -> list[Row]:
+    async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
         leaf = self.choose(tree)
         value = await worth(models, task, tree, leaf, self.role)
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
@@ -67,7 +70,6 @@ class answers:
             "completions/mean_length": float(drawn),
             "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
         }
-        counted = {name for name in tree.columns if name.startswith("count/")}
-        for name in sorted(counted):
-            figures[name] = float(np.nansum(tree.get(name).values[tree.history(leaf)]))
+        for name in counted if tree.stop[leaf] != FAILED else ():
+            figures[name] = float(np.nansum(tree.get(name).values[tree.attempt(leaf)])) if tree.has(name) else 0.0
         return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]

@@ -68,4 +68,4 @@ def sized(measure: Any, sizes: Mapping[str, int]) -> Any:
         return dataclasses.replace(measure, measures={split: sized(m, sizes) for split, m in inside.items()})
     if inside is not None:
         return dataclasses.replace(measure, measures=tuple(sized(m, sizes) for m in inside))
-    return dataclasses.replace(measure, n={**measure.n, **sizes}) if hasattr(measure, "n") else measure
+    return dataclasses.replace(measure, n={**measure.n, **sizes}) if isinstance(getattr(measure, "n", None), Mapping) else measure

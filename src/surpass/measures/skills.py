@@ -70,7 +70,7 @@ class skills:
         )
         right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
         report.info["auc"] = {}
-        for name, score in (("certainty", certainty(self.role)), ("verdict", _asked(models, self.role))):
+        for name, score in (("certainty", certainty(self.role, self.role)), ("verdict", _asked(models, self.role))):
             scores = np.array([column.values[0] for column in await score(models, task, first)], float)
             known = ~np.isnan(scores) & ~np.isnan(right)
             report.info["auc"][name] = auc(scores[known], right[known] > 0)

@@ -27,11 +27,13 @@ class check:
 
 
 async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
-    """What an attempt is worth: task.check of its last turn's text plus what the task paid `role` on the way; nan where nobody
-    can judge and where the attempt failed."""
+    """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the way (of several
+    players, the one who moved last); nan where nobody can judge and where the attempt failed."""
     if tree.stop[leaf] == FAILED:
         return float("nan")
     value = await value_of(task, models, tree.problem, models.text(role, tree, leaf))
-    if tree.has(f"reward/{role}"):
-        value += float(np.nansum(tree.get(f"reward/{role}").values[tree.history(leaf)]))
+    players = getattr(task, "players", ("policy",))
+    who = players[int(tree.get("player").values[tree.path(leaf)[0]])] if len(players) > 1 else players[0]
+    if tree.has(f"reward/{who}"):
+        value += float(np.nansum(tree.get(f"reward/{who}").values[tree.attempt(leaf)]))
     return value

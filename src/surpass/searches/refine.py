@@ -38,7 +38,9 @@ class refine:
         return (1 + 2 * self.times) * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        tree, root = await begin(models, task, problem, rng, self.role)
+        if len(task.players) > 1:
+            raise SurpassError(f"refine improves one player's attempt; this task has {len(task.players)} players")
+        tree, root, _ = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         (node,) = await models.generate(self.role, tree, root, 1, **sampling)
         node = await play_on(models, task, tree, node, self.role, self.turns, sampling)

@@ -25,8 +25,8 @@ class samples:
         return self.n * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        tree, root = await begin(models, task, problem, rng, self.role)
+        tree, root, plays = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
-        nodes = await models.generate(self.role, tree, root, self.n, **sampling)
+        nodes = await models.generate(plays, tree, root, self.n, **sampling)
         await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))
         return tree

@@ -42,16 +42,16 @@ class tree:
         return leaves * self.max_tokens
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
-        grown, root = await begin(models, task, problem, rng, self.role)
-        await self._grow(models, task, grown, root, self.widths, self.max_tokens)
+        grown, root, plays = await begin(models, task, problem, rng, self.role)
+        await self._grow(models, task, grown, root, self.widths, self.max_tokens, plays)
         return grown
 
-    async def _grow(self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int) -> None:
+    async def _grow(self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int, plays: str) -> None:
         """Continue `node` as often as the first width says, and what can be continued as the others say."""
         last = len(widths) == 1
         step = min(budget, self.step_tokens) if self.step_tokens and not last else budget
         sampling = {"temperature": self.temperature, "max_tokens": step, "stop": () if last or self.step_tokens else (self.stop,)}
-        children = await models.generate(self.role, grown, node, widths[0], **sampling)
+        children = await models.generate(plays, grown, node, widths[0], **sampling)
         whole = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         grow: list[Coroutine[Any, Any, Any]] = []
         for child in children:
@@ -59,7 +59,7 @@ class tree:
             if self.step_tokens and not last and grown.stop[child] == LENGTH:
                 grown.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
             if not last and grown.stop[child] == OPEN and left > 0:
-                grow.append(self._grow(models, task, grown, child, widths[1:], left))
+                grow.append(self._grow(models, task, grown, child, widths[1:], left, plays))
             else:
                 grow.append(play_on(models, task, grown, child, self.role, self.turns, whole))
         await asyncio.gather(*grow)

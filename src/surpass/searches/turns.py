@@ -11,24 +11,26 @@ from surpass.types import INVALID, Problem, Tree, Turn
 Words = str | Sequence[Mapping[str, str]]
 
 
-async def begin(models, task, problem: Problem, key: int, role: str = "policy") -> tuple[Tree, int]:
-    """(tree, root): a new tree that is opened with what the task says to the player who moves first.
+async def begin(models, task, problem: Problem, key: int, role: str = "policy") -> tuple[Tree, int, str]:
+    """(tree, root, who plays): a new tree that is opened with what the task says to the player who moves first.
 
-    A player is played by the role of the same name if there is one, else by `role`. In a game of several players the column
-    "player" tells, at each opening, whose context it is, as a number in task.players.
+    The only player of a task is played by `role`; one of several by the role of the same name if there is one, else by `role`,
+    and then the column "player" tells, at each opening, whose context it is, as a number in task.players.
     """
     turn = await task.start(models, problem)
     tree = Tree(problem, key)
     assert turn.player is not None, "a task that is over before it begins"
-    root = models.open(_plays(models, turn.player, role), tree, turn.say[turn.player])
+    plays = _plays(models, task, turn.player, role)
+    root = models.open(plays, tree, turn.say[turn.player])
     tree.end(root, 0, turn.state)
     if len(task.players) > 1:
         tree.mark("player", root, task.players.index(turn.player))
-    return tree, root
+        tree.unheard = {player: words for player, words in turn.say.items() if player != turn.player}
+    return tree, root, plays
 
 
-def _plays(models, player: str, role: str) -> str:
-    return player if player in models.engines else role
+def _plays(models, task, player: str, role: str) -> str:
+    return player if len(task.players) > 1 and player in models.engines else role
 
 
 class _Contexts:
@@ -36,8 +38,8 @@ class _Contexts:
 
     def __init__(self, models, task, tree: Tree, node: int, role: str):
         self.models, self.task, self.tree, self.role = models, task, tree, role
-        self.last: dict[str, int] = {self.mover(node): node}
-        self.unheard: dict[str, list[Words]] = {}
+        self.last: dict[str, int] = {self.mover(i): i for i in tree.history(node)}
+        self.unheard: dict[str, list[Words]] = {p: [words] for p, words in tree.unheard.items() if p not in self.last}
 
     def mover(self, node: int) -> str:
         """The player whose context a node is in."""
@@ -51,14 +53,9 @@ class _Contexts:
 
     def next(self, player: str, cause: int) -> int:
         """The node after which `player` moves: told what was said, in the player's own context, opened if need be."""
-        words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, player, self.role)
+        words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, self.task, player, self.role)
         if player in self.last:
-            if isinstance(words, str):
-                return self.models.tell(role, self.tree, self.last[player], words, cause=cause)
-            node = self.last[player]
-            for message in words:
-                node = self.models.tell(role, self.tree, node, message, cause=cause)
-            return node
+            return self.models.tell(role, self.tree, self.last[player], words, cause=cause)
         node = self.models.open(role, self.tree, words, cause=cause)
         self.tree.mark("player", node, self.task.players.index(player))
         return node
@@ -77,7 +74,7 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
     for left in range(turns - 1, -1, -1):
         player = contexts.mover(node)
         state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
-        turn: Turn = await task.step(models, state, models.text(_plays(models, player, role), tree, node))
+        turn: Turn = await task.step(models, state, models.text(_plays(models, task, player, role), tree, node))
         models.count("steps")
         tree.end(node, int(tree.stop[node]) if turn.valid else INVALID, turn.state)
         for name, reward in turn.reward.items():
@@ -92,7 +89,7 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         contexts.last[player] = node
         contexts.hear(turn.say)
         told = contexts.next(turn.player, node)
-        (node,) = await models.generate(_plays(models, turn.player, role), tree, told, 1, **sampling)
+        (node,) = await models.generate(_plays(models, task, turn.player, role), tree, told, 1, **sampling)
     return node
 
 

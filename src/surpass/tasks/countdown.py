@@ -15,6 +15,7 @@ from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
 _STEP = re.compile(r"\s*(\d{1,9})\s*([+\-*])\s*(\d{1,9})\s*=\s*(\d{1,9})\s*(?:\(([\d ]*)\))?\s*")
+_TRIES = 5000
 Numbers = tuple[int, ...]
 
 
@@ -73,7 +74,7 @@ class countdown(Task):
         return unique(lambda i: self._problem(random.Random(fold(seed, "countdown", i))), split)
 
     def _problem(self, rng: random.Random) -> Problem:
-        while True:
+        for _ in range(_TRIES):
             given = [rng.randint(1, self.largest) for _ in range(self.numbers)]
             left: Numbers = tuple(sorted(given))
             while len(left) > 1:
@@ -81,6 +82,8 @@ class countdown(Task):
             target = left[0]
             if 1 <= target <= self.limit and target not in given:
                 break
+        else:
+            raise SurpassError(f"countdown finds no target up to limit that is not among the numbers; other knobs than {self}")
         shown = " ".join(map(str, given))
         prompt = f"Make {target} from {shown}. One step a line, with what is left."
         return Problem(problem_id(f"countdown {target} {sorted(given)}"), prompt, target, {"numbers": given})

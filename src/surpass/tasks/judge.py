@@ -70,11 +70,14 @@ class judge(Task):
             first, second = (good, bad) if truth else (bad, good)
             work, ask, answer = f"A:\n{first}\nB:\n{second}", PAIR, "A" if truth else "B"
         elif kind == "step":
-            lines = (good if truth else bad).split("\n")
-            ends = [n for n in range(1, len(lines) + 1) if oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") == truth]
-            # of a wrong solution the first wrong step is shown last; where only the end is wrong (a path that stops), all of it
+            for _ in range(20):  # a slip may be wrong in its end alone (a path that stops), and then no step is
+                lines = (good if truth else bad).split("\n")
+                ends = [n for n in range(1, len(lines) + 1) if oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") == truth]
+                if ends:
+                    break
+                bad = oracle.slip(problem, {}, rng)
+            # of a wrong solution the first wrong step is shown last
             n = (rng.choice(ends) if truth else ends[0]) if ends else len(lines)
-            truth = bool(ends) and truth
             work, ask, answer = "\n".join(lines[:n]), STEP, "yes" if truth or not ends else "no"
         else:
             work, ask, answer = good if truth else bad, RIGHT, "yes" if truth else "no"

@@ -16,6 +16,7 @@ from surpass.types import Problem, fold
 
 MOVES = {"U": (-1, 0), "D": (1, 0), "L": (0, -1), "R": (0, 1)}
 _LINE = re.compile(r"\s*([UDLR])\s*(?:(\d{1,3})\s*,\s*(\d{1,3}))?\s*")
+_TRIES = 5000
 Cell = tuple[int, int]
 
 
@@ -65,13 +66,15 @@ class maze(Task):
 
     def _problem(self, rng: random.Random) -> Problem:
         cells = [(r, c) for r in range(self.size) for c in range(self.size)]
-        while True:
+        for _ in range(_TRIES):
             rows = [["#" if rng.random() < self.walls else "." for _ in range(self.size)] for _ in range(self.size)]
             end = rng.choice(cells)
             rows[end[0]][end[1]] = "E"
             far = [cell for cell, d in distances(["".join(row) for row in rows], end).items() if d >= self.apart]
             if far:
                 break
+        else:
+            raise SurpassError(f"maze finds no grid whose path is so long; other knobs than {self}")
         start = rng.choice(far)
         rows[start[0]][start[1]] = "S"
         grid = ["".join(row) for row in rows]
@@ -146,7 +149,7 @@ class MazeOracle:
             cell = (cell[0] + MOVES[move][0], cell[1] + MOVES[move][1])
             lines.append(f"{move} {cell[0]},{cell[1]}")
         text = "\n".join(lines)
-        return text if self._worth(grid, text) == 0 else "\n".join(lines[:-1]) or "U"
+        return text if self._worth(grid, text) == 0 else "\n".join(lines[:-1]) or "U 99,99"
 
     def _worth(self, grid: Sequence[str], text: str) -> float:
         return float(self.task._walked(grid, text) == find(grid, "E"))
