@@ -238,7 +238,7 @@ def test_counts_are_means_over_all_attempts():
 
     engine = ScriptedEngine(lambda text, key: "a" if int(text.split()[1]) % 2 else "b")
     report = Models(policy=engine)
-    found = report.run(evaluate(grpo(), half(), report))
+    found = report.run(evaluate(replace(grpo(), learn=()), half(), report))
     assert found.metrics["count/odd"]["mean"] == 0.5 and found.metrics["count/odd"]["n"] == 256
 
 
