@@ -1,6 +1,6 @@
 """Trains the tiny models from scratch: python -m surpass.assets.pretrain --out FOLDER [--shape tiny] [--examples N].
 
-Muon for the matrices inside the layers, AdamW for the rest; learning rates fall to zero, by default all the way.
+Muon for the matrices inside the layers, AdamW for the rest; learning rates are constant, then fall to zero over the last quarter.
 Weights are float32, arithmetic is bfloat16. Rows of a batch have about the same length, so that little is padded. The state is
 written every so many steps; the same command goes on where it stopped, and ends in the same weights on the same machine.
 """
@@ -27,7 +27,8 @@ from surpass.assets.letters import END, SHAPES, TOKENS, make_causal, make_tokeni
 from surpass.assets.skills import SKILLS
 
 LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768)  # rows are padded to the next of these; what is longer is left out
-ROWS = 8192  # tokens in a step, padding included
+ROWS = 2048  # tokens in a batch, padding included; its transcripts have about the same length
+BATCHES = 4  # batches in a step, of whatever lengths came together first: mixed skills
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Options:
     """Where the state, the log and at the end the model are written."""
     shape: str = "tiny"
     """tiny or nano."""
-    examples: int = 300_000
+    examples: int = 1_200_000
     """Transcripts to learn from, each once."""
     lr: float = 0.004
     """Muon's, scaled to the root mean square of AdamW's updates."""
@@ -44,9 +45,9 @@ class Options:
     """AdamW's."""
     warm: int = 100
     """Steps in which the learning rate rises."""
-    fall: float = 1.0
+    fall: float = 0.25
     """Share of the examples, the last ones, over which the learning rate falls to zero."""
-    save: int = 100
+    save: int = 200
     """Steps between two states on disk."""
     compiled: bool = True
     """Compile the arithmetic (needs a C++ compiler; two to three times faster)."""
@@ -176,13 +177,15 @@ class Training:
 
     def learn(self) -> float | None:
         """One step; its mean loss, or None where the corpus is at its end."""
-        batch = self.batches.take()
-        if batch is None:
+        some = [batch for _ in range(BATCHES) if (batch := self.batches.take()) is not None]
+        if not some:
             return None
-        tokens, weights = batch
-        loss = self.loss(self.weights, tokens, weights, SHAPES[self.options.shape]["num_attention_heads"]) / weights[:, 1:].sum()
-        loss.backward()
-        self.tokens += tokens.numel()
+        total, lost = sum(float(weights[:, 1:].sum()) for _, weights in some), 0.0
+        for tokens, weights in some:
+            loss = self.loss(self.weights, tokens, weights, SHAPES[self.options.shape]["num_attention_heads"]) / total
+            loss.backward()
+            lost += float(loss.detach())
+            self.tokens += tokens.numel()
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
         for optimiser, lr in zip(self.optimisers, (self.options.lr, self.options.lr_rest), strict=True):
             for group in optimiser.param_groups:
@@ -190,7 +193,7 @@ class Training:
             optimiser.step()
             optimiser.zero_grad()
         self.step += 1
-        return float(loss.detach())
+        return lost
 
     # -- on disk
 
