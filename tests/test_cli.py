@@ -53,7 +53,7 @@ def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_
     assert {"run.json", "events.jsonl", "timing.jsonl", "state.json", "trees", "examples", "weights", "report.html"} <= names
     run = json.loads((out / "run.json").read_text())
     assert run["method"]["search"] == {"part": "surpass.searches.samples", "n": 2, "temperature": 0.8, "max_tokens": 6, "top_p": 1.0,
-                                       "turns": 8, "role": "policy"}  # fmt: skip
+                                       "turns": 32, "role": "policy"}  # fmt: skip
     # the same folder is not written twice, and resuming a finished run only tells its result again
     assert main(["run", "grpo", "--model", model, "--out", str(out), *SMALL]) == 2
     assert "surpass resume" in capsys.readouterr().err

@@ -356,4 +356,4 @@ def test_tasks_shows_samples_and_helps_with_mistakes(capsys):
     assert "did you mean kuhn" in capsys.readouterr().err
     assert main(["tasks"]) == 0
     out = capsys.readouterr().out
-    assert "Tools: search." in out and "--task.walls (0.3)" in out
+    assert "2 with --task.opponent self" in out and "Tools: search." in out and "--task.walls (0.3)" in out

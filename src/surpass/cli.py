@@ -349,8 +349,7 @@ def tasks(arguments: Sequence[str]) -> int:
         return 0
     for name in surpass.tasks.TASKS:
         cls = getattr(surpass.tasks, name)
-        players = getattr(cls, "players", ("policy",))
-        who = f"{len(players)} players. " if isinstance(players, tuple) and len(players) > 1 else ""
+        who = f"{getattr(cls, 'seats', '1 player')}. "
         tools = f"Tools: {', '.join(cls.tools)}. " if getattr(cls, "tools", ()) else ""
         knobs = ", ".join(
             f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING

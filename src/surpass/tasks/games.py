@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from surpass.errors import SurpassError
 from surpass.parts import Oracle, Task
@@ -30,6 +30,7 @@ class _Game(Task):
 
     opponent: str = "mixed"
     skill: float = 0.5
+    seats: ClassVar[str] = "1 player, or 2 with --task.opponent self"
 
     def __post_init__(self):
         rules(self._name)
