@@ -22,6 +22,7 @@ SMALL = {"run": ["--rounds", "1", "--test", "2", "--gate", "2", "--max-tokens", 
          "solve": ["--max-tokens", "4"]}  # fmt: skip
 MEASURED = (
     "results.md",
+    "tiny.md",
     "first-hour.md",
     "no-labels.md",
 )  # their commands were run whole, with their numbers; here only once small
@@ -96,7 +97,7 @@ def test_documented_commands_run(command, world, model, api, capsys):
         if name == "run":
             words += ["--out", "run"] + (["--problems", "2"] if "mymethod.py" not in words else [])
         shown = "chain_sum" in command or "arithmetic" in command or "--task" not in words
-        words += ["--task.shots", "1"] if shown and name != "solve" else []  # the nano model's context is short
+        words += ["--task.shots", "1"] if shown and name != "solve" and "suite" not in command else []  # the nano model's context is short
     assert main([name, *words]) == 0, capsys.readouterr().err
     if name == "solve" or (name == "eval" and not words[0].startswith("-")):
         assert "cost" in capsys.readouterr().out

@@ -37,7 +37,7 @@ class Options:
     """Where the state, the log and at the end the model are written."""
     shape: str = "tiny"
     """tiny or nano."""
-    examples: int = 1_200_000
+    examples: int = 143_000
     """Transcripts to learn from, each once."""
     lr: float = 0.004
     """Muon's, scaled to the root mean square of AdamW's updates."""
