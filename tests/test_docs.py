@@ -97,7 +97,9 @@ def test_documented_commands_run(command, world, model, api, capsys):
         if name == "run":
             words += ["--out", "run"] + (["--problems", "2"] if "mymethod.py" not in words else [])
         shown = "chain_sum" in command or "arithmetic" in command or "--task" not in words
-        words += ["--task.shots", "1"] if shown and name != "solve" and "suite" not in command else []  # the nano model's context is short
+        words += (
+            ["--task.shots", "1"] if shown and name != "solve" and "suite" not in command else []
+        )  # the nano model's context is short
     assert main([name, *words]) == 0, capsys.readouterr().err
     if name == "solve" or (name == "eval" and not words[0].startswith("-")):
         assert "cost" in capsys.readouterr().out
