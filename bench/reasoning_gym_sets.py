@@ -21,7 +21,7 @@ def main(model: str = "smollm2-135m", problems: str = "64", attempts: str = "4")
     models = make_models({"name": model, "dtype": "auto", "device": "auto", "lora": 0})
     print(f"| set | parameters | greedy | any of {attempts} |\n|---|---|---|---|")
     curated = import_module("surpass.tasks.reasoning_gym").CURATED
-    for name, parameters in (pair for level in curated.values() for pair in level.items()):
+    for name, parameters in curated.items():
         task, shares = reasoning_gym(name, parameters), []
         for search in (samples(1, 0.0, 48), samples(int(attempts), 1.0, 48)):
             trees = models.run(exam_trees(search, models, task, "gate", int(problems), 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import islice
 
 import pytest
@@ -83,6 +84,13 @@ def test_reasoning_gyms_own_scorer_is_used():
         assert models.run(task.check(models, problem, f"so\nAnswer: {right}")) == 1
         assert models.run(task.check(models, problem, f"Answer: {int(right) + 1}")) < 1
         assert models.run(task.check(models, problem, right)) == 0, "an answer that is not stated"
+
+
+def test_curated_sets_make_problems():
+    curated = import_module("surpass.tasks.reasoning_gym").CURATED
+    for name, parameters in curated.items():
+        problem = next(reasoning_gym(name, parameters).problems("train", 0))
+        assert reasoning_gym(name, parameters)._maker.score_answer(problem.answer["answer"], problem.answer) == 1
 
 
 def test_other_data_sets_work_and_wrong_names_are_helped():

@@ -232,7 +232,7 @@ HARMFUL = {
     "printf": "SELECT printf('%1000000000d', 1)", "format": "SELECT format('%.*c', 900000000, 'x')",
     "replace": "SELECT replace(replace('aaaaaaaa', 'a', 'aaaaaaaaaaaaaaa'), 'a', 'aaaaaaaaaaaaaaa')",
     "group_concat": "SELECT group_concat(a.title) FROM books a, books b", "load": "SELECT load_extension('x')",
-    "attach": "ATTACH DATABASE '/tmp/surpass_attached.db' AS x", "pragma": "PRAGMA writable_schema = 1", "vacuum": "VACUUM INTO '/tmp/x.db'",
+    "attach": "ATTACH DATABASE 'attached.db' AS x", "pragma": "PRAGMA writable_schema = 1", "vacuum": "VACUUM INTO 'copy.db'",
     "pragma as a table": "SELECT name FROM pragma_database_list", "pragma counted": "SELECT COUNT(*) FROM pragma_database_list",
     "schema": "SELECT sql FROM sqlite_master", "schema counted": "SELECT COUNT(*) FROM sqlite_master",
     "table function": "SELECT value FROM json_each('[1]')",

@@ -50,7 +50,7 @@ class Options:
     save: int = 200
     """Steps between two states on disk."""
     compiled: bool = True
-    """Compile the arithmetic (needs a C++ compiler; two to three times faster)."""
+    """Compile the arithmetic (needs a C++ compiler; without, training is many times slower)."""
     stop: int = 0
     """Stop after this many examples, to go on later (0: go to the end)."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -43,34 +44,34 @@ class _Game(Task):
         return ("first", "second") if self.opponent == "self" else ("policy",)
 
     @property
+    @abstractmethod
     def _name(self) -> str:
         """open-spiel's name of the game."""
-        raise NotImplementedError
 
     @property
     def _wise(self) -> float:
         """The probability that a move of the environment's is optimal; 1 where a player makes it."""
         return {"random": 0.0, "mixed": self.skill}.get(self.opponent, 1.0)
 
+    @abstractmethod
     def _read(self, game: Any, text: str) -> int | None:
         """The legal action that a turn's text names, else None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _told(self, game: Any) -> str:
         """What whoever moves is told."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ended(self, result: float) -> str:
         """What a player who got `result` is told at the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _best(self, game: Any, rng: random.Random) -> int:
         """An optimal action for whoever moves, judged by what that player can know."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _pay(self, result: float) -> float:
         """A result of open-spiel's as a value in [0, 1]."""
-        raise NotImplementedError
 
     def _counts(self, result: float) -> dict[str, float]:
         """What is counted at the end of a game against the environment."""

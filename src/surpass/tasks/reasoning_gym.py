@@ -14,34 +14,33 @@ from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
 _SEEDS = 2**31
-CURATED: dict[str, dict[str, dict[str, Any]]] = {
-    "all": {
-        "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1},
-        "basic_arithmetic": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1, "operators": ["+", "-"],
-                             "allow_parentheses": False, "allow_negation": False},
-        "products": {"min_digits": 1, "max_digits": 2},
-        "simple_equations": {"min_terms": 2, "max_terms": 2, "max_value": 10},
-        "gcd": {"max_value": 30},
-        "lcm": {"max_value": 12},
-        "fraction_simplification": {"max_value": 10, "max_factor": 4, "styles": ["plain"]},
-        "count_bits": {"max_n": 31},
-        "base_conversion": {"max_base": 4, "max_value": 20},
-        "prime_factorization": {"max_value": 50},
-        "leg_counting": {"min_animals": 1, "max_animals": 2, "max_instances": 3},
-        "letter_counting": {"min_words": 2, "max_words": 4},
-        "spell_backward": {"min_word_len": 3, "max_word_len": 4},
-        "word_sorting": {"min_words": 3, "max_words": 4, "max_word_length": 6},
-        "word_sequence_reversal": {"min_words": 3, "max_words": 4},
-        "number_sorting": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
-        "number_filtering": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
-        "number_sequence": {"min_terms": 4, "max_terms": 5, "max_complexity": 1, "min_value": 0, "max_value": 20},
-        "isomorphic_strings": {"max_string_length": 4},
-        "ransom_note": {"max_note_length": 4, "max_magazine_length": 8},
-        "coin_flip": {},
-        "syllogism": {},
-        "family_relationships": {"max_family_size": 4},
-    }
+CURATED: dict[str, dict[str, Any]] = {
+    "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1},
+    "basic_arithmetic": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1, "operators": ["+", "-"],
+                         "allow_parentheses": False, "allow_negation": False},
+    "products": {"min_digits": 1, "max_digits": 2},
+    "simple_equations": {"min_terms": 2, "max_terms": 2, "max_value": 10},
+    "gcd": {"max_value": 30},
+    "lcm": {"max_value": 12},
+    "fraction_simplification": {"max_value": 10, "max_factor": 4, "styles": ["plain"]},
+    "count_bits": {"max_n": 31},
+    "base_conversion": {"max_base": 4, "max_value": 20},
+    "prime_factorization": {"max_value": 50},
+    "leg_counting": {"min_animals": 1, "max_animals": 2, "max_instances": 3},
+    "letter_counting": {"min_words": 2, "max_words": 4},
+    "spell_backward": {"min_word_len": 3, "max_word_len": 4},
+    "word_sorting": {"min_words": 3, "max_words": 4, "max_word_length": 6},
+    "word_sequence_reversal": {"min_words": 3, "max_words": 4},
+    "number_sorting": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
+    "number_filtering": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
+    "number_sequence": {"min_terms": 4, "max_terms": 5, "max_complexity": 1, "min_value": 0, "max_value": 20},
+    "isomorphic_strings": {"max_string_length": 4},
+    "ransom_note": {"max_note_length": 4, "max_magazine_length": 8},
+    "coin_flip": {},
+    "syllogism": {},
+    "family_relationships": {"max_family_size": 4},
 }  # fmt: skip
+"""Sets and parameters that look within a small model's reach, by name; bench/reasoning_gym_sets.py measures which are."""
 
 
 @dataclass(frozen=True)

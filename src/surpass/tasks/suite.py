@@ -33,9 +33,7 @@ STANDARD: dict[str, dict[str, Any]] = {
     "judge": {"kind": "all"},
     "sql": {"tables": 1, "level": 3},
 }
-"""Difficulties at which the tiny model is neither helpless nor perfect, by task (docs/tiny.md)."""
-FOR_TINY = tuple(STANDARD)
-"""Those on which methods are tried with the tiny model (docs/tiny.md)."""
+"""One difficulty for each task; what the tiny model makes of it stands in docs/tiny.md."""
 _TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)}
 
 
