@@ -26,12 +26,14 @@ SLIP = 0.3  # how often a careless player slips
 
 
 class Skill(NamedTuple):
-    """Tasks that teach one skill: the first example it may stand in, its share, and (task, knobs) to draw from."""
+    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from, and the share of its
+    attempts that are judged at their end."""
 
     name: str
     since: int
     share: float
     settings: tuple[dict[str, Any], ...]
+    verdicts: float = VERDICTS
 
 
 def encode(text: str) -> list[int]:
@@ -73,11 +75,11 @@ def now(work: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a task of the suite awaited something")
 
 
-def transcript(task: Any, problem: Any, rng: random.Random) -> Transcript:
-    """One attempt at a problem. Where it ends with a verdict, a wrong attempt is about as likely as a right one; what is wrong is
-    never learnt: no slip, and no turn of an attempt that is judged wrong."""
+def transcript(task: Any, problem: Any, rng: random.Random, verdicts: float = VERDICTS) -> Transcript:
+    """One attempt at a problem, with probability `verdicts` judged at its end: then a wrong attempt is about as likely as a right
+    one. What is wrong is never learnt: no slip, and no turn of an attempt that is judged wrong."""
     single = type(task).step is Task.step
-    if type(task).__name__ == "judge" or rng.random() >= VERDICTS:
+    if not verdicts or rng.random() >= verdicts:
         careless = not single and rng.random() < CARELESS
         return _attempt(task, problem, rng, SLIP if careless else 0.0)[0]
     wanted = rng.random() < 0.5
@@ -121,11 +123,12 @@ def example(i: int, skills: tuple[Skill, ...]) -> tuple[str, Transcript]:
     """(skill, transcript) number i."""
     rng = random.Random(fold(SEED, "example", i))
     known = [skill for skill in skills if skill.since <= i]
-    newest = known[-1] if len(known) < len(skills) else None  # what is new is seen twice as often
+    coming = {skill.name for skill in skills} - {skill.name for skill in known}
+    newest = known[-1] if coming else None  # what is new is seen twice as often, until the last is known
     skill = rng.choices(known, [s.share * (2 if s is newest else 1) for s in known])[0]
     task = make_task(rng.choice(skill.settings))
     problem = next(task.problems("train", fold(SEED, "problem", i)))
-    return skill.name, transcript(task, problem, rng)
+    return skill.name, transcript(task, problem, rng, skill.verdicts)
 
 
 def arrays(one: Transcript) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,13 @@ SKILLS = (
     Skill("judge", 46_000, 1.0, _grid("judge", of=("arithmetic",), kind=("all",), parameters=(
               {"terms": 2, "digits": 1}, {"terms": 3, "digits": 1}, {"terms": 3, "digits": 2}))
           + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
-          + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},))),
+          + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},)), verdicts=0.0),
     Skill("sql", 52_000, 0.9, _grid("sql", tables=(1, 1, 2), level=(1, 2, 3, 4), rows=(8,))),
+    # what goes slowest once all are known: short sums, and the judging of attempts
+    Skill("arithmetic", 110_000, 1.5, _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1, 2), operators=("+-",))
+          + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)), verdicts=0.6),
+    Skill("countdown", 110_000, 0.5, _grid("countdown", numbers=(3,), largest=(10,), limit=(50,)), verdicts=1.0),
+    Skill("maze", 110_000, 0.5, _grid("maze", size=(4, 5), walls=(0.3,), apart=(2, 4)), verdicts=1.0),
+    Skill("sql", 110_000, 0.5, _grid("sql", tables=(1,), level=(1, 2, 3), rows=(8,)), verdicts=1.0),
+    Skill("instructions", 110_000, 0.4, _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6)), verdicts=1.0),
 )  # fmt: skip
