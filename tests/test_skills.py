@@ -303,7 +303,7 @@ def test_skills_of_a_known_player():
 
 
 def test_what_makes_a_task_fit_and_its_line():
-    report = Report("skills", info={"auc": {"certainty": (0.7, 0.02), "verdict": (0.57, 0.02)}})
+    report = Report("skills", info={"judged": 400, "auc": {"certainty": (0.7, 0.02), "verdict": (0.57, 0.02)}})
     for i in range(100):
         figures = {"greedy": float(i % 2), "pass@1": 0.4, "pass@4": float(i % 5 > 0)}
         report.rows += [Row(f"p{i}", 0, name, value) for name, value in figures.items()]
@@ -311,7 +311,7 @@ def test_what_makes_a_task_fit_and_its_line():
     report.info["auc"]["verdict"] = (0.6, 0.02)
     assert fit(report, 4) == []
     text = table({"maze": report}, 4)
-    assert "| maze | 100 | 0.500 ± 0.050 | 0.400 ± 0.000 | 0.800 ± 0.040 | 0.700 (> 0.661) | 0.600 (> 0.561) |" in text
+    assert "| maze | 100 | 0.500 ± 0.050 | 0.400 ± 0.000 | 0.800 ± 0.040 | 400 | 0.700 (> 0.661) | 0.600 (> 0.561) |" in text
     report.rows += [Row(f"q{i}", 0, "greedy", 1.0) for i in range(200)]
     assert fit(report, 4) == ["greedy accuracy 0.83 is not within 0.25 to 0.75"]
 

@@ -19,21 +19,24 @@ from surpass.types import fold
 
 SEED = 1
 VERDICTS = 0.35  # share of examples that end with a judgement of their own attempt
-VERDICT_WEIGHT = 5.0  # of its one token in the loss
 CARELESS = 0.3  # share of the attempts of several turns that hold slips
 TRIES = 8  # attempts drawn until one is as right or wrong as wanted
 SLIP = 0.3  # how often a careless player slips
 
 
 class Skill(NamedTuple):
-    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from, and the share of its
-    attempts that are judged at their end."""
+    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from, the share of its attempts
+    that are judged at their end, how much a verdict, and a word, counts in the loss, and the effort at which an attempt that is to
+    be judged is as likely wrong as right (0: at any)."""
 
     name: str
     since: int
     share: float
     settings: tuple[dict[str, Any], ...]
     verdicts: float = VERDICTS
+    verdict: float = 5.0
+    word: float = 1.0
+    effort: float = 0.0
 
 
 def encode(text: str) -> list[int]:
@@ -75,14 +78,23 @@ def now(work: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a task of the suite awaited something")
 
 
-def transcript(task: Any, problem: Any, rng: random.Random, verdicts: float = VERDICTS) -> Transcript:
-    """One attempt at a problem, with probability `verdicts` judged at its end: then a wrong attempt is about as likely as a right
-    one. What is wrong is never learnt: no slip, and no turn of an attempt that is judged wrong."""
+def effort(task: Any, problem: Any, rng: random.Random) -> float:
+    """How much there is to go wrong in an attempt: the tokens of the oracle's own, a product counting as ten more."""
+    text = task.oracle.act(problem, now(task.start(None, problem)).state, rng)
+    return len(text) + 10.0 * text.count("*")
+
+
+def transcript(
+    task: Any, problem: Any, rng: random.Random, verdicts: float = VERDICTS, verdict: float = 5.0, half: float = 0.0
+) -> Transcript:
+    """One attempt at a problem, with probability `verdicts` judged at its end, in a token that counts `verdict`: then a wrong attempt
+    is about as likely as a right one; or, with `half`, the likelier the more effort it takes, as it is for any player: right with
+    probability 2 ** -(effort / half). What is wrong is never learnt: no slip, and no turn of an attempt that is judged wrong."""
     single = type(task).step is Task.step
     if not verdicts or rng.random() >= verdicts:
         careless = not single and rng.random() < CARELESS
         return _attempt(task, problem, rng, SLIP if careless else 0.0)[0]
-    wanted = rng.random() < 0.5
+    wanted = rng.random() < (2 ** -(effort(task, problem, rng) / half) if half else 0.5)
     for _ in range(TRIES):
         out, value = _attempt(task, problem, rng, float(not wanted) if single else 0.0 if wanted else SLIP)
         if (value >= 1) == wanted:
@@ -90,7 +102,7 @@ def transcript(task: Any, problem: Any, rng: random.Random, verdicts: float = VE
     if value < 1:
         out.weights = [0.0] * len(out.weights)
     out.told(RIGHT)
-    out.said("<yes>" if value >= 1 else "<no>", VERDICT_WEIGHT)
+    out.said("<yes>" if value >= 1 else "<no>", verdict)
     out.weights[-1] = 1.0
     return out
 
@@ -128,7 +140,9 @@ def example(i: int, skills: tuple[Skill, ...]) -> tuple[str, Transcript]:
     skill = rng.choices(known, [s.share * (2 if s is newest else 1) for s in known])[0]
     task = make_task(rng.choice(skill.settings))
     problem = next(task.problems("train", fold(SEED, "problem", i)))
-    return skill.name, transcript(task, problem, rng, skill.verdicts)
+    out = transcript(task, problem, rng, skill.verdicts, skill.verdict, skill.effort)
+    out.weights = [weight * skill.word for weight in out.weights]
+    return skill.name, out
 
 
 def arrays(one: Transcript) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Trains the tiny models from scratch: python -m surpass.assets.pretrain --out FOLDER [--shape tiny] [--examples N].
 
-Muon for the matrices inside the layers, AdamW for the rest; learning rates are constant, then fall to zero over the last quarter.
+Muon for the matrices inside the layers, AdamW for the rest; learning rates are constant, then fall to zero over the last part.
 Weights are float32, arithmetic is bfloat16. Rows of a batch have about the same length, so that little is padded. The state is
 written every so many steps; the same command goes on where it stopped, and ends in the same weights on the same machine.
 """
@@ -37,7 +37,7 @@ class Options:
     """Where the state, the log and at the end the model are written."""
     shape: str = "tiny"
     """tiny or nano."""
-    examples: int = 143_000
+    examples: int = 507_000
     """Transcripts to learn from, each once."""
     lr: float = 0.004
     """Muon's, scaled to the root mean square of AdamW's updates."""
@@ -45,7 +45,7 @@ class Options:
     """AdamW's."""
     warm: int = 100
     """Steps in which the learning rate rises."""
-    fall: float = 0.25
+    fall: float = 0.18
     """Share of the examples, the last ones, over which the learning rate falls to zero."""
     save: int = 200
     """Steps between two states on disk."""

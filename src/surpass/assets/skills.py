@@ -15,6 +15,17 @@ def _grid(task: str, **knobs: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     return tuple(out)
 
 
+_SUMS = (_grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1, 2), operators=("+-",))
+         + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)))  # fmt: skip
+_JUDGED = (_grid("judge", of=("arithmetic",), kind=("all",), parameters=(
+               {"terms": 2, "digits": 1}, {"terms": 3, "digits": 1}, {"terms": 3, "digits": 2}))
+           + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
+           + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},)))  # fmt: skip
+_COUNTED = _grid("countdown", numbers=(3,), largest=(10,), limit=(50,))
+_WALKED = _grid("maze", size=(4, 5), walls=(0.3,), apart=(2, 4))
+_ASKED = _grid("sql", tables=(1,), level=(1, 2, 3), rows=(8,))
+_BOUND = _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6))
+
 SKILLS = (
     Skill("arithmetic", 0, 1.6, _grid("arithmetic", shots=(0,), terms=(2, 3, 4), digits=(1, 2, 2), operators=("+-",))
           + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",))),
@@ -25,16 +36,24 @@ SKILLS = (
     Skill("kuhn", 30_000, 0.15, _grid("kuhn", skill=(0.5,), pays=("win",))),
     Skill("kgqa", 32_000, 0.9, _grid("kgqa", hops=(1, 2, 2), persons=(8, 12), max_turns=(5,))),
     Skill("rooms", 40_000, 0.5, _grid("rooms", rooms=(2, 3, 4), objects=(1, 2, 3), steps=(12,))),
-    Skill("judge", 46_000, 1.0, _grid("judge", of=("arithmetic",), kind=("all",), parameters=(
-              {"terms": 2, "digits": 1}, {"terms": 3, "digits": 1}, {"terms": 3, "digits": 2}))
-          + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
-          + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},)), verdicts=0.0),
+    Skill("judge", 46_000, 1.0, _JUDGED, verdicts=0.0),
     Skill("sql", 52_000, 0.9, _grid("sql", tables=(1, 1, 2), level=(1, 2, 3, 4), rows=(8,))),
     # what goes slowest once all are known: short sums, and the judging of attempts
-    Skill("arithmetic", 110_000, 1.5, _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1, 2), operators=("+-",))
-          + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)), verdicts=0.6),
-    Skill("countdown", 110_000, 0.5, _grid("countdown", numbers=(3,), largest=(10,), limit=(50,)), verdicts=1.0),
-    Skill("maze", 110_000, 0.5, _grid("maze", size=(4, 5), walls=(0.3,), apart=(2, 4)), verdicts=1.0),
-    Skill("sql", 110_000, 0.5, _grid("sql", tables=(1,), level=(1, 2, 3), rows=(8,)), verdicts=1.0),
-    Skill("instructions", 110_000, 0.4, _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6)), verdicts=1.0),
+    Skill("arithmetic", 110_000, 1.5, _SUMS, verdicts=0.6),
+    Skill("countdown", 110_000, 0.5, _COUNTED, verdicts=1.0),
+    Skill("maze", 110_000, 0.5, _WALKED, verdicts=1.0),
+    Skill("sql", 110_000, 0.5, _ASKED, verdicts=1.0),
+    Skill("instructions", 110_000, 0.4, _BOUND, verdicts=1.0),
+    # a verdict is one token of many: judging is learnt only where it counts for as much as all the words
+    Skill("arithmetic", 380_000, 2.0, _SUMS, verdicts=1.0, verdict=40.0),
+    Skill("countdown", 380_000, 0.6, _COUNTED, verdicts=1.0, verdict=40.0),
+    Skill("maze", 380_000, 0.6, _WALKED, verdicts=1.0, verdict=40.0),
+    Skill("sql", 380_000, 0.6, _ASKED, verdicts=1.0, verdict=40.0),
+    Skill("judge", 380_000, 1.5, _JUDGED, verdicts=0.0, word=20.0),
+    # and what takes more effort goes wrong more often
+    Skill("arithmetic", 416_000, 3.0, _SUMS, verdicts=1.0, verdict=40.0, effort=32.0),
+    Skill("countdown", 416_000, 1.2, _COUNTED, verdicts=1.0, verdict=40.0, effort=34.0),
+    Skill("maze", 416_000, 1.2, _WALKED, verdicts=1.0, verdict=40.0, effort=23.0),
+    Skill("sql", 416_000, 1.2, _ASKED, verdicts=1.0, verdict=40.0, effort=46.0),
+    Skill("instructions", 416_000, 0.8, _BOUND, verdicts=1.0, verdict=40.0, effort=19.0),
 )  # fmt: skip

@@ -37,8 +37,9 @@ def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 @dataclass(frozen=True)
 class skills:
     """Per problem: greedy (right at temperature 0), pass@1 (share of `k` attempts at temperature 1 that are right) and pass@k (any
-    of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the model's certainty and its verdict on its
-    first sampled attempt separate right from wrong over problems, as (AUC, standard error).
+    of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the model's certainty and its verdict on one
+    sampled attempt a problem separate right from wrong over problems, as (AUC, standard error), over `more` times as many
+    problems (as many as there are): such errors fall slowly.
 
     `n` problems of a split, the same in every run. Right means worth at least 1.
     """
@@ -47,6 +48,7 @@ class skills:
     k: int = 16
     max_tokens: int = 192
     turns: int = 32
+    more: int = 4
     role: str = "policy"
     needs = frozenset({"logprobs"})
 
@@ -66,10 +68,10 @@ class skills:
             figures = {"pass@1": np.nanmean(right), f"pass@{self.k}": np.nanmax(right), "reward@1": np.nanmean(some)}
             report.rows += [Row(tree.problem.id, 0, name, float(value)) for name, value in figures.items()]
         first = await exam_trees(
-            samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed + 1
+            samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.more * self.n, seed + 1
         )
         right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
-        report.info["auc"] = {}
+        report.info["auc"], report.info["judged"] = {}, len(first)
         for name, score in (("certainty", certainty(self.role, self.role)), ("verdict", _asked(models, self.role))):
             scores = np.array([column.values[0] for column in await score(models, task, first)], float)
             known = ~np.isnan(scores) & ~np.isnan(right)
@@ -102,10 +104,13 @@ def table(reports: Mapping[str, Report], k: int) -> str:
         value, error = report.info["auc"][name]
         return f"{value:.3f} (> {value - 1.96 * error:.3f})" if value == value else "-"
 
-    lines = [f"| task | n | greedy | pass@1 | pass@{k} | certainty AUC | verdict AUC |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        f"| task | n | greedy | pass@1 | pass@{k} | n judged | certainty AUC | verdict AUC |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, report in reports.items():
         figures = [figure(report, metric) for metric in ("greedy", "pass@1", f"pass@{k}")]
-        figures += [separates(report, score) for score in ("certainty", "verdict")]
+        figures += [str(report.info["judged"])] + [separates(report, score) for score in ("certainty", "verdict")]
         lines.append(f"| {name} | {report.metrics['greedy']['n']} | {' | '.join(figures)} |")
     return "\n".join(lines)
 

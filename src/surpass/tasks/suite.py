@@ -22,16 +22,16 @@ from surpass.tasks.sql import sql
 from surpass.types import Problem, Turn
 
 STANDARD: dict[str, dict[str, Any]] = {
-    "arithmetic": {"terms": 4, "digits": 2, "shots": 0},
-    "countdown": {"numbers": 3, "limit": 50},
-    "maze": {"size": 5},
-    "instructions": {},
-    "tictactoe": {},
+    "arithmetic": {"terms": 4, "digits": 1, "operators": "+-*", "shots": 0},
+    "countdown": {"numbers": 3, "limit": 99},
+    "maze": {"size": 4},
+    "instructions": {"fewest": 1, "constraints": 2, "words": 4},
+    "tictactoe": {"opening": 4},
     "kuhn": {"pays": "win"},
-    "kgqa": {"hops": 2, "min_hops": 2},
+    "kgqa": {"hops": 2, "min_hops": 1},
     "rooms": {},
     "judge": {"kind": "all"},
-    "sql": {"tables": 1, "level": 3},
+    "sql": {"tables": 1, "level": 4},
 }
 """One difficulty for each task; what the tiny model makes of it stands in docs/tiny.md."""
 _TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)}
