@@ -18,6 +18,7 @@ from surpass.engines.text import Text
 from surpass.types import DONE, LENGTH, OPEN
 
 PREFILL_TOKENS = 8192  # tokens in one prefill pass, padding included
+GROWTH = 32  # tokens of room that rows begin with; it doubles when it is full, by when many rows have ended
 
 
 @dataclass
@@ -168,8 +169,7 @@ class Decoder:
         logits = self._prefill(prompts, shared, prefix)
         at = torch.tensor([row.prompt for row in rows], device=self.device)
         own = max(len(p) for p in prompts) - shared
-        room = max(self._room(requests[row.request]) for row in rows)
-        buffers = self._buffers(len(rows), self.n_kv, own + room)
+        buffers = self._buffers(len(rows), self.n_kv, own + GROWTH)
         lens = torch.tensor([len(prompts[row.prompt]) - shared for row in rows], device=self.device)
         for p, prompt in enumerate(prompts):
             n, parts = self.cache.find(prompt)
@@ -213,8 +213,11 @@ class Decoder:
                 slot, lens, token = self._compact(over, slot, lens, token, buffers)
                 if not len(slot):
                     return
-            live = buffers[:, :, : len(slot)]
-            hidden = self._forward(token[:, None], lens, live, prefix)
+            if (n := int(lens.max())) == buffers.shape[-2]:
+                grown = self._buffers(len(slot), self.n_kv, n + GROWTH + t)
+                grown[..., :n, :] = buffers[:, :, : len(slot)]
+                buffers = grown
+            hidden = self._forward(token[:, None], lens, buffers[:, :, : len(slot)], prefix)
             lens = lens + 1
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 
@@ -239,7 +242,8 @@ class Decoder:
         holes = torch.nonzero(over[:n_live]).flatten()
         movers = n_live + torch.nonzero(~over[n_live:]).flatten()
         if len(holes):
-            buffers[:, :, holes] = buffers[:, :, movers]
+            used = int(lens.max())
+            buffers[:, :, holes, :, :used] = buffers[:, :, movers, :, :used]
             for values in (slot, lens, token):
                 values[holes] = values[movers]
         return slot[:n_live].clone(), lens[:n_live].clone(), token[:n_live].clone()
