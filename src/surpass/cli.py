@@ -19,6 +19,7 @@ from surpass.errors import SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
 from surpass.options import EvalOptions, RunOptions, SkillOptions, SolveOptions
+from surpass.progress import watching
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
 
@@ -203,7 +204,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # nothing is trained
     task = make_task(options.task, settings, options.reward)
     models = make_models(_spec(options))
-    report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))
+    with watching(models, f"{name}, {options.split}"):
+        report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))
     print(report)
     print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(report.cost.items())))
     if options.json:
@@ -231,8 +233,8 @@ def _skills(arguments: Sequence[str]) -> int:
                            "evaluate a method instead: surpass eval self_consistency --model ...")  # fmt: skip
     reports, missed = {}, []
     for name, part in getattr(task, "parts", {type(task).__name__: task}).items():
-        print(f"{name} ...", file=sys.stderr)
-        reports[name] = models.run(measure(models, part, options.split, options.seed))
+        with watching(models, f"{name}, {options.split}"):
+            reports[name] = models.run(measure(models, part, options.split, options.seed))
         missed += [f"{name}: {reason}" for reason in fit(reports[name], options.k)]
     print(table(reports, options.k))
     print("\n".join(["", "not fit to show what methods do with this model:", *missed] if missed else ["", "every task is fit"]))
@@ -268,7 +270,8 @@ def solve(arguments: Sequence[str]) -> int:
     function = find_method(name)
     options, knobs = _parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}")
     method, models = make_method(function, knobs), make_models(_spec(options))
-    found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
+    with watching(models, name):
+        found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
     if options.json:
         from surpass.store import as_line
 

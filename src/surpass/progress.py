@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from surpass.alarms import alarms
 
@@ -48,6 +60,28 @@ def _flops(engine: Any) -> float:
 
 def _clock(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Spent(ProgressColumn):
+    """What models have drawn so far."""
+
+    def __init__(self, models: Any):
+        super().__init__()
+        self.models = models
+
+    def render(self, task: Task) -> Text:
+        drawn, calls = (sum(n.get(what, 0) for n in list(self.models.cost.values())) for what in ("generated", "calls"))
+        return Text(f"{calls:,} answers, {drawn:,} tokens drawn")
+
+
+@contextlib.contextmanager
+def watching(models: Any, what: str) -> Iterator[None]:
+    """While models work: what they work on, what they have drawn so far, and the time; nothing where there is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    with Bar(SpinnerColumn(), TextColumn("{task.description}"), _Spent(models), TimeElapsedColumn(), console=console,
+             transient=True, disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+        bar.add_task(what, total=None)
+        yield
 
 
 def exam_words(metrics: dict[str, Any]) -> str:
