@@ -154,3 +154,16 @@ def test_votes_count_equal_answers():
     for answer, share in zip(answers, column.values, strict=True):
         assert (share != share) if answer is None else share == pytest.approx(answers.count(answer) / 12)
     assert set(tree.stop[tree.leaves()]) == {DONE}
+
+
+def test_reworded_sums_have_the_same_value_and_another_text():
+    task, changed = arithmetic(terms=4, operators="+-*", shots=1), 0
+    for problem in islice(task.problems("train", 3), 60):
+        other = task.reworded(problem, 5)
+        if other is None:
+            continue
+        assert other[:-1] == problem.prompt[:-1]
+        text = other[-1]["content"].removesuffix(" =")
+        assert text != problem.meta["expression"] and str(eval(text)) == problem.answer
+        changed += 1
+    assert changed > 50

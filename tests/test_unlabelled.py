@@ -138,7 +138,7 @@ def test_divergence_is_the_sum_of_log_ratios():
         tree = Tree(Problem("p", "ab"), 3)
         root = models.open("policy", tree, "ab")
         await models.generate("policy", tree, root, 3, max_tokens=4)
-        (column,) = await rewards.divergence()(models, None, [tree])
+        (column,) = await rewards.implicit()(models, None, [tree])
         wanted = []
         for leaf in tree.leaves():
             old = (await models.logprobs("policy@0", tree, leaf))[-len(tree.own(leaf)) :]

@@ -179,10 +179,10 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
 
     exam = answering(method.exam)
     task = one(question, instruction)
+    models.forget()
     loop.require(
         dataclasses.replace(method, search=exam.search, scores=exam.scores, exam=exam, learn=(), gate=always()), task, models
     )
-    models.forget()
     models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.parts import values_at
 from surpass.types import Tree
 
 
 @dataclass(frozen=True)
 class best:
-    """The leaf with the highest score; the earlier of equals; the first leaf where nothing was judged."""
+    """The finished attempt with the highest score, a column of leaves or nodes; of equals the one with the higher score `then`, of
+    those the earlier; the first leaf where nothing was judged."""
 
     score: str = "reward"
+    then: str = ""
 
     def __call__(self, tree: Tree) -> int:
-        values = np.asarray(tree.get(self.score).values, float)
-        return tree.leaves()[int(np.nanargmax(values)) if not np.isnan(values).all() else 0]
+        leaves = tree.leaves()
+        keys = [-values_at(tree, name, leaves) for name in (self.score, self.then) if name]
+        keys = [np.where(np.isnan(key), np.inf, key) for key in keys]
+        keys = [np.array([tree.unfinished(leaf) for leaf in leaves], float), *keys]
+        return leaves[int(np.lexsort(keys[::-1])[0])]  # stable; the last key counts first
 
 
 @dataclass(frozen=True)

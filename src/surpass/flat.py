@@ -151,7 +151,7 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
     `columns` names what objectives read: "logp" and "logq" as drawn, and columns of the trees ("token" and "node" columns
     arrive per token, "leaf" columns per path). Raises SurpassError where a leaf column has no value for an example's node.
     """
-    voices = frozenset(voices)
+    voices = tuple(voices)
     trees = list({id(example.tree): example.tree for example in examples}.values())
     number = {id(tree): i for i, tree in enumerate(trees)}
     kept: list[set[int]] = [set() for _ in trees]
@@ -159,12 +159,13 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
         for node in example.nodes:
             kept[number[id(example.tree)]].update(example.tree.path(node))
     learns = [[author in voices for author in tree.author] for tree in trees]
+    speaks = [[voices.index(author) if author in voices else -1 for author in tree.author] for tree in trees]
     pieces = _layout(trees, kept, learns)
 
     starts = np.concatenate([[0], np.cumsum([len(p.tokens) for p in pieces])]).astype(np.int64)
     n = int(starts[-1])
     token, parent, depth, end = (np.zeros(n, np.int64) for _ in range(4))
-    trained = np.zeros(n, bool)
+    trained, voice = np.zeros(n, bool), np.full(n, -1)
     owner_tree, owner_token = np.full(n, -1), np.full(n, -1)
     last_of: dict[tuple[int, int], int] = {}
     spans = [tree.span for tree in trees]
@@ -181,7 +182,7 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
         parent[a] = above
         depth[a:b] = (depth[above] + 1 if above >= 0 else 0) + np.arange(b - a)
         end[a:b] = starts[below[i]]
-        trained[a:b] = learns[tree][node]
+        trained[a:b], voice[a:b] = learns[tree][node], speaks[tree][node]
         if parent[a] < 0:
             trained[a] = False  # nothing came before it, so nothing predicted it
         owner_tree[a:b], owner_token[a:b] = tree, spans[tree][node] + piece.offset + np.arange(b - a)
@@ -207,6 +208,8 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
         example=torch.tensor(which, dtype=torch.int64),
         weight=torch.tensor([e.weight for e in examples], dtype=torch.float64),
         confidence=torch.tensor([e.confidence for e in examples], dtype=torch.float64),
+        voice=torch.from_numpy(voice),
+        voices=voices,
     )
     for name in columns:
         batch.columns[name] = _column(name, examples, trees, owner_tree, owner_token, number)

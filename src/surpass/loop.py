@@ -18,7 +18,7 @@ import torch
 
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.models import Models, Snapshot
-from surpass.parts import Learn, Method, from_json, needs_of, shown, to_json
+from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.store import Store
@@ -54,19 +54,20 @@ class Standing:
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
     """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn): checked before the
-    first token is drawn."""
+    first token is drawn. Roles that no model was given for are cast."""
+    models.cast(method.cast)
     if learns and not method.learn:
         raise UnmetNeed("this method learns nothing, so there is nothing to run in rounds; evaluate it instead: surpass eval")
 
-    def check(part: Any, role: str) -> None:
-        missing = (needs_of(part) & ENGINE_NEEDS.keys()) - models.can(role)
-        if missing:
-            words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
-            raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
-                            f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
+    def check(whole: Any, asks: str = "policy") -> None:
+        for part, role, needs in demands(whole, asks):
+            if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
+                words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
+                raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
+                                f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
 
     for part in (method.search, *method.scores.values(), method.exam):
-        check(part, getattr(part, "role", "policy") or "policy")
+        check(part)
         if "oracle" in needs_of(part):
             shown(task, part)
     for learn in method.learn:
@@ -113,7 +114,7 @@ class _Run:
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
-        self.roles = list(dict.fromkeys(learn.role for learn in method.learn))
+        self.roles = list(dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner)))
 
     def _read(self, round: int) -> list[Tree]:
         found = self.store.read_trees(round) if self.store else None
@@ -150,6 +151,7 @@ class _Run:
             trees, extra = found
             self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
             self.memory.notes = extra["notes"]
+            self.models.system = self.memory.notes.get("system", {})
             self._note(extra["event"])
             return trees
         self.models.account = "search"
@@ -233,6 +235,7 @@ class _Run:
                 self.models.refuse()
                 self.at.weights = self.at.trial or 0
                 self.memory.notes, self.at.method = self.at.trial_notes, self.at.trial_method
+                self.models.system = self.memory.notes.get("system", {})
                 self.method = from_json(self.at.method, self.modules)
                 self.at.refusals += 1
                 if self.at.refusals >= self.patience:
@@ -298,6 +301,7 @@ class _Run:
         self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
         self.method = from_json(self.at.method, self.modules)
         self.memory.notes = self.at.notes
+        self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
         for role in self.roles:
             if self.at.trial is not None:
@@ -330,8 +334,8 @@ async def improve(
     stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
     told what happens; `modules` are the modules and files of the user whose parts may be resolved.
     """
-    require(method, task, models, learns=True)
     models.forget()
+    require(method, task, models, learns=True)
     run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
@@ -344,8 +348,8 @@ async def improve(
 
 async def evaluate(method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0) -> Report:
     """The method's exam on a split."""
-    require(method, task, models)
     models.forget()
+    require(method, task, models)
     models.remember(_snapshots(method))
     models.account = "exam"
     report = await method.exam(models, task, split, seed)

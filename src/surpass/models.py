@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
+from surpass.engines.text import as_messages
 from surpass.errors import EngineError, SurpassError, UnmetNeed
-from surpass.types import OPEN, Problem, Tree, fold
+from surpass.types import OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
 PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
@@ -68,6 +69,8 @@ class Models:
         self.cost: dict[str, Counter] = {}
         self.account = "search"
         self.batches: list[int] = []  # draws in every batch that was served
+        self.system: dict[str, str] = {}  # a role's system message
+        self._cast: list[str] = []  # roles played by copies or by the weights of another role
         self.restore: dict[str, Snapshot] | None = None  # what a refusal brings back; None between trials
         self._queue: list[tuple[tuple, str, Any, asyncio.Future]] = []
         self._asked = 0
@@ -80,10 +83,24 @@ class Models:
     def forget(self) -> None:
         """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run begins so."""
         self.fresh()
-        self.snapshots, self.optimisers, self.restore = {}, {}, None
+        for role in self._cast:
+            self.engines.pop(role, None)
+        self.snapshots, self.optimisers, self.restore, self._cast, self.system = {}, {}, None, [], {}
         self.version, self.cost, self.batches = dict.fromkeys(self.engines, 0), {}, []
 
     # -- roles
+
+    def cast(self, cast: Mapping[str, Cast]) -> None:
+        """Give every role of `cast` that no model was given for somebody to play it."""
+        for role, part in cast.items():
+            if role not in self.engines:
+                like = self.engine(part.like)
+                if not part.shared and not hasattr(like, "twin"):
+                    raise UnmetNeed(f'the role "{role}" is played by a copy of "{part.like}", and {like.name} cannot be copied; use a local '
+                                    f"model, or give the role one of its own: Models({role}=...)")  # fmt: skip
+                self.engines[role] = like if part.shared else like.twin(part.heads)
+                self.version[role] = 0
+                self._cast.append(role)
 
     def engine(self, role: str) -> Any:
         """The engine behind a role or a snapshot's name."""
@@ -142,6 +159,10 @@ class Models:
         a role or snapshot; nan for the first. 0 for a model that knows nothing, the more the surer it is."""
         return await self._ask(role, Score(tree, node, "certainty"), (tree.problem.id, tree.key, node, -3))
 
+    async def value(self, role: str, tree: Tree, node: int) -> np.ndarray:
+        """float32[t, H]: what the role's H value heads read after each token on the path to `node`."""
+        return await self._ask(role, Score(tree, node, "value"), (tree.problem.id, tree.key, node, -4))
+
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
         request = Next(tree.path_tokens(node), tuple(int(token) for token in tokens))
@@ -163,9 +184,13 @@ class Models:
         self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1, aside: bool = False
     ) -> int:
         """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what is said there is
-        about the attempts, not one of them."""
+        about the attempts, not one of them. A role's system message (`system`) comes first, unless the messages have one."""
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
+        if system := self.system.get(role):
+            messages = as_messages(messages)
+            if messages[0]["role"] != "system":
+                messages = [{"role": "system", "content": system}, *messages]
         return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key, aside=aside)
 
     def tell(
@@ -217,6 +242,14 @@ class Models:
         """The tokens of text that nobody drew: verdict words, reserved tokens, grafts."""
         return self.engine(role).text.encode(text)
 
+    def turn_end(self, role: str) -> list[int]:
+        """The token that ends this role's turn."""
+        return [self.engine(role).text.end]
+
+    def reserved(self, role: str) -> int:
+        """A token that this role never writes in text."""
+        return self.engine(role).text.reserved()
+
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
         have the same author. Decoded from whole tokens, never joined from pieces."""
@@ -243,6 +276,7 @@ class Models:
     async def _ask(self, role: str, request: Any, order: tuple) -> Any:
         engine = self.engine(role)
         need = {Generate: "text", Score: "logprobs", Next: "logprobs"}[type(request)]
+        need = "value" if getattr(request, "what", "") == "value" else need
         if need not in engine.can:
             raise UnmetNeed(
                 f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}'
@@ -360,6 +394,13 @@ class Models:
         if name not in self.snapshots:
             raise UnmetNeed(f'no snapshot "{name}" is held; there are: {", ".join(self.snapshots) or "none"}')
         return self.snapshots[name]
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether two roles or snapshots of one engine have equal weights."""
+        if a == b:
+            return True
+        first, second = (self._weights(name) if "@" in name else self.engine(name).trainable() for name in (a, b))
+        return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
     def using(self, name: str):
         """A context in which the engine of a role has a snapshot's weights."""

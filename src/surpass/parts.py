@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from surpass.errors import SurpassError, UnmetNeed
-from surpass.types import Batch, Column, Example, Memory, Out, Problem, Report, Tree, Turn, Verdict
+from surpass.types import Batch, Cast, Column, Example, Memory, Out, Problem, Report, Tree, Turn, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,7 @@ __all__ = [
     "Search",
     "Selector",
     "Task",
+    "demands",
     "from_json",
     "modules_in",
     "needs_of",
@@ -216,7 +217,8 @@ class Learn:
 @dataclass(frozen=True)
 class Method:
     """Propose, score, select, learn, keep. `learn=()` is an inference-only method. Scores run in order; each may read the
-    columns before it. What "better" means, and how an answer is chosen at inference, is the exam's."""
+    columns before it. What "better" means, and how an answer is chosen at inference, is the exam's. `cast` says who plays the
+    roles that no model was given for."""
 
     curriculum: Curriculum
     search: Search
@@ -225,6 +227,7 @@ class Method:
     gate: Gate
     learn: tuple[Learn, ...] = ()
     adapt: Adapt | None = None
+    cast: Mapping[str, Cast] = dataclasses.field(default_factory=dict)
 
 
 def _public_name(cls: type) -> str:
@@ -293,9 +296,11 @@ def run_hash(config: Any) -> str:
     return hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
-def needs_of(part: Any) -> frozenset[str]:
-    """Every need declared by a part and by the parts inside it."""
-    found = frozenset(getattr(part, "needs", ()))
+def demands(part: Any, role: str = "policy") -> Iterator[tuple[Any, str, frozenset[str]]]:
+    """(part, the role it asks, the needs it declares itself) of a part and of the parts inside it; a part that names no role asks
+    that of the part it is in."""
+    role = getattr(part, "role", role) or role
+    yield part, role, frozenset(getattr(part, "needs", ()))
     children: Iterable[Any] = ()
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         children = [getattr(part, f.name) for f in dataclasses.fields(part)]
@@ -304,8 +309,12 @@ def needs_of(part: Any) -> frozenset[str]:
     elif isinstance(part, (list, tuple)):
         children = part
     for child in children:
-        found |= needs_of(child)
-    return found
+        yield from demands(child, role)
+
+
+def needs_of(part: Any) -> frozenset[str]:
+    """Every need declared by a part and by the parts inside it."""
+    return frozenset().union(*(needs for _, _, needs in demands(part)))
 
 
 class _NoOracle(UnmetNeed, AttributeError):

@@ -266,6 +266,7 @@ class Store:
         partial = final.with_suffix(".partial")
         if partial.exists():
             shutil.rmtree(partial)
+        partial.mkdir(parents=True)  # also where what is learnt are words, and no role has new weights
         for role in roles:
             with _disk_errors(partial):
                 models.engine(role).save(partial / role)

@@ -202,6 +202,10 @@ class Tree:
         if state is not None:
             self.state[node] = state
 
+    def unfinished(self, node: int) -> bool:
+        """Whether a search stopped here before the attempt was over: at a step the task has not answered, or at its answer."""
+        return self.author[node] == "task" or (self._stop[node] == OPEN and self.state[node] is None)
+
     def path(self, node: int) -> list[int]:
         """Nodes from the opening of this context to `node`, along `parent`."""
         nodes = []
@@ -315,8 +319,9 @@ class Batch:
 
     token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at token last[p]
     and learns from the tokens after since[p] (-1: from all). example[p] says which example it belongs to; weight and
-    confidence are per example [K]. A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole
-    update, of which this may be a part.
+    confidence are per example [K]. voice int64[T] is each token's author as a place in `voices`, the authors that learn (-1:
+    another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole update, of which this
+    may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
     """
 
     token: torch.Tensor
@@ -329,6 +334,8 @@ class Batch:
     example: torch.Tensor
     weight: torch.Tensor
     confidence: torch.Tensor
+    voice: torch.Tensor
+    voices: tuple[str, ...]
     columns: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
 
@@ -345,6 +352,16 @@ class Out:
     entropy: torch.Tensor | None = None
     value: torch.Tensor | None = None
     certainty: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays a role that no model was given for: `like`, with the same weights where `shared`, else a copy of them as they are when
+    the run begins, with `heads` value heads."""
+
+    like: str = "policy"
+    heads: int = 0
+    shared: bool = False
 
 
 class Row(NamedTuple):

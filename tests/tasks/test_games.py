@@ -14,7 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.tasks.game_values import (
     EQUILIBRIUM,
     equilibrium,
@@ -26,7 +28,7 @@ from surpass.tasks.game_values import (
     sharpest,
     slips,
 )
-from surpass.tasks.games import kuhn, tictactoe
+from surpass.tasks.games import information_states, kuhn, tictactoe
 from surpass.tasks.splits import SHARES, split_of
 from surpass.types import Problem
 
@@ -390,3 +392,44 @@ def test_openings():
 def test_wrong_knobs_are_named(make, knobs, wanted):
     with pytest.raises(SurpassError, match=wanted):
         make(**knobs)
+
+
+# -- measures
+
+
+def test_information_states_are_what_a_player_hears():
+    states = information_states()
+    assert set(states) == set(EQUILIBRIUM)
+    assert states["0"] == [("Card: J. Pot: 2. You: check or bet?", ("check", "bet"))]
+    assert states["2b"] == [("Card: K. Opponent bets. Pot: 3. You: call or fold?", ("fold", "call"))]
+    (first, said), (then, words) = states["1pb"]
+    assert (said, words) == ("check", ("fold", "call")) and first.startswith("Card: Q.") and "Opponent bets" in then
+
+
+def test_exploitability_is_read_off_the_probabilities_of_both_words():
+    """A table without preferences says each character, and the end, with probability 1/V: bet is V^2 times as likely as check, call and fold alike."""
+    import string
+
+    from surpass.engines import TabularEngine
+    from surpass.measures import kuhn_exploitability
+
+    alphabet = string.ascii_letters + string.digits + " .:?"
+    models = Models(policy=TabularEngine(alphabet, size=64))
+    report = models.run(kuhn_exploitability()(models, kuhn(opponent="self"), "test", 0))
+    bet = (len(alphabet) + 1) ** 2 / ((len(alphabet) + 1) ** 2 + 1)
+    bets = {info: 0.5 if info.endswith("b") else bet for info in EQUILIBRIUM}
+    value, gap = exploitability(bets)
+    assert report.mean("exploitability") == pytest.approx(gap / 2, abs=1e-5)
+    assert report.mean("value") == pytest.approx(value, abs=1e-5)
+    assert report.mean("words") == pytest.approx((len(alphabet) + 1.0) ** -5 * 2, rel=1e-3)
+
+
+def test_play_against_opponents_is_counted_for_each():
+    from surpass.measures import against
+
+    models = Models(policy=ScriptedEngine(lambda text, key: "bet" if "check or bet" in text.rpartition("You:")[2] else "call"))
+    report = models.run(against(("random", "optimal"), n={"test": 64})(models, kuhn(opponent="self"), "test", 0))
+    m = report.metrics
+    assert m["reward"]["n"] == 128 and m["reward/random"]["n"] == m["reward/optimal"]["n"] == 64
+    assert m["reward"]["mean"] == pytest.approx((m["reward/random"]["mean"] + m["reward/optimal"]["mean"]) / 2)
+    assert m["illegal/random"]["mean"] == 0 if "illegal/random" in m else True

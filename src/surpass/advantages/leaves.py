@@ -12,7 +12,8 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class group:
-    """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r).
+    """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r). With `apart`, over the leaves
+    that began from the same opening, where a tree holds several views of its problem.
 
     std is the sample deviation (ddof 1), as in TRL. nan rewards take no part and stay nan. Shao et al. 2024 (GRPO), eq. in
     section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
@@ -21,20 +22,31 @@ class group:
     score: str = "reward"
     scale: bool = True
     eps: float = 1e-4
+    apart: bool = False
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        return [{"advantage": Column("leaf", self._tree(np.asarray(tree.get(self.score).values, float)))} for tree in trees]
+        return [{"advantage": Column("leaf", self._tree(tree))} for tree in trees]
 
-    def _tree(self, r: np.ndarray) -> np.ndarray:
-        known = r[~np.isnan(r)]
-        if not len(known):
-            return r
-        if np.ptp(known) == 0:  # exactly 0, whatever rounding makes of the mean
-            return np.where(np.isnan(r), np.nan, 0.0)
-        centred = r - known.mean()
-        if not self.scale:
-            return centred
-        return centred / ((known.std(ddof=1) if len(known) > 1 else 0.0) + self.eps)
+    def _tree(self, tree: Tree) -> np.ndarray:
+        r = np.asarray(tree.get(self.score).values, float)
+        if not self.apart:
+            return standardised(r, self.scale, self.eps)
+        roots = np.array([tree.path(leaf)[0] for leaf in tree.leaves()])
+        out = np.full(len(r), np.nan)
+        for root in np.unique(roots):
+            out[roots == root] = standardised(r[roots == root], self.scale, self.eps)
+        return out
+
+
+def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.ndarray:
+    """float64[n]: (r - mean) / (sample deviation + eps), or r - mean; nan takes no part and stays nan; 0 where all are equal."""
+    known = r[~np.isnan(r)]
+    if not len(known):
+        return r
+    if np.ptp(known) == 0:  # exactly 0, whatever rounding makes of the mean
+        return np.where(np.isnan(r), np.nan, 0.0)
+    centred = r - known.mean()
+    return centred / (known.std(ddof=1) + eps) if scale else centred
 
 
 @dataclass(frozen=True)
@@ -54,3 +66,21 @@ def against_others(values: np.ndarray) -> np.ndarray:
     if n < 2 or np.ptp(values[known]) == 0:
         return np.where(known, 0.0, np.nan)
     return values - (values[known].sum() - values) / (n - 1)
+
+
+@dataclass(frozen=True)
+class success:
+    """What objectives.nft reads: "right", per leaf 1 where the reward is at least `threshold`, else 0; "rate", per node of the tree
+    the share of its judged leaves that are right."""
+
+    score: str = "reward"
+    threshold: float = 1.0
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
+        return [self._tree(tree) for tree in trees]
+
+    def _tree(self, tree: Tree) -> dict[str, Column]:
+        r = np.asarray(tree.get(self.score).values, float)
+        right = np.where(np.isnan(r), np.nan, (r >= self.threshold - 1e-9).astype(float))
+        rate = float(np.nanmean(right)) if not np.isnan(right).all() else np.nan
+        return {"right": Column("leaf", right), "rate": Column("node", np.full(len(tree), rate))}

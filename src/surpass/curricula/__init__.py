@@ -1,5 +1,7 @@
 """Which problems come next."""
 
+from surpass.curricula.one import one
+from surpass.curricula.proposer import proposer
 from surpass.curricula.shuffle import shuffle
 
-__all__ = ["shuffle"]
+__all__ = ["one", "proposer", "shuffle"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -50,13 +51,18 @@ def _chunked(
     return torch.cat([p for p, _ in pieces]), torch.cat([e for _, e in pieces])
 
 
-def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
-    """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
+def _hidden(causal, batch: Batch) -> Tensor:
+    """[T, d]: the last hidden states of a forest."""
     plan = TreePlan(batch.parent, batch.end)
     mask = torch.zeros(1, 1, 1, 1, device=batch.token.device)  # a ready-made mask, so that transformers builds none
-    hidden = causal.base_model(
+    return causal.base_model(
         input_ids=batch.token[None], position_ids=batch.depth[None], attention_mask=mask, use_cache=False, plan=plan
     ).last_hidden_state[0]
+
+
+def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
+    """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
+    hidden = _hidden(causal, batch)
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
     vocabulary = causal.config.get_text_config().vocab_size
@@ -88,3 +94,22 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
     logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
     return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
+
+
+def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, trusted: bool) -> Out:
+    """Out with value [T, H]: what the heads read after each wanted token, 0 elsewhere; logp is 0. `trusted`: the model takes our
+    attention over the forest; else it runs whole rows, and a shared token takes its value from the first of them."""
+    empty = torch.zeros(len(batch.token), heads.out_features, device=batch.token.device)
+    nothing = torch.zeros(len(batch.token), device=batch.token.device)
+    if trusted:
+        hidden = _hidden(causal, batch)
+        where = torch.nonzero(wanted).flatten()
+        return Out(nothing, value=empty.index_copy(0, where, heads(hidden[where].to(heads.weight.dtype))))
+    rows = unroll(batch)
+    token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
+    hidden = causal.base_model(input_ids=token, attention_mask=mask.long(), use_cache=False).last_hidden_state
+    flat = rows.at[rows.mask].numpy()
+    _, first = np.unique(flat, return_index=True)
+    t = torch.from_numpy(flat[first]).to(empty.device)
+    found = heads(hidden[mask][torch.from_numpy(first).to(empty.device)].to(heads.weight.dtype))
+    return Out(nothing, value=empty.index_copy(0, t, found) * wanted[:, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 from surpass.engines import attention
 from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
-from surpass.engines.forward import row_forward, tree_forward
+from surpass.engines.forward import row_forward, tree_forward, values
 from surpass.engines.requests import Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import EngineError, SurpassError
@@ -34,7 +35,11 @@ class LocalEngine:
     weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
     """
 
-    can = frozenset({"text", "tokens", "logprobs", "train"})
+    heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
+
+    @property
+    def can(self) -> frozenset[str]:
+        return frozenset({"text", "tokens", "logprobs", "train"} | ({"value"} if self.heads is not None else set()))
 
     def __init__(
         self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536
@@ -49,6 +54,16 @@ class LocalEngine:
         engine = cls.__new__(cls)
         engine._setup(causal, tokenizer, "in memory", lora, memory_tokens)
         return engine
+
+    def twin(self, heads: int = 0) -> LocalEngine:
+        """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
+        twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)
+        twin.name = self.name
+        if heads:
+            twin.heads = torch.nn.Linear(self.causal.config.get_text_config().hidden_size, heads, device=self.device)
+            torch.nn.init.zeros_(twin.heads.weight)
+            torch.nn.init.zeros_(twin.heads.bias)
+        return twin
 
     def _setup(self, causal, tokenizer, name: str, lora: dict | None, memory_tokens: int) -> None:
         attention.register()
@@ -109,10 +124,14 @@ class LocalEngine:
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
         """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
-        "certainty" (see Out)."""
+        "certainty" (see Out). With "value" the values after those tokens, and no log-probs."""
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
-        run = tree_forward if self.why_not_trees is None else row_forward
+        trusted = self.why_not_trees is None
+        if also == "value":
+            assert self.heads is not None, "a role that gives values has heads"
+            return values(self.causal, self.heads, batch, wanted, trusted)
+        run = tree_forward if trusted else row_forward
         return run(self.causal, batch, wanted, also, len(self.tokenizer))
 
     def to_device(self, batch: Batch) -> Batch:
@@ -120,10 +139,10 @@ class LocalEngine:
         return _to(batch, self.device)
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next; an EngineError where one is refused."""
+        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for values); an EngineError where one is refused."""
         with torch.inference_mode():
             yield from self._draw([request for request in requests if isinstance(request, Generate)])
-            for what in ("logp", "certainty"):
+            for what in ("logp", "certainty", "value"):
                 yield from self._score([r for r in requests if isinstance(r, Score) and r.what == what], what)
             yield from self._next([request for request in requests if isinstance(request, Next)])
 
@@ -158,8 +177,8 @@ class LocalEngine:
                 some.append(request)
             requests = requests[len(some) :]
             batch = pack([Example(request.tree, (request.node,)) for request in some], ())
-            found = self.forward(batch, batch.parent >= 0, also="" if what == "logp" else what)
-            values = (found.logp if what == "logp" else found.certainty).cpu()  # type: ignore[union-attr]
+            found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), also="" if what == "logp" else what)
+            scores = getattr(found, what).cpu()
             self.scored += len(batch.token)
             parent = batch.parent.tolist()
             for request, last in zip(some, batch.last.tolist(), strict=True):
@@ -167,8 +186,9 @@ class LocalEngine:
                 while last >= 0:
                     path.append(last)
                     last = parent[last]
-                reply = values[path[::-1]].numpy().astype(np.float32)
-                reply[0] = np.nan
+                reply = scores[path[::-1]].numpy().astype(np.float32)
+                if what != "value":
+                    reply[0] = np.nan
                 yield request, reply
 
     def _next(self, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
@@ -195,7 +215,10 @@ class LocalEngine:
                 yield request, one[list(request.candidates)].numpy()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        found = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        if self.heads is not None:
+            found |= {f"value_heads.{name}": p for name, p in self.heads.named_parameters()}
+        return found
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of what training changes: all weights, or the adapter alone."""
@@ -237,7 +260,7 @@ class LocalEngine:
         from safetensors.torch import load_file
 
         found: dict[str, Tensor] = {}
-        for path in sorted(Path(folder).glob("*model*.safetensors")):
+        for path in [*sorted(Path(folder).glob("*model*.safetensors")), *Path(folder).glob("value_heads.safetensors")]:
             found |= load_file(path)
         out = {}
         for name in self.trainable():
@@ -254,6 +277,11 @@ class LocalEngine:
         implementation = self.causal.config._attn_implementation
         self.causal.config._attn_implementation = "sdpa"
         self.module.save_pretrained(folder, safe_serialization=True)
+        if self.heads is not None:
+            from safetensors.torch import save_file
+
+            heads = {name: p.detach().contiguous() for name, p in self.trainable().items() if name.startswith("value_heads.")}
+            save_file(heads, Path(folder) / "value_heads.safetensors")
         adapter = Path(folder) / "adapter_config.json"
         if adapter.exists():  # peft writes a set: another order in every process
             config = json.loads(adapter.read_text())

@@ -63,7 +63,7 @@ class Drawn:
 @dataclass(frozen=True)
 class Score:
     """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of the distributions
-    these were drawn from, the certainty KL(uniform || p) in nats."""
+    these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each token, float32[t, H]."""
 
     tree: Any
     node: int

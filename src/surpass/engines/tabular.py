@@ -26,6 +26,10 @@ class TableText:
     def __init__(self, alphabet: str):
         self.alphabet = alphabet
 
+    @property
+    def end(self) -> int:
+        return len(self.alphabet)
+
     def encode(self, text: str) -> list[int]:
         unknown = set(text) - set(self.alphabet)
         if unknown:
@@ -50,19 +54,31 @@ class TabularEngine:
     `size` rows are shared by contexts that collide.
     """
 
-    can = frozenset({"text", "tokens", "logprobs", "train"})
     name = "table"
     lora = None
     why_not_trees = None
 
-    def __init__(self, alphabet: str, size: int = 4096, seed: int = 0, scale: float = 0.0):
+    @property
+    def can(self) -> frozenset[str]:
+        return frozenset({"text", "tokens", "logprobs", "train"} | ({"value"} if "value" in self.module else set()))
+
+    def __init__(self, alphabet: str, size: int = 4096, seed: int = 0, scale: float = 0.0, heads: int = 0):
         self.text = TableText(alphabet)
         self.end = len(alphabet)
         rng = np.random.default_rng(seed)
         table = torch.from_numpy(rng.normal(0, scale, (size, len(alphabet) + 1)).astype(np.float32))
         self.module = torch.nn.ParameterDict({"table": torch.nn.Parameter(table)})
+        if heads:
+            self.module["value"] = torch.nn.Parameter(torch.zeros(size, heads))
         self.device = torch.device("cpu")
         self.size, self.scored = size, 0
+
+    def twin(self, heads: int = 0) -> TabularEngine:
+        """Another table with a copy of these logits and, if asked for, `heads` values for every context, all 0."""
+        twin = TabularEngine(self.text.alphabet, self.size, heads=heads)
+        with torch.no_grad():
+            twin.module["table"].copy_(self.module["table"])
+        return twin
 
     def row(self, tokens: Sequence[int] | np.ndarray) -> int:
         """The table's row for the context `tokens`."""
@@ -76,6 +92,9 @@ class TabularEngine:
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
             state.append(((state[parent] if parent >= 0 else 1) * 1_000_003 + token + 1) % 2_147_483_647)
+        if also == "value":
+            after = self.module["value"][torch.tensor([one % self.size for one in state])]
+            return Out(torch.zeros(len(batch.token)), value=after * wanted[:, None])
         rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
         logits = self.module["table"][rows].log_softmax(-1)
         logp = logits.gather(-1, batch.token[:, None])[:, 0] * wanted
@@ -103,6 +122,9 @@ class TabularEngine:
 
     def _score(self, tokens: np.ndarray, what: str) -> np.ndarray:
         self.scored += len(tokens)
+        if what == "value":
+            with torch.no_grad():
+                return np.stack([self.module["value"][self.row(tokens[: i + 1])].numpy() for i in range(len(tokens))])
         logp = [self._logits(tokens[:i]).log_softmax(-1) for i in range(1, len(tokens))]
         if what == "certainty":
             return np.array([np.nan, *(float(-p.mean() - math.log(len(p))) for p in logp)], np.float32)

@@ -41,6 +41,24 @@ class Text:
         """Tokens of text that nobody drew, without special ones."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    @property
+    def end(self) -> int:
+        """The token that ends a turn: the template's where it has one, else the end of text."""
+        ending = self.encode(self._turn_end) if self.chats else []
+        return int(ending[0] if ending else self.tokenizer.eos_token_id)
+
+    def reserved(self) -> int:
+        """A token that no text is made of: the last special one that neither ends nor begins a turn, else the one for the unknown."""
+        tokenizer = self.tokenizer
+        ids = tokenizer.all_special_ids
+        used = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id}
+        if self.chats:
+            used |= set(self.open(_USER)) | set(self.tell(_USER, None))
+        free = [token for token in ids if token not in used]
+        if not free:
+            raise SurpassError("this tokenizer reserves no token that could serve as a mark; name one: mark=...")
+        return int(max(free))
+
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
         """Tokens of a new context, up to where an answer begins.
 

@@ -1,5 +1,6 @@
 """What changes a role."""
 
+from surpass.learners.adopt import adopt
 from surpass.learners.gradient import gradient
 
-__all__ = ["gradient"]
+__all__ = ["adopt", "gradient"]

@@ -16,7 +16,8 @@ from surpass.types import Batch, Example, Memory, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
 _MEANS = {"draw_gap": "drawn", "clip_ratio": "learnt", "kl": "learnt", "entropy": "learnt",
-          "rewards/accuracies": "pairs", "rewards/margins": "pairs"}  # fmt: skip
+          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "target_gap": "targets", "value_gap": "values"}  # fmt: skip
+_OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class gradient:
         everything = [example for group in groups for example in group]
         totals = {"examples": float(len(everything)), "paths": float(sum(len(e.nodes) for e in everything)),
                   "tokens": float(sum(_learnt(e, voices) for e in everything))}  # fmt: skip
-        columns = [name for name in self.objective.needs if not name.startswith("logp@") and name not in ("entropy", "value")]
+        if len(voices) > 1:
+            totals |= {f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices}
+        columns = [name for name in self.objective.needs if not name.startswith("logp@") and name not in _OUTPUTS]
         packed: list[Batch] = []
         waiting: list[Example] = []
         size = 0
@@ -110,7 +113,7 @@ class gradient:
         figures: dict[str, float] = {}
         for batch in update:
             batch = engine.to_device(batch)
-            sums, more = self.objective(engine.forward(batch, also="entropy" if "entropy" in self.objective.needs else ""), batch)
+            sums, more = self.objective(engine.forward(batch, also=next(iter(self.objective.needs & _OUTPUTS), "")), batch)
             part = sum(value / batch.totals[name] for name, value in sums.items())
             accelerator.backward(part)
             loss += float(part.detach())

@@ -13,8 +13,8 @@ import numpy as np
 from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search, shown
-from surpass.rewards.check import worth
 from surpass.searches.round import search_all
+from surpass.searches.turns import worth
 from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.measures.agreement import agreement
 from surpass.measures.answers import answers
 from surpass.parts import Measure
+from surpass.searches import samples
 from surpass.types import Report
 
 
@@ -47,6 +49,13 @@ class by_split:
 
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         return await self.measures[split](models, task, split, seed)
+
+
+def unlabelled(max_tokens: int, temperature: float = 0.8, n: int = 8) -> by_split:
+    """The exam of a method that uses no labels: agreement of `n` attempts decides; greedy accuracy stands in the report alone."""
+    greedy = answers(samples(1, 0.0, max_tokens))
+    alike = agreement(samples(n, temperature, max_tokens))
+    return by_split({"gate": alike, "test": together((greedy, alike))})
 
 
 def answering(exam: Any) -> answers:

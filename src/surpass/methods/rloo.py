@@ -23,8 +23,8 @@ def rloo(
     loss = objectives.clipped(clip, clip, normaliser="constant", length=1.0)
     scores: dict[str, Reward] = {"reward": rewards.check()}
     if beta:
-        leash = rewards.weighted({"check": 1.0, "divergence": -beta})
-        scores = {"check": rewards.check(), "divergence": rewards.divergence("policy@0"), "reward": leash}
+        leash = rewards.weighted({"check": 1.0, "implicit": -beta})
+        scores = {"check": rewards.check(), "implicit": rewards.implicit(base="policy@0"), "reward": leash}
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),

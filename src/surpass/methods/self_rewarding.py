@@ -32,13 +32,11 @@ def self_rewarding(
     beta: float = 0.1, lr: float = 1e-6, updates: int = 1, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; a gate decision `every` so many rounds."""
-    answers = measures.answers(searches.samples(1, 0.0, max_tokens))
-    agreement = measures.agreement(searches.samples(8, temperature, max_tokens))
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens, top_p=top_p),
         scores={"reward": rewards.judge(RUBRIC, n=verdicts, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)")},
         learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, updates=updates)),),
-        exam=measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))}),
+        exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
     )

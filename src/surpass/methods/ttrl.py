@@ -23,13 +23,11 @@ def ttrl(
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; the gate refuses below an agreement of `trust`, a decision `every` so many rounds."""
     loss = objectives.clipped(clip, clip, normaliser="path")
-    answers = measures.answers(searches.samples(1, 0.0, max_tokens))
-    agreement = measures.agreement(searches.samples(8, temperature, max_tokens))
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"vote": rewards.vote(), "reward": rewards.majority()},
         learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group()),),
-        exam=measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))}),
+        exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every, trust),
     )

@@ -2,7 +2,10 @@
 
 from surpass.objectives.clipped import clipped
 from surpass.objectives.imitation import sft
+from surpass.objectives.negative import nft
 from surpass.objectives.preference import dpo
-from surpass.objectives.regularise import entropy, kl, total
+from surpass.objectives.regression import regression
+from surpass.objectives.regularise import entropy, kl, only, total
+from surpass.objectives.value import value
 
-__all__ = ["clipped", "dpo", "entropy", "kl", "sft", "total"]
+__all__ = ["clipped", "dpo", "entropy", "kl", "nft", "only", "regression", "sft", "total", "value"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,23 @@ class entropy:
         weight, total = path_weights(batch, self.normaliser, self.length)
         figures = {"entropy": float((out.entropy.detach() * batch.trained).sum()), "learnt": float(batch.trained.sum())}
         return {total: -self.coefficient * (spread(weight, batch) * out.entropy).sum()}, figures
+
+
+@dataclass(frozen=True)
+class only:
+    """An objective on the tokens of one voice alone, where a Learn row trains several: a policy's words, and a mark after them."""
+
+    voice: str
+    term: Any
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.term.needs
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        mine = batch.voice == (batch.voices.index(self.voice) if self.voice in batch.voices else len(batch.voices))
+        sums, figures = self.term(out, dataclasses.replace(batch, trained=batch.trained & mine))
+        return {f"tokens/{self.voice}" if name == "tokens" else name: value for name, value in sums.items()}, figures
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """What an attempt is worth."""
 
-from surpass.rewards.check import check, worth
-from surpass.rewards.likelihood import likelihood
-from surpass.rewards.certainty import certainty, verdict
+from surpass.rewards.check import check
+from surpass.rewards.likelihood import implicit, likelihood
+from surpass.rewards.certainty import certainty, marked, verdict
 from surpass.rewards.judge import judge
-from surpass.rewards.shaping import divergence, overlong, weighted
+from surpass.rewards.outcome import outcome
+from surpass.rewards.pairwise import duels, preferred, wins
+from surpass.rewards.process import process
+from surpass.rewards.shaping import overlong, weighted
 from surpass.rewards.truth import noisy_truth
-from surpass.rewards.vote import majority, vote
+from surpass.rewards.vote import crossed, majority, ranks, vote
 
-__all__ = ["certainty", "check", "divergence", "judge", "likelihood", "majority", "noisy_truth", "overlong", "verdict", "vote",
-           "weighted", "worth"]  # fmt: skip
+__all__ = ["certainty", "check", "crossed", "duels", "implicit", "judge", "likelihood", "majority", "marked", "noisy_truth", "outcome", "overlong",
+           "preferred", "process", "ranks", "verdict", "vote", "weighted", "wins"]  # fmt: skip

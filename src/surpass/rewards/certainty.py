@@ -1,4 +1,4 @@
-"""How sure a model is of an attempt: of every token of it, or of the whole when asked."""
+"""How sure a model is of an attempt: of every token of it, of the whole when asked, or by a mark it puts after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from surpass.errors import SurpassError
 from surpass.rewards.likelihood import written
 from surpass.tasks.judge import RIGHT
-from surpass.types import FAILED, Column, Tree
+from surpass.types import DONE, FAILED, Column, Tree
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,40 @@ class verdict:
         asked = models.tell(self.role, tree, leaf, self.ask, aside=True)
         yes, no = (await models.next(self.role, tree, asked, words)).astype(float)
         return float(1 / (1 + np.exp(no - yes)))
+
+
+@dataclass(frozen=True)
+class marked:
+    """Per leaf: beta * (log p_role(z) - log p_base(z)), z the token `mark` as the next after the attempt; nan for an attempt that did
+    not end by itself. One token's price, and untrained it says nothing: objectives.regression teaches it.
+
+    `mark` is a token that is never written ("": one that the tokenizer reserves). With `graft` the mark is put into the tree
+    after each attempt, aside, by the author "mark", so that a Learn row with that voice can train it. Uses no labels. Yang et
+    al. 2025 (LaSeR), eq. of the last-token self-reward, with the reference's own log-probability in place of its mean.
+    """
+
+    beta: float = 0.1
+    mark: str = ""
+    role: str = "policy"
+    base: str = "policy@0"
+    graft: bool = False
+    needs = frozenset({"logprobs"})
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        tokens = models.encode(self.role, self.mark) if self.mark else [models.reserved(self.role)]
+        if len(tokens) != 1:
+            raise SurpassError(f'a mark is one token of the model; "{self.mark}" is {len(tokens)}')
+        return list(await asyncio.gather(*(self._tree(models, tree, tokens) for tree in trees)))
+
+    async def _tree(self, models, tree: Tree, mark: list[int]) -> Column:
+        leaves = tree.leaves()
+        values = await asyncio.gather(*(self._leaf(models, tree, leaf, mark) for leaf in leaves))
+        for leaf in leaves if self.graft else ():
+            models.put(self.role, tree, leaf, mark, "mark", aside=True)
+        return Column("leaf", np.array(values, float))
+
+    async def _leaf(self, models, tree: Tree, leaf: int, mark: list[int]) -> float:
+        if tree.stop[leaf] != DONE:
+            return float("nan")
+        now, base = await asyncio.gather(*(models.next(role, tree, leaf, mark) for role in (self.role, self.base)))
+        return self.beta * float(now[0] - base[0])

@@ -1,4 +1,4 @@
-"""How probable a model finds an attempt."""
+"""How probable a model finds an attempt, alone or against another model."""
 
 from __future__ import annotations
 
@@ -35,6 +35,39 @@ class likelihood:
     async def _tree(self, models, tree: Tree) -> Column:
         means = await asyncio.gather(*(mean_logp(models, self.role, tree, leaf, self.voice) for leaf in tree.leaves()))
         return Column("leaf", np.exp(self.scale * np.array(means, float)))
+
+
+@dataclass(frozen=True)
+class implicit:
+    """Per leaf: beta * sum over the tokens t that `voice` drew on its path of log p_role(t) - log p_base(t), in nats.
+
+    The reward of which `role` would be the optimum of RL from `base` with KL coefficient beta, up to a constant per problem
+    (Rafailov et al. 2023, eq. 5). role "" is whoever drew the tokens, at the time (no model call): the expectation at
+    temperature 1 is then beta * KL(voice || base) of whole attempts. `per_token`: the mean over tokens instead of the sum.
+    Where role and base are the same weights this says nothing; with `or_likelihood` it is then the mean log-probability under
+    base (Wang et al. 2024, CREAM). Uses no labels.
+    """
+
+    role: str = ""
+    base: str = "policy@0"
+    beta: float = 1.0
+    per_token: bool = False
+    or_likelihood: bool = False
+    voice: str = "policy"
+    needs = frozenset({"logprobs"})
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        alone = self.or_likelihood and models.same(self.role or self.voice, self.base)
+        return list(await asyncio.gather(*(self._tree(models, tree, alone) for tree in trees)))
+
+    async def _tree(self, models, tree: Tree, alone: bool) -> Column:
+        async def leaf_value(leaf: int) -> float:
+            if alone:
+                return await mean_logp(models, self.base, tree, leaf, self.voice)
+            now, base = await asyncio.gather(*(mean_logp(models, r, tree, leaf, self.voice) for r in (self.role, self.base)))
+            return self.beta * (now - base) * (1 if self.per_token else int(written(tree, leaf, self.voice).sum()))
+
+        return Column("leaf", np.array(await asyncio.gather(*(leaf_value(leaf) for leaf in tree.leaves())), float))
 
 
 def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:

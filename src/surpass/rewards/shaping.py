@@ -1,15 +1,13 @@
-"""Rewards made of others, and what lengths and distances cost."""
+"""Rewards made of others, and what lengths cost."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from surpass.errors import SurpassError
-from surpass.rewards.likelihood import mean_logp
 from surpass.types import Column, Tree
 
 
@@ -47,24 +45,3 @@ class overlong:
     def _leaf(self, tree: Tree, leaf: int) -> float:
         length = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.voice)
         return -min(1.0, max(0.0, (length - (self.most - self.margin)) / self.margin))
-
-
-@dataclass(frozen=True)
-class divergence:
-    """Per leaf: sum over the tokens `voice` drew on its path of log p at the draw - log p under `role`; its expectation at
-    temperature 1 is KL(voice || role) of whole attempts, in nats."""
-
-    role: str = "policy@0"
-    voice: str = "policy"
-    needs = frozenset({"logprobs"})
-
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
-        return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
-
-    async def _tree(self, models, tree: Tree) -> Column:
-        async def leaf_sum(leaf: int) -> float:
-            now, then = await asyncio.gather(*(mean_logp(models, role, tree, leaf, self.voice) for role in ("", self.role)))
-            drawn = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.voice)
-            return (now - then) * drawn
-
-        return Column("leaf", np.array(await asyncio.gather(*(leaf_sum(leaf) for leaf in tree.leaves())), float))

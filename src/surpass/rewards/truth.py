@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
-from surpass.rewards.check import worth
+from surpass.searches.turns import worth
 from surpass.types import Column, Tree, fold
 
 

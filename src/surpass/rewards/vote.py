@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +43,27 @@ class vote:
 
 
 @dataclass(frozen=True)
+class ranks:
+    """Per leaf: (N - r + 1) ** power, r in 1..N its place among the tree's N judged leaves by `score`, the highest first (the earlier
+    of equals); nan where it was not judged. As the `weight` of `vote` a Borda count: power 0 counts heads, a large power
+    follows the best alone. Kang et al. 2025 (self-certainty), section 4.
+    """
+
+    score: str = "reward"
+    power: float = 0.5
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        return [Column("leaf", self._weights(np.asarray(tree.get(self.score).values, float))) for tree in trees]
+
+    def _weights(self, values: np.ndarray) -> np.ndarray:
+        judged = np.flatnonzero(~np.isnan(values))
+        order = judged[np.argsort(-values[judged], kind="stable")]
+        weights = np.full(len(values), np.nan)
+        weights[order] = np.arange(len(order), 0, -1.0) ** self.power
+        return weights
+
+
+@dataclass(frozen=True)
 class majority:
     """Per leaf: 1 for the answer with the most votes (the earlier of equals), 0 for every other and for an attempt that states
     none; times the winner's share where `scaled`. nan where no leaf states an answer, and for attempts that failed.
@@ -64,3 +85,26 @@ class majority:
         first = int(np.nanargmax(shares))
         agrees = np.array([answer == answers[first] for answer in answers], float) * (shares[first] if self.scaled else 1.0)
         return np.where(tree.stop[tree.leaves()] == FAILED, np.nan, agrees)
+
+
+@dataclass(frozen=True)
+class crossed:
+    """Per leaf: 1 if it states the final answer that is the commonest (the earlier of equals) among the attempts that began from the
+    tree's other opening, else 0; 0 for all where no attempt there states one; nan for attempts that failed, and in a tree with
+    one opening only. Uses no labels. Zhang et al. 2025 (Co-Reward)."""
+
+    role: str = "policy"
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        return [Column("leaf", self._leaves(stated(models, task, tree, self.role), tree)) for tree in trees]
+
+    def _leaves(self, answers: list[str | None], tree: Tree) -> np.ndarray:
+        leaves = tree.leaves()
+        roots = [tree.path(leaf)[0] for leaf in leaves]
+        votes = {root: Counter(a for a, r in zip(answers, roots, strict=True) if r == root and a is not None) for root in roots}
+        if len(votes) != 2:
+            return np.full(len(leaves), np.nan)
+        first, second = (max(count, key=count.__getitem__) if count else None for count in votes.values())
+        label = dict(zip(votes, (second, first), strict=True))
+        agrees = [float(a is not None and a == label[root]) for a, root in zip(answers, roots, strict=True)]
+        return np.where(tree.stop[leaves] == FAILED, np.nan, agrees)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
-from surpass.searches.turns import begin, fill, play_on
+from surpass.searches.turns import begin, fill, play_on, reasked
 from surpass.types import Problem, Tree
 
 
@@ -52,14 +52,8 @@ class refine:
             words["{feedback}"] = models.text(self.role, tree, said, since=ask)
             if self.enough in words["{feedback}"]:
                 break
-            again = models.open(self.role, tree, self._messages(problem, fill(self.improve, words)), cause=node)
+            again = models.open(self.role, tree, reasked(problem, fill(self.improve, words)), cause=node)
             tree.end(again, 0, state)
             (node,) = await models.generate(self.role, tree, again, 1, **sampling)
             node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
         return tree
-
-    def _messages(self, problem: Problem, words: str) -> str | list:
-        """The problem's messages with `words` in place of the last."""
-        if isinstance(problem.prompt, str):
-            return words
-        return [*problem.prompt[:-1], {"role": "user", "content": words}]

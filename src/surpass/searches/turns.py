@@ -1,12 +1,16 @@
-"""What searches share: opening a problem, and playing an attempt on until the task says it is over."""
+"""What searches share: opening a problem, playing an attempt on until the task says it is over, and what it is worth."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from surpass.types import INVALID, Problem, Tree, Turn
+import numpy as np
+
+from surpass.parts import value_of
+from surpass.types import FAILED, INVALID, Problem, Tree, Turn
 
 Words = str | Sequence[Mapping[str, str]]
 
@@ -17,8 +21,14 @@ async def begin(models, task, problem: Problem, key: int, role: str = "policy") 
     The only player of a task is played by `role`; one of several by the role of the same name if there is one, else by `role`,
     and then the column "player" tells, at each opening, whose context it is, as a number in task.players.
     """
-    turn = await task.start(models, problem)
     tree = Tree(problem, key)
+    root, plays = await opened(models, task, tree, problem, role)
+    return tree, root, plays
+
+
+async def opened(models, task, tree: Tree, problem: Problem, role: str = "policy") -> tuple[int, str]:
+    """(root, who plays): an opening of the tree with what the task says about `problem`, the tree's own or a view of it."""
+    turn = await task.start(models, problem)
     assert turn.player is not None, "a task that is over before it begins"
     plays = _plays(models, task, turn.player, role)
     root = models.open(plays, tree, turn.say[turn.player])
@@ -26,7 +36,7 @@ async def begin(models, task, problem: Problem, key: int, role: str = "policy") 
     if len(task.players) > 1:
         tree.mark("player", root, task.players.index(turn.player))
         tree.unheard = {player: words for player, words in turn.say.items() if player != turn.player}
-    return tree, root, plays
+    return root, plays
 
 
 def _plays(models, task, player: str, role: str) -> str:
@@ -76,11 +86,7 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
         turn: Turn = await task.step(models, state, models.text(_plays(models, task, player, role), tree, node))
         models.count("steps")
-        tree.end(node, int(tree.stop[node]) if turn.valid else INVALID, turn.state)
-        for name, reward in turn.reward.items():
-            tree.mark(f"reward/{name}", node, reward)
-        for name, n in turn.counts.items():
-            tree.mark(f"count/{name}", node, n)
+        _record(tree, node, turn)
         if turn.player is None:
             return node
         if left == 0:
@@ -93,6 +99,51 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
     return node
 
 
+async def step_on(models, task, tree: Tree, node: int, role: str) -> int:
+    """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1 where it is over."""
+    state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+    turn: Turn = await task.step(models, state, models.text(role, tree, node))
+    models.count("steps")
+    _record(tree, node, turn)
+    return -1 if turn.player is None else models.tell(role, tree, node, turn.say[turn.player])
+
+
+def _record(tree: Tree, node: int, turn: Turn) -> None:
+    """What the task said about a turn: its state, whether it was legal, what it paid and counted."""
+    tree.end(node, int(tree.stop[node]) if turn.valid else INVALID, turn.state)
+    for name, reward in turn.reward.items():
+        tree.mark(f"reward/{name}", node, reward)
+    for name, n in turn.counts.items():
+        tree.mark(f"count/{name}", node, n)
+
+
+async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
+    """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the way (of several
+    players, the one who moved last); nan where nobody can judge, where the attempt failed, and where a search left it unfinished."""
+    if tree.stop[leaf] == FAILED or tree.unfinished(leaf):
+        return float("nan")
+    value = await value_of(task, models, tree.problem, models.text(role, tree, leaf))
+    players = getattr(task, "players", ("policy",))
+    who = players[int(tree.get("player").values[tree.path(leaf)[0]])] if len(players) > 1 else players[0]
+    if tree.has(f"reward/{who}"):
+        value += float(np.nansum(tree.get(f"reward/{who}").values[tree.attempt(leaf)]))
+    return value
+
+
 def fill(template: str, words: dict[str, str]) -> str:
     """The template with every word in its place; what is put in is not searched again."""
     return re.sub("|".join(map(re.escape, words)), lambda match: words[match[0]], template)
+
+
+def reasked(problem: Problem, words: str) -> str | tuple[Mapping[str, str], ...]:
+    """The problem's prompt with `words` in place of its last message."""
+    return words if isinstance(problem.prompt, str) else (*problem.prompt[:-1], {"role": "user", "content": words})
+
+
+def instructed(problem: Problem, system: str) -> Problem:
+    """The problem, asked under a system message ("": none)."""
+    if not system:
+        return problem
+    messages = problem.prompt if not isinstance(problem.prompt, str) else ({"role": "user", "content": problem.prompt},)
+    messages = [message for message in messages if message["role"] != "system"]
+    return dataclasses.replace(problem, prompt=({"role": "system", "content": system}, *messages))

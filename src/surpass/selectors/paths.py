@@ -65,3 +65,71 @@ class correct:
                 leaves = sorted(chooser.choice(leaves, self.limit, replace=False).tolist())
             out += [Example(tree, (leaf,)) for leaf in leaves]
         return out
+
+
+@dataclass(frozen=True)
+class top:
+    """The `limit` best attempts at each problem (0: all; the earlier of equals first) among those that score at least `threshold`;
+    equal token sequences count once."""
+
+    score: str = "reward"
+    limit: int = 1
+    threshold: float = -np.inf
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        out = []
+        for tree in trees:
+            judged = [(leaf, v) for leaf, v in judged_leaves(tree, self.score) if v >= self.threshold]
+            best: dict[bytes, int] = {}
+            for leaf, _ in sorted(judged, key=lambda lv: -lv[1]):
+                best.setdefault(tree.path_tokens(leaf).tobytes(), leaf)
+            out += [Example(tree, (leaf,)) for leaf in list(best.values())[: self.limit or None]]
+        return out
+
+
+@dataclass(frozen=True)
+class contexts:
+    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of an attempt whose history
+    was rewritten, each part. Contexts without a number in the node column `score`, and attempts that failed, are left out."""
+
+    score: str = "advantage"
+    voices: tuple[str, ...] = ("policy",)
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        return [Example(tree, (node,)) for tree in trees for node in self._ends(tree)]
+
+    def _ends(self, tree: Tree) -> list[int]:
+        mine = [i for i in range(len(tree)) if tree.author[i] in self.voices and not tree.aside[i] and tree.stop[i] != FAILED]
+        inner = {above for i in mine for above in tree.path(i)[:-1]}
+        values = tree.get(self.score).values
+        return [i for i in mine if i not in inner and not np.isnan(values[tree.path(i)]).all()]
+
+
+@dataclass(frozen=True)
+class prefixes:
+    """Every node whose node column `score` is a number, as a path up to it: what a value model learns from. At most `limit` a tree
+    (0: all), chosen at random."""
+
+    score: str = "target"
+    limit: int = 0
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        out = []
+        for tree in trees:
+            nodes = np.flatnonzero(~np.isnan(tree.get(self.score).values)).tolist()
+            if self.limit and len(nodes) > self.limit:
+                chooser = np.random.default_rng(fold(rng, tree.problem.id))
+                nodes = sorted(chooser.choice(nodes, self.limit, replace=False).tolist())
+            out += [Example(tree, (node,)) for node in nodes]
+        return out
+
+
+@dataclass(frozen=True)
+class steps:
+    """Every judged step alone: each node whose node column `score` is a number, learning only what follows its parent."""
+
+    score: str = "step"
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        nodes = [(tree, node) for tree in trees for node in np.flatnonzero(~np.isnan(tree.get(self.score).values)).tolist()]
+        return [Example(tree, (node,), (int(tree.parent[node]),)) for tree, node in nodes]

@@ -74,6 +74,20 @@ class arithmetic(Task):
         prompt = (*turns, {"role": "user", "content": f"{expression} ="})
         return Problem(problem_id(f"arithmetic {expression}"), prompt, answer, {"expression": expression})
 
+    def reworded(self, problem: Problem, seed: int) -> tuple[Any, ...] | None:
+        """The same sum with its terms, and the factors of its products, in another order; None where there is no other."""
+        parts = re.findall(r"([+-]?) ?(\d+(?: \* \d+)*)", problem.meta["expression"])
+        for attempt in range(20):
+            rng = random.Random(fold(seed, "reworded", attempt))
+            terms = [(sign or "+", rng.sample(factors.split(" * "), factors.count("*") + 1)) for sign, factors in parts]
+            rng.shuffle(terms)
+            first = next(i for i, (sign, _) in enumerate(terms) if sign == "+")  # a sum does not begin with a minus
+            terms = [terms[first], *terms[:first], *terms[first + 1 :]]
+            text = "".join(f" {sign} {' * '.join(factors)}" for sign, factors in terms)[3:]
+            if text != problem.meta["expression"]:
+                return (*problem.prompt[:-1], {"role": "user", "content": f"{text} ="})
+        return None
+
     async def check(self, models, problem: Problem, text: str) -> float:
         return float(final_answer(text) == problem.answer)
 

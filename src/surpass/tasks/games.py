@@ -5,6 +5,7 @@ Seats are 0 (moves first) and 1; `skill` is the probability that a move of the e
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from abc import abstractmethod
@@ -42,6 +43,10 @@ class _Game(Task):
     @property
     def players(self) -> tuple[str, ...]:
         return ("first", "second") if self.opponent == "self" else ("policy",)
+
+    def against(self, opponent: str) -> _Game:
+        """The same game for one player against an opponent of the environment's."""
+        return dataclasses.replace(self, opponent=opponent)
 
     @property
     @abstractmethod
@@ -339,3 +344,19 @@ class _Cards:
             return self._paid(self.task._results(state)[state["seat"]])
         chances = known(tuple(state["history"]), state["seat"], self.task._wise)
         return sum(self._paid(result) * chance for result, chance in chances.items())
+
+
+def information_states() -> dict[str, list[tuple[str, Any]]]:
+    """Kuhn poker as each player hears it: per information state (own card 0 to 2, then p and b) what was said to the player with what
+    it answered, and last what is said now with the two words to choose from, the careful one first."""
+    task, found = kuhn(opponent="self"), {}
+    for info in EQUILIBRIUM:
+        moves, said = [int(move == "b") for move in info[1:]], []
+        cards = [int(info[0]), (int(info[0]) + 1) % 3]
+        cards = cards if len(moves) % 2 == 0 else cards[::-1]
+        for n in range(len(moves) % 2, len(moves) + 1, 2):
+            words = ("fold", "call") if 1 in moves[:n] else ("check", "bet")
+            told = task._told(at("kuhn_poker", [*cards, *moves[:n]]))
+            said.append((told, words[moves[n]] if n < len(moves) else words))
+        found[info] = said
+    return found

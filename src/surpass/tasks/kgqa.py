@@ -190,10 +190,24 @@ class kgqa(Task):
                 # the same text could come up in another world, so the text alone decides whether this split may ask it
                 if split_of(problem_id(question)) != split or not self._answerable(world, start, path):
                     continue
-                prompt = f"{question}\nLook up facts with <call>search WORDS</call>, then write Answer: NAME"
+                prompt = self.prompt(question)
                 answer = {"answer": world.chain(start, path)[-1].value, "world": number, "start": start, "path": path}
                 return Problem(problem_id(f"kgqa {question} {number}"), prompt, answer, {"hops": len(path)})
         raise SurpassError(f"kgqa found no question that its documents answer; wanted more persons, results or limit than {self}")
+
+    def prompt(self, question: str) -> str:
+        """What a player is told to do with a question."""
+        return f"{question}\nLook up facts with <call>search WORDS</call>, then write Answer: NAME"
+
+    def proposing(self) -> Task:
+        """The other side: a task whose attempts ask questions."""
+        from surpass.tasks.kgqa_proposals import kgqa_proposals
+
+        return kgqa_proposals(self)
+
+    def look_up(self, number: int, words: str) -> tuple[str, list[int], bool]:
+        """(what a search in a world tells, the documents that are whole in it, whether it was cut)."""
+        return self._look_up(self.world(number), words)
 
     def _draw(self, number: int, rng: random.Random) -> tuple[str, list[str]]:
         """An entity to start from and a path of relations that exist."""
@@ -293,6 +307,17 @@ class Guide:
                 if self.value(problem, state, text) < now:
                     return text
         return f"Answer: {rng.choice(self._wrong_names(state))}"
+
+    def grade(self, problem: Problem, state: Any, text: str) -> tuple[float, bool]:
+        """(1 for a search that shows a fact which leads on or for the right name, 0 for a search that shows nothing needed, -1 for a
+        search that was made before, a turn that cannot be played or a wrong name; whether the turn answers)."""
+        said = self.task.final_answer(text)
+        if said is not None:
+            return (1.0 if _same(said) == _same(self._chain(state)[1][-1].value) else -1.0), True
+        after = self.task._after(state, text)
+        if not after.valid or set(after.state["seen"]) == set(state["seen"]):
+            return -1.0, False
+        return float(self._chain(after.state)[2] > self._chain(state)[2]), False
 
     def _wrong_searches(self, state: Any) -> list[str]:
         """Searches for another relation, for the next one too early, and of another entity."""

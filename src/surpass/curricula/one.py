@@ -1,0 +1,18 @@
+"""The same problem every round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surpass.types import Memory, Problem, Tree
+
+
+@dataclass(frozen=True)
+class one:
+    """A single problem that is not the task's: what a method improves is a prompt, a rubric or a program, and this is how it is called."""
+
+    name: str
+    n: int = 1
+
+    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+        return [Problem(self.name, self.name, meta={"round": memory.round})], []

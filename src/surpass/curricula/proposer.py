@@ -1,0 +1,102 @@
+"""Problems that a model proposes, and that are checked before anybody has to solve them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.parts import Search, value_of
+from surpass.searches import samples
+from surpass.searches.round import search_all
+from surpass.searches.turns import fill
+from surpass.types import Column, Memory, Problem, Tree, fold
+
+OPEN_BOOK = """{documents}
+
+{question}
+Answer from the text above. Write Answer: NAME"""
+
+
+@dataclass(frozen=True)
+class proposer:
+    """`n` problems a round: `search`, by the role "proposer", poses one for each of n seeds of task.proposing(); a proposal is accepted if
+    task.proposing().posed(...) finds no fault and `role`, shown the documents that the proposal rests on among those of `noise`
+    others (temperature 0), gives the right answer. Slots of refused ones are filled from the pool of accepted ones whose solvers'
+    success was at most `rate`; the pool is emptied every `keep` rounds.
+
+    The proposals' trees join the round, with leaf column "accepted" (1, 0) and node counts count/accepted, count/refused. A problem's
+    meta["proposal"] is the id of the seed it came from; memory.notes["pool"] holds what may be asked again. A task without
+    proposing() is refused. Lu et al. 2025 (search self-play).
+    """
+
+    n: int = 8
+    search: Search = field(default_factory=lambda: samples(1, 0.8, 256, turns=10, role="proposer"))
+    checked: bool = True
+    noise: int = 4
+    rate: float = 0.5
+    keep: int = 10
+    role: str = "policy"
+    answer_tokens: int = 64
+
+    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+        if not hasattr(task, "proposing"):
+            raise SurpassError(
+                f"{type(getattr(task, '_task', task)).__name__} cannot be asked for new problems: it has no proposing(); a task that has is kgqa"
+            )
+        writer = task.proposing()
+        seeds = list(islice(writer.problems("train", fold(memory.seed, "seeds", memory.round)), self.n))
+        trees = await search_all(self.search, models, writer, seeds, fold(rng, "propose"))
+        posed = [self._posed(models, writer, tree) for tree in trees]
+        books = [documents for _, _, documents in posed]
+        fine = await asyncio.gather(
+            *(self._answered(models, task, problem, books, i, rng) for i, (problem, _, _) in enumerate(posed))
+        )
+        if memory.round % self.keep == 0:
+            memory.notes["pool"] = []
+        pool, chooser = memory.notes.setdefault("pool", []), np.random.default_rng(fold(rng, "pool"))
+        again = [entry for entry in pool if entry["rate"] is not None and entry["rate"] <= self.rate]
+        problems: list[Problem] = []
+        for tree, (problem, _, _), accepted in zip(trees, posed, fine, strict=True):
+            tree.put("accepted", Column("leaf", np.full(len(tree.leaves()), float(accepted))))
+            tree.mark("count/accepted" if accepted else "count/refused", tree.leaves()[0], 1.0)
+            if accepted and problem is not None:
+                problems.append(replace(problem, meta={**problem.meta, "proposal": tree.problem.id}))
+                pool.append(
+                    {
+                        "id": problem.id,
+                        "prompt": problem.prompt,
+                        "answer": problem.answer,
+                        "meta": dict(problem.meta),
+                        "rate": None,
+                    }
+                )
+            elif again:
+                entry = again[int(chooser.integers(len(again)))]
+                problems.append(Problem(entry["id"], entry["prompt"], entry["answer"], entry["meta"]))
+        return list({problem.id: problem for problem in problems}.values()), trees
+
+    def _posed(self, models, writer: Any, tree: Tree) -> tuple[Problem | None, str, list[str]]:
+        leaf = tree.leaves()[0]
+        if tree.state[leaf] is None:  # the search failed
+            return None, "failed", []
+        return writer.posed(tree.problem, tree.state[leaf], models.text("proposer", tree, leaf))
+
+    async def _answered(self, models, task, problem: Problem | None, books: list[list[str]], i: int, rng: int) -> bool:
+        if problem is None or not self.checked:
+            return problem is not None
+        chooser = np.random.default_rng(fold(rng, "book", i))
+        others = [j for j in range(len(books)) if j != i]
+        shelf = [*books[i], *(text for j in chooser.permutation(others)[: self.noise].tolist() for text in books[j])]
+        shelf = list(dict.fromkeys(shelf))
+        text = "\n".join(shelf[k] for k in chooser.permutation(len(shelf)))
+        question = problem.asks.partition("\n")[0]
+        words = fill(OPEN_BOOK, {"{documents}": text, "{question}": question})
+        (said,) = await models.chat(
+            self.role, [{"role": "user", "content": words}], temperature=0.0, max_tokens=self.answer_tokens
+        )
+        return bool(await value_of(task, models, problem, said) >= 1 - 1e-9)

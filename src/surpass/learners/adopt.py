@@ -1,0 +1,26 @@
+"""Take over what was found in words: a role's system prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from surpass.parts import Learn
+from surpass.types import Example, Memory, Report, Row
+
+
+@dataclass(frozen=True)
+class adopt:
+    """The `field` of the state at the first example's node becomes the role's system message, kept in memory.notes: a refused trial
+    brings the former one back. No weights change, so a model behind an API can learn this way."""
+
+    field: str = "prompt"
+
+    async def __call__(self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report:
+        report = Report("adopt")
+        if examples:
+            words = str(examples[0].tree.state[examples[0].nodes[0]][self.field])
+            memory.notes.setdefault("system", {})[learn.role] = words
+            models.system = memory.notes["system"]
+            report.rows.append(Row("0", 0, "length", float(len(words))))
+        return report

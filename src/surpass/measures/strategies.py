@@ -1,0 +1,129 @@
+"""Strategies of inference at equal tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from surpass import choose, rewards
+from surpass.measures.answers import exam_trees
+from surpass.parts import Reward, Search, shown
+from surpass.searches import samples
+from surpass.searches.turns import worth
+from surpass.types import Report, Row, Tree, fold
+
+
+@dataclass(frozen=True)
+class strategies:
+    """What each strategy makes of at most `budget` drawn tokens a problem. From one pool of independent attempts, as many as fit into the
+    budget (at least one):
+
+    single (the first), majority, random, and for every part NAME of `scores`: best/NAME, the attempt that scores highest, and
+    weighted/NAME, the vote in which attempts count by their score, scaled to [0, 1] within the problem (all equal: 1). mean and
+    any: the mean over the pool, and whether any attempt is right: what chance and a perfect choice would get. And for every
+    part NAME of `searches`, whose own limits keep it to the budget, the finished attempt with the highest node column "worth" (or
+    the last, where it has none).
+
+    Per strategy accuracy/NAME, tokens/NAME (drawn) and, of those that choose from the pool, in info["efficiency"] the share of the way from
+    mean to any that the choice goes: (accuracy - mean) / (any - mean). Tokens that a score reads are not in the budget; the
+    report's cost counts them.
+    """
+
+    budget: int = 512
+    pool: int = 32
+    temperature: float = 0.7
+    max_tokens: int = 128
+    scores: Mapping[str, Reward] = field(default_factory=lambda: {"certainty": rewards.certainty(), "verdict": rewards.verdict()})
+    searches: Mapping[str, Search] = field(default_factory=dict)
+    n: Mapping[str, int] = field(default_factory=lambda: {"gate": 96, "test": 256})
+    role: str = "policy"
+
+    async def __call__(self, models, task, split: str, seed: int) -> Report:
+        report = Report("strategies", info={"split": split, "budget": self.budget})
+        trees = await exam_trees(
+            samples(self.pool, self.temperature, self.max_tokens, role=self.role), models, task, split, self.n[split], seed
+        )
+        for tree in trees:
+            self._within(tree)
+        await self._put(models, task, trees)
+        values = await asyncio.gather(*(self._worth(models, task, tree, tree.leaves()) for tree in trees))
+        for tree, right in zip(trees, values, strict=True):
+            report.rows += self._choices(tree, np.asarray(right))
+        for name, search in self.searches.items():
+            found = await exam_trees(search, models, task, split, self.n[split], seed)
+            ends = [self._answer(tree) for tree in found]
+            right = await asyncio.gather(*(self._worth(models, task, tree, [end]) for tree, end in zip(found, ends, strict=True)))
+            for tree, (one,) in zip(found, right, strict=True):
+                report.rows += self._rows(tree, name, one, self._drawn(tree, range(len(tree))))
+        any_, mean = report.mean("accuracy/any"), report.mean("accuracy/mean")
+        report.info["efficiency"] = {
+            metric.removeprefix("accuracy/"): (figure["mean"] - mean) / (any_ - mean) if any_ > mean else float("nan")
+            for metric, figure in report.metrics.items()
+            if metric.startswith(("accuracy/best/", "accuracy/weighted/", "accuracy/majority", "accuracy/random"))
+        }
+        return report
+
+    def _drawn(self, tree: Tree, nodes: Sequence[int]) -> int:
+        return sum(tree.length(i) for i in nodes if tree.author[i] != "task" and not np.isnan(tree.drawn(i)[0]).all())
+
+    def _within(self, tree: Tree) -> None:
+        """Attempts beyond the budget stand aside."""
+        spent, leaves = 0, tree.leaves()
+        for number, leaf in enumerate(leaves):
+            spent += self._drawn(tree, tree.path(leaf))
+            if spent > self.budget and number:
+                for node in tree.path(leaf)[1:]:
+                    tree.aside[node] = True
+
+    async def _put(self, models, task, trees: Sequence[Tree]) -> None:
+        parts = dict(self.scores) | {"votes": rewards.vote(self.role)}
+        for name, reward in parts.items():
+            for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
+                tree.put(name, column)
+                if name in self.scores:
+                    tree.put(f"scaled/{name}", type(column)("leaf", _scaled(column.values)))
+        for name in self.scores:
+            weighted = rewards.vote(self.role, weight=f"scaled/{name}")
+            for tree, column in zip(trees, await weighted(models, shown(task, weighted), trees), strict=True):
+                tree.put(f"weighted/{name}", column)
+
+    async def _worth(self, models, task, tree: Tree, leaves: Sequence[int]) -> list[float]:
+        found = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in leaves))
+        return [float(value >= 1 - 1e-9) if value == value else value for value in found]
+
+    def _choices(self, tree: Tree, right: np.ndarray) -> list[Row]:
+        leaves = tree.leaves()
+        where = {leaf: i for i, leaf in enumerate(leaves)}
+        tokens = self._drawn(tree, [i for i in range(len(tree)) if not tree.aside[i]])
+        picks: dict[str, Any] = {"majority": choose.best("votes"), "single": choose.first()}
+        for name in self.scores:
+            picks |= {f"best/{name}": choose.best(name), f"weighted/{name}": choose.best(f"weighted/{name}", then=name)}
+        rows: list[Row] = []
+        for name, pick in picks.items():
+            leaf = pick(tree)
+            rows += self._rows(tree, name, right[where[leaf]], self._drawn(tree, tree.path(leaf)) if name == "single" else tokens)
+        known = right[~np.isnan(right)]
+        if len(known):
+            rows += self._rows(tree, "random", float(right[fold(tree.key, "random") % len(leaves)]), tokens)
+            rows += self._rows(tree, "mean", float(known.mean()), tokens) + self._rows(tree, "any", float(known.max()), tokens)
+        return rows
+
+    def _answer(self, tree: Tree) -> int:
+        finished = [leaf for leaf in tree.leaves() if not tree.unfinished(leaf)]
+        return choose.best("worth")(tree) if tree.has("worth") else (finished or tree.leaves())[-1]
+
+    def _rows(self, tree: Tree, name: str, right: float, tokens: int) -> list[Row]:
+        return [Row(tree.problem.id, 0, f"accuracy/{name}", right), Row(tree.problem.id, 0, f"tokens/{name}", float(tokens))]
+
+
+def _scaled(values: Any) -> np.ndarray:
+    """Values brought to [0, 1]; all equal: 1; nan stays."""
+    values = np.asarray(values, float)
+    if np.isnan(values).all():
+        return values
+    low, high = np.nanmin(values), np.nanmax(values)
+    return np.where(np.isnan(values), np.nan, 1.0 if high == low else (values - low) / (high - low))

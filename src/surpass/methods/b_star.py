@@ -1,0 +1,88 @@
+"""B-STaR: balancing exploration and exploitation (Zeng et al. 2024, arXiv 2412.17256).
+
+Idea     Self-training stalls because attempts become alike and the reward stops telling good from bad. One number measures both, and every
+         round draws at the temperature, and keeps above the reward, that maximise it for the model as it is.
+Search   n attempts a problem at the chosen temperature
+Score    r = 1[right] (+ others: `select` reads the column "reward")
+Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept), n_kept distinct attempts with r >= tau, n_right the right ones among them;
+         averaged over `dev` problems for every temperature (and tau: every value that r takes)
+Select   the `keep` best attempts a problem with r >= tau, distinct ones
+Loss     SFT, mean over tokens; the optimiser goes on from round to round
+Adapt    after every round: the next round's temperature and tau
+Needs    engine "train"
+Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own attempts. Dev problems come from
+         the train split. No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept.
+         Attempts count as distinct by their text without regard to blanks.
+Works    not shown yet: the balance is tested by hand (tests/test_credit.py).
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.parts import Learn, Method, shown
+from surpass.searches.round import search_all
+from surpass.types import Tree, fold
+
+
+def b_star(
+    problems: int = 32, n: int = 16, temperature: float = 1.0, max_tokens: int = 128, keep: int = 8, wanted: int = 8,
+    temperatures: tuple[float, ...] = (0.5, 0.7, 0.9, 1.1), dev: int = 32, lr: float = 4e-6, updates: int = 4, every: int = 3,
+) -> Method:  # fmt: skip
+    """`problems` a round with `n` attempts each; `wanted` right attempts a problem are enough; `dev` problems decide."""
+    return Method(
+        curriculum=curricula.shuffle(problems),
+        search=searches.samples(n, temperature, max_tokens),
+        scores={"reward": rewards.check()},
+        learn=(
+            Learn("policy", selectors.top(limit=keep, threshold=1.0), learners.gradient(objectives.sft(), lr, updates=updates)),
+        ),
+        exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
+        gate=gates.no_worse(every),
+        adapt=Balance(temperatures, wanted, dev),
+    )
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The next round's temperature and threshold: those with the highest mean balance on `dev` problems."""
+
+    temperatures: tuple[float, ...]
+    wanted: int
+    dev: int
+
+    async def __call__(self, method, models, task, memory, report, rng):
+        problems = list(islice(task.problems("train", fold(0, "dev")), self.dev))
+        found: dict[tuple[float, float], float] = {}
+        models.account = "search"
+        for temperature in self.temperatures:
+            search = dataclasses.replace(method.search, temperature=temperature)
+            trees = await search_all(search, models, task, problems, rng)
+            for name, reward in method.scores.items():
+                for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
+                    tree.put(name, column)
+            texts = [[models.text("policy", tree, leaf) for leaf in tree.leaves()] for tree in trees]
+            values = np.unique(np.concatenate([tree.get("reward").values for tree in trees]))
+            for tau in values[~np.isnan(values)]:
+                scores = [self.of(tree, some, tau) for tree, some in zip(trees, texts, strict=True)]
+                found[temperature, float(tau)] = float(np.mean(scores))
+        if not found:
+            return method
+        temperature, tau = max(found, key=found.__getitem__)
+        memory.notes["balance"] = [[*key, value] for key, value in found.items()]
+        learn = dataclasses.replace(method.learn[0], select=dataclasses.replace(method.learn[0].select, threshold=tau))
+        return dataclasses.replace(method, search=dataclasses.replace(method.search, temperature=temperature), learn=(learn,))
+
+    def of(self, tree: Tree, texts: Sequence[str], tau: float) -> float:
+        """min(n_right / wanted, 1) * n_right / n_kept of one tree; 0 where nothing is kept."""
+        kept: dict[str, bool] = {}
+        for text, r in zip(texts, tree.get("reward").values, strict=True):
+            if r >= tau:
+                kept[re.sub(r"\s+", "", text)] = r >= 1
+        n_right = sum(kept.values())
+        return min(n_right / self.wanted, 1.0) * n_right / len(kept) if kept else 0.0

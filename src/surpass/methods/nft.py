@@ -1,0 +1,33 @@
+"""NFT: negative-aware fine-tuning (Chen et al. 2025, arXiv 2505.18116).
+
+Idea     Wrong answers come from a distribution tied to that of the right ones: old = r right + (1 - r) wrong. So maximum likelihood on
+         wrong answers, under what is left of the old policy, trains the same model: supervised learning that uses all the data.
+Search   n attempts a problem
+Score    the task's check
+Select   every attempt of the problems with some right and some wrong ones
+Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success rate, S a straight-through
+         clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided by 1000 and by the number of attempts
+Needs    engine "train"
+Differs  the paper fills its batch with problems whose attempts differ and divides by 1000 alone; here the batch holds what a round gives,
+         and the mean over attempts is taken. AdamW is scale-free but for its eps and the clipping of the gradient.
+Works    tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; not shown yet on a language model.
+"""
+
+from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.parts import Learn, Method
+
+
+def nft(
+    problems: int = 8, n: int = 16, temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-6, eps: float = 1.0,
+    omega: str = "hard", negative: float = 1.0, updates: int = 4, every: int = 3,
+) -> Method:  # fmt: skip
+    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning)."""
+    loss = objectives.nft(eps, omega, negative)
+    return Method(
+        curriculum=curricula.shuffle(problems),
+        search=searches.samples(n, temperature, max_tokens),
+        scores={"reward": rewards.check()},
+        learn=(Learn("policy", selectors.nonconstant(), learners.gradient(loss, lr, updates=updates), advantages.success()),),
+        exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
+        gate=gates.no_worse(every),
+    )

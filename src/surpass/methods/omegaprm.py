@@ -1,0 +1,38 @@
+"""OmegaPRM: automated process supervision (Luo et al. 2024, arXiv 2406.06592).
+
+Idea     If a wrong solution has a first wrong step, a binary search over its steps finds it with few completions, and every completion
+         labels a prefix. A process-reward model learns these labels, and its judgement weighs the vote and chooses what to imitate.
+Search   completions of prefixes; in wrong ones the first wrong step by halving, the most promising first:
+         alpha^(1 - MC) beta^(|r| / length) + c sqrt(sum N) / (1 + N)
+Score    a prefix: MC, the share of its k completions that are right; an attempt: min over steps of the model's p(step)
+Loss     process-reward model: cross-entropy with the soft label MC at the end of each prefix; policy: SFT on the attempts it thinks best, if p >= 1/2
+Choose   at inference: vote among n attempts, weighted by the process reward
+Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "prm"); a checker
+Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is ours. The filter of too easy and too
+         hard problems is the root's MC of k completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
+Works    tests/test_step_search.py: halving finds the first wrong step with fewer completions; the trained model is not shown yet.
+"""
+
+from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.parts import Learn, Method, Reward
+from surpass.types import Cast
+
+
+def omegaprm(
+    problems: int = 8, k: int = 8, searches_each: int = 20, n: int = 8, temperature: float = 1.0, max_tokens: int = 128, keep: int = 1,
+    most: int = 64, lr: float = 1e-6, lr_value: float = 1e-5, updates: int = 4, every: int = 3,
+) -> Method:  # fmt: skip
+    """`problems` a round with at most `searches_each` halvings, at most `most` labels of each; `n` attempts at inference."""
+    scores: dict[str, Reward] = {"prm": rewards.process("prm"), "votes": rewards.vote(weight="prm")}
+    judge = learners.gradient(objectives.value("bce", target="mc"), lr_value, updates=updates)
+    imitate = learners.gradient(objectives.sft(), lr, updates=updates)
+    return Method(
+        curriculum=curricula.shuffle(problems),
+        search=searches.first_error(k, searches_each, temperature=temperature, max_tokens=max_tokens),
+        scores={"reward": rewards.check(), "prm": rewards.process("prm")},
+        learn=(Learn("prm", selectors.prefixes("mc", most), judge, voices=("policy",)),
+               Learn("policy", selectors.top("prm", keep, 0.5), imitate)),
+        exam=measures.answers(searches.samples(n, temperature, max_tokens), choose=choose.best("votes", then="prm"), scores=scores),
+        gate=gates.no_worse(every),
+        cast={"prm": Cast("policy", heads=1)},
+    )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Search self-play (Lu et al. 2025, arXiv 2510.18821).
+
+Idea     One model invents search questions for known answers, another copy of it answers them, both with the search tool. The proposer is
+         paid when solvers fail, but only for questions that can be answered from the documents it found: so difficulty rises with the
+         solver and no labelled question is needed.
+Curriculum  n answers; a proposal each; refused by rule, or if the policy cannot answer it from the proposal's documents among others; refused
+         slots are filled from accepted questions with low success
+Search   n attempts of several turns at every question
+Score    solver: the task's check. Proposer: 1 - the mean of its solvers' scores; 0 if refused
+Credit   solver: A_i = (r_i - mean(r)) / (std(r) + 1e-4); proposer: its reward itself
+Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || start); proposer and solver in turn on the same weights
+Needs    engine "train", "logprobs"; a task with proposing(), e.g. kgqa
+Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's questions are short. Acceptance asks for the
+         right answer by the task's check alone; no judge says that two answers mean the same.
+Works    not shown yet on a language model; tests/test_proposer.py holds what is known: what is refused, what is paid, what is asked again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.parts import Learn, Method
+from surpass.types import Cast, Column, Example, Memory, Tree
+
+
+def search_self_play(
+    problems: int = 8, n: int = 5, turns: int = 10, temperature: float = 0.8, max_tokens: int = 256, checked: bool = True, beta: float = 0.01,
+    lr: float = 1e-6, updates: int = 1, every: int = 3,
+) -> Method:  # fmt: skip
+    """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no rule refuses."""
+    propose = searches.samples(1, temperature, max_tokens, turns=turns, role="proposer")
+    loss = objectives.clipped(0.2, 0.285, normaliser="path")
+    if beta:
+        loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    learner = learners.gradient(loss, lr, updates=updates)
+    return Method(
+        curriculum=curricula.proposer(problems, propose, checked),
+        search=searches.samples(n, temperature, max_tokens, turns=turns),
+        scores={"reward": Paid()},
+        learn=(Learn("policy", Side(True), learner, Raw(), voices=("proposer",)), Learn("policy", Side(False), learner, Rated())),
+        exam=measures.answers(searches.samples(1, 0.0, max_tokens, turns=turns)),
+        gate=gates.no_worse(every),
+        cast={"proposer": Cast("policy", shared=True)},
+    )
+
+
+@dataclass(frozen=True)
+class Paid:
+    """Per leaf of a solver's tree, the check; of a proposal's, 1 - the mean score of its question's attempts, 0 if it was refused."""
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        solved = dict(zip(map(id, trees), await rewards.check()(models, task, trees), strict=True))
+        rates = {
+            tree.problem.meta.get("proposal"): float(np.nanmean(solved[id(tree)].values))
+            for tree in trees
+            if not tree.has("accepted")
+        }
+        return [self._proposal(tree, rates) if tree.has("accepted") else solved[id(tree)] for tree in trees]
+
+    def _proposal(self, tree: Tree, rates: dict) -> Column:
+        accepted = tree.get("accepted").values
+        return Column("leaf", np.where(accepted == 1, 1 - rates.get(tree.problem.id, np.nan), 0.0))
+
+
+@dataclass(frozen=True)
+class Side:
+    """Every judged attempt of proposers, or of solvers."""
+
+    proposes: bool
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        return selectors.every()([tree for tree in trees if tree.has("accepted") == self.proposes], memory, rng)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The reward itself as the advantage: one proposal a seed has no group."""
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
+        return [{"advantage": Column("leaf", np.nan_to_num(tree.get("reward").values))} for tree in trees]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """advantages.group, and the success rates of what may be asked again."""
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
+        rates = {tree.problem.id: float(np.nanmean(tree.get("reward").values)) for tree in trees if not tree.has("accepted")}
+        for entry in memory.notes.get("pool", []):
+            entry["rate"] = rates.get(entry["id"], entry["rate"])
+        return advantages.group()(trees, memory)

@@ -1,0 +1,38 @@
+"""Bring a log-ratio to a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surpass.flat import spread
+from surpass.types import Batch, Out
+
+
+@dataclass(frozen=True)
+class regression:
+    """sum_t w_t b_t (beta (log p(t) - log p_base(t)) - y_t)^2 over the trained tokens t whose target y_t, the column `target`, is
+    known; w_t sums the weights of the paths that learn from t; b_t is the column `balance`. Divided by the number of paths.
+    Yang et al. 2025 (LaSeR), eq. of the self-rewarding loss.
+
+    Figures: target_gap (mean distance between score and target).
+    """
+
+    beta: float = 0.1
+    base: str = "policy@0"
+    target: str = "target"
+    balance: str = "balance"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({f"logp@{self.base}", self.target, self.balance})
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+        y, balance = batch.columns[self.target][1], batch.columns[self.balance][1]
+        weight = spread(batch.weight[batch.example], batch)
+        known = (weight > 0) & ~y.isnan() & ~balance.isnan()
+        gap = torch.where(known, self.beta * (out.logp - batch.columns[f"logp@{self.base}"][1]) - y.nan_to_num(), 0.0)
+        figures = {"target_gap": float(gap.detach().abs().sum()), "targets": float(known.sum())}
+        return {"paths": (weight * balance.nan_to_num() * gap**2).sum()}, figures

@@ -1,0 +1,126 @@
+"""Where attempts go wrong, found by completing their beginnings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.searches.steps import step_ends
+from surpass.searches.turns import begin
+from surpass.searches.values import completions
+from surpass.types import Column, Problem, Tree
+
+
+@dataclass(frozen=True)
+class first_error:
+    """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions stay in the tree.
+
+    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels. The root's first: 0 or 1 ends the search.
+    Then, `searches` times at most, of the wrong completions r of prefixes s with 0 < MC < 1 the one with the highest
+    alpha^(1 - MC(s)) beta^(|r| / length) + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of
+    its steps (lines, `stop`) the middle one's prefix is completed k times: where any is right the first error lies later,
+    else there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
+
+    Leaves node columns "mc" (prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at completions whose first wrong
+    step was found). Tokens of a prefix are copied from the completion: nobody drew them there.
+    """
+
+    k: int = 8
+    searches: int = 20
+    alpha: float = 0.5
+    beta: float = 0.9
+    length: float = 64.0
+    explore: float = 0.125
+    linear: bool = False  # every step in order instead: the reference
+    stop: str = "\n"
+    temperature: float = 1.0
+    max_tokens: int = 256
+    role: str = "policy"
+    needs = frozenset({"tokens"})
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem at most."""
+        return self.k * self.max_tokens * (1 + self.searches * 4)
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        if len(task.players) > 1:
+            raise SurpassError(f"first_error completes one player's attempt; this task has {len(task.players)} players")
+        tree, root, plays = await begin(models, task, problem, rng, self.role)
+        found = _Found(self, models, task, tree, plays)
+        await found.complete(root)
+        for _ in range(self.searches):
+            taken = found.take()
+            if taken is None:
+                break
+            await found.locate(*taken)
+        found.mark()
+        return tree
+
+
+@dataclass
+class _Found:
+    """What one search knows."""
+
+    search: first_error
+    models: Any
+    task: Any
+    tree: Tree
+    role: str
+    mc: dict[int, float] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=dict)
+    pool: list[tuple[int, int]] = field(default_factory=list)  # (prefix, wrong completion)
+    ends: dict[int, float] = field(default_factory=dict)
+    wrong: dict[int, float] = field(default_factory=dict)
+
+    async def complete(self, node: int) -> float:
+        """MC of a prefix; its wrong completions join the pool if some are right."""
+        search, before = self.search, len(self.tree)
+        part = completions(search.k, search.temperature, search.max_tokens, role=self.role)
+        (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
+        drawn = [i for i in range(before, len(self.tree)) if self.tree.parent[i] == node]
+        right = np.nan_to_num(values) >= 1 - 1e-9
+        self.ends |= dict(zip(drawn, right.astype(float), strict=True))
+        self.mc[node], self.taken[node] = float(right.mean()), 0
+        if 0 < self.mc[node] < 1:
+            self.pool += [(node, leaf) for leaf, good in zip(drawn, right, strict=True) if not good]
+        return self.mc[node]
+
+    def take(self) -> tuple[int, int] | None:
+        """The most promising wrong completion, with the prefix it continues; None where none is left."""
+        if not self.pool:
+            return None
+        search, total = self.search, math.sqrt(sum(self.taken.values()))
+
+        def promise(entry: tuple[int, int]) -> float:
+            prefix, leaf = entry
+            q = search.alpha ** (1 - self.mc[prefix]) * search.beta ** (len(self.tree.own(leaf)) / search.length)
+            return q + search.explore * total / (1 + self.taken[prefix])
+
+        best = max(self.pool, key=lambda entry: (promise(entry), -entry[1]))
+        self.pool.remove(best)
+        self.taken[best[0]] += 1
+        return best
+
+    async def locate(self, prefix: int, leaf: int) -> None:
+        """Find the first wrong step of a completion."""
+        tokens = self.tree.own(leaf)
+        cuts = step_ends(self.models.engine(self.role).text.decode, tokens, self.search.stop)
+        low, high, node = 0, len(cuts), prefix
+        while low + 1 < high:
+            middle = low + 1 if self.search.linear else (low + high) // 2
+            cut = tokens[cuts[low - 1] if low else 0 : cuts[middle - 1]]
+            probe = self.models.put(self.role, self.tree, node, cut, self.role)
+            if await self.complete(probe) > 0:
+                low, node = middle, probe
+            else:
+                high = middle
+        self.wrong[leaf] = float(high)
+
+    def mark(self) -> None:
+        n = len(self.tree)
+        for name, known in (("mc", self.mc | self.ends), ("wrong_step", self.wrong)):
+            self.tree.put(name, Column("node", np.array([known.get(i, np.nan) for i in range(n)])))

@@ -1,0 +1,196 @@
+"""Monte Carlo tree search over steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.searches.steps import Steps
+from surpass.searches.turns import begin
+from surpass.searches.values import Value, constant
+from surpass.types import Problem, Tree
+
+
+@dataclass(frozen=True)
+class mcts:
+    """`simulations` times: descend from the root by `choice` to a step that was not expanded, expand it by `width` next steps, judge
+    these by `value`, and back up.
+
+    choice     "ucb": Q_c + explore sqrt(2 ln N_parent / N_c), Q_c + `fresh` where N_c = 0 (ReST-MCTS*);
+               "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length ** penalty) (MCTS-DPO);
+               "greedy": Q_c
+    backup     what an expanded node is worth: "visits": sum_c N_c Q_c / sum_c N_c; "all": the same with max(1, N_c); "max": the best child;
+               "mean": the mean of the values that simulations through it ended with
+    rollout    so many further steps are drawn from the best new child, one at a time, aside; its worth becomes
+               (1 - mix) of its own + mix of the best seen on the way (ReST-MCTS*)
+    to_end     a simulation goes on expanding until an attempt ends (MCTS-DPO)
+    moves      after the simulations the most visited step is played and the search goes on from it, until an attempt ends (MCTS-DPO)
+    outcome    finished attempts are worth what the task says (labels), not what `value` thinks
+    enough     the search ends when an attempt is finished that is worth this much
+    in_flight  so many simulations descend before their steps are drawn together; those under way count as visits worth 0
+    most       tokens drawn after which no simulation begins (0: none)
+
+    A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and an attempt has at most
+    `depth` steps. Leaves node columns "visits", "q" and "worth" (the step's own, at first sight).
+    """
+
+    value: Value = field(default_factory=constant)
+    simulations: int = 20
+    width: int = 3
+    choice: str = "ucb"
+    backup: str = "visits"
+    explore: float = 0.7
+    fresh: float = 1.0
+    penalty: float = 1.25
+    rollout: int = 0
+    mix: float = 0.5
+    to_end: bool = False
+    moves: bool = False
+    outcome: bool = False
+    enough: float = math.inf
+    in_flight: int = 1
+    most: int = 0
+    stop: str = "\n"
+    step_tokens: int = 0
+    depth: int = 16
+    temperature: float = 1.0
+    max_tokens: int = 256
+    role: str = "policy"
+    needs = frozenset({"tokens"})  # half an answer is continued
+
+    def __post_init__(self):
+        if self.choice not in ("ucb", "puct", "greedy") or self.backup not in ("visits", "all", "max", "mean"):
+            raise SurpassError("mcts needs a choice out of ucb, puct, greedy and a backup out of visits, all, max, mean; "
+                               f'found choice="{self.choice}", backup="{self.backup}"')  # fmt: skip
+        if min(self.simulations, self.width, self.depth, self.in_flight) < 1:
+            raise SurpassError("mcts needs simulations, width, depth and in_flight of at least 1")
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem at most, if every expansion ran to the end of an attempt."""
+        return self.most or self.simulations * (self.width + self.rollout) * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        tree, root, plays = await begin(models, task, problem, rng, self.role)
+        steps = Steps(models, task, tree, plays, self.value, self.outcome, {"temperature": self.temperature}, self.stop,
+                      self.step_tokens, self.max_tokens, self.depth)  # fmt: skip
+        steps.begin(root)
+        grown = _Grown(self, steps, root)
+        while True:
+            await self._simulate(grown, root)
+            if not self.moves or grown.done or not grown.children.get(root):
+                break
+            root = max(grown.children[root], key=lambda c: (grown.visits[c], grown.q(c), -c))
+            if steps.over(root):
+                break
+        grown.mark()
+        return tree
+
+    async def _simulate(self, grown: _Grown, root: int) -> None:
+        left = self.simulations
+        while left > 0 and not grown.done and not (self.most and grown.steps.drawn >= self.most):
+            wave = [grown.descend(root) for _ in range(min(left, self.in_flight))]
+            left -= len(wave)
+            for path in dict.fromkeys(map(tuple, wave)):  # two that met at one step expand it once
+                await grown.grow(list(path))
+            for path in wave:
+                grown.back_up(path)
+
+
+class _Grown:
+    """The statistics of one search."""
+
+    def __init__(self, search: mcts, steps: Steps, root: int):
+        self.search, self.steps, self.root = search, steps, root
+        self.children: dict[int, list[int]] = {}
+        self.visits: dict[int, int] = {root: 0}
+        self.total: dict[int, float] = {root: 0.0}
+        self.worth = steps.worth
+        self.worth[root] = 0.0
+        self.flying: dict[int, int] = {}
+        self.ends: dict[tuple[int, ...], float] = {}
+        self.done = False
+
+    def q(self, node: int) -> float:
+        """What a node is thought to be worth now."""
+        children, n = self.children.get(node), self.visits[node]
+        if self.search.backup == "mean":
+            return self.total[node] / n if n else self.worth[node]
+        if not children:
+            return self.worth[node]
+        if self.search.backup == "max":
+            return max(self.q(c) for c in children)
+        weights = [max(self.visits[c], self.search.backup == "all") for c in children]
+        return float(np.average([self.q(c) for c in children], weights=weights)) if sum(weights) else self.worth[node]
+
+    def _score(self, node: int, child: int) -> float:
+        flying, n = self.flying.get(child, 0), self.visits[child]
+        q = self.q(child) * max(n, 1) / (max(n, 1) + flying)  # those under way count as losses
+        if self.search.choice == "greedy":
+            return q
+        n, parent = n + flying, max(1, self.visits[node] + self.flying.get(node, 0))
+        if self.search.choice == "puct":
+            logp = self.steps.tree.drawn(child)[0].astype(float)
+            prior = math.exp(float(logp.sum()) / max(1, len(logp)) ** self.search.penalty)
+            return q + self.search.explore * prior * math.sqrt(parent) / (1 + n)
+        return q + (self.search.explore * math.sqrt(2 * math.log(parent) / n) if n else self.search.fresh)
+
+    def descend(self, root: int) -> list[int]:
+        """The path from the root to a step that was not expanded or ends an attempt."""
+        path = [root]
+        while self.children.get(path[-1]):
+            path.append(max(self.children[path[-1]], key=lambda c: (self._score(path[-1], c), -c)))
+        for node in path:
+            self.flying[node] = self.flying.get(node, 0) + 1
+        return path
+
+    async def grow(self, path: list[int]) -> None:
+        """Expand the last step of the path, and go on to an attempt's end where the search says so."""
+        began, steps = tuple(path), self.steps
+        while not steps.over(path[-1]) and path[-1] not in self.children:
+            new = await steps.expand(path[-1], self.search.width)
+            self.children[path[-1]] = new
+            for child in new:
+                self.visits[child], self.total[child] = 0, 0.0
+                self.done |= steps.over(child) and self.worth[child] >= self.search.enough
+            if self.search.rollout and new:
+                await self._roll(max(new, key=lambda c: (self.worth[c], -c)))
+            if not self.search.to_end or not new:
+                break
+            path.append(max(new, key=lambda c: (self._score(path[-1], c), -c)))
+        self.ends[began] = self.worth[path[-1]]
+        for node in path[len(began) :]:
+            self.visits[node] += 1
+            self.total[node] += self.worth[path[-1]]
+
+    async def _roll(self, child: int) -> None:
+        """Look ahead from the best new step, one step at a time."""
+        steps, best, node = self.steps, self.worth[child], child
+        for _ in range(self.search.rollout):
+            if steps.over(node):
+                break
+            at = steps.models.put(steps.role, steps.tree, steps.at[node], [], steps.role, aside=True)
+            steps.at[at], steps.depth[at] = at, steps.depth[node]
+            (node,) = await steps.expand(at, 1)
+            best = max(best, self.worth[node])
+        self.worth[child] = (1 - self.search.mix) * self.worth[child] + self.search.mix * best
+        self.visits[child] += 1
+        self.total[child] += self.worth[child]
+
+    def back_up(self, path: list[int]) -> None:
+        """One visit more on the path, and what the simulation ended with."""
+        for node in path:
+            self.visits[node] += 1
+            self.total[node] += self.ends[tuple(path)]
+            self.flying[node] -= 1
+
+    def mark(self) -> None:
+        """The statistics as columns of the tree."""
+        from surpass.types import Column
+
+        tree = self.steps.tree
+        for name, of in (("visits", self.visits.get), ("worth", self.worth.get), ("q", self.q)):
+            values = [float(of(i)) if i in self.visits else np.nan for i in range(len(tree))]  # type: ignore[arg-type]
+            tree.put(name, Column("node", np.array(values)))

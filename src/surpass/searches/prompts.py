@@ -1,0 +1,216 @@
+"""A search whose states are prompts: an optimiser model reads what went wrong under one and writes the next."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from surpass.searches.round import search_all
+from surpass.searches.samples import samples
+from surpass.searches.turns import fill, instructed, worth
+from surpass.types import Column, Problem, Tree, fold
+
+FEEDBACK = """A model was given this instruction:
+<prompt>
+{prompt}
+</prompt>
+
+{cases}
+
+{question} Explain each case, then list what the instruction should say."""
+
+REWRITE = """A model was given this instruction:
+<prompt>
+{prompt}
+</prompt>
+
+{cases}
+
+Feedback on the instruction:
+{feedback}
+
+Earlier versions, oldest first:
+{history}
+
+Write a better instruction between <prompt> and </prompt>."""
+
+
+@dataclass(frozen=True)
+class prompts:
+    """Monte Carlo tree search over system prompts for `role`, `iterations` times: descend by Q + w sqrt(ln(N_parent + 1) / max(1, N)), expand
+    by `width` rewrites, go on greedily to the best new one until it ends, and give every prompt on the path the sum of the rewards
+    from it to the path's end.
+
+    A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains what went wrong (or, if
+    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on `held` other train problems. A path ends
+    at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's, and where it is the best
+    so far. `guided`=False rewrites without looking at mistakes (the ablation).
+
+    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves; node columns "reward", "visits", and
+    "chosen", 1 at the best prompt on the path of an iteration with the highest mean reward. Wang et al. 2023 (PromptAgent), algorithm 1.
+    """
+
+    start: str = "Answer the question."
+    iterations: int = 10
+    width: int = 3
+    explore: float = 2.5
+    depth: int = 6
+    least: int = 2
+    batch: int = 5
+    held: int = 48
+    guided: bool = True
+    role: str = "policy"
+    optimizer: str = "optimizer"
+    temperature: float = 1.0
+    max_tokens: int = 512
+    answer_tokens: int = 128
+
+    def at_most(self) -> int:
+        """Tokens drawn at most."""
+        rewrites = self.iterations * self.depth * self.width
+        return rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens)
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        tree = Tree(problem, rng)
+        known = getattr(models, "system", {}).get(self.role) or self.start
+        root = models.open(self.optimizer, tree, "The instruction so far:")
+        first = models.put(self.optimizer, tree, root, known, self.optimizer)
+        tree.end(first, 0, {"prompt": known})
+        plan = _Plan(self, models, task, tree, first, rng)
+        await plan.visit(first)
+        for _ in range(self.iterations):
+            await plan.iterate()
+        plan.mark()
+        return tree
+
+
+@dataclass
+class _Plan:
+    """What one search over prompts knows; a prompt is the number of its node."""
+
+    search: prompts
+    models: Any
+    task: Any
+    tree: Tree
+    root: int
+    rng: int
+    reward: dict[int, float] = field(default_factory=dict)
+    returns: dict[int, list[float]] = field(default_factory=dict)
+    children: dict[int, list[int]] = field(default_factory=dict)
+    above: dict[int, int] = field(default_factory=dict)
+    paths: list[list[int]] = field(default_factory=list)
+    batches: int = 0
+
+    def prompt(self, node: int) -> str:
+        return str(self.tree.state[node]["prompt"])
+
+    def path_to(self, node: int) -> list[int]:
+        path = [node]
+        while path[-1] in self.above:
+            path.append(self.above[path[-1]])
+        return path[::-1]
+
+    async def visit(self, node: int) -> None:
+        """The accuracy of a prompt on the held problems: the same ones for every prompt."""
+        values = [value for value, _, _ in await self.answer(node, self.problems("held", self.search.held))]
+        self.reward[node], self.returns[node] = float(np.nanmean(values)), []
+
+    def problems(self, name: str, n: int) -> list[Problem]:
+        return list(islice(self.task.problems("train", fold(0, "prompts", name)), n))
+
+    async def answer(self, node: int, problems: list[Problem]) -> list[tuple[float, Problem, str]]:
+        """(worth, problem, what was said) of one answer at temperature 0 to each problem under a prompt."""
+        search, models = self.search, self.models
+        asked = [instructed(problem, self.prompt(node)) for problem in problems]
+        part = samples(1, 0.0, search.answer_tokens, role=search.role)
+        trees = await search_all(part, models, self.task, asked, fold(self.rng, "answers"))
+        leaves = [tree.leaves()[0] for tree in trees]
+        values = await asyncio.gather(
+            *(worth(models, self.task, t, leaf, search.role) for t, leaf in zip(trees, leaves, strict=True))
+        )
+        said = [models.text(search.role, t, leaf) for t, leaf in zip(trees, leaves, strict=True)]
+        return list(zip([float(v >= 1 - 1e-9) if v == v else v for v in values], problems, said, strict=True))
+
+    def score(self, node: int) -> float:
+        value = float(np.mean(self.returns[node])) if self.returns[node] else self.reward[node]
+        n = len(self.returns[self.above[node]])
+        return value + self.search.explore * math.sqrt(math.log(n + 1) / max(1, len(self.returns[node])))
+
+    async def iterate(self) -> None:
+        """One selection, expansions to an end, and the back-up."""
+        path = [self.root]
+        while self.children.get(path[-1]):
+            path.append(max(self.children[path[-1]], key=lambda c: (self.score(c), -c)))
+        best = max(self.reward.values())
+        while not self.ends(path, best):
+            await self.expand(path[-1])
+            if not self.children[path[-1]]:
+                break
+            path.append(max(self.children[path[-1]], key=lambda c: (self.reward[c], -c)))
+        for i, node in enumerate(path):
+            self.returns[node].append(sum(self.reward[n] for n in path[i:]))
+        self.paths.append(path)
+
+    def ends(self, path: list[int], best: float) -> bool:
+        node, depth = path[-1], len(path) - 1
+        if depth >= self.search.depth or node in self.children:
+            return True
+        if depth <= self.search.least:
+            return False
+        return self.reward[node] > best or self.reward[node] < (self.reward[self.root] + self.reward[path[-2]]) / 2
+
+    async def expand(self, node: int) -> None:
+        """`width` rewrites of a prompt, each after another batch of problems, at once."""
+        numbers = range(self.batches, self.batches + self.search.width)
+        self.batches += self.search.width
+        found = await asyncio.gather(*(self.rewrite(node, number) for number in numbers))
+        self.children[node] = [child for child in found if child is not None]
+        for child in self.children[node]:
+            self.above[child] = node
+        await asyncio.gather(*(self.visit(child) for child in self.children[node]))
+
+    async def rewrite(self, node: int, number: int) -> int | None:
+        """A new prompt; None where the optimizer wrote none."""
+        search, models, tree = self.search, self.models, self.tree
+        sampling = {"temperature": search.temperature, "max_tokens": search.max_tokens}
+        answered = await self.answer(node, self.problems(f"batch {number}", search.batch)) if search.guided else []
+        wrong = [entry for entry in answered if entry[0] == 0]
+        cases = [
+            f"Question: {problem.asks}\nAnswer: {said}\nRight answer: {problem.answer}" for _, problem, said in wrong or answered
+        ]
+        question = (
+            "These answers are wrong. Why did the instruction lead to them?"
+            if wrong
+            else "These answers are right. Why did it work?"
+        )
+        words = {"{prompt}": self.prompt(node), "{cases}": "\n\n".join(cases), "{question}": question if cases else "",
+                 "{history}": "\n".join(self.prompt(n) for n in self.path_to(node))}  # fmt: skip
+        words["{feedback}"] = ""
+        if search.guided:
+            ask = models.open(search.optimizer, tree, fill(FEEDBACK, words), cause=node, aside=True)
+            (said_,) = await models.generate(search.optimizer, tree, ask, 1, **sampling)
+            words["{feedback}"] = models.text(search.optimizer, tree, said_, since=ask)
+        asked = models.open(search.optimizer, tree, fill(REWRITE, words), cause=node)
+        (new,) = await models.generate(search.optimizer, tree, asked, 1, **sampling)
+        found = re.findall(r"<prompt>(.*?)</prompt>", models.text(search.optimizer, tree, new, since=asked), re.DOTALL)
+        text = found[-1].strip() if found else ""
+        tree.end(new, int(tree.stop[new]), {"prompt": text} if text else None)
+        return new if text else None
+
+    def mark(self) -> None:
+        n = len(self.tree)
+        best = max(self.paths, key=lambda path: float(np.mean([self.reward[node] for node in path])), default=[self.root])
+        chosen = max(best, key=lambda node: (self.reward[node], -node))
+        columns: dict[str, dict[int, float]] = {
+            "reward": self.reward,
+            "visits": {node: float(len(r)) for node, r in self.returns.items()},
+            "chosen": {chosen: 1.0},
+        }
+        for name, values in columns.items():
+            self.tree.put(name, Column("node", np.array([float(values.get(i, np.nan)) for i in range(n)])))

@@ -1,0 +1,109 @@
+"""One step more: what searches over steps share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.searches.turns import step_on, worth
+from surpass.searches.values import Value
+from surpass.types import LENGTH, OPEN, Tree
+
+
+@dataclass
+class Steps:
+    """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), and turns where the task answers.
+
+    at[node] is the node after which the attempt goes on (the task's answer, where it gave one), -1 where it is over. worth[node]
+    is what a step is thought to be worth: `value`, or for finished attempts the task's own judgement if `outcome`.
+    """
+
+    models: Any
+    task: Any
+    tree: Tree
+    role: str
+    value: Value
+    outcome: bool
+    sampling: dict[str, Any]
+    stop: str
+    step_tokens: int
+    max_tokens: int
+    deepest: int
+    at: dict[int, int] = field(default_factory=dict)
+    worth: dict[int, float] = field(default_factory=dict)
+    depth: dict[int, int] = field(default_factory=dict)
+    drawn: int = 0
+
+    def begin(self, root: int) -> None:
+        if len(self.task.players) > 1:
+            raise SurpassError(f"a search over steps plays one player; this task has {len(self.task.players)}")
+        self.at[root], self.depth[root] = root, 0
+
+    def over(self, node: int) -> bool:
+        return self.at[node] < 0
+
+    async def expand(self, node: int, n: int) -> list[int]:
+        """Up to `n` different next steps after `node`; a step that was drawn twice stands aside the second time."""
+        tree, start = self.tree, self.at[node]
+        spoken = sum(len(tree.own(i)) for i in self._turn(start))
+        left = self.max_tokens - spoken
+        step = min(left, self.step_tokens) if self.step_tokens else left
+        stop = () if self.step_tokens else (self.stop,)
+        if self.depth[node] + 1 >= self.deepest:  # the last step runs to the end of its turn
+            step, stop = left, ()
+        drawn = await self.models.generate(self.role, tree, start, n, **self.sampling, max_tokens=step, stop=stop)
+        new: dict[bytes, int] = {}
+        for child in drawn:
+            self.drawn += len(tree.own(child))
+            if tree.own(child).tobytes() in new:
+                tree.aside[child] = True
+                continue
+            new[tree.own(child).tobytes()] = child
+            self.depth[child] = self.depth[node] + 1
+            if self.step_tokens and tree.stop[child] == LENGTH and len(tree.own(child)) < left:
+                tree.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
+        nodes = list(new.values())
+        await asyncio.gather(*(self._settle(child, left) for child in nodes))
+        await self._judge(nodes)
+        return nodes
+
+    def _turn(self, node: int) -> list[int]:
+        """The nodes of the unfinished turn that ends at `node`."""
+        path = self.tree.path(node)
+        first = len(path)
+        while first > 0 and self.tree.author[path[first - 1]] == self.role:
+            first -= 1
+        return path[first:]
+
+    async def _settle(self, node: int, left: int) -> None:
+        """Whether the attempt goes on after a step, and from where."""
+        if self.tree.stop[node] == OPEN and len(self.tree.own(node)) < left:
+            self.at[node] = node
+            return
+        self.at[node] = await step_on(self.models, self.task, self.tree, node, self.role)
+        if self.at[node] >= 0 and self.depth[node] >= self.deepest:
+            self.at[node] = -1
+
+    async def _judge(self, nodes: Sequence[int]) -> None:
+        ended = [node for node in nodes if self.over(node)] if self.outcome else []
+        open_ = [node for node in nodes if node not in ended]
+        paid = await asyncio.gather(*(worth(self.models, self.task, self.tree, node, self.role) for node in ended))
+        thought = await self.value.values(self.models, self.task, self.tree, open_) if open_ else np.zeros(0)
+        for node, value in [*zip(ended, paid, strict=True), *zip(open_, thought, strict=True)]:
+            self.worth[node] = 0.0 if np.isnan(value) else float(value)
+
+
+def step_ends(decode: Callable[[Sequence[int]], str], tokens: Sequence[int] | np.ndarray, stop: str) -> list[int]:
+    """How many tokens stand up to the end of each step of a text: after each token that completes `stop`, and at the last."""
+    ends, seen = [], 0
+    for n in range(1, len(tokens) + 1):
+        found = decode([int(token) for token in tokens[:n]]).count(stop)
+        if found > seen or n == len(tokens):
+            ends.append(n)
+        seen = found
+    return ends

@@ -1,0 +1,59 @@
+"""Several continuations of one step at a time; the best of them goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+
+from surpass.errors import SurpassError
+from surpass.searches.turns import begin, step_on
+from surpass.searches.values import Value
+from surpass.types import Column, Problem, Tree, fold
+
+
+@dataclass(frozen=True)
+class stepwise:
+    """At every turn `k` continuations from one shared beginning; each is played, `judge` scores what came of it, and one goes on: the
+    best (a random one of equals), or with `softness` s > 0 one drawn with probability proportional to exp(score / s).
+
+    Leaves the node column "step": the scores of all continuations, the kept and the others. SLATE (2026).
+    """
+
+    judge: Value
+    k: int = 5
+    turns: int = 4
+    softness: float = 0.0
+    temperature: float = 1.0
+    max_tokens: int = 128
+    role: str = "policy"
+
+    def at_most(self) -> int:
+        """Tokens drawn for one problem at most."""
+        return self.k * self.turns * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        if len(task.players) > 1:
+            raise SurpassError(f"stepwise plays one player; this task has {len(task.players)}")
+        tree, node, plays = await begin(models, task, problem, rng, self.role)
+        scores: dict[int, float] = {}
+        for turn in range(self.turns):
+            sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+            children = await models.generate(plays, tree, node, self.k, **sampling)
+            told = await asyncio.gather(*(step_on(models, task, tree, child, plays) for child in children))
+            values = await self.judge.values(models, task, tree, children)
+            scores |= dict(zip(children, values.tolist(), strict=True))
+            kept = self._kept(values, fold(rng, "kept", turn))
+            if told[kept] < 0:
+                break
+            node = told[kept]
+        tree.put("step", Column("node", np.array([scores.get(i, np.nan) for i in range(len(tree))])))
+        return tree
+
+    def _kept(self, values: np.ndarray, seed: int) -> int:
+        chooser, values = np.random.default_rng(seed), np.nan_to_num(values, nan=-np.inf)
+        if self.softness:
+            p = np.exp((values - values.max()) / self.softness)
+            return int(chooser.choice(len(values), p=p / p.sum()))
+        return int(chooser.choice(np.flatnonzero(values == values.max())))

@@ -1,0 +1,159 @@
+"""What a search thinks an unfinished attempt is worth: parts with values(models, task, tree, nodes) -> float64[len(nodes)]."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from surpass.searches.turns import fill, play_on, worth
+from surpass.tasks.judge import RIGHT
+from surpass.types import Tree
+
+
+class Value(Protocol):
+    """Values of nodes of one tree, usually in [0, 1]; nan: not known."""
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class head:
+    """What the value head number `head` of `role` reads after the node's last token, held to [0, 1]; with `logistic` the logistic
+    function of it."""
+
+    role: str = "value"
+    number: int = 0
+    logistic: bool = False
+    needs = frozenset({"value"})
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        found = await asyncio.gather(*(models.value(self.role, tree, node) for node in nodes))
+        raw = np.array([value[-1, self.number] for value in found], float)
+        return 1 / (1 + np.exp(-raw)) if self.logistic else raw.clip(0, 1)
+
+
+@dataclass(frozen=True)
+class asked:
+    """p(yes) / (p(yes) + p(no)) of `role`'s next token when asked, right after the node, whether it is right so far (rewards.verdict)."""
+
+    role: str = "policy"
+    ask: str = RIGHT
+    yes: str = "<yes>"
+    no: str = "<no>"
+    needs = frozenset({"logprobs"})
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
+
+        async def one(node: int) -> float:
+            asked = models.tell(self.role, tree, node, self.ask, aside=True)
+            yes, no = (await models.next(self.role, tree, asked, words)).astype(float)
+            return float(1 / (1 + np.exp(no - yes)))
+
+        return np.array(await asyncio.gather(*(one(node) for node in nodes)), float)
+
+
+@dataclass(frozen=True)
+class completions:
+    """The mean worth of `n` attempts that `role` completes from the node, drawn aside. They are judged by the task: labels."""
+
+    n: int = 4
+    temperature: float = 1.0
+    max_tokens: int = 128
+    turns: int = 32
+    role: str = "policy"
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        return np.array([float(np.nanmean(some)) for some in await self.each(models, task, tree, nodes)], float)
+
+    async def each(self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True) -> list[np.ndarray]:
+        """The worth of every completion, float64[n] per node."""
+        sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+
+        async def one(node: int) -> np.ndarray:
+            start = models.put(self.role, tree, node, [], self.role, aside=True) if aside else node
+            drawn = await models.generate(self.role, tree, start, self.n, **sampling)
+            ends = await asyncio.gather(*(play_on(models, task, tree, d, self.role, self.turns, sampling) for d in drawn))
+            return np.array(await asyncio.gather(*(worth(models, task, tree, end, self.role) for end in ends)), float)
+
+        return list(await asyncio.gather(*(one(node) for node in nodes)))
+
+
+@dataclass(frozen=True)
+class truth:
+    """The oracle's value of the unfinished attempt: for tests and upper bounds."""
+
+    role: str = "policy"
+    needs = frozenset({"oracle"})
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        def one(node: int) -> float:
+            state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+            spoken = tree.author[node] == self.role and tree.state[node] is None
+            return float(task.oracle.value(tree.problem, state, models.text(self.role, tree, node) if spoken else ""))
+
+        return np.array([one(node) for node in nodes], float)
+
+
+@dataclass(frozen=True)
+class constant:
+    """The same for every node: a search that is guided by finished attempts alone."""
+
+    number: float = 0.5
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        return np.full(len(nodes), self.number)
+
+
+@dataclass(frozen=True)
+class graded:
+    """What the task's oracle says of a finished turn by itself: 1 good, 0 harmless, -1 bad; more for a right answer the more turns were
+    left: early * (turns - used) / turns. For tasks whose oracle has grade(problem, state, text)."""
+
+    early: float = 0.0
+    turns: int = 4
+    role: str = "policy"
+    needs = frozenset({"oracle"})
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        return np.array([self._one(models, task, tree, node) for node in nodes], float)
+
+    def _one(self, models, task, tree: Tree, node: int) -> float:
+        before = [i for i in tree.history(node)[:-1] if tree.state[i] is not None]
+        used = sum(tree.author[i] == self.role for i in before)
+        score, over = task.oracle.grade(tree.problem, tree.state[before[-1]], models.text(self.role, tree, node))
+        return score + (self.early * (self.turns - used - 1) / self.turns if over and score > 0 else 0.0)
+
+
+@dataclass(frozen=True)
+class spoken:
+    """The last number that `role` writes when shown `prompt` with {question} and {answer}: the turn that ends at the node and what the
+    task answered to it. Divided by `best`; nan where it writes none. What is shown and said stands in the tree, aside."""
+
+    prompt: str
+    role: str = "judge"
+    best: float = 1.0
+    pattern: str = r"[Ss]core:?\s*(-?\d+(?:\.\d+)?)"
+    temperature: float = 0.7
+    max_tokens: int = 128
+    voice: str = "policy"
+
+    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
+
+    async def _one(self, models, tree: Tree, node: int) -> float:
+        words = models.text(self.voice, tree, node)
+        told = [i for i in tree.children(node) if tree.author[i] == "task" and not tree.aside[i]]
+        if told:
+            words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
+        root = models.open(
+            self.role, tree, fill(self.prompt, {"{question}": tree.problem.asks, "{answer}": words}), cause=node, aside=True
+        )
+        (said,) = await models.generate(self.role, tree, root, 1, temperature=self.temperature, max_tokens=self.max_tokens)
+        found = re.findall(self.pattern, models.text(self.role, tree, said, since=root))
+        return float(found[-1]) / self.best if found else float("nan")

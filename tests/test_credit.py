@@ -1,0 +1,394 @@
+"""What the harder methods add, by hand: ranks, crossed votes, duels, seats, negative examples, marks, pairs of steps, value heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from surpass import advantages, objectives, rewards, selectors
+from surpass.choose import best
+from surpass.engines import LocalEngine
+from surpass.errors import SurpassError, UnmetNeed
+from surpass.flat import pack
+from surpass.methods.b_star import Balance
+from surpass.methods.cream import Trust
+from surpass.methods.rest_mcts import Inferred
+from surpass.models import Models
+from surpass.types import DONE, FAILED, Cast, Column, Example, Memory, Out, Problem, Tree
+from test_objectives import LOGP, a_tree, batch_of, paths
+from tiny import copy_letter, nano_models, table
+
+NAN = math.nan
+
+
+def scored(reward, tree, models=None, task=None):
+    models = models or table()
+    (column,) = models.run(reward(models, task or copy_letter(), [tree]))
+    return column.values
+
+
+# -- votes and ranks
+
+
+def test_ranks_are_borda_weights():
+    """(N - r + 1)^p with N = 4 judged of 5; equals keep their order."""
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    for token in range(5):
+        tree.add(root, "policy", [token], stop=DONE)
+    tree.put("reward", Column("leaf", np.array([0.2, 0.9, NAN, 0.2, 0.5])))
+    np.testing.assert_allclose(scored(rewards.ranks(power=2.0), tree), [4, 16, NAN, 1, 9])
+    np.testing.assert_allclose(scored(rewards.ranks(power=0.0), tree), [1, 1, NAN, 1, 1])
+
+
+@pytest.mark.parametrize(("power", "chosen"), [(0.0, "b"), (8.0, "a")])
+def test_borda_goes_from_the_majority_to_the_surest(power, chosen):
+    """Ranks: a 1, b 2, b 3, b 4 of four. Power 0 counts heads (b), a large power follows the first (a): 4^8 > 3^8 + 2^8 + 1."""
+    models, tree = table(), Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [0])
+    for letter in "babb":
+        tree.add(root, "policy", models.encode("policy", letter), stop=DONE)
+    tree.put("certainty", Column("leaf", np.array([0.3, 0.9, 0.5, 0.1])))
+    task = copy_letter(shared=True)
+    tree.put("rank", Column("leaf", scored(rewards.ranks("certainty", power), tree, models, task)))
+    tree.put("votes", Column("leaf", scored(rewards.vote(weight="rank"), tree, models, task)))
+    leaf = best("votes", then="certainty")(tree)
+    assert models.text("policy", tree, leaf) == chosen
+    assert chosen == "a" or leaf == 3, "of the attempts that give the winning answer, the surest"
+
+
+def test_crossed_votes_label_the_other_wording():
+    """First wording: a a b, so a; second: b b (one fails), so b. Each is held to the other's."""
+    models, tree = table(), Tree(Problem("p", ""))
+    one, two = tree.add(-1, "task", [0]), tree.add(-1, "task", [1])
+    for root, letter, stop in (
+        (one, "a", DONE),
+        (one, "a", DONE),
+        (one, "b", DONE),
+        (two, "b", DONE),
+        (two, "b", DONE),
+        (two, "a", FAILED),
+    ):
+        tree.add(root, "policy", models.encode("policy", letter), stop=stop)
+    task = copy_letter(shared=True)
+    values = scored(rewards.crossed(), tree, models, task)
+    np.testing.assert_allclose(values, [0, 0, 1, 0, 0, NAN])
+    tree.put("reward", Column("leaf", values))
+    (columns,) = advantages.group(scale=False, apart=True)([tree], Memory())
+    np.testing.assert_allclose(columns["advantage"].values, [-1 / 3, -1 / 3, 2 / 3, 0, 0, NAN])
+    alone = Tree(Problem("p", ""))
+    alone.add(alone.add(-1, "task", [0]), "policy", [0], stop=DONE)
+    assert np.isnan(scored(rewards.crossed(), alone, models, task)).all()
+
+
+# -- pairs of attempts
+
+
+def test_duels_cancel_a_liking_for_the_first_place():
+    """A judge that likes the first place by a constant gives 1/2 once both orders are averaged; the task's own taste stays."""
+
+    @dataclasses.dataclass(frozen=True)
+    class partial(copy_letter):
+        def prefer(self, models, problem, a, b):
+            return min(1.0, 0.3 + (0.4 if a == "b" and b == "a" else 0.0) + 0.3 * (a != b) * 1.0)
+
+    models, tree = table(), Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [0])
+    for letter in "aba":
+        tree.add(root, "policy", models.encode("policy", letter), stop=DONE)
+    p = scored(rewards.preferred(), tree, models, partial(shared=True))
+    np.testing.assert_allclose(p + p.T, 1)
+    np.testing.assert_allclose(p, [[0.5, 0.3, 0.5], [0.7, 0.5, 0.7], [0.5, 0.3, 0.5]])  # (0.6 + 1 - 1.0) / 2 = 0.3
+    tree.put("pairs", Column("pair", p))
+    r = scored(rewards.wins("pairs"), tree, models)
+    np.testing.assert_allclose(r, [0.4, 0.7, 0.4])
+    assert r.mean() == pytest.approx(0.5)
+    with pytest.raises(SurpassError, match="prefer"):
+        scored(rewards.preferred(), tree, models, object())
+
+
+def test_siblings_pair_the_best_step_with_the_worst():
+    """Confidence N_best / (N_best + N_worst), at least 1/2; what is learnt follows the parent."""
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    a, b, c = (tree.add(root, "policy", [token]) for token in (2, 3, 4))
+    d, e = (tree.add(a, "policy", [token], stop=DONE) for token in (5, 6))
+    tree.put("q", Column("node", np.array([NAN, 0.5, 0.2, 0.9, 0.4, 0.4])))
+    tree.put("visits", Column("node", np.array([10, 3, 1, 6, 1, 2.0])))
+    (example,) = selectors.siblings("q", visits="visits")([tree], Memory(), 0)
+    assert (example.nodes, example.since) == ((c, b), (root, root)) and example.confidence == pytest.approx(6 / 7)
+    assert not selectors.siblings("q", margin=0.8)([tree], Memory(), 0)
+    tree.put("visits", Column("node", np.array([10, 3, 6, 1, 1, 2.0])))
+    assert selectors.siblings("q", visits="visits")([tree], Memory(), 0)[0].confidence == 0.5
+    assert d != e
+
+
+def test_trust_is_kendalls_correlation():
+    """Ranks 1 2 3 against 1 3 2: one of three pairs discordant, tau = 1/3, C = 2/3; against itself 1; reversed 0."""
+    trees = []
+    for before in ([1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]):
+        trees.append(a_tree(now=[1.0, 2.0, 3.0], before=before))
+    each = table().run(Trust("now", "before", shared=False)(None, None, trees))
+    np.testing.assert_allclose([column.values[0] for column in each], [2 / 3, 1, 0], atol=1e-12)
+    every = table().run(Trust("now", "before")(None, None, trees))
+    np.testing.assert_allclose([column.values[0] for column in every], 5 / 9)
+    floor = table().run(Trust("now", "before", shared=False, least=0.5)(None, None, trees))
+    np.testing.assert_allclose([column.values[0] for column in floor], [2 / 3, 1, 0.5])
+
+
+def test_confidence_one_half_pulls_nowhere_at_the_reference():
+    """c l(z) + (1 - c) l(-z) at z = 0: derivative beta (1/2 - c)."""
+    tree = a_tree()
+    for confidence, wanted in ((0.5, 0.0), (1.0, -0.05), (0.0, 0.05)):
+        batch, arrange = batch_of([Example(tree, (2, 4), confidence=confidence)])
+        logp = arrange(LOGP).requires_grad_()
+        sums, _ = objectives.dpo(0.1)(Out(logp), batch)
+        sums["examples"].backward()
+        at = batch.token.tolist().index(15)
+        assert float(logp.grad[at]) == pytest.approx(-wanted, abs=1e-12)
+
+
+# -- a model against another
+
+
+def test_implicit_rewards_and_what_they_are_at_the_start():
+    models = nano_models()
+    models.remember(["policy@0"])
+
+    async def go(reward):
+        tree = Tree(Problem("p", "ab"), 3)
+        root = models.open("policy", tree, "ab")
+        await models.generate("policy", tree, root, 2, max_tokens=3)
+        (column,) = await reward(models, None, [tree])
+        means = [tree.drawn(leaf)[0].astype(float).mean() for leaf in tree.leaves()]
+        return column.values, np.array(means)
+
+    assert models.same("policy", "policy@0")
+    values, means = models.run(go(rewards.implicit("policy", or_likelihood=True)))
+    np.testing.assert_allclose(values, means, atol=1e-5)
+    with torch.no_grad():
+        next(iter(models.engine("policy").trainable().values())).mul_(1.5)
+    assert not models.same("policy", "policy@0")
+    values, _ = models.run(go(rewards.implicit("policy", beta=2.0, or_likelihood=True)))
+    again, _ = models.run(go(rewards.implicit("", beta=1.0)))
+    np.testing.assert_allclose(values, 2 * again, atol=1e-4)
+    assert np.abs(values).max() > 1e-4
+
+
+# -- players
+
+
+def test_seats_have_baselines_of_their_own():
+    """R = 1, -1 twice, decay 1/2: first game against 0, second against b = +-1/2; then b = +-3/4."""
+
+    def game():
+        tree = Tree(Problem("g", "", meta={"task": "poker"}))
+        one, two = tree.add(-1, "task", [1]), tree.add(-1, "task", [2])
+        nodes = [tree.add(one, "policy", [3]), tree.add(two, "policy", [4])]
+        nodes.append(tree.add(nodes[0], "policy", [5]))
+        tree.mark("player", one, 0)
+        tree.mark("player", two, 1)
+        tree.put("outcome", Column("node", np.array([NAN, NAN, 1, -1, 1.0])))
+        return tree, nodes
+
+    (first, _), (second, nodes) = game(), game()
+    memory = Memory()
+    columns = advantages.seats(decay=0.5, discount=0.9)([first, second], memory)
+    np.testing.assert_allclose(columns[0]["advantage"].values, [NAN, NAN, 0.9, -1, 1])
+    np.testing.assert_allclose(columns[1]["advantage"].values, [NAN, NAN, 0.45, -0.5, 0.5])
+    assert memory.notes["seats"] == {"poker/0": 0.75, "poker/1": -0.75}
+    shared = advantages.seats(decay=0.5, apart=False)([first], Memory())
+    np.testing.assert_allclose(shared[0]["advantage"].values, [NAN, NAN, 1, -1, 1])
+    credited = second.with_columns(columns[1])
+    assert [e.nodes for e in selectors.contexts()([credited], Memory(), 0)] == [(nodes[1],), (nodes[2],)]
+
+
+# -- negative examples
+
+
+def nft_batch(right=(1.0, 0.0, 0.0), rate=1 / 3):
+    tree = a_tree(right=list(right))
+    tree.put("rate", Column("node", np.full(len(tree), rate)))
+    return batch_of(paths(tree), columns=("logp", "right", "rate"))
+
+
+def test_nft_by_hand():
+    """r = 1/3, omega = 1 - r. Right: -log R. Wrong: -log S((1 - R/3) / (2/3)), value clamped to 1 from below, so its loss is <= 0."""
+    batch, arrange = nft_batch()
+    ratio = {10: 1.2, 11: 0.9, 12: 1.5, 13: 0.6, 14: 1.1, 15: 0.3}
+    start = arrange(LOGP)
+    batch.columns["logp@start"] = ("token", start)
+    logp = start + torch.log(arrange(ratio).clamp(min=1e-9))
+    sums, _ = objectives.nft(eps=1.0, omega="hard", length=10.0)(Out(logp), batch)
+
+    def wrong(token):
+        return -math.log(max(1.0, (1 - ratio[token] / 3) / (2 / 3)))
+
+    right = -sum(math.log(ratio[t]) for t in (10, 11, 12))
+    wanted = (right + sum(map(wrong, (10, 11, 13, 14))) + wrong(15)) * (2 / 3) / 10
+    assert float(sums["paths"]) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_clamp_of_nft_is_straight_through():
+    """At R = 1.5 the wrong path's argument is (1 - .5) / (2/3) = .75 < eps = 1: the value is log 1, the gradient -(r R / (1 - r)) / -eps."""
+    batch, arrange = nft_batch(right=(0.0, 0.0, 0.0))
+    start = arrange(LOGP)
+    batch.columns["logp@start"] = ("token", start)
+    logp = (start + math.log(1.5)).requires_grad_()
+    sums, _ = objectives.nft(eps=1.0, omega="one", length=1.0)(Out(logp), batch)
+    sums["paths"].backward()
+    assert float(sums["paths"]) == pytest.approx(0.0, abs=1e-12)
+    at = batch.token.tolist().index(15)
+    assert float(logp.grad[at]) == pytest.approx((1 / 3) * 1.5 / (2 / 3), abs=1e-12)
+
+
+def test_nft_at_the_start_is_grpo():
+    """omega = sqrt((1 - r) / r), R = 1: the gradient is -A with A = (reward - r) / std, std = sqrt(r (1 - r)) over all attempts."""
+    batch, arrange = nft_batch()
+    logp = arrange(LOGP).requires_grad_()
+    objectives.nft(omega="grpo", normaliser="token")(Out(logp), batch)[0]["tokens"].backward()
+    r = 1 / 3
+    std = math.sqrt(r * (1 - r))
+    credit = [(1 - r) / std, -r / std, -r / std]
+    wanted = arrange(
+        {10: credit[0] + credit[1], 11: credit[0] + credit[1], 12: credit[0], 13: credit[1], 14: credit[1], 15: credit[2]}
+    )
+    torch.testing.assert_close(logp.grad, -wanted, atol=1e-10, rtol=0)
+
+
+def test_success_says_what_is_right_and_how_often():
+    (columns,) = advantages.success()([a_tree(reward=[1.0, 0.4, NAN])], Memory())
+    np.testing.assert_allclose(columns["right"].values, [1, 0, NAN])
+    np.testing.assert_allclose(columns["rate"].values, 0.5)
+
+
+# -- marks, and values
+
+
+def marked_tree():
+    tree = a_tree()
+    for leaf in tree.leaves():
+        tree.add(leaf, "mark", [40 + leaf], aside=True)
+    tree.put("target", Column("node", np.array([NAN] * 5 + [1.0, 0.0, NAN])))
+    tree.put("balance", Column("node", np.array([NAN] * 5 + [2.0, 0.5, NAN])))
+    return tree
+
+
+def test_a_term_for_the_marks_alone():
+    """Policy tokens and marks learn apart: sft of the policy's tokens only, and sum of b (beta (log p - log p0) - y)^2 at the marks."""
+    tree = marked_tree()
+    batch = pack([Example(tree, (node,)) for node in (5, 6, 7)], ("policy", "mark"), ("target", "balance"))
+    values = LOGP | {42: -3.0, 43: -5.0, 44: -1.0}
+    logp = torch.tensor([values.get(int(t), 0.0) for t in batch.token], dtype=torch.float64)
+    batch.columns["logp@policy@0"] = ("token", torch.where(batch.token >= 40, -10.0, 0.0).double())
+    both = objectives.total((objectives.only("policy", objectives.sft()), objectives.only("mark", objectives.regression(0.1))))
+    assert both.needs == {"logp@policy@0", "target", "balance"}
+    sums, figures = both(Out(logp), batch)
+    assert float(sums["tokens/policy"]) == pytest.approx(0.7 + 2.7 + 3.2)
+    assert float(sums["paths"]) == pytest.approx(2.0 * (0.7 - 1) ** 2 + 0.5 * 0.5**2)  # .1 (-3 + 10) = .7, .1 (-5 + 10) = .5
+    assert figures["targets"] == 2
+
+
+def test_value_objectives_by_hand():
+    tree = a_tree()
+    tree.put("target", Column("node", np.array([NAN, 0.5, 1.0, 0.0, NAN])))
+    examples = selectors.prefixes()([tree], Memory(), 0)
+    assert [e.nodes for e in examples] == [(1,), (2,), (3,)]
+    batch = pack(examples, ["policy"], ["target"])
+    v = torch.tensor([{11: 0.2, 12: 0.9, 14: 0.4}.get(int(t), 7.0) for t in batch.token])[:, None]
+    nothing = torch.zeros(len(batch.token))
+    sums, figures = objectives.value()(Out(nothing, value=v), batch)
+    assert float(sums["paths"]) == pytest.approx(0.3**2 + 0.1**2 + 0.4**2, abs=1e-6)
+    assert figures["value_gap"] == pytest.approx(0.8, abs=1e-6)
+    sums, _ = objectives.value("bce")(Out(nothing, value=v), batch)
+    s = [1 / (1 + math.exp(-x)) for x in (0.2, 0.9, 0.4)]
+    wanted = -0.5 * math.log(s[0]) - 0.5 * math.log(1 - s[0]) - math.log(s[1]) - math.log(1 - s[2])
+    assert float(sums["paths"]) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_copy_with_heads_learns_values_and_is_saved(tmp_path):
+    models = nano_models()
+    models.cast({"value": Cast("policy", heads=2), "judge": Cast("policy", shared=True)})
+    assert "value" in models.can("value") and "value" not in models.can("policy")
+    assert models.engine("judge") is models.engine("policy")
+    tree = Tree(Problem("p", "ab"), 1)
+    root = models.open("policy", tree, "ab")
+    nodes = models.run(models.generate("policy", tree, root, 3, max_tokens=4))
+    engine = models.engine("value")
+    with torch.no_grad():
+        engine.heads.weight.normal_(generator=torch.Generator().manual_seed(1))
+    found = [models.run(models.value("value", tree, node)) for node in nodes]
+    batch = pack([Example(tree, (node,)) for node in nodes], ["policy"])
+    wanted = torch.ones(len(batch.token), dtype=torch.bool)
+    with torch.no_grad():
+        trees = engine.forward(batch, wanted, "value").value
+        engine.why_not_trees = "a test"
+        rows = engine.forward(batch, wanted, "value").value
+        engine.why_not_trees = None
+    torch.testing.assert_close(trees, rows, atol=1e-4, rtol=1e-4)
+    for node, value, last in zip(nodes, found, batch.last.tolist(), strict=True):
+        assert value.shape == (len(tree.path_tokens(node)), 2)
+        np.testing.assert_allclose(value[-1], trees[last].numpy(), atol=1e-4)
+    engine.save(tmp_path)
+    weights = engine.weights()
+    assert set(engine.read(tmp_path)) == set(weights)
+    torch.testing.assert_close(engine.read(tmp_path)["value_heads.weight"], weights["value_heads.weight"])
+    models.forget()
+    assert list(models.engines) == ["policy"]
+    with pytest.raises(UnmetNeed):
+        models.run(models.value("policy", tree, nodes[0]))
+    assert isinstance(engine, LocalEngine) and isinstance(models, Models)
+
+
+def test_labels_inferred_from_a_tree():
+    """ReST-MCTS*: a right path of three steps is worth 1/3, 2/3, 1; a wrong end after its first step takes the distance of that step."""
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    a = tree.add(root, "policy", [2])
+    b = tree.add(a, "policy", [3])
+    right = tree.add(b, "policy", [4], stop=DONE)
+    wrong = tree.add(a, "policy", [5], stop=DONE)
+    lost = tree.add(root, "policy", [6])
+    open_ = tree.add(lost, "policy", [7])
+    tree.put("reward", Column("leaf", np.array([{right: 1.0, wrong: 0.0, open_: NAN}[leaf] for leaf in tree.leaves()])))
+    (columns,) = Inferred()([tree], Memory())
+    target = columns["target"].values
+    # distances: right 1, b 2, a 3; wrong takes a's 3: 1/3 + (2/3) (-1) / 3 = 1/9
+    np.testing.assert_allclose(target[[a, b, right, wrong]], [1 / 3, 2 / 3, 1, 1 / 9])
+    assert np.isnan(target[[root, lost, open_]]).all(), "unfinished branches have no label"
+
+
+def test_balance_wants_enough_and_pure():
+    """Three kept of five (two equal but for blanks): 2 right of 3 distinct, 4 wanted: 2/4 x 2/3."""
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    for token in range(5):
+        tree.add(root, "policy", [token], stop=DONE)
+    tree.put("reward", Column("leaf", np.array([1.0, 1.0, 1.0, 0.5, 0.0])))
+    texts = ["x = 1", "x=1", "y", "z", "w"]
+    assert Balance((), 4, 0).of(tree, texts, 0.5) == pytest.approx(2 / 4 * 2 / 3)
+    assert Balance((), 2, 0).of(tree, texts, 1.0) == 1.0
+    assert Balance((), 2, 0).of(tree, texts, 2.0) == 0.0
+
+
+def test_step_advantages_read_node_scores():
+    """Three siblings scored 1, 0, -1: (r - 0) / (1 + 1e-4); an only child 0."""
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    kept = [tree.add(root, "policy", [token]) for token in (2, 3, 4)]
+    told = tree.add(kept[0], "task", [5])
+    last = tree.add(told, "policy", [6], stop=DONE)
+    tree.put("step", Column("node", np.array([NAN, 1, 0, -1, NAN, 1.0])))
+    (columns,) = advantages.siblings("step", scale=True)([tree], Memory())
+    np.testing.assert_allclose(columns["advantage"].values[[*kept, last]], np.array([1, 0, -1, 0]) / (1 + 1e-4) * [1, 1, 1, 0])
+    examples = selectors.steps()([tree.with_columns(columns)], Memory(), 0)
+    assert [(e.nodes, e.since) for e in examples] == [
+        ((kept[0],), (root,)),
+        ((kept[1],), (root,)),
+        ((kept[2],), (root,)),
+        ((last,), (told,)),
+    ]
