@@ -146,7 +146,7 @@ def test_learning_needs_are_refused_before_the_first_token(name):
     asked = []
     models = Models(policy=ScriptedEngine(lambda text, key: asked.append(text) or "a"))
     with pytest.raises(UnmetNeed, match=r"train|log-prob|copied"):
-        models.run(improve(small(name), copy_letter(), models, rounds=1))
+        models.run(improve(small(name), task_of(name), models, rounds=1))
     assert not asked
 
 
@@ -172,3 +172,16 @@ def test_inference_methods_are_evaluated_not_run():
 def test_needs_are_found_inside_parts():
     assert "train" in needs_of(small("grpo").learn)
     require(small("self_consistency"), copy_letter(), Models(policy=ScriptedEngine(lambda text, key: "a")))
+
+
+@pytest.mark.parametrize(
+    "name, wanted",
+    [("spo_minimax", "prefer"), ("co_reward", "reworded"), ("search_self_play", "proposing"), ("spiral_games", "against")],
+)
+def test_what_a_task_does_not_have_is_missed_before_the_first_token(name, wanted):
+    from surpass.tasks import maze
+
+    models = nano_models()
+    with pytest.raises(UnmetNeed, match=rf"asks the task for {wanted}"):
+        models.run(improve(small(name), maze(), models, rounds=1))
+    assert not models.cost

@@ -66,6 +66,11 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
                 raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
                                 f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
 
+    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), method.exam)):
+        for name in getattr(part, "of_task", ()):
+            if not hasattr(task, name):
+                raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
+                                f"says what it gives; {part.instead}")  # fmt: skip
     for part in (method.search, *method.scores.values(), method.exam):
         check(part)
         if "oracle" in needs_of(part):

@@ -42,6 +42,8 @@ class proposer:
     keep: int = 10
     role: str = "policy"
     answer_tokens: int = 64
+    of_task = ("proposing",)
+    instead = "a task that has it is kgqa"
 
     async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
         if not hasattr(task, "proposing"):

@@ -24,6 +24,8 @@ class preferred:
     """
 
     voice: str = "policy"
+    of_task = ("prefer",)
+    instead = "or let a model compare answers: --by duel (rewards.duels)"
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         if not hasattr(task, "prefer"):

@@ -27,6 +27,11 @@ class views:
     rewriter: str = "policy"
     turns: int = 32
     role: str = "policy"
+    instead = "or let a model find other words: --rewrite 'Say this in other words: {question}'"
+
+    @property
+    def of_task(self) -> tuple[str, ...]:
+        return () if self.rewrite else ("reworded",)
 
     def at_most(self) -> int:
         """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
