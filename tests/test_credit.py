@@ -392,3 +392,53 @@ def test_step_advantages_read_node_scores():
         ((kept[2],), (root,)),
         ((last,), (told,)),
     ]
+
+
+def test_a_dev_pool_without_a_right_attempt_changes_nothing():
+    """All balances are 0 then; a threshold of 0 would have the model imitate wrong attempts."""
+    import dataclasses
+
+    from surpass.methods.b_star import b_star
+
+    @dataclasses.dataclass(frozen=True)
+    class hopeless(copy_letter):
+        async def check(self, models, problem, text):
+            return 0.0
+
+    method, models = b_star(dev=2, n=2, max_tokens=2), table()
+    same = models.run(method.adapt(method, models, hopeless(shared=True), Memory(), None, 0))
+    assert same == method
+    easy = dataclasses.replace(method, search=dataclasses.replace(method.search, n=16))
+    other = models.run(easy.adapt(easy, models, copy_letter(shared=True), Memory(), None, 0))
+    assert other.learn[0].select.threshold == 1.0
+
+
+def test_values_are_learnt_at_the_end_of_a_path_whoever_wrote_there():
+    """A path that ends with the task's words has a value too: one step moves it towards its target."""
+    from surpass import learners
+    from surpass.parts import Learn
+
+    models = table()
+    models.cast({"value": Cast("policy", heads=1)})
+    tree = Tree(Problem("p", "ab"))
+    root = models.open("policy", tree, "ab")
+    tree.put("target", Column("node", np.array([1.0])))
+    learn = Learn("value", selectors.prefixes(), learners.gradient(objectives.value(), lr=0.1), voices=("policy",))
+    models.run(learn.learner(models, learn, learn.select([tree], Memory(), 0), Memory(), 0))
+    assert models.run(models.value("value", tree, root))[-1, 0] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_marks_are_balanced_over_attempts_that_ended():
+    """Four judged attempts, three ended (one right, two wrong): w = judged / (2 N_side) = 2 and 1, times alpha = 0.1."""
+    from surpass.methods.laser import SelfScored
+
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1])
+    leaves = [tree.add(root, "policy", [token], stop=DONE) for token in range(4)]
+    marks = [tree.add(leaf, "mark", [9], aside=True) for leaf in leaves]
+    tree.put("reward", Column("leaf", np.array([1.0, 0.0, 0.0, 1.0])))
+    tree.put("held", Column("leaf", np.array([0.5, 0.5, 0.5, NAN])))
+    (columns,) = SelfScored(0.1, 0.0, 0)([tree], Memory())
+    np.testing.assert_allclose(columns["balance"].values[marks], [0.2, 0.1, 0.1, NAN])
+    np.testing.assert_allclose(columns["target"].values[marks], [1, 0, 0, NAN])
+    assert (columns["advantage"].values[marks] == 0).all()

@@ -113,7 +113,9 @@ class gradient:
         figures: dict[str, float] = {}
         for batch in update:
             batch = engine.to_device(batch)
-            sums, more = self.objective(engine.forward(batch, also=next(iter(self.objective.needs & _OUTPUTS), "")), batch)
+            also = next(iter(self.objective.needs & _OUTPUTS), "")
+            ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
+            sums, more = self.objective(engine.forward(batch, ends if also == "value" else None, also), batch)
             part = sum(value / batch.totals[name] for name, value in sums.items())
             accelerator.backward(part)
             loss += float(part.detach())

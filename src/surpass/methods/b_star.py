@@ -12,7 +12,8 @@ Adapt    after every round: the next round's temperature and tau
 Needs    engine "train"
 Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own attempts. Dev problems come from
          the train split. No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept.
-         Attempts count as distinct by their text without regard to blanks.
+         Attempts count as distinct by their text without regard to blanks. `keep` is fixed, not raised until a target size is
+         reached, and no reference solution is added.
 Works    not shown yet: the balance is tested by hand (tests/test_credit.py).
 """
 
@@ -71,7 +72,7 @@ class Balance:
             for tau in values[~np.isnan(values)]:
                 scores = [self.of(tree, some, tau) for tree, some in zip(trees, texts, strict=True)]
                 found[temperature, float(tau)] = float(np.mean(scores))
-        if not found:
+        if not any(found.values()):  # no right attempt anywhere: a threshold chosen now would let wrong ones through
             return method
         temperature, tau = max(found, key=found.__getitem__)
         memory.notes["balance"] = [[*key, value] for key, value in found.items()]

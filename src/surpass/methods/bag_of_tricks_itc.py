@@ -6,8 +6,8 @@ Search   a pool of independent attempts within `budget` tokens; step beam, best-
 Score    certainty, likelihood, the model's own verdict, and chance
 Choose   the first attempt; majority; the best by each score; votes weighted by each score; what chance and a perfect choice would get
 Needs    engine "logprobs"
-Differs  a measure: it trains nothing. Best-first search stands for the paper's depth-first tree of thoughts; the value of a step is the model's
-         verdict on it (`guide`="verdict") or nothing ("constant"); PUCT's constant is 1.25 and does not grow with visits.
+Differs  a measure: it trains nothing. There is no learned verifier, and greedy choice of steps is a beam of width 1. Best-first search
+         stands for the paper's depth-first tree of thoughts; the value of a step is the model's verdict on it (`guide`="verdict") or nothing ("constant"); PUCT's constant is 1.25 and does not grow with visits.
 Works    tests/test_strategies.py: a random score's choice is the pool's mean, a perfect one's whether any attempt is right.
 """
 

@@ -8,8 +8,8 @@ Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of
 Loss     C l(best, worst) + (1 - C) l(worst, best), l = DPO against the weights at the round's start
 Needs    engine "train", "logprobs"
 Differs  the paper first fine-tunes the base on seed data and calls that M_1; here the run begins with the model as it is, so in round 1
-         both rankings are the start's likelihood and C is 1. Scores at the same temperature-1 likelihood. `least` bounds C from
-         below (the paper does not; 0.5 keeps a preference from being reversed). The gate is ours: it uses no labels.
+         both rankings are the start's likelihood and C is 1. `least` bounds C from below (the paper does not; 0.5 keeps a preference
+         from being reversed). The gate is ours: it uses no labels.
 Works    not shown yet: its trust, pairs and loss are tested by hand (tests/test_credit.py); what it does to accuracy is not measured.
 """
 

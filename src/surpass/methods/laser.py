@@ -76,9 +76,11 @@ class SelfScored:
     least: float = 0.1
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        right = np.concatenate([tree.get("reward").values >= 1 for tree in trees]) if trees else np.zeros(0, bool)
-        share = {True: right.mean(), False: 1 - right.mean()} if len(right) else {}
-        weights = {side: self.alpha / (2 * share[side]) for side in share if share[side] > 0}
+        r, own = (np.concatenate([np.zeros(0), *(tree.get(name).values for tree in trees)]) for name in ("reward", "held"))
+        judged, ended = int((~np.isnan(r)).sum()), ~np.isnan(r) & ~np.isnan(own)
+        sides = {side: int((ended & ((r >= 1) == side)).sum()) for side in (True, False)}
+        # the loss is divided by all judged attempts; w = N / (2 N_side) over the N that ended, so judged / (2 N_side) here
+        weights = {side: self.alpha * judged / (2 * n) for side, n in sides.items() if n}
         return [self._tree(tree, weights, memory.round) for tree in trees]
 
     def _tree(self, tree: Tree, weights: dict[bool, float], done: int) -> dict[str, Column]:
@@ -92,7 +94,7 @@ class SelfScored:
         at = {tree.parent[node]: node for node in _marks(tree)}
         for leaf, reward, a, held in zip(tree.leaves(), r, credit, own, strict=True):
             advantage[[i for i in tree.attempt(leaf) if tree.author[i] != "task"]] = a
-            if not np.isnan(held) and leaf in at:
+            if not np.isnan(held) and not np.isnan(reward) and leaf in at:
                 right = bool(reward >= 1)
                 target[at[leaf]], balance[at[leaf]] = float(right), weights[right]
             if np.isnan(a) and leaf in at:

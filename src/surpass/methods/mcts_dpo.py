@@ -11,7 +11,8 @@ Loss     DPO on the two steps against the start, confidence max(1/2, N_best / (N
 Needs    engine "train", "logprobs"
 Differs  a step is worth its verdict, a finished attempt its check in [0, 1]; the paper adds +1 or -1 to the verdict, divides it by the
          depth and backs up differences of values. With self_evaluate=False steps are judged by outcomes alone: small models judge
-         themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path.
+         themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path; the
+         root has as many simulations as every other move.
 Works    not shown yet: the search is tested against exhaustive knowledge (tests/test_step_search.py), pairs by hand.
 """
 

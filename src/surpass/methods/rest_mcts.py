@@ -11,7 +11,8 @@ Loss     policy: SFT on right attempts; value model: mean (V(prefix) - v)^2
 Choose   at inference: the finished attempt the value model thinks best, found with the same search, which stops at `enough`
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "value")
 Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends them. The value model
-         begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in.
+         begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in, and of
+         more than `keep` right attempts some are taken at random, not those of highest value.
 Works    not shown yet: labels are tested by hand (tests/test_credit.py), the search against exhaustive knowledge (tests/test_step_search.py).
 """
 

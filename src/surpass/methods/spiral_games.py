@@ -10,7 +10,9 @@ Select   every player's own side of every game
 Loss     clipped policy gradient, mean over tokens, no KL
 Needs    engine "train", "logprobs"; a task with two players, e.g. kuhn or tictactoe with opponent=self
 Differs  an illegal move loses what the game can cost at most, and the other side wins it (the paper's code: -1.5 and +0.5). The gate compares
-         play against a random and an optimal opponent, which are never trained against.
+         play against a random and an optimal opponent, which are never trained against. The paper sums over a turn's tokens and
+         averages over turns, drops turns with advantage 0, leaves out turns that were cut off and makes two passes; here the mean is
+         over tokens, all of them, in `updates` steps of one pass.
 Works    not shown yet: the credit of seats is tested by hand (tests/test_credit.py), exploitability exactly (tests/tasks/test_games.py).
 """
 

@@ -11,7 +11,7 @@ from surpass.errors import SurpassError
 from surpass.searches.steps import Steps
 from surpass.searches.turns import begin
 from surpass.searches.values import Value, constant
-from surpass.types import Problem, Tree
+from surpass.types import Column, Problem, Tree
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,6 @@ class _Grown:
 
     def mark(self) -> None:
         """The statistics as columns of the tree."""
-        from surpass.types import Column
-
         tree = self.steps.tree
         for name, of in (("visits", self.visits.get), ("worth", self.worth.get), ("q", self.q)):
             values = [float(of(i)) if i in self.visits else np.nan for i in range(len(tree))]  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ class prompts:
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         tree = Tree(problem, rng)
-        known = getattr(models, "system", {}).get(self.role) or self.start
+        known = models.system.get(self.role) or self.start
         root = models.open(self.optimizer, tree, "The instruction so far:")
         first = models.put(self.optimizer, tree, root, known, self.optimizer)
         tree.end(first, 0, {"prompt": known})

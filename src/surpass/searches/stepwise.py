@@ -52,7 +52,10 @@ class stepwise:
         return tree
 
     def _kept(self, values: np.ndarray, seed: int) -> int:
-        chooser, values = np.random.default_rng(seed), np.nan_to_num(values, nan=-np.inf)
+        chooser = np.random.default_rng(seed)
+        values = np.nan_to_num(
+            values, nan=0.0 if np.isnan(values).all() else float(np.nanmin(values))
+        )  # not judged: as the worst
         if self.softness:
             p = np.exp((values - values.max()) / self.softness)
             return int(chooser.choice(len(values), p=p / p.sum()))
