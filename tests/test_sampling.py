@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from surpass.engines import LocalEngine
+from surpass.engines.attention import Groups
 from surpass.engines.prefix_cache import PrefixCache
 from surpass.engines.requests import Generate, Next, Sampling, Score, uniforms
 from surpass.engines.sampling import Settings, draw
@@ -320,6 +321,50 @@ def test_one_token_is_scored_by_the_slow_path_too(nano):
     tree = Tree(Problem("p", ""))
     (reply,) = served(engine, [Score(tree, tree.add(-1, "task", [9]))])
     assert len(reply) == 1 and np.isnan(reply[0])
+
+
+def test_groups_are_each_rows_own_attention():
+    """Scores and mixtures by group against every row with its own copy, while rows end, and groups with them."""
+    generator = torch.Generator().manual_seed(0)
+    kv, lens = torch.randn(2, 2, 5, 3, 7, 4, generator=generator), torch.tensor([7, 1, 4, 2, 6])
+    at = torch.tensor([0, 2, 2, 4, 0, 1, 3, 3, 3, 0])
+    rows, groups = torch.arange(10), Groups(kv, lens, at)
+    for kept in ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 1, 2, 3, 0, 8], [3, 0], [1]):
+        rows, groups = rows[kept], Groups(groups.kv, groups.lens, groups.at[kept])
+        where = at[rows]
+        for layer in (0, 1):
+            q = torch.randn(len(rows), 3, 2, 4, generator=generator)
+            scores = q @ kv[layer, 0][where].transpose(-1, -2)
+            scores = scores.masked_fill(torch.arange(7) >= lens[where][:, None, None, None], -torch.inf)
+            torch.testing.assert_close(groups.scores(layer, q), scores)
+            p = scores.softmax(-1)
+            torch.testing.assert_close(groups.mix(layer, p), p @ kv[layer, 1][where])
+    assert len(groups.lens) == 1, "groups without rows are forgotten"
+
+
+def test_mixed_arithmetic_keeps_weights_and_draws(nano):
+    """float32 weights, the same draws as float32, and gradients that point the same way."""
+    from surpass.flat import pack
+    from surpass.types import Example
+
+    plain_, mixed = nano(scale=0.2), nano(scale=0.2)
+    mixed.mixed = True
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", [1, 5, 9])
+    leaves = [tree.add(root, "policy", np.random.default_rng(i).integers(3, 60, 9)) for i in range(4)]
+    gradients = []
+    for engine in (plain_, mixed):
+        batch = pack([Example(tree, (leaf,)) for leaf in leaves], ["policy"])
+        logp = engine.forward(batch).logp
+        assert logp.dtype == torch.float32
+        logp.sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in engine.trainable().values()]))
+        assert all(p.dtype == torch.float32 for p in engine.trainable().values())
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.999
+    request = Generate(np.array([1, 5, 9], np.int32), (7,), Sampling(max_tokens=8))
+    drawn = [next(iter(engine.serve([request])))[1][0].tokens.tolist() for engine in (plain_, mixed)]
+    assert drawn[0] == drawn[1]
 
 
 def test_a_stop_string_may_end_inside_a_character_of_several_tokens():

@@ -28,7 +28,7 @@ class RunOptions:
     gate: int = 96
     """Gate problems: the decisions in between."""
     dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     lora: int = 0
@@ -80,7 +80,7 @@ class EvalOptions:
     limit: int = 256
     """Problems at most."""
     dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     json: bool = False
@@ -108,7 +108,7 @@ class SkillOptions:
     seed: int = 0
     """Seeds the draws."""
     dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     json: bool = False
@@ -126,7 +126,7 @@ class SolveOptions:
     seed: int = 0
     """Seeds the draws."""
     dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     json: bool = False

@@ -1,7 +1,7 @@
 """The two attention patterns surpass needs, plugged into transformers' attention interface.
 
 A `plan` travels as a keyword argument through the model's forward to every layer. The tree plan serves one forest in
-depth-first order; the row plan appends tokens to rows that own key and value buffers and may share one prefix.
+depth-first order; the row plan appends tokens to rows that own key and value buffers and share prefixes, in groups and all.
 """
 
 from __future__ import annotations
@@ -66,16 +66,56 @@ class TreePlan:
         return torch.cat(out, 2)
 
 
+class Groups:
+    """Rows that go on from the same prompt share its keys and values: [layers, 2, G, n_kv, P, D], row b those of group at[b], of which
+    lens[at[b]] count (the rest is padding). `place` [G, R] lists each group's rows (padded with 0), `seat` [B] a row's place in it."""
+
+    def __init__(self, kv: Tensor, lens: Tensor, at: Tensor):
+        if 2 * len(live := at.unique()) <= len(lens):  # most groups have ended: keep the others alone
+            kv, lens = kv[:, :, live], lens[live]
+            at = torch.searchsorted(live, at)
+        self.kv, self.lens, self.at = kv, lens, at
+        order = torch.argsort(at, stable=True)
+        counts = torch.bincount(at, minlength=len(lens))
+        first = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])
+        self.seat = torch.empty_like(at)
+        self.seat[order] = torch.arange(len(at), device=at.device) - first[at[order]]
+        self.place = at.new_zeros(len(lens), int(counts.max()))
+        self.place[at, self.seat] = torch.arange(len(at), device=at.device)
+        self.hidden = torch.arange(kv.shape[-2], device=at.device)[None] >= lens[:, None]  # [G, P]
+
+    def scores(self, layer: int, q: Tensor) -> Tensor:
+        """[B, n_kv, Q, P] of queries [B, n_kv, Q, D]: one product for all rows of a group."""
+        n_kv, n_q, width = q.shape[1:]
+        groups, rows = self.place.shape
+        together = q[self.place].transpose(1, 2).reshape(groups, n_kv, rows * n_q, width)
+        found = together @ self.kv[layer, 0].transpose(-1, -2)
+        found = found.masked_fill(self.hidden[:, None, None], -torch.inf).view(groups, n_kv, rows, n_q, -1)
+        return found.transpose(1, 2)[self.at, self.seat]
+
+    def mix(self, layer: int, p: Tensor) -> Tensor:
+        """[B, n_kv, Q, D]: values weighted by p [B, n_kv, Q, P]."""
+        groups, rows = self.place.shape
+        spread = p.new_zeros(groups, rows, *p.shape[1:])
+        spread[self.at, self.seat] = p
+        together = spread.transpose(1, 2).reshape(groups, p.shape[1], -1, p.shape[-1])
+        out = (together @ self.kv[layer, 1]).view(groups, p.shape[1], rows, p.shape[2], -1)
+        return out.transpose(1, 2)[self.at, self.seat]
+
+
 class RowPlan:
-    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers and, before them, a prefix all share.
+    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers; before them its group's, if there are `groups`;
+    before these a prefix that all share.
 
     buffers [layers, 2, B, n_kv, capacity, D] hold keys and values; prefix [layers, 2, n_kv, L, D] those of the shared prefix.
     New tokens [B, Q] are written behind each row's own; columns that only pad a row are overwritten by its next tokens.
+    `depth` [B, Q] is where the new tokens stand in their whole text.
     """
 
-    def __init__(self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int):
-        self.buffers, self.prefix = buffers, prefix
+    def __init__(self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int, groups: Groups | None = None):
+        self.buffers, self.prefix, self.groups = buffers, prefix, groups
         self.position = lens[:, None] + torch.arange(n_new, device=lens.device)
+        self.depth = self.position + prefix.shape[-2] + (groups.lens[groups.at][:, None] if groups else 0)
         self.length = int(lens.max()) + n_new
         keys = torch.arange(self.length, device=lens.device)
         self.hidden = keys[None, None] > self.position[:, :, None]  # [B, Q, length]
@@ -83,21 +123,25 @@ class RowPlan:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         n_rows, _, n_new, width = query.shape
-        n_kv = key.shape[1]
+        n_kv, n_shared = key.shape[1], self.prefix.shape[-2]
         keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
         keys[self.row, :, self.position] = key.transpose(1, 2)
         values[self.row, :, self.position] = value.transpose(1, 2)
         q = _grouped(query * scaling, n_kv)  # [B, n_kv, G * Q, D]
         own = q @ keys[:, :, : self.length].transpose(-1, -2)
         own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(self.hidden[:, None, None], -torch.inf)
-        own = own.view(n_rows, n_kv, -1, self.length)
-        n_shared = self.prefix.shape[-2]
-        if not n_shared:
-            return (own.softmax(-1) @ values[:, :, : self.length]).reshape(query.shape)
-        shared_keys, shared_values = self.prefix[layer, 0], self.prefix[layer, 1]
-        together = q.transpose(0, 1).reshape(n_kv, -1, width)  # one product for all rows: [n_kv, B * G * Q, D]
-        shared = (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1)
-        p = torch.cat([shared, own], -1).softmax(-1)
-        out = p[..., n_shared:] @ values[:, :, : self.length]
-        first = p[..., :n_shared].transpose(0, 1).reshape(n_kv, -1, n_shared) @ shared_values
-        return (out + first.view(n_kv, n_rows, -1, width).transpose(0, 1)).reshape(query.shape)
+        scores = [own.view(n_rows, n_kv, -1, self.length)]
+        if self.groups:
+            scores.insert(0, self.groups.scores(layer, q))
+        if n_shared:
+            shared_keys, shared_values = self.prefix[layer, 0], self.prefix[layer, 1]
+            together = q.transpose(0, 1).reshape(n_kv, -1, width)  # one product for all rows: [n_kv, B * G * Q, D]
+            scores.insert(0, (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1))
+        p = torch.cat(scores, -1).softmax(-1)
+        out = p[..., -self.length :] @ values[:, :, : self.length]
+        if self.groups:
+            out = out + self.groups.mix(layer, p[..., n_shared : -self.length])
+        if n_shared:
+            first = p[..., :n_shared].transpose(0, 1).reshape(n_kv, -1, n_shared) @ shared_values
+            out = out + first.view(n_kv, n_rows, -1, width).transpose(0, 1)
+        return out.reshape(query.shape)

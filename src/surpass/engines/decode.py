@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines.attention import RowPlan
+from surpass.engines.attention import Groups, RowPlan
 from surpass.engines.prefix_cache import PrefixCache, common_length
 from surpass.engines.requests import Drawn, Generate, uniforms
 from surpass.engines.sampling import Settings, draw
@@ -58,13 +59,13 @@ class Decoder:
     def _buffers(self, *shape: int) -> Tensor:
         return torch.zeros(self.layers, 2, *shape, self.width, dtype=self.dtype, device=self.device)
 
-    def _forward(self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor) -> Tensor:
+    def _forward(self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None) -> Tensor:
         """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in place."""
-        plan = RowPlan(buffers, lens, prefix, tokens.shape[1])
+        plan = RowPlan(buffers, lens, prefix, tokens.shape[1], groups)
         mask = torch.zeros(1, 1, 1, 1, device=self.device)  # a ready-made mask, so that transformers builds none
         return self.causal.base_model(
             input_ids=tokens,
-            position_ids=(plan.position + prefix.shape[-2]).clamp(max=self.context - 1),
+            position_ids=plan.depth.clamp(max=self.context - 1),
             attention_mask=mask,
             use_cache=False,
             plan=plan,
@@ -137,16 +138,23 @@ class Decoder:
             yield from self._run_chunk(requests, chunk)
 
     def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
-        """Rows in order, as many at a time as the buffers may hold."""
+        """Rows in order, as many at a time as the buffers may hold: their own tokens (for a moment one and a half times that, while they
+        grow) and each prompt once; and not so unequal that groups, which are padded to the largest, are mostly padding."""
         chunk: list[_Row] = []
-        capacity = 0
+        own = longest = largest = 0
+        counts: Counter[bytes] = Counter()
         for row in rows:
-            wanted = max(capacity, len(requests[row.request].tokens) + self._room(requests[row.request]))
-            if chunk and wanted * (len(chunk) + 1) > self.max_tokens:
+            request = requests[row.request]
+            key = request.tokens.tobytes()
+            wanted = max(own, self._room(request)), max(longest, len(request.tokens)), max(largest, counts[key] + 1)
+            groups = len(counts) + (counts[key] == 0)
+            held = wanted[0] * (len(chunk) + 1) + wanted[1] * groups
+            if chunk and (held > self.max_tokens or wanted[2] * groups > 4 * (len(chunk) + 1) + 256):
                 yield chunk
-                chunk, wanted = [], len(requests[row.request].tokens) + self._room(requests[row.request])
+                chunk, wanted, counts = [], (self._room(request), len(request.tokens), 1), Counter()
             chunk.append(row)
-            capacity = wanted
+            counts[key] += 1
+            own, longest, largest = wanted
         if chunk:
             yield chunk
 
@@ -168,17 +176,21 @@ class Decoder:
         prefix = self._prefix(first[:shared])
         logits = self._prefill(prompts, shared, prefix)
         at = torch.tensor([row.prompt for row in rows], device=self.device)
-        own = max(len(p) for p in prompts) - shared
-        buffers = self._buffers(len(rows), self.n_kv, own + GROWTH)
-        lens = torch.tensor([len(prompts[row.prompt]) - shared for row in rows], device=self.device)
+        own = torch.tensor([len(p) - shared for p in prompts], device=self.device)
+        # nothing here holds the groups' keys and values, so that those of ended groups are freed
+        yield from self._steps(requests, rows, logits[at], Groups(self._stacked(prompts, shared), own, at), prefix)
+
+    def _stacked(self, prompts: Sequence[np.ndarray], shared: int) -> Tensor:
+        """[layers, 2, U, n_kv, P, D]: keys and values of prompts after their shared prefix."""
+        kv = self._buffers(len(prompts), self.n_kv, max(map(len, prompts)) - shared)
         for p, prompt in enumerate(prompts):
             n, parts = self.cache.find(prompt)
             if n < len(prompt):  # evicted meanwhile: the cache is smaller than this batch
                 parts = [self._prefix(prompt)]
-            buffers[:, :, at == p, :, : len(prompt) - shared] = _after(parts, shared)[:, :, None]
-        yield from self._steps(requests, rows, logits[at], buffers, lens, prefix)
+            kv[:, :, p, :, : len(prompt) - shared] = _after(parts, shared)
+        return kv
 
-    def _steps(self, requests, rows, logits, buffers, lens, prefix) -> Iterator[tuple[int, int, Drawn]]:
+    def _steps(self, requests, rows, logits, groups: Groups, prefix) -> Iterator[tuple[int, int, Drawn]]:
         samplings = [requests[row.request].sampling for row in rows]
         settings = Settings.of(samplings, self.device)
         rooms = torch.tensor([self._room(requests[row.request]) for row in rows], device=self.device)
@@ -192,7 +204,7 @@ class Decoder:
         drawn = torch.zeros(len(rows), n_most, dtype=torch.int64, device=self.device)
         logp, logq = (torch.zeros(len(rows), n_most, device=self.device) for _ in range(2))
         slot = torch.arange(len(rows), device=self.device)  # which row sits in each live place
-        start = lens.clone()
+        lens, buffers = torch.zeros_like(slot), self._buffers(len(rows), self.n_kv, min(GROWTH, n_most))
         for t in range(n_most):
             token, p, q = draw(logits, settings.take(slot), noise[slot, t])
             drawn[slot, t], logp[slot, t], logq[slot, t] = token, p, q
@@ -209,15 +221,16 @@ class Decoder:
                     row = int(slot[place])
                     stop = DONE if done[place] else LENGTH if full[place] else OPEN
                     yield self._finish(requests, rows[row], drawn[row, : t + 1], logp[row, : t + 1], logq[row, : t + 1], stop,
-                                       buffers[:, :, place, :, int(start[row]) : int(start[row]) + t])  # fmt: skip
-                slot, lens, token = self._compact(over, slot, lens, token, buffers)
+                                       buffers[:, :, place, :, :t])  # fmt: skip
+                slot, token, at = self._compact(over, t, buffers, slot, token, groups.at)
                 if not len(slot):
                     return
-            if (n := int(lens.max())) == buffers.shape[-2]:
-                grown = self._buffers(len(slot), self.n_kv, n + GROWTH + t)
-                grown[..., :n, :] = buffers[:, :, : len(slot)]
+                lens, groups = lens[: len(slot)], Groups(groups.kv, groups.lens, at)
+            if t == buffers.shape[-2]:
+                grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most))
+                grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
-            hidden = self._forward(token[:, None], lens, buffers[:, :, : len(slot)], prefix)
+            hidden = self._forward(token[:, None], lens, buffers[:, :, : len(slot)], prefix, groups)
             lens = lens + 1
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 
@@ -236,17 +249,16 @@ class Decoder:
         return row.request, row.draw, Drawn(tokens, logp.cpu().numpy().copy(), logq.cpu().numpy().copy(), stop)
 
     @staticmethod
-    def _compact(over, slot, lens, token, buffers) -> tuple[Tensor, Tensor, Tensor]:
+    def _compact(over, used: int, buffers, *values) -> list[Tensor]:
         """Live rows move down into the places of ended ones, so that a step touches live rows only."""
         n_live = int((~over).sum())
         holes = torch.nonzero(over[:n_live]).flatten()
         movers = n_live + torch.nonzero(~over[n_live:]).flatten()
         if len(holes):
-            used = int(lens.max())
             buffers[:, :, holes, :, :used] = buffers[:, :, movers, :, :used]
-            for values in (slot, lens, token):
-                values[holes] = values[movers]
-        return slot[:n_live].clone(), lens[:n_live].clone(), token[:n_live].clone()
+            for value in values:
+                value[holes] = value[movers]
+        return [value[:n_live].clone() for value in values]
 
     def _run_whole_rows(self, requests) -> Iterator[tuple[int, int, Drawn]]:
         """The slow path for models whose attention we cannot replace: each step runs every live row from its start."""

@@ -24,7 +24,7 @@ def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, also: str, real
     """(logp, `also`) of `token` [n] under the logits of `hidden` [n, d], in float32 or better. "entropy" is that of the
     distribution p over V tokens, "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all; what
     follows in a vocabulary is padding), "" zeros."""
-    logits = _at_least_float32(head(hidden))
+    logits = _at_least_float32(_read(head, hidden))
     normaliser = logits.logsumexp(-1)
     logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
     if also == "entropy":
@@ -96,6 +96,12 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
 
 
+def _read(head: torch.nn.Module, hidden: Tensor) -> Tensor:
+    """A linear head in the precision of its weights, whatever the rest is computed in."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        return head(hidden.to(next(head.parameters()).dtype))
+
+
 def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, trusted: bool) -> Out:
     """Out with value [T, H]: what the heads read after each wanted token, 0 elsewhere; logp is 0. `trusted`: the model takes our
     attention over the forest; else it runs whole rows, and a shared token takes its value from the first of them."""
@@ -104,12 +110,12 @@ def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, trusted
     if trusted:
         hidden = _hidden(causal, batch)
         where = torch.nonzero(wanted).flatten()
-        return Out(nothing, value=empty.index_copy(0, where, heads(hidden[where].to(heads.weight.dtype))))
+        return Out(nothing, value=empty.index_copy(0, where, _read(heads, hidden[where])))
     rows = unroll(batch)
     token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
     hidden = causal.base_model(input_ids=token, attention_mask=mask.long(), use_cache=False).last_hidden_state
     flat = rows.at[rows.mask].numpy()
     _, first = np.unique(flat, return_index=True)
     t = torch.from_numpy(flat[first]).to(empty.device)
-    found = heads(hidden[mask][torch.from_numpy(first).to(empty.device)].to(heads.weight.dtype))
+    found = _read(heads, hidden[mask][torch.from_numpy(first).to(empty.device)])
     return Out(nothing, value=empty.index_copy(0, t, found) * wanted[:, None])

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import ctypes
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ class LocalEngine:
     """One set of weights and the door to them.
 
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
-    and bfloat16 on a GPU. `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the
+    and bfloat16 on a GPU; "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic. `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the
     weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
+    mixed = False  # passes over a forest in bfloat16 arithmetic, whatever the weights
 
     @property
     def can(self) -> frozenset[str]:
@@ -45,7 +47,9 @@ class LocalEngine:
         self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536
     ):
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        causal, tokenizer = load_model(model, dtype if dtype != "auto" else "float32" if device == "cpu" else "bfloat16")
+        self.mixed = dtype == "mixed"
+        plain = {"mixed": "float32", "auto": "float32" if device == "cpu" else "bfloat16"}.get(dtype, dtype)
+        causal, tokenizer = load_model(model, plain)
         self._setup(causal.to(device), tokenizer, model, lora, memory_tokens)
 
     @classmethod
@@ -58,7 +62,7 @@ class LocalEngine:
     def twin(self, heads: int = 0) -> LocalEngine:
         """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
         twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)
-        twin.name = self.name
+        twin.name, twin.mixed = self.name, self.mixed
         if heads:
             twin.heads = torch.nn.Linear(self.causal.config.get_text_config().hidden_size, heads, device=self.device)
             torch.nn.init.zeros_(twin.heads.weight)
@@ -86,6 +90,8 @@ class LocalEngine:
         ends = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
         self.ends = frozenset(int(token) for token in ends if token is not None)
         self.why_not_trees = self._distrust()
+        if self.why_not_trees is not None:
+            warnings.warn(f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3)
         self.decoder = Decoder(causal, self.text, self.ends, self.context, memory_tokens, cached=self.why_not_trees is None)
         self.scored = 0
 
@@ -128,11 +134,12 @@ class LocalEngine:
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
         trusted = self.why_not_trees is None
-        if also == "value":
-            assert self.heads is not None, "a role that gives values has heads"
-            return values(self.causal, self.heads, batch, wanted, trusted)
-        run = tree_forward if trusted else row_forward
-        return run(self.causal, batch, wanted, also, len(self.tokenizer))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            if also == "value":
+                assert self.heads is not None, "a role that gives values has heads"
+                return values(self.causal, self.heads, batch, wanted, trusted)
+            run = tree_forward if trusted else row_forward
+            return run(self.causal, batch, wanted, also, len(self.tokenizer))
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""
