@@ -98,7 +98,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     """The models and the coroutine of a run."""
     method = _method_of(given["method"], given["knobs"])
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
-    task = _task_of(given["task"], given["reward"])
+    task = _task_of(given["task"], given["reward"], given["model"])
     spec = {key: given[key] for key in ("dtype", "device", "lora")}
     store = about = None
     if given["out"] is not None:
@@ -167,7 +167,7 @@ def _evaluating(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, R
     method = _method_of(given["method"], given["knobs"])
     # an exam trains nothing, so it needs nothing that training does
     method = dataclasses.replace(method, exam=sized(method.exam, {given["split"]: given["limit"]}), learn=())
-    task = _task_of(given["task"], given["reward"])
+    task = _task_of(given["task"], given["reward"], given["model"])
     models = _models_of(given["model"], {key: given[key] for key in ("dtype", "device")} | {"api": given.get("api") or {}})
     return models, loop.evaluate(method, task, models, split=given["split"], seed=given["seed"])
 
@@ -207,11 +207,11 @@ def _method_of(method: str | Method, knobs: Mapping[str, Any]) -> Method:
     return make_method(method if callable(method) else find_method(str(method)), knobs)
 
 
-def _task_of(task: Any, reward: str | None) -> Any:
+def _task_of(task: Any, reward: str | None, model: Any) -> Any:
     if reward is not None and not isinstance(reward, str):
         raise SurpassError('a reward function is given by name, so that the run can be resumed: reward="file.py:function"')
     if isinstance(task, (str, Path)):
-        return make_task(str(task), reward=reward)
+        return make_task(str(task), reward=reward, model=str(model) if isinstance(model, str) else "")
     if isinstance(task, type):
         task = task()
     from surpass.tasks import rewarded

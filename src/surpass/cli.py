@@ -114,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
     options, knobs = _parse(function, RunOptions, arguments, f"surpass run {name}")
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
-    task = make_task(options.task, settings, options.reward)
+    task = make_task(options.task, settings, options.reward, options.model)
     label = function.__name__
     spec = {"dtype": options.dtype, "device": options.device, "lora": options.lora}
     config = configuration({**vars(options), "method": label}, method, task, spec)
@@ -202,7 +202,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # nothing is trained
-    task = make_task(options.task, settings, options.reward)
+    task = make_task(options.task, settings, options.reward, options.model)
     models = make_models(_spec(options))
     with watching(models, f"{name}, {options.split}"):
         report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))
@@ -224,7 +224,7 @@ def _skills(arguments: Sequence[str]) -> int:
     options, _ = _parse(_no_knobs, SkillOptions, rest, "surpass eval")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
-    task, models = make_task(options.task, settings), make_models(_spec(options))
+    task, models = make_task(options.task, settings, model=options.model), make_models(_spec(options))
     if min(options.limit, options.k, options.max_tokens) < 1:
         raise SurpassError("--limit, --k and --max-tokens are at least 1")
     measure = skills(options.limit, options.k, options.max_tokens)
@@ -235,8 +235,9 @@ def _skills(arguments: Sequence[str]) -> int:
     for name, part in getattr(task, "parts", {type(task).__name__: task}).items():
         with watching(models, f"{name}, {options.split}"):
             reports[name] = models.run(measure(models, part, options.split, options.seed))
+        lines = table({name: reports[name]}, options.k).splitlines()
+        print("\n".join(lines if len(reports) == 1 else lines[-1:]), flush=True)
         missed += [f"{name}: {reason}" for reason in fit(reports[name], options.k)]
-    print(table(reports, options.k))
     print("\n".join(["", "not fit to show what methods do with this model:", *missed] if missed else ["", "every task is fit"]))
     if options.json:
         from surpass.store import as_line

@@ -57,11 +57,15 @@ def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Me
     return method
 
 
-def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None) -> Any:
+def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = "") -> Any:
     """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys a task does not have
-    go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the task's own check."""
+    go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the task's own check. The suite for `model`
+    alone is what fits that model."""
     import surpass.tasks
+    from surpass.tasks.suite import FIT
 
+    if spec == "suite" and model in FIT:
+        spec = f"suite:{model}"
     first = ""
     if is_file(spec):
         cls, name = _own_task(spec), spec

@@ -20,11 +20,12 @@ from surpass.assets.letters import MARKS, make_tokenizer
 from surpass.assets.skills import SKILLS
 from surpass.engines.text import Text
 from surpass.errors import SurpassError, UnmetNeed
+from surpass.find import make_task as named_task
 from surpass.parts import from_json, shown, to_json
 from surpass.sample import play, readable, sample
 from surpass.tasks.arithmetic import worked
 from surpass.tasks.splits import SHARES, split_of
-from surpass.tasks.suite import STANDARD, suite
+from surpass.tasks.suite import FIT, STANDARD, suite
 
 PARTS = suite().parts
 GAMES = ("tictactoe", "kuhn")  # luck is part of them: the best play does not always win
@@ -193,7 +194,12 @@ def test_the_suite_mixes_its_tasks_and_plays_them():
         assert played.value == 1.0
     with pytest.raises(SurpassError, match='no task "mazes"'):
         suite("mazes")
-    assert list(suite().parts) == list(STANDARD)
+    assert list(suite().parts) == list(suite("all").parts) == list(STANDARD)
+    assert list(suite("tiny").parts) == list(FIT["tiny"]) == list(named_task("suite", model="tiny").parts)
+    assert next(iter(suite("maze tiny maze").parts)) == "maze" and len(suite("maze tiny maze").parts) == len(
+        {"maze", *FIT["tiny"]}
+    )
+    assert named_task("suite", model="other") == suite()
 
 
 @pytest.mark.parametrize("name", ["maze", "kgqa", "kuhn self", "suite", "reasoning_gym"])

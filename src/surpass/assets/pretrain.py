@@ -37,7 +37,7 @@ class Options:
     """Where the state, the log and at the end the model are written."""
     shape: str = "tiny"
     """tiny or nano."""
-    examples: int = 507_000
+    examples: int = 550_000
     """Transcripts to learn from, each once."""
     lr: float = 0.004
     """Muon's, scaled to the root mean square of AdamW's updates."""
@@ -45,7 +45,7 @@ class Options:
     """AdamW's."""
     warm: int = 100
     """Steps in which the learning rate rises."""
-    fall: float = 0.18
+    fall: float = 0.24
     """Share of the examples, the last ones, over which the learning rate falls to zero."""
     save: int = 200
     """Steps between two states on disk."""

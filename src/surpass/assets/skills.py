@@ -22,9 +22,11 @@ _JUDGED = (_grid("judge", of=("arithmetic",), kind=("all",), parameters=(
            + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
            + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},)))  # fmt: skip
 _COUNTED = _grid("countdown", numbers=(3,), largest=(10,), limit=(50,))
+_COUNTED_HIGHER = _grid("countdown", numbers=(3,), largest=(10, 12), limit=(50, 99))
 _WALKED = _grid("maze", size=(4, 5), walls=(0.3,), apart=(2, 4))
 _ASKED = _grid("sql", tables=(1,), level=(1, 2, 3), rows=(8,))
 _BOUND = _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6))
+_PLAYED = _grid("tictactoe", skill=(0.3, 0.7), opening=(3, 4))
 
 SKILLS = (
     Skill("arithmetic", 0, 1.6, _grid("arithmetic", shots=(0,), terms=(2, 3, 4), digits=(1, 2, 2), operators=("+-",))
@@ -52,8 +54,10 @@ SKILLS = (
     Skill("judge", 380_000, 1.5, _JUDGED, verdicts=0.0, word=20.0),
     # and what takes more effort goes wrong more often
     Skill("arithmetic", 416_000, 3.0, _SUMS, verdicts=1.0, verdict=40.0, effort=32.0),
-    Skill("countdown", 416_000, 1.2, _COUNTED, verdicts=1.0, verdict=40.0, effort=34.0),
+    Skill("countdown", 416_000, 1.6, _COUNTED_HIGHER, verdicts=1.0, verdict=40.0, effort=34.0),
     Skill("maze", 416_000, 1.2, _WALKED, verdicts=1.0, verdict=40.0, effort=23.0),
-    Skill("sql", 416_000, 1.2, _ASKED, verdicts=1.0, verdict=40.0, effort=46.0),
-    Skill("instructions", 416_000, 0.8, _BOUND, verdicts=1.0, verdict=40.0, effort=19.0),
+    Skill("sql", 416_000, 0.9, _ASKED, verdicts=1.0, verdict=40.0, effort=46.0),
+    Skill("instructions", 416_000, 1.4, _BOUND, verdicts=1.0, verdict=40.0, effort=19.0),
+    Skill("tictactoe", 416_000, 0.8, _PLAYED, verdicts=1.0, verdict=40.0),
+    Skill("kgqa", 416_000, 0.3, _grid("kgqa", hops=(1, 2), persons=(8,), max_turns=(5,)), verdicts=0.7, verdict=40.0),
 )  # fmt: skip

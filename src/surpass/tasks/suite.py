@@ -23,7 +23,7 @@ from surpass.types import Problem, Turn
 
 STANDARD: dict[str, dict[str, Any]] = {
     "arithmetic": {"terms": 4, "digits": 1, "operators": "+-*", "shots": 0},
-    "countdown": {"numbers": 3, "limit": 99},
+    "countdown": {"numbers": 3, "limit": 99, "largest": 12},
     "maze": {"size": 4},
     "instructions": {"fewest": 1, "constraints": 2, "words": 4},
     "tictactoe": {"opening": 4},
@@ -34,6 +34,8 @@ STANDARD: dict[str, dict[str, Any]] = {
     "sql": {"tables": 1, "level": 4},
 }
 """One difficulty for each task; what the tiny model makes of it stands in docs/tiny.md."""
+FIT = {"tiny": ("arithmetic", "sql")}
+"""By model, the tasks at which it is good enough, and bad enough, to show what methods do: the model's name stands for them."""
 _TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)}
 
 
@@ -41,19 +43,21 @@ _TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tic
 class suite(Task):
     """Every task of the suite at its standard difficulty, mixed one problem of each in turn.
 
-    `names` chooses some of them, separated by blanks or commas ("": all).
+    `names` chooses some of them, separated by blanks or commas ("" or "all": all; "tiny": those that fit this model).
     """
 
     names: str = ""
 
     def __post_init__(self):
-        for name in re.findall(r"[^\s,]+", self.names):
+        for name in self._chosen():
             if name not in STANDARD:
-                raise SurpassError(f'the suite has no task "{name}"; there are: {", ".join(STANDARD)}')
+                raise SurpassError(f'the suite has no task "{name}"; there are: {", ".join(STANDARD)}; and {", ".join(FIT)}, all')
         object.__setattr__(self, "_parts", {name: _TASKS[name](**STANDARD[name]) for name in self._chosen()})
 
     def _chosen(self) -> list[str]:
-        return re.findall(r"[^\s,]+", self.names) or list(STANDARD)
+        groups = {**FIT, "all": tuple(STANDARD)}
+        chosen = [name for word in re.findall(r"[^\s,]+", self.names or "all") for name in groups.get(word, (word,))]
+        return list(dict.fromkeys(chosen))
 
     @property
     def parts(self) -> dict[str, Any]:
