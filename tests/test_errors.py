@@ -75,6 +75,8 @@ CASES = [
                                            "--limit", "2", *DATA[:2]], "127.0.0.1:9", {"rows.jsonl": ROWS}),
     Case("a method that needs more than an API gives", ["eval", "best_of_n", "--by", "likelihood", "--model", "api:m", "--limit", "2",
                                                         *DATA[:2]], "likelihood needs single tokens", {"rows.jsonl": ROWS}),
+    Case("a task that lacks what a method asks it for", ["eval", "eureka", "--task", "maze", "--model", "MODEL", "--limit", "2"],
+         "asks the task for trial"),
     Case("a folder that is no run", ["resume", "nowhere"], "is not a run"),
     Case("an export of a run that is none", ["export", "nowhere", "--to", "hf"], "is not a run"),
     Case("a file that init would overwrite", ["init", "mine.py"], "left as it is", {"mine.py": "x = 1\n"}),

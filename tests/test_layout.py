@@ -10,7 +10,7 @@ import pytest
 import surpass
 
 ROOT = Path(surpass.__file__).parent
-ORDER = ["errors", "files", "types", "parts", "flat", "engines", "models", "tasks", "choose", "searches", "curricula", "rewards", "advantages",
+ORDER = ["errors", "files", "types", "sandbox", "parts", "flat", "engines", "models", "tasks", "choose", "searches", "curricula", "rewards", "advantages",
          "selectors", "objectives", "learners", "measures", "gates", "store", "alarms", "result", "loop", "methods", "catalogue", "find", "report", "progress",
          "sample", "api", "export", "options", "cli"]  # fmt: skip
 # modules imported by all of a level's files but standing outside the order
@@ -51,3 +51,26 @@ def test_every_method_file_is_one_function_of_its_name():
             node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"
         ]
         assert functions == [path.stem]
+
+
+def _body(path: Path) -> int:
+    """Lines of a method's function and of the parts that its file defines."""
+    nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return sum(node.end_lineno - min([node.lineno, *(d.lineno for d in node.decorator_list)]) + 1 for node in nodes)
+
+
+def test_a_method_reads_as_its_papers_summary():
+    sizes = sorted(_body(path) for path in (ROOT / "methods").glob("[a-z]*.py"))
+    assert sizes[len(sizes) // 2] <= 35, "the median"
+
+
+def test_nothing_in_the_core_names_a_method():
+    """No identifier up to the loop is a method's name; docstrings may hold one, and so do the defaults of commands."""
+    names = {path.stem for path in (ROOT / "methods").glob("[a-z]*.py")} - {"nft"}  # an objective of the same name
+    for path in FILES:
+        if level(path) == "assets" or ORDER.index(level(path)) > ORDER.index("loop"):
+            continue
+        tree = ast.parse(path.read_text())
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not used & names, f"{path} names {used & names}"

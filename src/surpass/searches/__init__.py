@@ -2,6 +2,7 @@
 
 from surpass.searches import values
 from surpass.searches.beam import beam, best_first
+from surpass.searches.evolve import evolve
 from surpass.searches.first_error import first_error
 from surpass.searches.mcts import mcts
 from surpass.searches.prompts import prompts
@@ -11,4 +12,17 @@ from surpass.searches.stepwise import stepwise
 from surpass.searches.tree import tree
 from surpass.searches.views import views
 
-__all__ = ["beam", "best_first", "first_error", "mcts", "prompts", "refine", "samples", "stepwise", "tree", "values", "views"]
+__all__ = [
+    "beam",
+    "best_first",
+    "evolve",
+    "first_error",
+    "mcts",
+    "prompts",
+    "refine",
+    "samples",
+    "stepwise",
+    "tree",
+    "values",
+    "views",
+]

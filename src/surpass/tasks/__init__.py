@@ -11,15 +11,16 @@ from surpass.tasks.kgqa import kgqa
 from surpass.tasks.maze import maze
 from surpass.tasks.question import question
 from surpass.tasks.reasoning_gym import reasoning_gym
+from surpass.tasks.reward_code import reward_code
 from surpass.tasks.rewarded import rewarded
 from surpass.tasks.rooms import rooms
 from surpass.tasks.splits import unique
 from surpass.tasks.sql import sql
 from surpass.tasks.suite import suite
 
-TASKS = ("arithmetic", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "rooms", "sql",
+TASKS = ("arithmetic", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "reward_code", "rooms", "sql",
          "suite", "tictactoe")  # fmt: skip
 """What --task may name."""
 
 __all__ = ["TASKS", "arithmetic", "countdown", "data", "final_answer", "instructions", "judge", "kgqa", "kuhn", "maze", "question",
-           "reasoning_gym", "rewarded", "rooms", "sql", "suite", "tictactoe", "unique"]  # fmt: skip
+           "reasoning_gym", "reward_code", "rewarded", "rooms", "sql", "suite", "tictactoe", "unique"]  # fmt: skip

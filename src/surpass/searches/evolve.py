@@ -1,0 +1,58 @@
+"""Attempts that are tried out, and better ones written from what was seen of the best."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from surpass.engines.text import as_messages
+from surpass.searches.turns import begin
+from surpass.types import Problem, Tree
+
+ALONE = "This was tried: on a scale where more is better it is worth {worth:.3g}. Write a better one."
+
+
+@dataclass(frozen=True)
+class evolve:
+    """`iterations` times `n` attempts: the first ones at the problem, later ones after the best of the iteration before and the task's words
+    about it (task.trial). Where none of an iteration could be tried, the next asks the same again. Every attempt is a leaf; node
+    columns "trial" (what the trial found it worth; nan: it could not be tried) and, at an opening, "improves" (the attempt it shows).
+
+    `guided`=False tells the best attempt's worth and nothing else (the ablation). Ma et al. 2023 (Eureka), algorithm 1.
+    """
+
+    n: int = 16
+    iterations: int = 5
+    guided: bool = True
+    temperature: float = 1.0
+    max_tokens: int = 1024
+    role: str = "policy"
+
+    of_task = ("trial",)
+    instead = "reward_code has it"
+
+    def at_most(self) -> int:
+        """Tokens drawn at most."""
+        return self.n * self.iterations * self.max_tokens
+
+    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+        tree, root, _ = await begin(models, task, problem, rng, self.role)
+        at = root
+        for left in range(self.iterations - 1, -1, -1):
+            nodes = await models.generate(self.role, tree, at, self.n, temperature=self.temperature, max_tokens=self.max_tokens)
+            said = [models.text(self.role, tree, node) for node in nodes]
+            tried = await asyncio.gather(*(task.trial(models, problem, text) for text in said))
+            for node, (value, _) in zip(nodes, tried, strict=True):
+                tree.mark("trial", node, value)
+            ran = [i for i, (value, _) in enumerate(tried) if not math.isnan(value)]
+            if not (ran and left):
+                continue
+            best = max(ran, key=lambda i: (tried[i][0], -i))
+            value, words = tried[best]
+            messages = [*as_messages(problem.prompt), {"role": "assistant", "content": said[best]},
+                        {"role": "user", "content": words if self.guided else ALONE.format(worth=value)}]  # fmt: skip
+            at = models.open(self.role, tree, messages)
+            tree.end(at, 0, tree.state[root])
+            tree.mark("improves", at, nodes[best])
+        return tree
