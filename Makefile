@@ -29,8 +29,8 @@ check: .venv/base  ## lint, types, import order
 	.venv/bin/ruff format --check src tests bench
 	.venv/bin/mypy
 
-claims: .venv/model  ## each method's "It works when" (slower)
-	.venv/bin/python -m pytest -q -s tests/claims
+claims: .venv/model  ## each method's "It works when" (slower); METHOD=cream: one method's
+	.venv/bin/python -m pytest -q -s $(if $(METHOD),tests/claims/test_$(METHOD).py,tests/claims)
 
 bench: .venv/model  ## a training pass over a tree against padded rows
 	.venv/bin/python bench/tree_step.py
