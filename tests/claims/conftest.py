@@ -105,7 +105,7 @@ def _write(claims: Claims, seconds: float) -> None:
     lines = ["", "```", f"make claims METHOD={claims.method}", "```", "", f"{seconds:.0f} s.", "",
              "| claim | | measured | p | |", "|---|---|---|---|---|"]  # fmt: skip
     for row in claims.rows:
-        p = "" if row["p"] is None else f"{row['p']:.3f}"
+        p = "" if row["p"] is None else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
         lines.append(f"| {row['text']} | {row['kind']} | {row['figures']} | {p} | **{row['found']}** |")
-    blocks[claims.method] = "\n".join(lines) + "\n\n"
-    PAGE.write_text(head + "<!-- claims -->\n" + "".join(f"## {name}\n{blocks[name]}" for name in sorted(blocks)).rstrip() + "\n")
+    blocks[claims.method] = "\n".join(lines)
+    PAGE.write_text(head + "<!-- claims -->\n" + "\n".join(f"## {name}\n{blocks[name].rstrip()}\n" for name in sorted(blocks)))

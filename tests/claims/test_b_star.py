@@ -1,4 +1,7 @@
-"""B-STaR on a table with several right answers to every prompt, against the same rounds at fixed temperatures."""
+"""B-STaR on a table with several right answers to every prompt, against the same rounds at fixed temperatures.
+
+Within four rounds on this table the variety of right answers still rises everywhere; the later fall that the method is about is not
+reached, so the comparison says little."""
 
 from __future__ import annotations
 
@@ -77,10 +80,10 @@ def test_claims(claims):
     star = [learnt(seed, None) for seed in SEEDS]
     fixed = {t: [learnt(seed, t) for seed in SEEDS] for t in TEMPERATURES}
     claims.primary("different right answers fall less than at temperature 1", [s[0] - p[0] for s, p in zip(star, plain, strict=True)],
-                   f"{listed([s[0] for s in star])} against {listed([p[0] for p in plain])}, at the start {listed(before)}")  # fmt: skip
+                   f"{listed([s[0] for s in star])} against {listed([p[0] for p in plain])}, at the start {listed(before)}", "not shown")  # fmt: skip
     claims.secondary("the phenomenon: under plain rejection sampling they fall by more than 20%",
-                     [0.8 * b - p[0] for b, p in zip(before, plain, strict=True)], f"{listed(before)} -> {listed([p[0] for p in plain])}")  # fmt: skip
+                     [0.8 * b - p[0] for b, p in zip(before, plain, strict=True)], f"{listed(before)} -> {listed([p[0] for p in plain])}", "refuted")  # fmt: skip
     best = max(fixed.values(), key=lambda some: np.mean([one[1] for one in some]))
     claims.secondary("accuracy is above the best fixed temperature's after as many rounds", [s[1] - b[1] for s, b in zip(star, best, strict=True)],
-                     f"{listed([s[1] for s in star])} against {listed([b[1] for b in best])}")  # fmt: skip
+                     f"{listed([s[1] for s in star])} against {listed([b[1] for b in best])}", "not shown")  # fmt: skip
     claims.secondary("the chosen temperature is not constant", [len(set(s[2])) - 1.0 for s in star], str([s[2] for s in star]))

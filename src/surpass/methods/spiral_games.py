@@ -13,7 +13,8 @@ Differs  an illegal move loses what the game can cost at most, and the other sid
          play against a random and an optimal opponent, which are never trained against. The paper sums over a turn's tokens and
          averages over turns, drops turns with advantage 0, leaves out turns that were cut off and makes two passes; here the mean is
          over tokens, all of them, in `updates` steps of one pass.
-Works    not shown yet: the credit of seats is tested by hand (tests/test_credit.py), exploitability exactly (tests/tasks/test_games.py).
+Works    docs/claims.md, Kuhn poker on a table: exploitability falls from 0.458 chips to 0.16, with rewards shuffled between the players it does
+         not; illegal moves, half at first, end at 2.1 to 2.6%. Not tried on a language model.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
