@@ -10,7 +10,9 @@ Choose   at inference: vote among n attempts, weighted by the process reward
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "prm"); a checker
 Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is ours. The filter of too easy and too
          hard problems is the root's MC of k completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
-Works    tests/test_step_search.py: halving finds the first wrong step with fewer completions; the trained model is not shown yet.
+Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and 0.67 of the wrong attempts (above
+         0.8 is not shown), and no cheaper than step by step, because these attempts have three or four steps. The reward model's use is
+         not measured; labels are tested by hand (tests/test_credit.py).
 """
 
 from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -9,7 +9,8 @@ Learn    the policy adopts it as its system message; the gate keeps it only if i
 Needs    nothing but text, and labels; a stronger model for "optimizer" if there is one (else the policy itself)
 Differs  each round is one whole search, from the prompt that was kept; the paper makes one. Train and held problems are two orders of the train
          split and may overlap. The words of feedback and rewriting are ours.
-Works    tests/test_prompts.py: where each prompt's worth is known it finds all hidden rules, and fewer without looking at mistakes.
+Works    docs/claims.md, a scripted player and optimiser: it finds all hidden rules of a task, and hardly any without looking at mistakes.
+         Not tried with language models.
 """
 
 from surpass import curricula, gates, learners, measures, searches, selectors

@@ -13,7 +13,9 @@ Needs    engine "train", "value" (a copy of the policy with a value head, if no 
 Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends them. The value model
          begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in, and of
          more than `keep` right attempts some are taken at random, not those of highest value.
-Works    not shown yet: labels are tested by hand (tests/test_credit.py), the search against exhaustive knowledge (tests/test_step_search.py).
+Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the higher inferred value in 0.96 to 1.00 of
+         the pairs. What training with it brings is not measured; labels are tested by hand (tests/test_credit.py), the search against
+         exhaustive knowledge (tests/test_step_search.py).
 """
 
 from collections.abc import Sequence

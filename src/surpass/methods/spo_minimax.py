@@ -11,8 +11,8 @@ Needs    engine "train"; a task with prefer(models, problem, a, b), or engine "l
 Differs  written from the card: the paper's experiments are continuous control with a queue of past trajectories; this is its form for
          prompted models. With cyclic preferences the average over rounds converges, not the last policy. The gate keeps every update
          unless it moved too far or answers became alike (no labels).
-Works    tests/claims/test_spo_minimax.py, three seeds on a table with a cyclic preference: the average policy's exploitability is 0.034, 0.032,
-         0.031 (the mixed optimum has 0), where a fixed scalar reward collapses to one style and 0.25. The last policy cycles.
+Works    docs/claims.md, a table with a cyclic preference: the average policy's exploitability is 0.03 (the mixed optimum has 0), where a fixed
+         scalar reward collapses to one style and 0.25. The last policy cycles.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

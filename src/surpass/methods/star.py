@@ -7,7 +7,8 @@ Loss     supervised fine-tuning on them, from the START weights every round
 Needs    engine "train"
 Differs  no rationalisation (a second attempt with the answer as a hint) for problems that were missed. n samples instead of one
          greedy attempt, so that small rounds find something to learn; n=1, temperature=0 is the paper's.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
+Works    docs/claims.md: within two minutes a task it lifts the tiny model on six of eight tasks of the suite. tests/test_conformance.py: on the
+         identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
