@@ -13,6 +13,7 @@ likes about itself, so what it returns is judged outside, by whoever asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -122,19 +123,9 @@ def _process(job: bytes, limits: Limits) -> tuple[bytes, str, bool]:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
-                with _quietly():
+                with contextlib.suppress(OSError):  # its other end is gone
                     pipe.close()  # type: ignore[union-attr]
     return data, errors, late.is_set() and len(data) <= limits.output
-
-
-class _quietly:
-    """Closing a pipe whose other end is gone."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        return isinstance(error, OSError)
 
 
 # -- the walls

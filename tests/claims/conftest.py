@@ -8,7 +8,6 @@ expected is written beside every claim, so a claim that turns out otherwise fail
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -97,8 +96,6 @@ def claims(request):
 
 def _write(claims: Claims, seconds: float) -> None:
     """Put a method's rows into the page in place of its old ones."""
-    if os.environ.get("SURPASS_CLAIMS_PAGE", "1") == "0":
-        return
     page = PAGE.read_text()
     head, _, rest = page.partition("<!-- claims -->\n")
     blocks = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", rest, re.MULTILINE | re.DOTALL))

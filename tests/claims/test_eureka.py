@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import sys
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from surpass.searches.round import search_all
 from surpass.tasks import reward_code
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from test_sandbox import missing
 from writer import writer
 
 TASK = reward_code(size=8, episodes=60, agents=8)
@@ -43,7 +43,7 @@ def found(search, seed: int):
     return np.array(trials), np.array(exams)
 
 
-@pytest.mark.skipif(not shutil.which("bwrap"), reason="bubblewrap is not installed (apt install bubblewrap)")
+@pytest.mark.skipif(bool(missing()), reason=missing())
 def test_claims(claims):
     knobs = {"max_tokens": 8192}
     guided = [found(searches.evolve(N, ITERATIONS, **knobs), seed) for seed in SEEDS]

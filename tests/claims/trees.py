@@ -17,10 +17,10 @@ def tiny() -> Models:
     return make_models({"name": "tiny"})
 
 
-def grown(search, name: str, n: int, seed: int, models: Models | None = None, split: str = "test") -> tuple[list[Tree], Models]:
-    """(the trees of n problems of a suite's task, models)."""
+def grown(search, name: str, n: int, seed: int, models: Models | None = None) -> tuple[list[Tree], Models]:
+    """(the trees of n test problems of a suite's task, models)."""
     models, task = models or tiny(), suite(name).parts[name]
-    problems = list(islice(task.problems(split, seed), n))
+    problems = list(islice(task.problems("test", seed), n))
     return models.run(search_all(search, models, task, problems, seed)), models
 
 

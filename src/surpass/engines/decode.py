@@ -204,7 +204,7 @@ class Decoder:
         drawn = torch.zeros(len(rows), n_most, dtype=torch.int64, device=self.device)
         logp, logq = (torch.zeros(len(rows), n_most, device=self.device) for _ in range(2))
         slot = torch.arange(len(rows), device=self.device)  # which row sits in each live place
-        lens, buffers = torch.zeros_like(slot), self._buffers(len(rows), self.n_kv, min(GROWTH, n_most))
+        buffers = self._buffers(len(rows), self.n_kv, min(GROWTH, n_most))  # every live row has drawn the same number of tokens
         for t in range(n_most):
             token, p, q = draw(logits, settings.take(slot), noise[slot, t])
             drawn[slot, t], logp[slot, t], logq[slot, t] = token, p, q
@@ -225,13 +225,12 @@ class Decoder:
                 slot, token, at = self._compact(over, t, buffers, slot, token, groups.at)
                 if not len(slot):
                     return
-                lens, groups = lens[: len(slot)], Groups(groups.kv, groups.lens, at)
+                groups = Groups(groups.kv, groups.lens, at)
             if t == buffers.shape[-2]:
                 grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most))
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
-            hidden = self._forward(token[:, None], lens, buffers[:, :, : len(slot)], prefix, groups)
-            lens = lens + 1
+            hidden = self._forward(token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups)
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 
     def _may_stop(self, sampling) -> Tensor:

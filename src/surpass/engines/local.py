@@ -32,8 +32,8 @@ class LocalEngine:
     """One set of weights and the door to them.
 
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
-    and bfloat16 on a GPU; "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic. `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the
-    weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
+    and bfloat16 on a GPU; "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
+    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`

@@ -10,6 +10,7 @@ Needs    nothing but text; a task that can try an attempt out (task.trial), e.g.
 Differs  the paper's environments are robots in a simulator and its agents PPO; reward_code is a grid with tabular learners, and its rewards see one
          move at a time. A trial is success over the last three checkpoints, not the best of any, and the exam trains anew with other
          random numbers. One search a problem: restarts are more problems or seeds. No record of a human's reward is shown.
+         All words are ours, in one message without a system message.
 Works    docs/claims.md, a scripted writer on this grid: a good reward teaches all agents where a sparse one teaches hardly any. Not shown: edits
          of the best do not beat as many independent programs, with the record of training or without; success there is nearly
          all or nothing, so there is little to climb. Not tried with a language model that writes programs.
