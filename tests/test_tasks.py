@@ -88,9 +88,16 @@ def test_reasoning_gyms_own_scorer_is_used():
 
 def test_curated_sets_make_problems():
     curated = import_module("surpass.tasks.reasoning_gym").CURATED
+    models = Models(policy=ScriptedEngine(lambda text, key: ""))
     for name, parameters in curated.items():
-        problem = next(reasoning_gym(name, parameters).problems("train", 0))
-        assert reasoning_gym(name, parameters)._maker.score_answer(problem.answer["answer"], problem.answer) == 1
+        task = reasoning_gym(name, parameters)
+        problem = next(task.problems("train", 0))
+        assert task._maker.score_answer(problem.answer["answer"], problem.answer) == 1
+        assert len(list(islice(task.problems("gate", 0), 64))) == 64, f"{name} has too few problems for an exam"
+        for junk in ("1 ∘ 3", "×", "{", "nan", "[1, ", "yes no", "1/0", "-" * 300):
+            assert models.run(task.check(models, problem, f"Answer: {junk}")) < 1, (
+                "a scorer that cannot read an answer gives nothing"
+            )
 
 
 def test_other_data_sets_work_and_wrong_names_are_helped():
