@@ -13,6 +13,7 @@ from scipy import stats
 
 from surpass.engines import LocalEngine
 from surpass.engines.attention import Groups
+from surpass.engines.decode import Decoder
 from surpass.engines.prefix_cache import PrefixCache
 from surpass.engines.requests import Generate, Next, Sampling, Score, uniforms
 from surpass.engines.sampling import Settings, draw
@@ -239,12 +240,37 @@ def test_a_cache_smaller_than_the_batch_changes_nothing(nano, memory_tokens):
         assert engine.decoder.cache.size <= memory_tokens
 
 
-def test_long_prompts_are_prefilled_in_pieces(nano, monkeypatch):
+@pytest.mark.parametrize("most, least", [(4, 1024), (8192, 1)])
+def test_prompts_are_prefilled_in_pieces_with_little_padding(nano, monkeypatch, most, least):
     requests = some_requests()
     wanted = served(nano(scale=0.1), requests)
-    monkeypatch.setattr("surpass.engines.decode.PREFILL_TOKENS", 4)
+    monkeypatch.setattr("surpass.engines.decode.PREFILL_TOKENS", most)
+    monkeypatch.setattr("surpass.engines.decode.PREFILL_LEAST", least)
+    batches, run = [], Decoder._prefill_batch
+
+    def counting(self, prompts, found, shared, prefix):
+        new = [len(prompt) - n for prompt, (n, _) in zip(prompts, found, strict=True)]
+        batches.append((max(new) * len(new), sum(new), len(new)))
+        return run(self, prompts, found, shared, prefix)
+
+    monkeypatch.setattr(Decoder, "_prefill_batch", counting)
     for a, b in zip(wanted, served(nano(scale=0.1), requests), strict=True):
         assert [d.tokens.tolist() for d in a] == [d.tokens.tolist() for d in b]
+    assert len(batches) > 1
+    assert all(rows == 1 or padded <= (most if least > 1 else 1.2 * used) for padded, used, rows in batches)
+
+
+def test_a_tree_is_scored_in_one_pass_if_it_fits(nano, monkeypatch):
+    tree = Tree(Problem("p", ""))
+    root = tree.add(-1, "task", words(0, 30))
+    leaves = [tree.add(tree.add(root, "policy", words(i, 4)), "policy", words(50 + i, 3)) for i in range(6)]
+    engine = nano()
+    served(engine, [Score(tree, leaf) for leaf in leaves])
+    assert engine.scored == 30 + 6 * 7
+    monkeypatch.setattr("surpass.engines.local.SCORE_TOKENS", 30 + 3 * 7)
+    engine = nano()
+    served(engine, [Score(tree, leaf) for leaf in leaves])
+    assert engine.scored == 2 * (30 + 3 * 7), "two passes, each with the root"
 
 
 def test_the_slow_path_draws_the_same(nano):

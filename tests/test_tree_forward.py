@@ -16,7 +16,7 @@ from forests import paths_of, row_of, some_forest
 from surpass import objectives
 from surpass.engines import TabularEngine
 from surpass.engines.attention import TreePlan
-from surpass.engines.forward import row_forward, tree_forward
+from surpass.engines.forward import _LogProb, row_forward, tree_forward
 from surpass.errors import SurpassError
 from surpass.flat import may_see, pack
 from surpass.learners import gradient
@@ -210,27 +210,46 @@ def test_both_forwards_equal_the_models_own_log_probs(nano, plain, dtype, tolera
                 t = parent[t]
 
 
-def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypatch):
+@pytest.mark.parametrize("also", ["", "entropy"])
+def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypatch, also):
     batch = pack(examples_of(some_forest(1)), VOICES)
     found = []
-    for chunk in (2**24, 64 * 5):
+    for chunk, kept in ((2**24, 2**26), (64 * 5, 2**26), (64 * 5, 0)):
         monkeypatch.setattr("surpass.engines.forward.CHUNK", chunk)
+        monkeypatch.setattr("surpass.engines.forward.KEPT", kept)
         engine = nano()
-        out = engine.forward(batch, also="entropy")
-        found.append((out.logp.detach(), gradients(engine.causal, (out.logp + 0.1 * out.entropy).sum())))
-    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-6, rtol=0)
-    for name, gradient_of in found[0][1].items():
-        torch.testing.assert_close(gradient_of, found[1][1][name], atol=1e-4, rtol=1e-4)
+        out = engine.forward(batch, also=also)
+        more = 0.1 * out.entropy if also else 0.0
+        found.append((out.logp.detach(), gradients(engine.causal, (out.logp + more).sum())))
+    for other in found[1:]:
+        torch.testing.assert_close(found[0][0], other[0], atol=1e-6, rtol=0)
+        for name, gradient_of in found[0][1].items():
+            torch.testing.assert_close(gradient_of, other[1][name], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("block", [3, 7, 256])
-def test_blocks_agree_with_the_dense_mask(block):
+def test_log_probs_have_the_gradient_of_log_softmax_also_the_second_time():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (9, 7))
+    token, g = torch.randint(0, 7, (9,), generator=generator), torch.randn(9, generator=generator, dtype=torch.float64)
+    wanted = torch.autograd.grad(
+        ((hidden @ weight.T).log_softmax(-1).gather(1, token[:, None])[:, 0] * g).sum(), (hidden, weight)
+    )
+    logp = _LogProb.apply(hidden, weight, token)
+    for _ in range(2):
+        for found, right in zip(torch.autograd.grad((logp * g).sum(), (hidden, weight), retain_graph=True), wanted, strict=True):
+            torch.testing.assert_close(found, right, atol=1e-12, rtol=0)
+    (alone,) = torch.autograd.grad(_LogProb.apply(hidden, weight.detach(), token).sum(), hidden)
+    assert torch.isfinite(alone).all(), "a frozen head"
+
+
+@pytest.mark.parametrize("least, most", [(1, 3), (3, 7), (1, 256), (256, 256)])
+def test_blocks_agree_with_the_dense_mask(least, most):
     batch = pack(examples_of(some_forest(5)), VOICES)
     n = len(batch.token)
     assert n > 2 * 7
     torch.manual_seed(0)
     query, (key, value) = torch.randn(1, 4, n, 8).double(), torch.randn(2, 1, 2, n, 8).double()
-    found = TreePlan(batch.parent, batch.end, block)(0, query, key, value, 0.3)
+    found = TreePlan(batch.parent, batch.end, least, most)(0, query, key, value, 0.3)
     score = 0.3 * query @ key.repeat_interleave(2, 1).transpose(-1, -2)
     dense = score.masked_fill(~may_see(batch.end), -torch.inf).softmax(-1) @ value.repeat_interleave(2, 1)
     torch.testing.assert_close(found, dense, atol=1e-12, rtol=0)

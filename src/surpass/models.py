@@ -438,13 +438,13 @@ class Models:
             self.optimisers.pop(role, None)
         else:
             if role not in self.optimisers:
-                self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()))
+                self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), fused=True)
             self.optimisers[role].load_state_dict(copy.deepcopy(snapshot.optimiser))
 
     def optimiser(self, role: str, **settings: Any) -> torch.optim.Optimizer:
         """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas, eps) apply from now on."""
         if role not in self.optimisers:
-            self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), **settings)
+            self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), fused=True, **settings)
         for group in self.optimisers[role].param_groups:
             group.update(settings)
         return self.optimisers[role]

@@ -6,6 +6,9 @@ depth-first order; the row plan appends tokens to rows that own key and value bu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,35 +38,70 @@ def _grouped(query: Tensor, n_kv: int) -> Tensor:
 class TreePlan:
     """Attention over one forest: a query sees its ancestors and itself, k <= q < end[k].
 
-    The queries are cut into blocks [a, b) of consecutive tokens. What lies before a block and is seen from it are exactly
-    the ancestors of token a, so a block's keys are those and the block itself: cost T x (depth + block), never T x T.
+    The queries are cut into blocks [a, b) of consecutive tokens, at the beginning of a branch where one begins soon enough. What lies
+    before a block and is seen from it are exactly the ancestors of token a, so a block's keys are those and the block itself:
+    cost T x (depth + block), never T x T. Blocks of about the same size are padded and computed as one batch.
     """
 
-    def __init__(self, parent: Tensor, end: Tensor, block: int = 256):
-        self.blocks: list[tuple[int, int, Tensor, Tensor]] = []
+    def __init__(self, parent: Tensor, end: Tensor, least: int = 64, most: int = 128):
         above_of = parent.tolist()
-        for a in range(0, len(end), block):
-            b = min(a + block, len(end))
-            above = []
-            node = above_of[a]
+        alike: dict[tuple[int, int], list[tuple[int, int, list[int]]]] = {}
+        for a, b in _cuts(above_of, least, most):
+            above, node = [], above_of[a]
             while node >= 0:
                 above.append(node)
                 node = above_of[node]
-            keys = torch.cat([torch.tensor(above[::-1], dtype=torch.int64, device=end.device),
-                              torch.arange(a, b, device=end.device)])  # fmt: skip
-            q = torch.arange(a, b, device=end.device)
-            self.blocks.append((a, b, keys, (keys[None] <= q[:, None]) & (q[:, None] < end[keys][None])))
+            alike.setdefault((-(-(b - a) // 32), -(-(len(above) + b - a) // 64)), []).append((a, b, above[::-1]))
+        self.groups = [self._group(blocks, end) for blocks in alike.values()]
+        asked = torch.cat([query.flatten() for query, _, _ in self.groups])
+        self.place = torch.zeros_like(end)  # where a token's answer stands among all groups' answers; of several, alike, any
+        self.place[asked] = torch.arange(len(asked), device=end.device)
+        self.masks: dict[tuple[torch.dtype, int], list[Tensor]] = {}
+
+    @staticmethod
+    def _group(blocks: list[tuple[int, int, list[int]]], end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(tokens that ask [G, Q], tokens that are seen [G, K], who sees whom [G, Q, K]). What pads repeats a block's last token and sees
+        what it sees; what is seen in vain is hidden."""
+        n_query, n_key = max(b - a for a, b, _ in blocks), max(len(above) + b - a for a, b, above in blocks)
+        query, key = np.zeros((len(blocks), n_query), np.int64), np.full((len(blocks), n_key), -1)
+        for i, (a, b, above) in enumerate(blocks):
+            query[i] = np.minimum(np.arange(a, a + n_query), b - 1)
+            key[i, : len(above)], key[i, len(above) : len(above) + b - a] = above, np.arange(a, b)
+        q, k = torch.from_numpy(query).to(end.device), torch.from_numpy(key).to(end.device)
+        seen, k = k[:, None] >= 0, k.clamp(min=0)
+        return q, k, seen & (k[:, None] <= q[..., None]) & (q[..., None] < end[k][:, None])
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        n_kv, groups = key.shape[1], query.shape[1] // key.shape[1]
-        out = []
-        for a, b, keys, mask in self.blocks:
-            q = _grouped(query[:, :, a:b], n_kv)
-            seen = F.scaled_dot_product_attention(
-                q, key[:, :, keys], value[:, :, keys], attn_mask=mask.repeat(groups, 1), scale=scaling
-            )
-            out.append(seen.reshape(1, -1, b - a, query.shape[-1]))
-        return torch.cat(out, 2)
+        n_heads, n_kv, width = query.shape[1], key.shape[1], query.shape[-1]
+        rows = [x[0].transpose(0, 1).flatten(1) for x in (query, key, value)]  # [T, heads * D]
+        found = []
+        for (asked, seen, _), mask in zip(self.groups, self._masks(query.dtype, n_heads // n_kv), strict=True):
+            q, k, v = (x.index_select(0, at.flatten()).view(*at.shape, -1, width).transpose(1, 2)
+                       for x, at in zip(rows, (asked, seen, seen), strict=True))  # fmt: skip
+            out = F.scaled_dot_product_attention(_grouped(q, n_kv), k, v, attn_mask=mask, scale=scaling)
+            found.append(out.reshape(len(asked), n_heads, -1, width).transpose(1, 2).flatten(0, 1))
+        return torch.cat(found).index_select(0, self.place).transpose(0, 1)[None]
+
+    def _masks(self, dtype: torch.dtype, groups: int) -> list[Tensor]:
+        """Per group [G, 1, groups * Q, K]: what is added to a score, 0 or -inf; made once for all layers."""
+        if (dtype, groups) not in self.masks:
+            self.masks[dtype, groups] = [
+                torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+                .masked_fill_(~seen, -torch.inf)
+                .repeat(1, groups, 1)[:, None]
+                for *_, seen in self.groups
+            ]
+        return self.masks[dtype, groups]
+
+
+def _cuts(parent: list[int], least: int, most: int) -> Iterator[tuple[int, int]]:
+    """Blocks [a, b) of at most `most` tokens that end where a branch begins, once they have `least`."""
+    a = 0
+    for t in range(1, len(parent) + 1):
+        branches = t < len(parent) and parent[t] != t - 1
+        if t == len(parent) or t - a >= most or (branches and t - a >= least):
+            yield a, t
+            a = t
 
 
 class Groups:
@@ -120,6 +158,7 @@ class RowPlan:
         keys = torch.arange(self.length, device=lens.device)
         self.hidden = keys[None, None] > self.position[:, :, None]  # [B, Q, length]
         self.row = torch.arange(len(lens), device=lens.device)[:, None]
+        self.mask: Tensor | None = None  # for prompts, made once for all layers
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         n_rows, _, n_new, width = query.shape
@@ -127,6 +166,8 @@ class RowPlan:
         keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
         keys[self.row, :, self.position] = key.transpose(1, 2)
         values[self.row, :, self.position] = value.transpose(1, 2)
+        if n_new > 1 and self.groups is None:  # prompts: many queries a row, all of whose scores never exist at once
+            return self._prompts(layer, query, keys, values, scaling)
         q = _grouped(query * scaling, n_kv)  # [B, n_kv, G * Q, D]
         own = q @ keys[:, :, : self.length].transpose(-1, -2)
         own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(self.hidden[:, None, None], -torch.inf)
@@ -145,3 +186,16 @@ class RowPlan:
             first = p[..., :n_shared].transpose(0, 1).reshape(n_kv, -1, n_shared) @ shared_values
             out = out + first.view(n_kv, n_rows, -1, width).transpose(0, 1)
         return out.reshape(query.shape)
+
+    def _prompts(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """[B, H, Q, D]: each row against the shared prefix and its own."""
+        n_kv, n_shared = keys.shape[1], self.prefix.shape[-2]
+        if self.mask is None:
+            mask = torch.zeros(*self.hidden.shape[:2], n_shared + self.length, dtype=query.dtype, device=query.device)
+            mask[..., n_shared:].masked_fill_(self.hidden, -torch.inf)
+            self.mask = mask.repeat(1, query.shape[1] // n_kv, 1)[:, None]
+        before, many = self.prefix[layer], (len(query), -1, -1, -1)
+        key = torch.cat([before[0].expand(many), keys[:, :, : self.length]], 2)
+        value = torch.cat([before[1].expand(many), values[:, :, : self.length]], 2)
+        found = F.scaled_dot_product_attention(_grouped(query, n_kv), key, value, attn_mask=self.mask, scale=scaling)
+        return found.reshape(query.shape)

@@ -19,6 +19,7 @@ from surpass.engines.text import Text
 from surpass.types import DONE, LENGTH, OPEN
 
 PREFILL_TOKENS = 8192  # tokens in one prefill pass, padding included
+PREFILL_LEAST = 1024  # up to which padding does not matter
 GROWTH = 32  # tokens of room that rows begin with; it doubles when it is full, by when many rows have ended
 
 
@@ -93,19 +94,24 @@ class Decoder:
     def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor) -> Tensor:
         """Logits [U, V] after each prompt; afterwards the cache holds every prompt."""
         logits = []
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-        found = {}
+        new = [len(prompt) - max(shared, self.cache.find(prompt[:-1])[0]) for prompt in prompts]
+        order = sorted(range(len(prompts)), key=lambda i: (new[i], len(prompts[i]), i))
         while order:
             batch: list[int] = []
-            widest = longest = 0
+            found = {}
+            widest = used = longest = 0
             for i in order:
                 n, parts = self.cache.find(prompts[i][:-1])
                 found[i] = (n, parts) if n >= shared else (shared, [prefix])
-                widest = max(widest, len(prompts[i]) - found[i][0])
                 longest = max(longest, len(prompts[i]) - shared)
-                if batch and (widest * (len(batch) + 1) > PREFILL_TOKENS or longest * (len(batch) + 1) > self.max_tokens):
+                own = len(prompts[i]) - found[i][0]  # fewer than at first, where an earlier batch computed a part
+                widest = max(widest, own)
+                padded = widest * (len(batch) + 1)
+                wasted = padded > max(PREFILL_LEAST, 1.2 * (used + own))
+                if batch and (padded > PREFILL_TOKENS or wasted or longest * (len(batch) + 1) > self.max_tokens):
                     break
                 batch.append(i)
+                used += own
             order = order[len(batch) :]
             rows = self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix)
             logits += list(zip(batch, rows, strict=True))

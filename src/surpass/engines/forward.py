@@ -14,6 +14,7 @@ from surpass.flat import unroll
 from surpass.types import Batch, Out
 
 CHUNK = 2**24  # logits in one piece: rows x vocabulary
+KEPT = 2**26  # logits kept for the gradient rather than computed again
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
@@ -39,10 +40,46 @@ def _certainty(logits: Tensor, real: int) -> Tensor:
     return logits.logsumexp(-1) - logits.mean(-1) - math.log(logits.shape[-1])
 
 
+class _LogProb(torch.autograd.Function):
+    """log softmax(hidden @ weight.T)[token] [n], in pieces. Logits are kept for the gradient while they are few, else computed again."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, token: Tensor) -> Tensor:
+        keep = any(ctx.needs_input_grad) and len(token) * len(weight) <= KEPT
+        ctx.logits, logp, normaliser = [], [], []
+        for h, t in zip(*(x.split(max(1, CHUNK // len(weight))) for x in (hidden, token)), strict=True):
+            logits = _at_least_float32(h @ weight.T)
+            normaliser.append(logits.logsumexp(-1))
+            logp.append(logits.gather(-1, t[:, None])[:, 0] - normaliser[-1])
+            ctx.logits.append(logits if keep else None)
+        ctx.save_for_backward(hidden, weight, token, torch.cat(normaliser))
+        return torch.cat(logp)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        hidden, weight, token, normaliser = ctx.saved_tensors
+        size = max(1, CHUNK // len(weight))
+        parts, to_weight = [], torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for i, (h, t, z, g) in enumerate(zip(*(x.split(size) for x in (hidden, token, normaliser, grad)), strict=True)):
+            logits = ctx.logits[i] if ctx.logits[i] is not None else _at_least_float32(h @ weight.T)
+            ctx.logits[i] = None  # changed in place: a second backward pass computes it again
+            error = logits.sub_(z[:, None]).exp_().mul_(-g[:, None])  # d logp / d logits = onehot - p
+            error[torch.arange(len(t), device=t.device), t] += g
+            error = error.to(weight.dtype)
+            parts.append(error @ weight)
+            if to_weight is not None:
+                to_weight.addmm_(error.T, h)
+        return torch.cat(parts) if ctx.needs_input_grad[0] else None, to_weight, None
+
+
 def _chunked(
     hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int
 ) -> tuple[Tensor, Tensor]:
     """As _score; the full [n, V] never exists at once, and gradients recompute it piece by piece."""
+    if not also and len(token) and type(head) is torch.nn.Linear and head.bias is None:
+        with torch.autocast(hidden.device.type, enabled=False):
+            logp = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token)
+        return logp, torch.zeros_like(logp)
     size = max(1, CHUNK // vocabulary)
     keep = len(token) <= size or not torch.is_grad_enabled()
     pieces = []

@@ -173,15 +173,20 @@ class LocalEngine:
                 yield fitting[i], replies[i]
 
     def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
-        requests = sorted(requests, key=lambda request: (request.tree.problem.id, request.tree.key))  # whole trees together
+        requests = sorted(
+            requests, key=lambda request: (request.tree.problem.id, request.tree.key, request.node)
+        )  # whole trees together
         while requests:
             some: list[Score] = []
+            seen: set[tuple[int, int]] = set()
             size = 0
             for request in requests:
-                size += len(request.tree.path_tokens(request.node))
+                new: set[tuple[int, int]] = {(id(request.tree), node) for node in request.tree.path(request.node)} - seen
+                size += sum(len(request.tree.own(node)) for _, node in new)
                 if some and size > SCORE_TOKENS:
                     break
                 some.append(request)
+                seen |= new
             requests = requests[len(some) :]
             batch = pack([Example(request.tree, (request.node,)) for request in some], ())
             found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), also="" if what == "logp" else what)

@@ -129,7 +129,7 @@ class gradient:
                 f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr"
             )
         if parameters:
-            accelerator.clip_grad_norm_(parameters, self.clip)
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip, torch.tensor(norm))
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         figures |= {name: figures[name] / max(1.0, figures[count]) for name, count in _MEANS.items() if name in figures}
