@@ -30,10 +30,18 @@ check: .venv/base  ## lint, types, import order
 	.venv/bin/mypy
 
 claims: .venv/model  ## each method's "It works when" (slower); METHOD=cream: one method's
+	@test -z "$(METHOD)" -o -f tests/claims/test_$(METHOD).py || { echo "no claims of \"$(METHOD)\" are measured; there are claims of:" \
+	  $(patsubst tests/claims/test_%.py,%,$(sort $(wildcard tests/claims/test_*.py))) >&2; exit 2; }
 	.venv/bin/python -m pytest -q -s $(if $(METHOD),tests/claims/test_$(METHOD).py,tests/claims)
 
-bench: .venv/model  ## a training pass over a tree against padded rows
-	.venv/bin/python bench/tree_step.py
+.venv-bench/trl: constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip --disable-pip-version-check install -q -c constraints.txt torch numpy 'trl==1.16.*'
+	@touch $@
+
+bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environment of its own; then search and scoring
+	.venv/bin/python bench/compare.py
+	.venv/bin/python bench/searching.py
 
 catalogue: .venv/base  ## docs/catalogue.md from the method files
 	.venv/bin/python -m surpass.catalogue > docs/catalogue.md

@@ -1,0 +1,92 @@
+"""surpass's side of bench/compare.py."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from child import serve
+from workloads import answers, lengths
+
+from surpass import learners, objectives
+from surpass.engines import LocalEngine
+from surpass.engines.requests import Generate, Sampling
+from surpass.find import make_task
+from surpass.loop import credited
+from surpass.methods.grpo import grpo
+from surpass.models import Models
+from surpass.parts import Learn
+from surpass.searches.round import search_all
+from surpass.types import Column, Example, Memory, Problem, Tree
+
+torch.set_num_threads(2)
+MODELS = Models(policy=LocalEngine(sys.argv[1]))
+
+
+def trees_of(work: dict) -> list[Tree]:
+    """A tree a prompt, with log-probs as if each answer had been drawn, and its advantages."""
+    trees = []
+    for prompt, some, advantage in zip(*answers(work), strict=True):
+        tree = Tree(Problem(f"bench {len(trees)}", ""))
+        root = tree.add(-1, "task", prompt)
+        for tokens in some:
+            tree.add(root, "policy", tokens, logp=torch.full((work["length"],), -11.0).numpy())
+        tree.put("advantage", Column("leaf", advantage))
+        trees.append(tree)
+    return trees
+
+
+def learn(objective, examples: list[Example]) -> None:
+    """One update, as in a run: packing, passes and the optimiser's step."""
+    learner = learners.gradient(objective, lr=1e-6)
+    MODELS.run(learner(MODELS, Learn("policy", None, learner), examples, Memory(), 0))
+
+
+def step(work: dict):
+    trees = trees_of(work)
+    examples = [Example(tree, (leaf,)) for tree in trees for leaf in tree.leaves()]
+    return lambda: learn(objectives.clipped(), examples)
+
+
+def pairs(work: dict):
+    examples = [Example(tree, tuple(tree.leaves()[:2])) for tree in trees_of(work)]
+    MODELS.remember(["policy@0"])
+    learn(objectives.dpo(base="policy@0"), examples)  # from here on the weights are not the reference's
+    return lambda: learn(objectives.dpo(base="policy@0"), examples)
+
+
+def rollouts(work: dict):
+    prompts, _, _ = answers(work)
+    engine = MODELS.engine("policy")
+    requests = [Generate(prompt.astype("int32"), (1000 * p + i,), Sampling(max_tokens=int(most)))
+                for p, (prompt, some) in enumerate(zip(prompts, lengths(work), strict=True)) for i, most in enumerate(some)]  # fmt: skip
+
+    def run():
+        engine.fresh()
+        return {"tokens": sum(len(reply[0].tokens) for _, reply in engine.serve(requests))}
+
+    return run
+
+
+def iteration(work: dict):
+    """A whole round of GRPO: draw, check, learn."""
+    task = make_task("reasoning_gym:chain_sum", {"min_terms": "3", "max_terms": "3", "min_digits": "1", "max_digits": "1"})
+    method = grpo(problems=work["prompts"], n=work["n"], max_tokens=work["length"], temperature=1.0, lr=1e-6)
+    memory, (row,) = Memory(), method.learn
+
+    async def once() -> dict:
+        MODELS.fresh()
+        problems, _ = await method.curriculum(MODELS, task, memory, memory.round)
+        trees = await search_all(method.search, MODELS, task, problems, memory.round)
+        for tree, column in zip(trees, await method.scores["reward"](MODELS, task, trees), strict=True):
+            tree.put("reward", column)
+        examples = row.select(credited(trees, row, memory), memory, 0)
+        await row.learner(MODELS, row, examples, memory, 0)
+        memory.round += 1
+        return {"tokens": sum(len(tree.own(leaf)) for tree in trees for leaf in tree.leaves())}
+
+    return lambda: MODELS.run(once())
+
+
+if __name__ == "__main__":
+    serve({"step": step, "pairs": pairs, "rollouts": rollouts, "iteration": iteration})
