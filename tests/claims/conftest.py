@@ -8,6 +8,7 @@ expected is written beside every claim, so a claim that turns out otherwise fail
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def claims(request):
-    torch.set_num_threads(2)
+    torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     found, began = Claims(request.node.path.stem.removeprefix("test_")), time.monotonic()
     yield found
     if not getattr(request.node, "went_through", False):

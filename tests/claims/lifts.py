@@ -26,11 +26,11 @@ KNOBS = {
 N, TOKENS, SEED = 512, 96, 1
 
 
-def accuracy(models: Models, task, n: int, temperature: float) -> dict[str, float]:
+def accuracy(models: Models, task, n: int, temperature: float, problems: int = N) -> dict[str, float]:
     """Per test problem the share of n attempts that are right."""
     exams = []
     for i in range(n):
-        exam = measures.sized(measures.answers(searches.samples(1, temperature, TOKENS)), {"gate": 1, "test": N})
+        exam = measures.sized(measures.answers(searches.samples(1, temperature, TOKENS)), {"gate": 1, "test": problems})
         exams.append(models.run(exam(models, task, "test", i)).by_problem("accuracy"))
     return {
         problem: float(np.mean([exam[problem] for exam in exams])) for problem in exams[0] if all(problem in e for e in exams)

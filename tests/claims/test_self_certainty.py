@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from trees import Other
 
 from conftest import listed
@@ -20,7 +19,6 @@ N, K, SEEDS = 384, 8, (1, 2, 3)
 
 
 def pool(seed: int, name: str = "arithmetic"):
-    torch.set_num_threads(2)
     models, task = make_models({"name": "tiny"}), Other(suite(name).parts[name], seed)
     trees = models.run(exam_trees(searches.samples(K, 0.8, 96), models, task, "test", N, seed))
     parts = {"right": rewards.check(), "certainty": rewards.certainty(), "likelihood": rewards.likelihood(""),

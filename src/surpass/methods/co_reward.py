@@ -9,7 +9,8 @@ Loss     clipped policy gradient, mean over tokens within an attempt, then over 
 Needs    engine "train", "logprobs"; a task that can reword its problems, or a `rewrite` prompt; comparable answers
 Differs  the paper rewrites offline with a much larger model; here the task rewords by rule, or the policy rewrites as the round goes.
          The gate is ours: it uses no labels.
-Works    not shown yet: crossed votes are tested by hand (tests/test_credit.py).
+Works    not shown. docs/claims.md, the tiny model's sums, five rounds: greedy accuracy neither above that of plain votes (ttrl) on as many attempts
+         nor above the start. Crossed votes are tested by hand (tests/test_credit.py).
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
