@@ -58,14 +58,13 @@ def optimise(trainer) -> None:
 
 
 def best(work: dict, rows: int, make):
-    """make(micro) for the best of three sizes of micro-batches, the first run of each not counted; with TRL's defaults its own, 8."""
+    """make(micro) for the best of three sizes of micro-batches, the first of which warms up; with TRL's defaults its own, 8."""
     sizes = [min(8, rows)] if DEFAULTS else sorted({max(1, rows // part) for part in (1, 2, 4)}, reverse=True)
     if "micro" in work:
         sizes = [work["micro"]]
     took = {}
-    for micro in sizes if len(sizes) > 1 else ():
+    for micro in [sizes[0], *sizes] if len(sizes) > 1 else ():
         run = make(micro)
-        run()
         begin = time.perf_counter()
         run()
         took[micro] = time.perf_counter() - begin

@@ -48,6 +48,38 @@ def learnt(seed: int, least: float) -> float:
     return sampled_accuracy(models, task)
 
 
+def sorted_pairs(seed: int, rounds: int = 2) -> tuple[float, float]:
+    """Share of pairs in which the preferred letter is right and the other is not, among those where just one is: where a problem's own C is
+    above the median, and elsewhere."""
+    models, task = start(0.4, 0.3), letter(0.7)
+    method = dataclasses.replace(cream(problems=64, n=5, temperature=1.0, max_tokens=2, shared=False, lr=0.05, updates=2, every=10**6),
+                                 gate=gates.always(every=10**6))  # fmt: skip
+    seen: list = []
+    select = method.learn[0].select
+    method = dataclasses.replace(method, learn=(dataclasses.replace(method.learn[0], select=Watched(select, seen)),))
+    models.run(improve(method, task, models, rounds=rounds, seed=seed))
+    examples = seen[-1]
+    median = float(np.median([e.confidence for e in examples]))
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for e in examples:
+        good, bad = (models.text("policy", e.tree, node)[:1] == e.tree.problem.answer for node in e.nodes)
+        if good != bad:
+            found[e.confidence > median].append(float(good))
+    return float(np.mean(found[True])), float(np.mean(found[False]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """A selector whose choices are kept."""
+
+    select: object
+    seen: list
+
+    def __call__(self, trees, memory, rng):
+        self.seen.append(self.select(trees, memory, rng))
+        return self.seen[-1]
+
+
 def test_claims(claims):
     cs = [trust(seed) for seed in SEEDS]
     own, plain = [learnt(seed, 0.0) for seed in SEEDS], [learnt(seed, 1.0) for seed in SEEDS]
@@ -55,3 +87,6 @@ def test_claims(claims):
                    np.subtract(own, plain), f"{listed(own)} against {listed(plain)}, {sampled_accuracy(start(0.4, 0.3), letter(0.7)):.3f} at the start", "refuted")  # fmt: skip
     claims.secondary("noise in the model before lowers C at every step", [min(a - b for a, b in itertools.pairwise(c)) for c in cs],
                      "; ".join(listed(c, 2) for c in cs))  # fmt: skip
+    pairs = [sorted_pairs(seed) for seed in SEEDS]
+    claims.secondary("where a problem's own C is above the median its pairs are more often in the right order", [a - b for a, b in pairs],
+                     f"{listed([a for a, _ in pairs])} against {listed([b for _, b in pairs])}")  # fmt: skip

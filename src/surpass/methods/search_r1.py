@@ -8,7 +8,7 @@ Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens the po
 Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, + beta KL(policy || start)
 Needs    engine "train", "logprobs"; a task with tools, e.g. kgqa
 Differs  the GRPO form of the paper, not PPO. Which tokens are trained follows from who wrote them, so no mask has to be made.
-Works    not shown yet: the baseline of slate.
+Works    not shown: the baseline of slate (docs/claims.md); the tiny model's kgqa hardly rises in four rounds.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -10,7 +10,9 @@ Loss     clipped policy gradient on the step's own tokens, mean over them, then 
 Needs    engine "train", "logprobs"; a task with tools whose oracle grades turns (kgqa), or a model that plays "judge"
 Differs  one score a step, not separate ones for thought and query that are added. The form of the early bonus and its weight are ours
          (the card does not know the paper's); whether the paper advances greedily was not verified.
-Works    not shown yet: advantages among siblings are tested by hand (tests/test_credit.py).
+Works    docs/claims.md: of a scripted searcher's right first step the advantage varies 5 times as much over whole attempts as among siblings at three
+         hops, and as much at two. Not shown: the tiny model's kgqa, four rounds, is no better than after as many attempts of search_r1,
+         and with 30% of the judge's scores flipped hardly better than at the start.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, searches, selectors
