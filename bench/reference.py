@@ -59,7 +59,7 @@ def optimise(trainer) -> None:
 
 def best(work: dict, rows: int, make):
     """make(micro) for the best of three sizes of micro-batches, the first of which warms up; with TRL's defaults its own, 8."""
-    sizes = [min(8, rows)] if DEFAULTS else sorted({max(1, rows // part) for part in (1, 2, 4)}, reverse=True)
+    sizes = [min(8, rows)] if DEFAULTS else sorted({max(1, min(rows, 16) // part) for part in (1, 2, 4)}, reverse=True)
     if "micro" in work:
         sizes = [work["micro"]]
     took = {}

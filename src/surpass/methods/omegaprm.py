@@ -11,8 +11,9 @@ Needs    engine "train", "value" (a copy of the policy with a value head, if no 
 Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is ours. The filter of too easy and too
          hard problems is the root's MC of k completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
 Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and 0.67 of the wrong attempts (above
-         0.8 is not shown), and no cheaper than step by step, because these attempts have three or four steps. The reward model's use is
-         not measured; labels are tested by hand (tests/test_credit.py).
+         0.8 is not shown), and no cheaper than step by step, because these attempts have three or four steps; in a scripted writer's
+         attempts of twelve it always finds it, with 0.57 to 0.60 of the completions of step by step. The reward model's use is not
+         measured; labels are tested by hand (tests/test_credit.py).
 """
 
 from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
