@@ -7,6 +7,7 @@ path, and evaluates each published formula path by path.
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 
 from forests import paths_of, row_of, some_forest
 from surpass import objectives
-from surpass.engines import TabularEngine
+from surpass.engines import LocalEngine, TabularEngine
 from surpass.engines.attention import TreePlan
 from surpass.engines.forward import _LogProb, row_forward, tree_forward
 from surpass.errors import SurpassError
@@ -225,6 +226,20 @@ def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypat
         torch.testing.assert_close(found[0][0], other[0], atol=1e-6, rtol=0)
         for name, gradient_of in found[0][1].items():
             torch.testing.assert_close(gradient_of, other[1][name], atol=1e-4, rtol=1e-4)
+
+
+def test_many_branches_from_one_token_give_the_same_gradient_bytes_every_time(request):
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(4)  # one thread adds in one order anyway
+    rng, tree = np.random.default_rng(0), Tree(Problem("p", ""))
+    root = tree.add(-1, "task", rng.integers(0, 90, 40))
+    leaves = [tree.add(root, "policy", rng.integers(0, 90, 6)) for _ in range(160)]
+    batch, engine, found = pack([Example(tree, (leaf,)) for leaf in leaves], VOICES), LocalEngine("tiny"), set()
+    for _ in range(12):
+        engine.causal.zero_grad()
+        engine.forward(batch).logp.sum().backward()
+        found.add(hash(b"".join(p.grad.numpy().tobytes() for p in engine.causal.parameters())))
+    assert len(found) == 1
 
 
 def test_log_probs_have_the_gradient_of_log_softmax_also_the_second_time():

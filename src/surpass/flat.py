@@ -46,7 +46,8 @@ def up(x: Tensor, end: Tensor) -> Tensor:
 def gather(x: Tensor, batch: Batch) -> Tensor:
     """[P]: per path, the sum of the token values x [T] over its trained tokens after `since`."""
     total = down(torch.where(learners_of(batch) > 0, x, 0.0), batch.end)
-    return total[batch.last] - torch.where(batch.since >= 0, total[batch.since.clamp(min=0)], 0.0)
+    before = total.index_select(0, batch.since.clamp(min=0))  # indexing in brackets adds up its gradient in any order
+    return total.index_select(0, batch.last) - torch.where(batch.since >= 0, before, 0.0)
 
 
 def spread(w: Tensor, batch: Batch) -> Tensor:

@@ -53,9 +53,12 @@ class TreePlan:
                 node = above_of[node]
             alike.setdefault((-(-(b - a) // 32), -(-(len(above) + b - a) // 64)), []).append((a, b, above[::-1]))
         self.groups = [self._group(blocks, end) for blocks in alike.values()]
-        asked = torch.cat([query.flatten() for query, _, _ in self.groups])
-        self.place = torch.zeros_like(end)  # where a token's answer stands among all groups' answers; of several, alike, any
-        self.place[asked] = torch.arange(len(asked), device=end.device)
+        place, first = np.zeros(len(above_of), np.int64), 0  # where each token's answer stands among all groups' answers
+        for blocks, (asked, _, _) in zip(alike.values(), self.groups, strict=True):
+            for i, (a, b, _) in enumerate(blocks):
+                place[a:b] = first + i * asked.shape[1] + np.arange(b - a)
+            first += asked.numel()
+        self.place = torch.from_numpy(place).to(end.device)
         self.masks: dict[tuple[torch.dtype, int], list[Tensor]] = {}
 
     @staticmethod

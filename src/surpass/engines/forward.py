@@ -103,7 +103,8 @@ def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
     vocabulary = causal.config.get_text_config().vocab_size
-    logp, more = _chunked(hidden[batch.parent[where]], head, batch.token[where], vocabulary, also, real)
+    # index_select, for brackets add up the gradient of tokens that several follow in any order, and its bytes differ
+    logp, more = _chunked(hidden.index_select(0, batch.parent[where]), head, batch.token[where], vocabulary, also, real)
     empty = torch.zeros(len(batch.token), device=logp.device, dtype=logp.dtype)
     extra: dict[str, Tensor] = {also: empty.index_copy(0, where, more)} if also else {}
     return Out(empty.index_copy(0, where, logp), **extra)
