@@ -14,7 +14,8 @@ Differs  no self-critic asks whether a solution is complete or for a hint: attem
          begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in, and of
          more than `keep` right attempts some are taken at random, not those of highest value.
 Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the higher inferred value in 0.96 to 1.00 of
-         the pairs. What training with it brings is not measured; labels are tested by hand (tests/test_credit.py), the search against
+         the pairs. SmolLM2-135M's sums (docs/results.md), one seed, two rounds: the policy alone goes from 0.23 to 0.33; the search is
+         no better than the policy. Labels are tested by hand (tests/test_credit.py), the search against
          exhaustive knowledge (tests/test_step_search.py).
 """
 
