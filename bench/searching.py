@@ -16,6 +16,7 @@ import torch
 
 from surpass import searches
 from surpass.engines import LocalEngine
+from surpass.engines.local import SCORE_TOKENS
 from surpass.engines.requests import Generate
 from surpass.find import make_task
 from surpass.flat import pack
@@ -96,21 +97,32 @@ def score_table(engine: LocalEngine) -> None:
         paths = []
         for leaf in leaves:
             row = Tree(Problem(f"bench {leaf}", ""))
-            row.add(-1, "policy", tree.path_tokens(leaf))  # one node that the policy wrote shares nothing with others
+            row.add(-1, "policy", tree.path_tokens(leaf))
             paths.append(row)
         cost = [operations(engine, pack(some, ["policy"])) for some in
                 ([Example(tree, (leaf,)) for leaf in leaves], [Example(row, (0,)) for row in paths])]  # fmt: skip
         pairs = []
         for _ in range(PAIRS + 1):
             pairs.append([])
-            for wanted in ([(tree, leaf) for leaf in leaves], [(row, 0) for row in paths]):
-                begin = time.perf_counter()
-                models.run(scored(models, wanted))
-                pairs[-1].append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            models.run(scored(models, [(tree, leaf) for leaf in leaves]))
+            pairs[-1].append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            score_rows(engine, paths)
+            pairs[-1].append(time.perf_counter() - begin)
         ratios = sorted(rows / one for one, rows in pairs[1:])  # the first pair warms up
         ratio = statistics.median(ratios)
         print(f"| prompt {prompt}, {depth} levels of {width} x {step} | {len(tree.tokens)} | {sum(len(row.tokens) for row in paths)} | {cost[1] / cost[0]:.2f} | "
               f"**{ratio:.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {ratio / (cost[1] / cost[0]):.2f} |", flush=True)  # fmt: skip
+
+
+def score_rows(engine: LocalEngine, paths: list[Tree]) -> None:
+    """Every path by itself, as many at a time as the engine scores at most."""
+    each = max(1, SCORE_TOKENS // len(paths[0].tokens))
+    for i in range(0, len(paths), each):
+        batch = pack([Example(row, (0,)) for row in paths[i : i + each]], ["policy"])  # what is trained is shared with nobody
+        with torch.inference_mode():
+            engine.forward(batch, batch.parent >= 0)
 
 
 async def scored(models: Models, wanted: list[tuple[Tree, int]]) -> None:
