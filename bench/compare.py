@@ -135,6 +135,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--defaults", action="store_true", help="a second comparison with TRL as it comes")
     args = parser.parse_args()
+    if unknown := set(args.workloads) - {*WORKLOADS, "growth"}:
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are: {', '.join(WORKLOADS)}, growth")
+    if not REFERENCE.exists():
+        parser.error("TRL is not installed beside surpass; `make bench` does that, or: make .venv-bench/trl")
     (model, config), best = folder(), peak()
     print(f"torch {version('torch')}; a matrix product reaches {best / 1e9:.0f} GFLOP/s\n\n{HEAD}")
     works = {name: WORKLOADS[name] for name in args.workloads or WORKLOADS if name != "growth"}

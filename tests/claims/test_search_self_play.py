@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from surpass.methods.search_self_play import Paid
 from surpass.models import Models
 from surpass.parts import shown
 from surpass.searches.round import search_all
-from surpass.tasks import kgqa
 from surpass.types import Memory
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from test_proposer import TASK, answers
+
 SEEDS, N, HONEST = (1, 2, 3), 96, 0.6
-TASK = kgqa(hops=1, persons=12, max_turns=4, limit=400, results=4)
 
 
 def propose(text: str, key: int) -> str:
@@ -33,16 +36,6 @@ def propose(text: str, key: int) -> str:
     return f"Question: Who is the rival of {others[-1][1] if others else 'somebody'}?"
 
 
-def answer(text: str, key: int) -> str:
-    """Reads the answer off an open book; else searches, and then answers what it found."""
-    asked = text.rpartition("user: ")[2] if "Answer from the text above" in text else text
-    relation, entity = re.findall(r"is the (\w+) of ([\w ]+)\?", asked)[-1]
-    found = re.findall(rf"The {relation} of {entity} is ([\w ]+)\.", asked)
-    if "Answer from the text above" not in asked and "<result>" not in text:
-        return f"<call>search {relation} of {entity}</call>"
-    return f"Answer: {found[0] if found else 'nobody'}"
-
-
 @dataclass
 class Found:
     paid: float
@@ -51,7 +44,7 @@ class Found:
 
 
 def a_round(seed: int, checked: bool) -> Found:
-    models = Models(policy=ScriptedEngine(answer), proposer=ScriptedEngine(propose))
+    models = Models(policy=ScriptedEngine(answers(1.0)), proposer=ScriptedEngine(propose))
     part = curricula.proposer(N, searches.samples(1, 0.8, 200, turns=4, role="proposer"), checked)
     problems, proposals = models.run(part(models, shown(TASK, part), Memory(seed=seed), seed))
     trees = [*proposals, *models.run(search_all(searches.samples(5, 1.0, 200, turns=4), models, TASK, problems, seed))]

@@ -75,7 +75,7 @@ class _LogProb(torch.autograd.Function):
 def _chunked(
     hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int
 ) -> tuple[Tensor, Tensor]:
-    """As _score; the full [n, V] never exists at once, and gradients recompute it piece by piece."""
+    """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients recompute it piece by piece."""
     if not also and len(token) and type(head) is torch.nn.Linear and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
             logp = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token)

@@ -11,8 +11,8 @@ Needs    engine "train", "logprobs"; a task with tools whose oracle grades turns
 Differs  one score a step, not separate ones for thought and query that are added. The form of the early bonus and its weight are ours
          (the card does not know the paper's); whether the paper advances greedily was not verified.
 Works    docs/claims.md: of a scripted searcher's right first step the advantage varies 5 times as much over whole attempts as among siblings at three
-         hops, and as much at two. Not shown: the tiny model's kgqa, four rounds, is no better than after as many attempts of search_r1,
-         and with 30% of the judge's scores flipped hardly better than at the start.
+         hops, and as much at two. Not shown: that the tiny model's kgqa, after four rounds, is better than after as many attempts of
+         search_r1, or with 30% of the judge's scores flipped better than at the start.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, searches, selectors
