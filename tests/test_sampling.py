@@ -248,16 +248,25 @@ def test_prompts_are_prefilled_in_pieces_with_little_padding(nano, monkeypatch, 
     monkeypatch.setattr("surpass.engines.decode.PREFILL_LEAST", least)
     batches, run = [], Decoder._prefill_batch
 
-    def counting(self, prompts, found, shared, prefix):
+    def counting(self, prompts, found, *rest):
         new = [len(prompt) - n for prompt, (n, _) in zip(prompts, found, strict=True)]
         batches.append((max(new) * len(new), sum(new), len(new)))
-        return run(self, prompts, found, shared, prefix)
+        return run(self, prompts, found, *rest)
 
     monkeypatch.setattr(Decoder, "_prefill_batch", counting)
     for a, b in zip(wanted, served(nano(scale=0.1), requests), strict=True):
         assert [d.tokens.tolist() for d in a] == [d.tokens.tolist() for d in b]
     assert len(batches) > 1
     assert all(rows == 1 or padded <= (most if least > 1 else 1.2 * used) for padded, used, rows in batches)
+
+
+def test_a_row_that_knows_nearly_all_stands_beside_one_that_knows_nothing(nano):
+    long, short = (Generate(words(*at), (7,), Sampling(max_tokens=5)) for at in ((0, 50), (60, 20)))
+    alone = [served(nano(scale=0.1), [request])[0][0].tokens.tolist() for request in (long, short)]
+    engine = nano(scale=0.1)
+    served(engine, [long])
+    assert [draws[0].tokens.tolist() for draws in served(engine, [long, short])] == alone
+    assert engine.decoder.prefilled == 50 + 20 + 1  # the last token is computed again, for its logits
 
 
 def test_a_tree_is_scored_in_one_pass_if_it_fits(nano, monkeypatch):

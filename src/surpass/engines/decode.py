@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ class _Row:
 
     request: int
     draw: int
-    prompt: int
 
 
 @dataclass
@@ -53,12 +53,27 @@ class Decoder:
         self.layers = config.num_hidden_layers
         self.vocabulary = config.vocab_size
         self.cache = PrefixCache(self.max_tokens)
+        self.kept: dict[str, Tensor] = {}
         weight = next(self.causal.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.prefilled = 0
 
-    def _buffers(self, *shape: int) -> Tensor:
-        return torch.zeros(self.layers, 2, *shape, self.width, dtype=self.dtype, device=self.device)
+    def clear(self) -> None:
+        """Forget all keys and values, as new weights demand, and give their memory back."""
+        self.cache.clear()
+        self.kept.clear()
+
+    def _buffers(self, *shape: int, name: str = "") -> Tensor:
+        """[layers, 2, *shape, D] for keys and values: zeros, or whatever was last in the memory of this name, which is kept from batch
+        to batch, because fresh memory can cost more than what is computed in it."""
+        sizes = (self.layers, 2, *shape, self.width)
+        n = math.prod(sizes)
+        if not name:
+            return torch.zeros(sizes, dtype=self.dtype, device=self.device)
+        if name not in self.kept or len(self.kept[name]) < n:
+            self.kept.pop(name, None)
+            self.kept[name] = torch.zeros(n + n // 4, dtype=self.dtype, device=self.device)  # a masked NaN would still be a NaN
+        return self.kept[name][:n].view(sizes)
 
     def _forward(self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None) -> Tensor:
         """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in place."""
@@ -91,55 +106,48 @@ class Decoder:
             n += len(piece)
         return done
 
-    def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor) -> Tensor:
-        """Logits [U, V] after each prompt; afterwards the cache holds every prompt."""
-        logits = []
-        new = [len(prompt) - max(shared, self.cache.find(prompt[:-1])[0]) for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda i: (new[i], len(prompts[i]), i))
-        while order:
-            batch: list[int] = []
-            found = {}
-            widest = used = longest = 0
-            for i in order:
-                n, parts = self.cache.find(prompts[i][:-1])
-                found[i] = (n, parts) if n >= shared else (shared, [prefix])
-                longest = max(longest, len(prompts[i]) - shared)
-                own = len(prompts[i]) - found[i][0]  # fewer than at first, where an earlier batch computed a part
-                widest = max(widest, own)
-                padded = widest * (len(batch) + 1)
-                wasted = padded > max(PREFILL_LEAST, 1.2 * (used + own))
-                if batch and (padded > PREFILL_TOKENS or wasted or longest * (len(batch) + 1) > self.max_tokens):
+    def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor, kv: Tensor) -> Tensor:
+        """Logits [U, V] after each prompt; afterwards kv [layers, 2, U, n_kv, P, D] holds what follows the shared prefix, and the cache
+        every prompt. Prompts come with the fewest new tokens first."""
+        logits, a = [], 0
+        while a < len(prompts):
+            b, widest, used = a, 0, 0
+            found = []
+            for prompt in prompts[a:]:
+                n, parts = self.cache.find(prompt[:-1])
+                own = len(prompt) - max(n, shared)  # fewer than at first, where an earlier batch computed a part
+                wider = max(widest, own)
+                padded = wider * (b - a + 1)
+                if b > a and padded > min(PREFILL_TOKENS, max(PREFILL_LEAST, 1.2 * (used + own))):
                     break
-                batch.append(i)
-                used += own
-            order = order[len(batch) :]
-            rows = self._prefill_batch([prompts[i] for i in batch], [found[i] for i in batch], shared, prefix)
-            logits += list(zip(batch, rows, strict=True))
-        return torch.stack([row for _, row in sorted(logits, key=lambda pair: pair[0])])
+                found.append((n, parts) if n >= shared else (shared, [prefix]))
+                b, widest, used = b + 1, wider, used + own
+            logits.append(self._prefill_batch(prompts[a:b], found, shared, prefix, kv[:, :, a:b], widest))
+            a = b
+        return torch.cat(logits)
 
-    def _prefill_batch(self, prompts, found, shared, prefix) -> Tensor:
-        known = torch.tensor([n - shared for n, _ in found], device=self.device)
-        news = [prompt[n:] for prompt, (n, _) in zip(prompts, found, strict=True)]
-        n_new = max(map(len, news))
+    def _prefill_batch(self, prompts, found, shared, prefix, kv, n_new) -> Tensor:
+        """Each row computes its last `n_new` tokens or fewer: what it lacks, and where padding would not fit into kv, what it knew."""
+        starts = [min(n, shared + kv.shape[-2] - n_new) for n, _ in found]
+        lens = [len(prompt) - start for prompt, start in zip(prompts, starts, strict=True)]
         tokens = np.zeros((len(prompts), n_new), np.int64)
-        buffers = self._buffers(len(prompts), self.n_kv, int(known.max()) + n_new)
-        for b, (new, (n, parts)) in enumerate(zip(news, found, strict=True)):
-            tokens[b, : len(new)] = new
-            if n > shared:
-                buffers[:, :, b, :, : n - shared] = _after(parts, shared)
-            self.prefilled += len(new)
-        hidden = self._forward(torch.from_numpy(tokens).to(self.device), known, buffers, prefix)
+        for b, (prompt, start, (n, parts)) in enumerate(zip(prompts, starts, found, strict=True)):
+            tokens[b, : lens[b]] = prompt[start:]
+            _put(kv[:, :, b], parts, shared, start - shared)
+            self.prefilled += len(prompt) - n
+        known = torch.tensor(starts, device=self.device) - shared
+        hidden = self._forward(torch.from_numpy(tokens).to(self.device), known, kv, prefix)
         for b, (prompt, (n, _)) in enumerate(zip(prompts, found, strict=True)):
-            self.cache.add(prompt, n, buffers[:, :, b, :, n - shared : len(prompt) - shared])
-        last = torch.tensor([len(new) - 1 for new in news], device=self.device)
-        return self.causal.get_output_embeddings()(hidden[torch.arange(len(news), device=self.device), last]).float()
+            self.cache.add(prompt, n, kv[:, :, b, :, n - shared : len(prompt) - shared])
+        last = torch.tensor(lens, device=self.device) - 1
+        return self.causal.get_output_embeddings()(hidden[torch.arange(len(lens), device=self.device), last]).float()
 
     def run(self, requests: Sequence[Generate]) -> Iterator[tuple[int, int, Drawn]]:
         """(request number, draw number, what was drawn), each as it ends."""
         if not self.cached:
             yield from self._run_whole_rows(requests)
             return
-        rows = [_Row(i, j, i) for i, request in enumerate(requests) for j in range(len(request.keys))]
+        rows = [_Row(i, j) for i, request in enumerate(requests) for j in range(len(request.keys))]
         for chunk in self._chunks(requests, rows):
             yield from self._run_chunk(requests, chunk)
 
@@ -169,32 +177,19 @@ class Decoder:
         return max(0, min(request.sampling.max_tokens, self.context - len(request.tokens)))
 
     def _run_chunk(self, requests: Sequence[Generate], rows: list[_Row]) -> Iterator[tuple[int, int, Drawn]]:
-        prompts: list[np.ndarray] = []
-        number: dict[bytes, int] = {}
-        for row in rows:
-            tokens = requests[row.request].tokens
-            row.prompt = number.setdefault(tokens.tobytes(), len(number))
-            if row.prompt == len(prompts):
-                prompts.append(tokens)
+        texts = {tokens.tobytes(): tokens for tokens in (requests[row.request].tokens for row in rows)}
+        new = {key: len(tokens) - self.cache.find(tokens[:-1])[0] for key, tokens in texts.items()}
+        order = sorted(texts, key=lambda key: (new[key], len(texts[key])))
+        prompts, number = [texts[key] for key in order], {key: i for i, key in enumerate(order)}
         stacked = min(len(p) for p in prompts) - 1  # the last token is always computed: its logits are wanted
         first = prompts[0]
         shared = int(min([stacked, *(common_length(first, p) for p in prompts[1:])]))
         prefix = self._prefix(first[:shared])
-        logits = self._prefill(prompts, shared, prefix)
-        at = torch.tensor([row.prompt for row in rows], device=self.device)
         own = torch.tensor([len(p) - shared for p in prompts], device=self.device)
-        # nothing here holds the groups' keys and values, so that those of ended groups are freed
-        yield from self._steps(requests, rows, logits[at], Groups(self._stacked(prompts, shared), own, at), prefix)
-
-    def _stacked(self, prompts: Sequence[np.ndarray], shared: int) -> Tensor:
-        """[layers, 2, U, n_kv, P, D]: keys and values of prompts after their shared prefix."""
-        kv = self._buffers(len(prompts), self.n_kv, max(map(len, prompts)) - shared)
-        for p, prompt in enumerate(prompts):
-            n, parts = self.cache.find(prompt)
-            if n < len(prompt):  # evicted meanwhile: the cache is smaller than this batch
-                parts = [self._prefix(prompt)]
-            kv[:, :, p, :, : len(prompt) - shared] = _after(parts, shared)
-        return kv
+        kv = self._buffers(len(prompts), self.n_kv, int(own.max()), name="prompts")
+        logits = self._prefill(prompts, shared, prefix, kv)
+        at = torch.tensor([number[requests[row.request].tokens.tobytes()] for row in rows], device=self.device)
+        yield from self._steps(requests, rows, logits[at], Groups(kv, own, at), prefix)
 
     def _steps(self, requests, rows, logits, groups: Groups, prefix) -> Iterator[tuple[int, int, Drawn]]:
         samplings = [requests[row.request].sampling for row in rows]
@@ -210,7 +205,9 @@ class Decoder:
         drawn = torch.zeros(len(rows), n_most, dtype=torch.int64, device=self.device)
         logp, logq = (torch.zeros(len(rows), n_most, device=self.device) for _ in range(2))
         slot = torch.arange(len(rows), device=self.device)  # which row sits in each live place
-        buffers = self._buffers(len(rows), self.n_kv, min(GROWTH, n_most))  # every live row has drawn the same number of tokens
+        buffers = self._buffers(
+            len(rows), self.n_kv, min(GROWTH, n_most), name="rows"
+        )  # every live row has drawn the same number of tokens
         for t in range(n_most):
             token, p, q = draw(logits, settings.take(slot), noise[slot, t])
             drawn[slot, t], logp[slot, t], logq[slot, t] = token, p, q
@@ -233,7 +230,7 @@ class Decoder:
                     return
                 groups = Groups(groups.kv, groups.lens, at)
             if t == buffers.shape[-2]:
-                grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most))
+                grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most), name=f"rows from {t}")
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
             hidden = self._forward(token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups)
@@ -289,12 +286,11 @@ class Decoder:
                 yield i, j, Drawn(new, np.array(logp, np.float32), np.array(logq, np.float32), stop)
 
 
-def _after(parts: list[Tensor], skip: int) -> Tensor:
-    """The parts joined along dim -2 without their first `skip` tokens."""
-    kept = []
+def _put(into: Tensor, parts: list[Tensor], skip: int, most: int) -> None:
+    """Copy the parts, joined along dim -2, without their first `skip` tokens, `most` at the most."""
+    at = -skip
     for part in parts:
-        n = part.shape[-2]
-        if skip < n:
-            kept.append(part[..., skip:, :])
-        skip = max(0, skip - n)
-    return torch.cat(kept, -2)
+        first, last = max(0, at), min(most, at + part.shape[-2])
+        if first < last:
+            into[..., first:last, :] = part[..., first - at : last - at, :]
+        at += part.shape[-2]

@@ -248,7 +248,7 @@ class LocalEngine:
 
     def fresh(self) -> None:
         """Forget computed keys and values: the weights changed, or a phase begins that must not depend on what came before."""
-        self.decoder.cache.clear()
+        self.decoder.clear()
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
