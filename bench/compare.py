@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from workloads import DEMO, widths
 
 HERE = Path(__file__).parent
 REFERENCE = HERE.parent / ".venv-bench" / "bin" / "python"
@@ -32,6 +35,10 @@ WORKLOADS = {
 }  # fmt: skip
 GROWTH = {f"growth {prompt} {n}": (f"a GRPO step, prompt {prompt}, {n} x 32", 1, {"kind": "step", "prompts": 1, "prompt": prompt, "n": n, "length": 32, "micro": min(8, n)})
           for prompt in (32, 256, 1024) for n in (1, 8, 64) if prompt * n < 2**15}  # fmt: skip
+GROWTH |= {f"tree {depth} {width}": (f"a tree, prompt 64, {depth} levels of {width} x 16", 1,
+                                     {"kind": "step", "prompts": 1, "prompt": 64, "n": width**depth, "widths": [width] * depth, "length": 16 * depth,
+                                      "micro": min(8, width**depth)})
+           for depth, width in ((2, 2), (4, 2), (6, 2), (2, 4), (2, 8))}  # fmt: skip
 HEAD = """| workload | surpass s | TRL s | TRL / surpass | bar | peak GB | share of the peak rate | TRL's defaults / surpass |
 |---|---|---|---|---|---|---|---|"""
 
@@ -59,6 +66,10 @@ class Side:
         self.process.wait()
 
 
+def ours(model: str) -> tuple[str, ...]:
+    return sys.executable, str(HERE / "ours.py"), model
+
+
 def folder() -> tuple[str, Any]:
     """The weights that both sides load, as safetensors, and their model's configuration."""
     from surpass.engines import LocalEngine
@@ -82,21 +93,25 @@ def peak() -> float:
 
 
 def operations(work: dict, config: Any, shared: bool) -> float:
-    """Operations of a training step, prompts computed once or once an answer."""
+    """Operations of a training step, what answers share computed once or once an answer."""
     width, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
     body = config.num_hidden_layers * (2 * width * width + 2 * width * kv + 3 * width * config.intermediate_size)
-    own, prompt, n = work["length"], work["prompt"], work["prompts"] * work["n"]
-    times = work["prompts"] if shared else n
-    seen = times * prompt * (prompt + 1) / 2 + n * own * (prompt + (own + 1) / 2)
-    attention = 4 * config.num_hidden_layers * width * seen
-    return 3 * (2 * body * (times * prompt + n * own) + attention + 2 * width * config.vocab_size * n * own)
+    levels, prompt, n = widths(work), work["prompt"], work["prompts"] * work["n"]
+    step = work["length"] // len(levels)
+    nodes = [work["prompts"] * math.prod(levels[: i + 1]) if shared else n for i in range(len(levels))]
+    pieces = [(work["prompts"] if shared else n, 0, prompt), *((many, prompt + i * step, step) for i, many in enumerate(nodes))]
+    seen = sum(many * (length * before + length * (length + 1) / 2) for many, before, length in pieces)
+    tokens = sum(many * length for many, _, length in pieces)
+    return 3 * (
+        2 * body * tokens + 4 * config.num_hidden_layers * width * seen + 2 * width * config.vocab_size * step * sum(nodes)
+    )
 
 
 def problems(n: int = 512) -> str:
     """The demo's problems as a file of prompts and answers."""
     from surpass.find import make_task
 
-    task = make_task("reasoning_gym:chain_sum", {"min_terms": "3", "max_terms": "3", "min_digits": "1", "max_digits": "1"})
+    task = make_task(*DEMO)
     rows = [{"prompt": list(p.prompt), "answer": p.answer["answer"]} for p in islice(task.problems("train", 0), n)]
     path = Path(tempfile.mkdtemp()) / "problems.json"
     path.write_text(json.dumps(rows))
@@ -105,7 +120,7 @@ def problems(n: int = 512) -> str:
 
 def compared(work: dict, model: str, pairs: int, *more: str) -> dict:
     """Both sides in turn: medians, ratios, peaks of memory."""
-    sides = {"ours": Side(sys.executable, str(HERE / "ours.py"), model),
+    sides = {"ours": Side(*ours(model)),
              "theirs": Side(str(REFERENCE), str(HERE / "reference.py"), model, *more)}  # fmt: skip
     for side in sides.values():
         side.ask({"prepare": work})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 from child import serve
-from workloads import answers, lengths
+from workloads import DEMO, answers, lengths, widths
 
 from surpass import learners, objectives
 from surpass.engines import LocalEngine
@@ -17,7 +18,7 @@ from surpass.methods.grpo import grpo
 from surpass.models import Models
 from surpass.parts import Learn
 from surpass.searches.round import search_all
-from surpass.types import Column, Example, Memory, Problem, Tree
+from surpass.types import Column, Example, Memory, Problem, Tree, fold
 
 torch.set_num_threads(2)
 MODELS = Models(policy=LocalEngine(sys.argv[1]))
@@ -25,12 +26,18 @@ MODELS = Models(policy=LocalEngine(sys.argv[1]))
 
 def trees_of(work: dict) -> list[Tree]:
     """A tree a prompt, with log-probs as if each answer had been drawn, and its advantages."""
-    trees = []
+    trees, levels = [], widths(work)
+    step = work["length"] // len(levels)
     for prompt, some, advantage in zip(*answers(work), strict=True):
         tree = Tree(Problem(f"bench {len(trees)}", ""))
-        root = tree.add(-1, "task", prompt)
-        for tokens in some:
-            tree.add(root, "policy", tokens, logp=torch.full((work["length"],), -11.0).numpy())
+        above, nodes = [tree.add(-1, "task", prompt)], 1
+        for level, width in enumerate(levels):
+            nodes *= width
+            first = some[:: len(some) // nodes, level * step : (level + 1) * step]
+            above = [
+                tree.add(above[i // width], "policy", tokens, logp=np.full(step, -11.0, np.float32))
+                for i, tokens in enumerate(first)
+            ]
         tree.put("advantage", Column("leaf", advantage))
         trees.append(tree)
     return trees
@@ -70,14 +77,15 @@ def rollouts(work: dict):
 
 def iteration(work: dict):
     """A whole round of GRPO: draw, check, learn."""
-    task = make_task("reasoning_gym:chain_sum", {"min_terms": "3", "max_terms": "3", "min_digits": "1", "max_digits": "1"})
-    method = grpo(problems=work["prompts"], n=work["n"], max_tokens=work["length"], temperature=1.0, lr=1e-6)
-    memory, (row,) = Memory(), method.learn
+    task = make_task(*DEMO)
+    method = grpo(problems=work["prompts"], n=work["n"], max_tokens=work["length"], temperature=1.0, lr=work.get("lr", 1e-6))
+    memory, (row,), start = Memory(), method.learn, work.get("seed", 0)
 
     async def once() -> dict:
         MODELS.fresh()
-        problems, _ = await method.curriculum(MODELS, task, memory, memory.round)
-        trees = await search_all(method.search, MODELS, task, problems, memory.round)
+        seed = fold(start, "round", memory.round)
+        problems, _ = await method.curriculum(MODELS, task, memory, seed)
+        trees = await search_all(method.search, MODELS, task, problems, seed)
         for tree, column in zip(trees, await method.scores["reward"](MODELS, task, trees), strict=True):
             tree.put("reward", column)
         examples = row.select(credited(trees, row, memory), memory, 0)
@@ -88,5 +96,9 @@ def iteration(work: dict):
     return lambda: MODELS.run(once())
 
 
+def save(folder: str) -> None:
+    MODELS.engine("policy").save(folder)
+
+
 if __name__ == "__main__":
-    serve({"step": step, "pairs": pairs, "rollouts": rollouts, "iteration": iteration})
+    serve({"step": step, "pairs": pairs, "rollouts": rollouts, "iteration": iteration}, save)

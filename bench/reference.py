@@ -21,6 +21,7 @@ from workloads import answers, lengths
 
 torch.set_num_threads(2)
 FOLDER, DEFAULTS = sys.argv[1], "--defaults" in sys.argv
+TRAINER = None  # the last one made: the one that runs
 PLAIN = {"bf16": False, "gradient_checkpointing": False}
 
 
@@ -29,7 +30,7 @@ def loaded():
 
 
 def settings(**more) -> dict:
-    return {"output_dir": tempfile.mkdtemp(), "use_cpu": True, "report_to": [], "learning_rate": 1e-6,
+    return {"output_dir": tempfile.mkdtemp(), "use_cpu": True, "report_to": [], "learning_rate": 1e-6, "lr_scheduler_type": "constant",
             "disable_tqdm": True, "save_strategy": "no"} | ({} if DEFAULTS else PLAIN) | more  # fmt: skip
 
 
@@ -38,13 +39,20 @@ def grpo_trainer(work: dict, micro: int, rows=None, reward=None) -> GRPOTrainer:
     model, tokenizer = loaded()
     args = GRPOConfig(per_device_train_batch_size=micro, gradient_accumulation_steps=work["prompts"] * work["n"] // micro,
                       num_generations=work["n"], max_completion_length=work["length"], temperature=1.0,
-                      **settings())  # fmt: skip
+                      **({"loss_type": "grpo"} if "lr" in work else {}), **settings(**named(work)))  # fmt: skip
     trainer = GRPOTrainer(model, reward or (lambda completions, **_: [0.0] * len(completions)), args,
                           train_dataset=Dataset.from_list(rows), processing_class=tokenizer)  # fmt: skip
     return begun(trainer)
 
 
+def named(work: dict) -> dict:
+    """What a run to an accuracy has in common on both sides; a step's speed does not depend on it."""
+    return {"learning_rate": work["lr"], "seed": work["seed"], "max_grad_norm": 1.0} if "lr" in work else {}
+
+
 def begun(trainer):
+    global TRAINER
+    TRAINER = trainer
     trainer.create_optimizer()
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
@@ -156,7 +164,7 @@ def iteration(work: dict):
 
     def reward(completions, answer, **_):
         said = [c[0]["content"] for c in completions]
-        return [float(f"Answer: {a}" in text) for text, a in zip(said, answer, strict=True)]
+        return [float(stated(text) == str(a)) for text, a in zip(said, answer, strict=True)]
 
     def make(micro: int):
         trainer = grpo_trainer(work, micro, rows, reward)
@@ -169,9 +177,20 @@ def iteration(work: dict):
 
         return run
 
-    return best(work, work["prompts"] * work["n"], make)
+    return make(work["micro"]) if "lr" in work else best(work, work["prompts"] * work["n"], make)
+
+
+def stated(text: str) -> str:
+    """What follows the last "Answer:" on its line."""
+    return text.rpartition("Answer:")[2].partition("\n")[0].strip().rstrip(".") if "Answer:" in text else ""
+
+
+def save(folder: str) -> None:
+    assert TRAINER is not None
+    TRAINER.model.save_pretrained(folder)
+    TRAINER.processing_class.save_pretrained(folder)
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        serve({"step": step, "pairs": pairs, "rollouts": rollouts, "iteration": iteration})
+        serve({"step": step, "pairs": pairs, "rollouts": rollouts, "iteration": iteration}, save)
