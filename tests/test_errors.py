@@ -68,6 +68,8 @@ CASES = [
          {"rows.jsonl": ROWS, "price.py": "def price(completions):\n    return 1 / 0\n"}),
     Case("a reward that returns the wrong number of values", ["run", "grpo", "--model", "MODEL", *DATA, "--reward", "price.py:price"],
          "1 rewards for 2 completions", {"rows.jsonl": ROWS, "price.py": "def price(completions):\n    return [1]\n"}),
+    Case("a reward that never comes", ["run", "grpo", "--model", "MODEL", *DATA, "--reward", "price.py:price", "--task.reward_seconds", "0.3"],
+         "longer than 0.3 seconds", {"rows.jsonl": ROWS, "price.py": "import time\ndef price(completions):\n    time.sleep(1e6)\n"}),
     Case("a file of one's own that cannot be run", ["run", "grpo", "--task", "mine.py"], "ModuleNotFoundError in line 1",
          {"mine.py": "import nothing_like_it\n"}),
     Case("a file of one's own without a task", ["run", "grpo", "--task", "mine.py"], "has no task", {"mine.py": "x = 1\n"}),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from surpass.errors import RunBroken, SurpassError
+from surpass.errors import SurpassError
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.store import Store
@@ -103,12 +105,61 @@ def test_a_finished_run_resumes_to_its_result(whole, tmp_path):
     assert again.after.metrics == first.after.metrics
 
 
-def test_missing_weights_are_named(tmp_path):
-    run_here(tmp_path)
-    state = json.loads((tmp_path / "state.json").read_text())
-    (tmp_path / "state.json").write_text(json.dumps(state | {"weights": 77, "versions": state["versions"] | {"77": {}}}))
-    with pytest.raises(RunBroken, match="0077"):
-        run_here(tmp_path)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A run that was killed while its second gate sat its exam: weights of rounds 2 and 4, trees of rounds 1 to 4."""
+    folder = tmp_path_factory.mktemp("killed")
+    worker = WORKER.format(tests=str(Path(__file__).parent))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", worker, str(folder), "exam gate", "4", "begin"], env=env, capture_output=True)
+    assert json.loads((folder / "state.json").read_text())["phase"] == "learnt"
+    return folder
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """One bit."""
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data))] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
+@pytest.mark.parametrize(
+    "names, back",
+    [
+        (["weights/0004/policy/model.safetensors"], "round 2"),
+        (["weights/0004/policy/optimiser.safetensors"], "round 2"),
+        (["weights/0004/checksums.json", "weights/0004/policy/config.json"], "round 2"),
+        (["weights/0004/policy/model.safetensors", "weights/0002/policy/model.safetensors"], "begins again"),
+        (["state.json"], "round 2"),
+        (["state.json", "weights/0002/state.json"], "begins again"),
+        (["events.jsonl"], ""),
+        (["weights/0004/policy/model.safetensors", "trees/0003.parquet"], "round 2"),
+        (["trees/0001.parquet"], ""),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_is_damaged_costs_no_byte_of_the_end(names, back, harm, killed, whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(killed, folder)
+    for name in names:
+        harm(folder / name)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run_here(folder)
+    said = [str(w.message) for w in said if "the run goes on from" in str(w.message) or "begins again" in str(w.message)]
+    found = digest(folder)
+    if names == ["trees/0001.parquet"]:  # nothing reads it any more, so nothing notices
+        found, whole = ({name: value for name, value in files.items() if name != names[0]} for files in (found, whole))
+        assert not said
+    elif harm is not Path.unlink or back != "begins again":  # where no state is left at all nothing says that there was one
+        (words,) = said
+        assert names[0].partition("/")[0] in words and back in words
+    assert found == whole
 
 
 def test_two_processes_never_write_one_run(tmp_path):

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import threading
+import time
 
 import pytest
 
@@ -35,9 +36,9 @@ def sums(tmp_path):
 def judged(tmp_path, sums):
     """A task with a reward out of the source text of its function `f`."""
 
-    def make(source, task=sums):
+    def make(source, task=sums, **more):
         (tmp_path / "reward.py").write_text(CALLS + source)
-        return rewarded(task, f"{tmp_path}/reward.py:f")
+        return rewarded(task, f"{tmp_path}/reward.py:f", **more)
 
     return make
 
@@ -254,6 +255,35 @@ def test_failures_one_at_a_time_break_the_run_only_when_they_are_many(judged):
     for _ in range(5):
         values(task, ["0"])
     assert "failed for 9 of the latest 16" in broken(task, ["0"])
+
+
+HANGS = "import asyncio, time\n{} f({}):\n    {}\n    return {}\n"
+
+
+def test_a_call_that_never_ends_breaks_the_run_or_fails_for_its_attempt(judged, monkeypatch):
+    monkeypatch.delitem(sys.modules, "math_verify", raising=False)
+    for kind, wait in (("def", "time.sleep(30)"), ("async def", "await asyncio.sleep(30)")):
+        task = judged(HANGS.format(kind, "completions", wait, "[1]"), reward_seconds=0.2)
+        begin = time.perf_counter()
+        assert "took longer than 0.2 seconds; --task.reward_seconds gives it more" in broken(task, ["a"])
+        task = judged(HANGS.format(kind, "solution_str", f"if solution_str == 'x': {wait}", "1"), reward_seconds=0.2)
+        found = values(task, list("abcxdefghi"))
+        assert math.isnan(found[3]) and sum(value == 1 for value in found) == 9 and task.failed == 1
+        assert time.perf_counter() - begin < 10
+
+
+@pytest.mark.parametrize("body", ["time.sleep(30)", "while True: pass", "try: time.sleep(30)\n    except Exception: pass"])
+def test_one_that_never_ends_in_the_main_thread_is_stopped_too(judged, body):
+    task = judged(
+        f"import signal, time\ndef f(solution_str):\n    if solution_str != 'x': return 1\n    {body}\n", reward_seconds=0.2
+    )
+    begin = time.perf_counter()
+    found = values(task, list("abcxdefghi"))
+    assert math.isnan(found[3]) and sum(value == 1 for value in found) == 9 and time.perf_counter() - begin < 10
+
+
+def test_a_function_that_wants_to_exit_breaks_the_run(judged):
+    assert "RuntimeError: it raised SystemExit" in broken(judged("def f(completions):\n    exit()\n"), ["a"])
 
 
 # -- which file, which function

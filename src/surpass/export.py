@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from surpass.errors import SurpassError
+from surpass.intact import damage
 from surpass.store import Store
 
 
@@ -24,6 +25,8 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     weights = folder / "weights" / f"{kept:04d}" / "policy"
     if not weights.exists():
         raise SurpassError(f"{weights} is gone; the run's weights were removed after it ended")
+    if wrong := damage(weights.parent, "events_sha256" not in state):
+        raise SurpassError(f"{wrong}; `surpass resume {folder}` goes back to the last round that is whole")
     adapter = (weights / "adapter_config.json").exists()
     if to == "lora" and not adapter:
         raise SurpassError("this run trained all weights, so there is no adapter; export it with: --to hf")

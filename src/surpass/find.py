@@ -79,9 +79,13 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
+    settings, judged = dict(settings or {}), {}
+    if reward and "reward_seconds" in settings:
+        field = surpass.tasks.rewarded.__dataclass_fields__["reward_seconds"]
+        judged["reward_seconds"] = _value(field, "reward_seconds", settings.pop("reward_seconds"))
     if first:
         values[next(iter(fields))] = _literal(first) if fields[next(iter(fields))].type not in ("str", str) else first
-    for key, text in (settings or {}).items():
+    for key, text in settings.items():
         if key in fields and key != "parameters":
             values[key] = _value(fields[key], key, text)
         elif "parameters" in fields:
@@ -94,7 +98,7 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
     if missing:
         raise SurpassError(f"the task {name} needs {missing[0]}: --task {name}:{missing[0].upper()}")
     task = cls(**values)
-    return surpass.tasks.rewarded(task, reward) if reward else task
+    return surpass.tasks.rewarded(task, reward, **judged) if reward else task
 
 
 def _required(field: dataclasses.Field) -> bool:

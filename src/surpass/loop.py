@@ -40,7 +40,7 @@ class Standing:
     phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
     weights: int = 0  # the round whose updates the current weights hold
     trial: int | None = None  # the round a refusal goes back to; None between trials
-    previous: int = 0  # the round ROLE@-1 comes from
+    previous: int = 0  # the round ROLE@-1 comes from, where a method names it
     versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
     notes: dict[str, Any] = field(default_factory=dict)
     trial_notes: dict[str, Any] = field(default_factory=dict)
@@ -230,7 +230,8 @@ class _Run:
             verdict = gate(best, kept, new)
             if verdict.keep:
                 self.models.keep()
-                self.at.previous = self.at.trial if self.at.trial is not None else self.at.previous
+                if self.at.trial is not None and any(name.endswith("@-1") for name in self.models.snapshots):
+                    self.at.previous = self.at.trial
                 self.at.reports["kept"] = new
                 metric = getattr(gate, "metric", None)
                 if metric is None or (metric and new.mean(metric) >= best.mean(metric)):  # "": the start stays the best
@@ -255,7 +256,7 @@ class _Run:
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
         if due:
-            self._commit()
+            self._commit(judged=round)
         if due and self.store:
             self.store.forget({self.at.weights, self.at.previous, self.at.trial or 0})
 
@@ -291,12 +292,14 @@ class _Run:
             self.unwritten.append(event)
             self.say(event["event"], event["round"], event)
 
-    def _commit(self) -> None:
+    def _commit(self, judged: int = 0) -> None:
         self.at.notes = self.memory.notes
         self.at.cost = {account: dict(n) for account, n in self.models.cost.items()}
         if self.store:
             state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
-            self.store.commit(state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, self.unwritten)
+            self.store.commit(
+                state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, self.unwritten, judged
+            )
         self.unwritten = []
 
     def _restore(self, state: dict[str, Any]) -> None:

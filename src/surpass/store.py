@@ -6,20 +6,24 @@
     trees/0001.parquet    every tree of a round with its columns; examples/0001.parquet what was learnt from
     texts/0001.jsonl      the same trees' nodes decoded, for people
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
+    weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
     state.json            where the run stands; replaced in one step after every phase
 
-A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was.
+A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
+is as good as missing: the run goes on from the last state whose files are whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,20 +36,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from surpass.errors import RunBroken, SurpassError
+from surpass.intact import damage, seal, sealed, unsealed, write_whole
 from surpass.models import Models, Snapshot
 from surpass.types import Column, Example, Problem, Tree
 
-FORMAT = 1
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+FORMAT = 2
+READS = (1, 2)  # runs of format 1 have no checksums and are taken as they are
 
 
 def as_line(value: Any) -> str:
@@ -171,8 +167,9 @@ class Store:
             run = json.loads(path.read_text())
         except ValueError as error:
             raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run") from error
-        if run.get("format") != FORMAT:
-            raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads format {FORMAT}")
+        if run.get("format") not in READS:
+            reads = " and ".join(map(str, READS))
+            raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads formats {reads}")
         return run
 
     # -- what happened
@@ -185,8 +182,7 @@ class Store:
             os.fsync(file.fileno())
 
     def read_events(self) -> list[dict[str, Any]]:
-        path = self.folder / "events.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in self._events().decode().splitlines()]
 
     @contextlib.contextmanager
     def timed(self, phase: str, round: int) -> Iterator[None]:
@@ -199,23 +195,49 @@ class Store:
 
     # -- where it stands
 
-    def commit(self, state: dict[str, Any], events: Iterable[dict[str, Any]] = ()) -> None:
-        """Events, then the state that makes them count."""
+    def commit(self, state: dict[str, Any], events: Iterable[dict[str, Any]] = (), judged: int = 0) -> None:
+        """Events, then the state that makes them count; a copy of it beside the weights of the round that was judged."""
         self.events(events)
-        path = self.folder / "events.jsonl"
-        write_whole(
-            self.folder / "state.json",
-            as_line(state | {"events": path.stat().st_size if path.exists() else 0}),
-        )
+        written = self._events()
+        line = sealed(as_line(state | {"events": len(written), "events_sha256": hashlib.sha256(written).hexdigest()}))
+        if judged:
+            write_whole(self.folder / "weights" / f"{judged:04d}" / "state.json", line)
+        write_whole(self.folder / "state.json", line)
 
     def state(self) -> dict[str, Any] | None:
-        """The last committed state, with events.jsonl cut back to it; None before the first."""
+        """The last committed state whose weights are whole, with events.jsonl cut back to it; None before the first."""
         path, events = self.folder / "state.json", self.folder / "events.jsonl"
-        state = json.loads(path.read_text()) if path.exists() else None
+        older = sorted((self.folder / "weights").glob("[0-9]*/state.json"), reverse=True)
+        state = self._last_whole([path, *older]) if path.exists() or older else None
         if events.exists():
             with open(events, "r+") as file:
                 file.truncate(state["events"] if state else 0)
         return state
+
+    def _events(self) -> bytes:
+        path = self.folder / "events.jsonl"
+        return path.read_bytes() if path.exists() else b""
+
+    def _last_whole(self, paths: Sequence[Path]) -> dict[str, Any] | None:
+        wrong = ""
+        for path in paths:
+            state = unsealed(path)
+            why = f"{path} is damaged or missing" if state is None else self._lacks(state)
+            if state is not None and not why:
+                if wrong:
+                    warnings.warn(f"{wrong}; the run goes on from round {state['round']}", stacklevel=2)
+                return state
+            wrong = wrong or why
+        warnings.warn(f"{wrong}, and so is whatever the run could go back to; it begins again", stacklevel=2)
+        return None
+
+    def _lacks(self, state: dict[str, Any]) -> str:
+        """What is wrong with the events and weights that a state needs."""
+        known = state.get("events_sha256")
+        if known and hashlib.sha256(self._events()[: state["events"]]).hexdigest() != known:
+            return f"{self.folder / 'events.jsonl'} is not as it was written"
+        rounds = {state["weights"], state["trial"] or 0, state["previous"]} - {0}
+        return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", not known))), "")
 
     # -- trees and examples
 
@@ -230,12 +252,16 @@ class Store:
         write_whole(path, "".join(json.dumps({"tree": i, "nodes": nodes}) + "\n" for i, nodes in enumerate(texts)))
 
     def read_trees(self, round: int) -> tuple[list[Tree], dict[str, Any]] | None:
-        """(trees, extra) of a round, None where they were not finished."""
+        """(trees, extra) of a round, None where they were not finished or are damaged."""
         path = self.folder / "trees" / f"{round:04d}.parquet"
         if not path.exists():
             return None
-        table = pq.read_table(path)
-        return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{path} is damaged ({type(error).__name__}); it is as good as missing", stacklevel=2)
+            return None
 
     def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
         """What each Learn row of a round learnt from: the tree's number in the round (-1: made by the selector) and the nodes."""
@@ -251,7 +277,7 @@ class Store:
     def _parquet(self, kind: str, round: int, table: pa.Table) -> None:
         path = self.folder / kind / f"{round:04d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path.with_suffix(".partial"), compression="zstd")
+        pq.write_table(table, path.with_suffix(".partial"), compression="zstd", write_page_checksum=True)
         os.replace(path.with_suffix(".partial"), path)
 
     # -- weights
@@ -279,6 +305,7 @@ class Store:
                 with _disk_errors(partial):
                     save_file(tensors, partial / role / "optimiser.safetensors")
                 (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
+        seal(partial)
         if final.exists():
             shutil.rmtree(final)
         os.replace(partial, final)

@@ -18,7 +18,7 @@ from surpass.report.curves import curves
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
 from surpass.report.words import amount, between, duration, plain, signed, some
-from surpass.store import write_whole
+from surpass.intact import write_whole
 
 MOST_ROWS = 200  # gate decisions listed
 MOST_PROBLEMS = 3  # per round to read

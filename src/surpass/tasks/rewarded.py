@@ -7,9 +7,10 @@ import contextlib
 import inspect
 import math
 import re
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,17 +43,19 @@ class rewarded:
 
     Either gets only the arguments that its signature has. None and nan: cannot be judged. What is no such value ends the run
     (RunBroken). A sync function runs in a thread, unless its file uses signals (math-verify's time-outs do), which work in
-    the main thread only. The file's folder is put at the end of sys.path, so it may import its neighbours.
-
+    the main thread only. A call may take `reward_seconds`; then TRL's kind ends the run and verl's has failed for this attempt. The file's folder is put at the end of sys.path, so it may import its neighbours.
     """
 
     task: Any
     reward: str
+    reward_seconds: float = 600.0
     files = ("reward",)
     _judge: ClassVar[_Judge]
 
     def __post_init__(self):
-        judge = _Judge(self.reward)
+        if not self.reward_seconds > 0:
+            raise SurpassError(f"reward_seconds is more than 0; found {self.reward_seconds}")
+        judge = _Judge(self.reward, self.reward_seconds)
         judge.require(self.task)
         object.__setattr__(self, "_judge", judge)
 
@@ -90,7 +93,8 @@ class rewarded:
 class _Judge:
     """A reward function, and the attempts that wait for it."""
 
-    def __init__(self, reward: str):
+    def __init__(self, reward: str, seconds: float):
+        self.seconds = seconds
         if not is_file(reward) or not reward.partition(":")[2]:
             raise SurpassError(f'a reward is named FILE.py:FUNCTION; found "{reward}"')
         file, _, self.name = reward.partition(":")
@@ -198,22 +202,39 @@ class _Judge:
         def once(given: dict[str, Any]) -> Any:
             try:
                 return self.function(**{name: given[name] for name in given if everything or name in self.parameters})
-            except Exception as error:
+            except (Exception, SystemExit) as error:
+                known = error if isinstance(error, Exception) else RuntimeError("it raised SystemExit")
                 if keep:
-                    return error
-                raise
-
-        def every() -> list[Any]:
-            return [once(given) for given in calls]
+                    return known
+                raise known from None
 
         if self.here and threading.current_thread() is not threading.main_thread():
             raise RunBroken(f"{self} uses signals (math-verify's time-outs do), which work in the main thread only, and here it is called in "
                             "another, as in a notebook: turn its time-outs off, or use the command line")  # fmt: skip
-        found = every() if self.here else await asyncio.to_thread(every)
+        begun = (_at_once(self.seconds, once, given) if self.here else _in_thread(once, given) for given in calls)
+        found = [await self._within(call, keep) for call in begun]
         waits = [i for i, value in enumerate(found) if inspect.isawaitable(value)]  # an async function has only begun
-        for i, value in zip(waits, await asyncio.gather(*(found[i] for i in waits), return_exceptions=keep), strict=True):
+        for i, value in zip(waits, await asyncio.gather(*(self._within(found[i], keep) for i in waits)), strict=True):
             found[i] = value
         return found
+
+    async def _within(self, work: Awaitable[Any], keep: bool) -> Any:
+        """What is awaited, if it comes in time; `keep`: an exception is a result, too."""
+        task = asyncio.ensure_future(work)
+        error: BaseException | None = None
+        try:
+            await asyncio.wait({task}, timeout=self.seconds)
+            if task.done():
+                error = task.exception()
+            if not task.done() or isinstance(error, _Late):
+                error = RunBroken(f"{self} took longer than {self.seconds:g} seconds; --task.reward_seconds gives it more")
+        finally:
+            task.cancel()
+        if error is None:
+            return task.result()
+        if keep:
+            return error
+        raise error
 
     def _number(self, value: Any) -> float:
         """A finite number, or nan for None and nan."""
@@ -226,6 +247,60 @@ class _Judge:
         if isinstance(value, str) or math.isinf(number):
             raise RunBroken(f"{self} returned {_brief(value)} as a reward; wanted a finite number, or None where it cannot judge")
         return number
+
+
+class _Late(Exception):
+    """A call in the main thread took too long."""
+
+
+async def _at_once(seconds: float, function: Callable[..., Any], *given: Any) -> Any:
+    """What the function returns, called here and now in the main thread; another thread's signal stops it, SIGUSR1, because SIGALRM is
+    the function's own."""
+    over = False
+
+    class Stop(BaseException):
+        """Nothing that a function should catch."""
+
+    def stop(*_: Any) -> None:
+        if not over:
+            raise Stop
+
+    main = threading.main_thread().ident
+    assert main is not None
+    before = signal.signal(signal.SIGUSR1, stop)
+    timer = threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGUSR1))
+    timer.daemon = True
+    timer.start()
+    try:
+        return function(*given)
+    except Stop:
+        raise _Late from None
+    finally:
+        over = True
+        timer.cancel()
+        timer.join()  # a signal that is under way arrives while its handler does nothing
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _in_thread(function: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+    """What the function returns, computed in a thread of its own, which nobody waits for when the program ends: it may never return."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def tell(set_: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            set_(value)
+
+    def work() -> None:
+        try:
+            outcome = future.set_result, function(*given)
+        except Exception as error:
+            outcome = future.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, *outcome)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
 
 
 def _first(task: Any) -> dict[str, Any]:
