@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from surpass.errors import SurpassError
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
+from surpass.parts import from_json, to_json
 from surpass.store import Store
 from test_conformance import digest
 from tiny import copy_letter, nano_models
@@ -160,6 +162,21 @@ def test_what_is_damaged_costs_no_byte_of_the_end(names, back, harm, killed, who
         (words,) = said
         assert names[0].partition("/")[0] in words and back in words
     assert found == whole
+
+
+def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path):
+    """search.mcts has a knob that is infinite, and a note may be nan."""
+    from test_conformance import small
+
+    store, method = Store(tmp_path), small("rest_mcts")
+    store.commit(
+        {"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None, "previous": 0}
+    )
+    state = store.state()
+    assert from_json(state["method"]) == method
+    assert math.isnan(state["notes"]["x"]) and state["notes"]["y"] == -math.inf
+    store.write_trees(1, [], state["notes"])
+    assert math.isnan(store.read_trees(1)[1]["x"])
 
 
 def test_two_processes_never_write_one_run(tmp_path):

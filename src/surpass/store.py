@@ -49,6 +49,11 @@ def as_line(value: Any) -> str:
     return json.dumps(_finite(value), default=_plain, allow_nan=False)
 
 
+def exact_line(value: Any) -> str:
+    """JSON on one line as Python reads it back, nan and infinity too: for what a run goes on from."""
+    return json.dumps(value, default=_plain)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -81,7 +86,7 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
     schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
                         ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
                         ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
-                        ("columns", pa.list_(column))], metadata={"surpass": as_line(extra or {})})  # fmt: skip
+                        ("columns", pa.list_(column))], metadata={"surpass": exact_line(extra or {})})  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -199,7 +204,7 @@ class Store:
         """Events, then the state that makes them count; a copy of it beside the weights of the round that was judged."""
         self.events(events)
         written = self._events()
-        line = sealed(as_line(state | {"events": len(written), "events_sha256": hashlib.sha256(written).hexdigest()}))
+        line = sealed(exact_line(state | {"events": len(written), "events_sha256": hashlib.sha256(written).hexdigest()}))
         if judged:
             write_whole(self.folder / "weights" / f"{judged:04d}" / "state.json", line)
         write_whole(self.folder / "state.json", line)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from surpass.alarms import alarms
+from surpass.intact import write_whole
 from surpass.report import attempts
 from surpass.report.curves import curves
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
 from surpass.report.words import amount, between, duration, plain, signed, some
-from surpass.intact import write_whole
 
 MOST_ROWS = 200  # gate decisions listed
 MOST_PROBLEMS = 3  # per round to read
