@@ -17,7 +17,7 @@ from surpass.methods.eureka import eureka
 from surpass.models import Models
 from surpass.searches.round import search_all
 from surpass.tasks import keydoor, reward_code
-from surpass.tasks.reward_code import program
+from surpass.tasks.unit_tests import program
 from test_sandbox import missing
 from writer import writer
 
@@ -86,12 +86,12 @@ def test_a_trial_repeats_and_the_exam_draws_other_numbers():
         ("return '1', {}", "has to be a number"),
         ("return 1.0, {'a': None}", "has to be a number"),
         ("return gap, {}", "NameError"),
-        ("while True: pass", "ended without a result"),
+        ("while True: pass", "ended without a result|took longer"),  # the clock comes first on a busy machine
     ],
 )
 def test_a_program_that_cannot_be_tried_says_why(body, error):
     value, words = trial(f"```python\ndef reward(world, before, action, after):\n    {body}\n```")
-    assert math.isnan(value) and error in words
+    assert math.isnan(value) and re.search(error, words)
     assert asyncio.run(TASK.check(None, PROBLEM, body)) == 0.0
 
 

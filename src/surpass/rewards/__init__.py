@@ -1,6 +1,7 @@
 """What an attempt is worth."""
 
 from surpass.rewards.check import check
+from surpass.rewards.code import code
 from surpass.rewards.likelihood import implicit, likelihood
 from surpass.rewards.certainty import certainty, marked, verdict
 from surpass.rewards.judge import judge
@@ -11,5 +12,5 @@ from surpass.rewards.shaping import overlong, weighted
 from surpass.rewards.truth import noisy_truth
 from surpass.rewards.vote import crossed, majority, ranks, vote
 
-__all__ = ["certainty", "check", "crossed", "duels", "implicit", "judge", "likelihood", "majority", "marked", "noisy_truth", "outcome", "overlong",
+__all__ = ["certainty", "check", "code", "crossed", "duels", "implicit", "judge", "likelihood", "majority", "marked", "noisy_truth", "outcome", "overlong",
            "preferred", "process", "ranks", "verdict", "vote", "weighted", "wins"]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import arithmetic
+from surpass.tasks.code import code
 from surpass.tasks.countdown import countdown
 from surpass.tasks.data import data
 from surpass.tasks.games import kuhn, tictactoe
@@ -18,9 +19,9 @@ from surpass.tasks.splits import unique
 from surpass.tasks.sql import sql
 from surpass.tasks.suite import suite
 
-TASKS = ("arithmetic", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "reward_code", "rooms", "sql",
+TASKS = ("arithmetic", "code", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "reward_code", "rooms", "sql",
          "suite", "tictactoe")  # fmt: skip
 """What --task may name."""
 
-__all__ = ["TASKS", "arithmetic", "countdown", "data", "final_answer", "instructions", "judge", "kgqa", "kuhn", "maze", "question",
+__all__ = ["TASKS", "arithmetic", "code", "countdown", "data", "final_answer", "instructions", "judge", "kgqa", "kuhn", "maze", "question",
            "reasoning_gym", "reward_code", "rewarded", "rooms", "sql", "suite", "tictactoe", "unique"]  # fmt: skip

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
 
+from surpass import sandbox
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import maths
 from surpass.tasks.answers import final_answer
 from surpass.tasks.rows import Row, read, stamp
 from surpass.tasks.splits import SHARES, problem_id, split_of
+from surpass.tasks.unit_tests import normal, passed, refused
 from surpass.types import Problem, fold
 
 PROMPTS = ("prompt", "messages", "question", "problem", "instruction", "input", "query")
 ANSWERS = ("answer", "final_answer", "ground_truth", "solution", "target", "label", "reward_model.ground_truth")
-COMPARE = ("math", "text")
+COMPARE = ("math", "text", "tests")
 
 Prompt = str | tuple[Mapping[str, str], ...]
 _NONE: Any = object()  # no such column, as distinct from null
@@ -43,7 +45,8 @@ class data(Task):
     problem is in two: test goes before gate, gate before train.
 
     `compare`: "math", equal to math-verify (surpass.tasks.maths says how); "text", the same but for case and surrounding
-    blanks. Where the answer is a list, each of its items is right. check gives 1 or 0; nan where a row has no answer.
+    blanks; "tests", a program in the attempt passes all tests that the answer holds (surpass.tasks.unit_tests says their form), run in
+    the sandbox. Where the answer is a list, each of its items is right. check gives 1 or 0; nan where a row has no answer.
     """
 
     source: str
@@ -62,7 +65,7 @@ class data(Task):
                 raise SurpassError(f"data wants text as its {name}; found {getattr(self, name)!r}")
         if self.compare not in COMPARE:
             near = get_close_matches(str(self.compare), COMPARE, 1) or [" or ".join(COMPARE)]
-            raise SurpassError(f'data compares answers as math or text; found compare = "{self.compare}"; use {near[0]}')
+            raise SurpassError(f'data compares answers as math, text or tests; found compare = "{self.compare}"; use {near[0]}')
         if not isinstance(self.limit, int) or self.limit < 0:
             raise SurpassError(f"data wants limit = 0 (all rows) or more; found {self.limit!r}")
         if self.compare == "math" and importlib.util.find_spec("math_verify") is None:
@@ -71,6 +74,14 @@ class data(Task):
             )
         settings = (self.source, self.prompt, self.answer, self.instruction, self.system, self.limit)
         object.__setattr__(self, "_loaded", _load(*settings, stamp(self.source)))
+        if self.compare == "tests":
+            self._require_tests()
+
+    def _require_tests(self) -> None:
+        sandbox.ready()
+        for problem in (problem for split in self._loaded.splits.values() for problem in split if problem.answer is not None):
+            if wrong := refused(problem.answer):
+                raise SurpassError(f"{self.source}, the problem {problem.asks!r:.60}: {wrong}")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,6 +102,8 @@ class data(Task):
         return iter(found)
 
     async def check(self, models, problem: Problem, text: str) -> float:
+        if self.compare == "tests":
+            return float(await passed(text, problem.answer) == 1) if problem.answer is not None else float("nan")
         golds = problem.answer if isinstance(problem.answer, list) else [problem.answer]
         golds = [maths.written(gold) for gold in golds if gold is not None]
         if not golds:
@@ -102,6 +115,8 @@ class data(Task):
 
     def final_answer(self, text: str) -> str | None:
         """One text for all ways of writing one answer, for votes; None where no answer is stated."""
+        if self.compare == "tests":
+            return normal(text)
         return _folded(text) or None if self.compare == "text" else maths.canonical(text)
 
 

@@ -18,10 +18,10 @@ from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import keydoor
 from surpass.tasks.splits import problem_id, unique
+from surpass.tasks.unit_tests import program
 from surpass.types import Problem, Turn, fold
 
 LARGEST = 1e6  # of a reward
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 ASKED = '''An agent learns to walk through a grid: it has to fetch a key, go through a door, and reach the goal. This is its world:
 
@@ -105,12 +105,6 @@ class reward_code(Task):
     @property
     def oracle(self) -> RewardCodeOracle:
         return RewardCodeOracle(self)
-
-
-def program(text: str) -> str:
-    """The last fenced block of a text, or all of it."""
-    found = _FENCE.findall(text)
-    return found[-1] if found else text
 
 
 def _tables(ran: list[sandbox.Ran]) -> tuple[np.ndarray, dict[str, np.ndarray]] | str:

@@ -1,0 +1,53 @@
+"""A reward function that a model wrote, or anybody else: it runs in the sandbox."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surpass import sandbox
+from surpass.errors import RunBroken, SurpassError
+from surpass.types import FAILED, Column, Tree
+
+
+@dataclass(frozen=True)
+class code:
+    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the two texts: what the players
+    were asked, and the attempt. nan where it raises, and where it returns no finite number.
+
+    All attempts of a round are one job, which may take `seconds`. RunBroken where no attempt at all could be judged. Uses no labels.
+    """
+
+    program: str
+    function: str = "reward"
+    seconds: float = 30.0
+    voice: str = "policy"
+
+    def __post_init__(self):
+        if self.seconds <= 0:
+            raise SurpassError(f"a reward's program needs some seconds; found {self.seconds}")
+
+    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+        asked = [(i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
+        calls = [(trees[i].problem.asks, models.text(self.voice, trees[i], leaf)) for i, leaf in asked]
+        limits = sandbox.Limits(self.seconds, processor=max(1, math.ceil(self.seconds)))
+        ran = await sandbox.call(self.program, self.function, calls, limits) if calls else []
+        values = [math.nan if error else _number(value) for value, error in ran]
+        if values and all(map(math.isnan, values)):
+            raise RunBroken(
+                f"the reward's program judged none of {len(values)} attempts; the first: {ran[0].error or repr(ran[0].value)[:80]}"
+            )
+        found = dict(zip(asked, values, strict=True))
+        return [
+            Column("leaf", np.array([found.get((i, leaf), math.nan) for leaf in tree.leaves()], float))
+            for i, tree in enumerate(trees)
+        ]
+
+
+def _number(value: object) -> float:
+    if isinstance(value, (int, float)) and abs(value) < 1e308:  # an int may be larger than any float
+        return float(value)
+    return math.nan
