@@ -22,7 +22,7 @@ demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; 
 	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 7 --seed 1 --out runs/demo
 
 test: .venv/model  ## the quick tests
-	.venv/bin/python -m pytest -q --ignore=tests/claims
+	.venv/bin/python -m pytest -q --ignore=tests/claims --ignore=tests/soak
 
 check: .venv/base  ## lint, types, import order
 	.venv/bin/ruff check src tests bench
@@ -39,6 +39,10 @@ claims: .venv/model  ## each method's "It works when" (slower); METHOD=cream: on
 	.venv-bench/bin/pip --disable-pip-version-check install -q -c constraints.txt torch numpy 'trl==1.16.*'
 	@touch $@
 
+soak: .venv/model  ## kills at random moments, 200 rounds, many more hostile inputs (about 10 minutes)
+	.venv/bin/python -m pytest -q -s tests/soak
+	SURPASS_FUZZ=20 .venv/bin/python -m pytest -q tests/test_hostile.py tests/test_data_task.py -k "any or damaged"
+
 bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environment of its own; then search and scoring
 	.venv/bin/python bench/compare.py
 	.venv/bin/python bench/searching.py
@@ -46,4 +50,4 @@ bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environm
 catalogue: .venv/base  ## docs/catalogue.md from the method files
 	.venv/bin/python -m surpass.catalogue > docs/catalogue.md
 
-.PHONY: help demo test check claims bench catalogue
+.PHONY: help demo test check claims soak bench catalogue

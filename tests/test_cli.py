@@ -63,7 +63,8 @@ def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_
     assert (out / "events.jsonl").read_bytes() == events
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_resumed(model, tmp_path, capsys):
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(times, model, tmp_path, capsys):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "surpass.cli", "run", "grpo", "--model", model, "--out", str(out), *SMALL, "--rounds", "500"]
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
@@ -71,7 +72,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(model, tmp_path, capsys):
     deadline = time.time() + 60
     while not (out / "trees" / "0003.parquet").exists() and time.time() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.001)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"surpass resume {out}" in error

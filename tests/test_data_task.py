@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import sys
 import threading
 import time
@@ -338,6 +339,7 @@ def test_missing_files_folders_and_columns_are_helped(tmp_path, monkeypatch):
     assert data(source, compare="text")
 
 
+TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))  # as many inputs as usual; `make soak` tries more
 LINES = st.lists(st.one_of(
     st.binary(max_size=30),
     st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
@@ -347,7 +349,9 @@ LINES = st.lists(st.one_of(
 ), max_size=5)  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    deadline=None, max_examples=300 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(LINES)
 def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path, lines):
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
@@ -359,7 +363,7 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path, lines):
             json.dumps([p.prompt, p.answer, dict(p.meta)], allow_nan=False).encode()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.sampled_from([".json", ".csv", ".parquet"]))
 def test_any_bytes_of_other_formats_too(tmp_path, raw, ending):
     (tmp_path / f"a{ending}").write_bytes(raw)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -177,6 +178,30 @@ def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path)
     assert math.isnan(state["notes"]["x"]) and state["notes"]["y"] == -math.inf
     store.write_trees(1, [], state["notes"])
     assert math.isnan(store.read_trees(1)[1]["x"])
+
+
+def test_a_clock_that_jumps_changes_no_byte(whole, tmp_path, monkeypatch):
+    jumps = iter(range(10**6))
+    monkeypatch.setattr(time, "time", lambda: (-1.0) ** next(jumps) * 1e9)
+    run_here(tmp_path)
+    assert digest(tmp_path) == whole
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_run_before_the_update(bad, whole, tmp_path):
+    """The third round's weights are broken by hand; what was judged before stays, and the run goes on once they are whole."""
+    models, store = nano_models(), Store(tmp_path)
+    weight = next(iter(models.engine("policy").trainable().values()))
+
+    def say(what, round, event):
+        if what == "search" and round == 3:
+            weight.data.view(-1)[0] = bad
+
+    with pytest.raises(SurpassError, match="the update was not made"):
+        models.run(improve(method(), copy_letter(), models, rounds=rounds, store=store, say=say))
+    store.close()
+    run_here(tmp_path)
+    assert digest(tmp_path) == whole
 
 
 def test_two_processes_never_write_one_run(tmp_path):

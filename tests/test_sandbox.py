@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -245,3 +249,32 @@ def test_jobs_run_side_by_side():
     for thread in threads:
         thread.join()
     assert sorted(one.value for one in found) == list(range(16))
+
+
+ORDINARY = """
+import json, os
+from surpass.sandbox import run
+tries = ["import os; return [os.getuid(), os.path.exists('/etc/passwd'), sorted(os.listdir('/tmp'))]", "open('/usr/lib/a', 'w')",
+         "import socket; socket.socket()", "import os; os.fork()", "import os; os.setuid(0)", "return bytearray(2**31) and 1"]
+print(json.dumps([os.getuid(), [run(f"def f():\\n    {body}", "f", [[]])[0] for body in tries]]))
+"""
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not os.path.exists("/usr/bin/python3"), reason="who is not root is an ordinary user already"
+)
+def test_the_walls_stand_for_an_ordinary_user_too():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        package = Path(folder) / "surpass"
+        package.mkdir(mode=0o755)
+        for name in ("__init__.py", "errors.py", "sandbox.py"):
+            shutil.copy(Path(sandbox.__file__).parent / name, package)
+        done = subprocess.run(["/usr/bin/python3", "-c", ORDINARY], user=65534, group=65534, extra_groups=[], cwd="/", capture_output=True, text=True,
+                              env={"PYTHONPATH": folder, "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+    if "SyntaxError" in done.stderr or "ImportError" in done.stderr:
+        pytest.skip("this machine's own Python is too old")
+    who, results = json.loads(done.stdout or done.stderr)
+    assert who == 65534
+    assert results[0] == [[65534, False, []], ""]
+    assert all(value is None and error for value, error in results[1:]), results

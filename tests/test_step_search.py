@@ -56,6 +56,11 @@ def test_without_a_guide_the_search_proves_what_can_be_solved(choice, backup, to
     assert not all(solved(tree) for tree in starved)
 
 
+def test_a_search_that_has_seen_all_it_can_reach_ends_before_its_tokens_do():
+    search = searches.mcts(values.constant(0.0), 10**9, 12, "ucb", outcome=True, depth=TASK.n, most=10**9)
+    assert all(solved(tree) for tree in grow(search))
+
+
 def test_statistics_add_up():
     search = searches.mcts(values.constant(0.2), 30, 6, "ucb", "visits", outcome=True, depth=TASK.n)
     for tree in grow(search):

@@ -83,6 +83,7 @@ def load_model(name: str, dtype: str):
     try:
         model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(where)
-    except (OSError, ValueError) as error:
-        raise SurpassError(f'model "{name}" could not be loaded: {str(error).splitlines()[0]}') from error
+    except Exception as error:  # these files may hold anything, and so may what is raised over them
+        words = " ".join(str(error).split("\n\n")[0].split())[:300]
+        raise SurpassError(f'model "{name}" could not be loaded: {words or type(error).__name__}') from error
     return model, tokenizer

@@ -97,6 +97,8 @@ class mcts:
                 await grown.grow(list(path))
             for path in wave:
                 grown.back_up(path)
+            if self.most and not grown.open():
+                break  # more simulations would draw nothing, and so never reach what may be drawn
 
 
 class _Grown:
@@ -112,6 +114,10 @@ class _Grown:
         self.flying: dict[int, int] = {}
         self.ends: dict[tuple[int, ...], float] = {}
         self.done = False
+
+    def open(self) -> bool:
+        """Whether there is a step left to expand."""
+        return any(node not in self.children and not self.steps.over(node) for node in self.visits)
 
     def q(self, node: int) -> float:
         """What a node is thought to be worth now."""
