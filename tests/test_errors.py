@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import threading
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -103,7 +106,8 @@ def told(capsys, folder: Path, model: str, base: str) -> str:
     assert "Traceback" not in error
     assert len(lines) == 1, error
     assert error.rstrip().endswith(lines[0]), "the message is the last thing said"
-    return lines[0].removeprefix("surpass: ").replace(f"{folder}/", "").replace(model, "MODEL").replace(base, "BASE")
+    said = lines[0].removeprefix("surpass: ").replace(f"{folder}/", "").replace(model, "MODEL").replace(base, "BASE")
+    return re.sub(r"(runs/[\w.-]+)-[0-9a-f]{8}\b", r"\1-HASH", said)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
@@ -157,6 +161,75 @@ def test_a_full_disk_costs_no_finished_round(capsys, tmp_path, monkeypatch, mode
     assert (tmp_path / "run" / "events.jsonl").read_bytes().startswith(events)
 
 
+ASKS = """import json, urllib.request
+def price(completions):
+    with urllib.request.urlopen("http://127.0.0.1:{}", json.dumps(completions).encode(), timeout=5) as reply:
+        return json.load(reply)
+"""
+
+
+def judge_on(port: int, calls: int) -> ThreadingHTTPServer:
+    """A server of rewards on loopback that answers so many times and is gone."""
+    left = [calls]
+
+    class Judge(BaseHTTPRequestHandler):
+        def do_POST(self):
+            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            left[0] -= 1
+            if left[0] < 0:
+                self.connection.close()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps([float(len(text) % 2) for text in texts]).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Judge)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_reward_server_that_vanishes_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    server = judge_on(0, 6)
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    (tmp_path / "asks.py").write_text(ASKS.format(server.server_port))
+    words = ["run", "grpo", "--model", model, *DATA, "--reward", "asks.py:price", "--out", "run"]
+    words[words.index("--rounds") + 1] = "4"
+    assert main(words) == 2
+    server.shutdown()
+    server.server_close()
+    MESSAGES["a reward server that is gone"] = told(capsys, tmp_path, model, model).replace(str(server.server_port), "PORT")
+    assert "in line 3" in MESSAGES["a reward server that is gone"]
+    assert json.loads((tmp_path / "run" / "state.json").read_text())["round"] >= 1
+    server = judge_on(server.server_port, 10**6)
+    assert main(["resume", "run", "--code", "asks.py"]) == 0
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_engine_that_dies_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
+    serve, left = LocalEngine.serve, [9]
+
+    def dying(self, requests):
+        left[0] -= 1
+        if left[0] < 0:
+            raise MemoryError("out of memory")
+        return serve(self, requests)
+
+    words = run_at(tmp_path / "run", model)
+    words[words.index("--rounds") + 1] = "6"
+    with monkeypatch.context() as engine:
+        engine.setattr(LocalEngine, "serve", dying)
+        assert main(words) == 2
+    MESSAGES["an engine that dies"] = told(capsys, tmp_path, model, model)
+    assert "MemoryError" in MESSAGES["an engine that dies"]
+    assert json.loads((tmp_path / "run" / "state.json").read_text())["round"] >= 1
+    assert main(["resume", str(tmp_path / "run")]) == 0
+
+
 def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, tmp_path, monkeypatch, model):
     from safetensors import SafetensorError
 
@@ -194,7 +267,7 @@ def table() -> str:
 
 
 def test_the_table_of_errors_is_up_to_date():
-    if len(MESSAGES) < len(CASES) + 3:
+    if len(MESSAGES) < len(CASES) + 5:
         pytest.skip("the table needs every case of this file")
     if os.environ.get("SURPASS_WRITE"):
         TABLE.write_text(table())

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import from_json
 from surpass.store import Store, trees_from_table, trees_to_table
 from surpass.types import Column, Problem, Tree
@@ -97,3 +98,11 @@ def test_parts_outside_surpass_are_not_resolved():
             from_json({"part": name, "args": ["true"]})
     with pytest.raises(SurpassError, match="no part"):
         from_json({"part": "surpass.store.write_whole", "path": "x"})
+
+
+@pytest.mark.parametrize("role", ["../evil", "a/b", "", ".", "a b"])
+def test_a_role_is_no_path(role, nano, tmp_path):
+    store = Store(tmp_path / "run")
+    with pytest.raises(SurpassError, match="a role's name"):
+        store.save(1, Models(policy=nano()), [role])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

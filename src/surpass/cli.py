@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from surpass.errors import SurpassError
+from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
 from surpass.options import EvalOptions, RunOptions, SkillOptions, SolveOptions
@@ -175,17 +175,25 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     try:
         result = models.run(api.run(method, task, models, store, options, quiet=False))
     except KeyboardInterrupt:
-        code = " ".join(path for path in config.get("files", {}) if path.endswith(".py"))
-        code = f" --code {code}" if code else ""
-        print(f"\nstopped; nothing that was finished is lost. Go on with: surpass resume {folder}{code}", file=sys.stderr)
+        print(f"\nstopped; nothing that was finished is lost. Go on with: {_resume(folder, config)}", file=sys.stderr)
         return 130
+    except RunBroken as error:
+        if not (folder / "state.json").exists():
+            raise
+        raise RunBroken(f"{error}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
     except OSError as error:
         where = f"{error.strerror or error}: {error.filename or folder}"
-        raise SurpassError(f"{where}. What was finished is kept; mend this and go on with: surpass resume {folder}") from error
+        raise SurpassError(f"{where}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
     print(result)
     if as_json:
         print(api.as_json(result))
     return 0
+
+
+def _resume(folder: Path, config: dict[str, Any]) -> str:
+    """The command that goes on with a run."""
+    code = [path for path in config.get("files", {}) if path.endswith(".py")]
+    return " ".join(["surpass resume", str(folder), *(["--code", *code] if code else [])])
 
 
 def evaluate(arguments: Sequence[str]) -> int:

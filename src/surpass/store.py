@@ -21,6 +21,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 import warnings
@@ -288,7 +289,10 @@ class Store:
     # -- weights
 
     def weights_folder(self, round: int, role: str) -> Path:
-        """Where a role's weights after a round lie: a folder that transformers loads."""
+        """Where a role's weights after a round lie: a folder that transformers loads. SurpassError for a name that leads elsewhere: a
+        run's folder may come from somebody else."""
+        if not re.fullmatch(r"\w+", role):
+            raise SurpassError(f'a role\'s name is letters, digits and underscores; found "{role}"')
         return self.folder / "weights" / f"{round:04d}" / role
 
     def save(self, round: int, models: Models, roles: Iterable[str]) -> None:
@@ -299,6 +303,7 @@ class Store:
             shutil.rmtree(partial)
         partial.mkdir(parents=True)  # also where what is learnt are words, and no role has new weights
         for role in roles:
+            self.weights_folder(round, role)
             with _disk_errors(partial):
                 models.engine(role).save(partial / role)
             optimiser = models.optimisers.get(role)
