@@ -9,8 +9,9 @@ Loss     clipped policy gradient, mean over tokens within an attempt, then over 
 Needs    engine "train", "logprobs"; a task that can reword its problems, or a `rewrite` prompt; comparable answers
 Differs  the paper rewrites offline with a much larger model; here the task rewords by rule, or the policy rewrites as the round goes.
          The gate is ours: it uses no labels.
-Works    not shown. docs/claims.md, the tiny model's sums, five rounds: greedy accuracy neither above that of plain votes (ttrl) on as many attempts
-         nor above the start. Crossed votes are tested by hand (tests/test_credit.py).
+Works    docs/claims.md. On a table whose wordings err apart it rises (0.38 to 0.64), by about half of what true labels bring, less with
+         bad wordings; against plain votes (ttrl) nothing is shown. On the tiny model's sums, five rounds: neither above plain votes on as
+         many attempts nor above the start. Crossed votes are tested by hand (tests/test_credit.py).
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

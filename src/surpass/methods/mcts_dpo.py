@@ -14,8 +14,9 @@ Differs  a step is worth its verdict, a finished attempt its check in [0, 1]; th
          themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path; the
          root has as many simulations as every other move.
 Works    docs/claims.md, the tiny model's countdowns: of two next steps the right one has the higher Q in 0.89 to 0.93 of the pairs, where the
-         model's own verdict on a step is at chance, and as often without any verdict. What training with its pairs brings is not
-         measured.
+         model's own verdict on a step is at chance, and as often without any verdict. On a table of three-step attempts training lifts
+         the chance of a right one (0.13 to 0.23); fresh pairs and soft labels bring nothing over pairs gathered once and hard
+         labels there, and pairs of whole attempts bring more than pairs of steps. Training was not tried on a language model.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors

@@ -12,8 +12,9 @@ Differs  the paper collects labels and stops there; imitating what the model thi
          hard problems is the root's MC of k completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
 Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and 0.67 of the wrong attempts (above
          0.8 is not shown), and no cheaper than step by step, because these attempts have three or four steps; in a scripted writer's
-         attempts of twelve it always finds it, with 0.57 to 0.60 of the completions of step by step. The reward model's use is not
-         measured; labels are tested by hand (tests/test_credit.py).
+         attempts of twelve it always finds it, with 0.57 to 0.60 of the completions of step by step. A reward model trained on 550
+         labels tells right from wrong steps hardly better than chance (AUC 0.51 to 0.64), and its votes equal the majority's.
+         Labels are tested by hand (tests/test_credit.py).
 """
 
 from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors

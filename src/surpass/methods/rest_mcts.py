@@ -14,9 +14,10 @@ Differs  no self-critic asks whether a solution is complete or for a hint: attem
          begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in, and of
          more than `keep` right attempts some are taken at random, not those of highest value.
 Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the higher inferred value in 0.96 to 1.00 of
-         the pairs. SmolLM2-135M's sums (docs/results.md), one seed, two rounds: the policy alone goes from 0.23 to 0.33; the search is
-         no better than the policy. Labels are tested by hand (tests/test_credit.py), the search against
-         exhaustive knowledge (tests/test_step_search.py).
+         the pairs, and two rounds bring the value model's squared error down by a third. Not shown after these: a policy better than by
+         rejection sampling, a search better than the best of n by the same values. SmolLM2-135M's sums (docs/results.md), one
+         seed, two rounds: the policy alone goes from 0.23 to 0.33; the search is no better than the policy. Labels are tested by
+         hand (tests/test_credit.py), the search against exhaustive knowledge (tests/test_step_search.py).
 """
 
 from collections.abc import Sequence

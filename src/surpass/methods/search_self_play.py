@@ -13,7 +13,8 @@ Needs    engine "train", "logprobs"; a task with proposing(), e.g. kgqa
 Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's questions are short. Acceptance asks for the
          right answer by the task's check alone; no judge says that two answers mean the same.
 Works    docs/claims.md, with a proposer and solvers made of rules: without the check a quarter of the accepted questions has no answer in the documents,
-         with it none, and the proposer is paid less. Not tried on a language model that learns to propose; what is refused, paid and
+         with it none, and the proposer is paid less; with a table that proposes and solves, what it asks becomes harder and its solver
+         better than beside a frozen proposer. Not tried on a language model that learns to propose; what is refused, paid and
          asked again is tested in tests/test_proposer.py.
 """
 

@@ -9,8 +9,9 @@ Choose   Borda: the attempt of rank r counts (n - r + 1)^power for its answer; t
 Needs    engine "logprobs"
 Differs  nothing known. V is the number of real words: rows that pad the vocabulary are left out. A loop is sure, too: cap max_tokens.
 Works    docs/claims.md, the tiny model's sums: of two attempts at the same problem the right one is the surer in 0.54 to 0.64 of the cases (AUC over
-         all problems 0.77 to 0.80). Not shown: the surest of 8 is no better than a random attempt, Borda no better than the majority,
-         and plain likelihood ranks better (0.65 to 0.82). Nor does Borda beat it on SmolLM2-135M (docs/results.md).
+         all problems 0.77 to 0.80). Not shown: the surest of 8 is no better than a random attempt, the surest of 32 no better than that of
+         8, Borda no better than the majority, and plain likelihood ranks better (0.65 to 0.82). Nor does Borda beat it on
+         SmolLM2-135M (docs/results.md).
 """
 
 from surpass import choose, curricula, gates, measures, rewards, searches

@@ -12,7 +12,8 @@ Differs  written from the card: the paper's experiments are continuous control w
          prompted models. With cyclic preferences the average over rounds converges, not the last policy. The gate keeps every update
          unless it moved too far or answers became alike (no labels).
 Works    docs/claims.md, a table with a cyclic preference: the average policy's exploitability is 0.03 (the mixed optimum has 0), where a fixed
-         scalar reward collapses to one style and 0.25. The last policy cycles.
+         scalar reward collapses to one style and 0.25. The last policy cycles. With a transitive taste and every fifth comparison
+         flipped it finds the best style, with no fewer comparisons than a reward fitted to them.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
