@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from surpass.cli import main
 from surpass.engines import LocalEngine, ScriptedEngine, TabularEngine
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
-from surpass.loop import evaluate, round_figures
+from surpass.figures import round_figures
+from surpass.loop import evaluate
 from surpass.measures import auc, fit, skills, table
 from surpass.methods.best_of_n import best_of_n
 from surpass.methods.grpo import grpo

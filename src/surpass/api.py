@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from surpass import loop
+from surpass.budget import Budget
 from surpass.errors import SurpassError
 from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
@@ -31,12 +32,13 @@ R = TypeVar("R")
 def improve(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, rounds: int = 12, seed: int = 0,
     out: str | Path | None = None, reward: str | None = None, test: int = 256, gate: int = 96, dtype: str = "auto",
-    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, quiet: bool = False, **knobs: Any,
+    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, budget: str | None = None, quiet: bool = False,
+    **knobs: Any,
 ) -> Result:  # fmt: skip
     """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
 
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
-    a name, an engine or Models; `knobs` are the method's own. With `out`, the run is a folder that can be resumed: the same
+    a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget). With `out`, the run is a folder that can be resumed: the same
     call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
     return _blocking(*_improving(locals()))
@@ -117,7 +119,8 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
         store = Store(folder, given["retain"])
         if not (folder / "run.json").exists():
             store.describe(about)
-    options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"]}
+    budget = Budget.parse(given["budget"]) if given["budget"] else None
+    options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"], "budget": budget}
     return models, run(method, task, models, store, options, given["quiet"])
 
 
@@ -134,7 +137,7 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
     model = given["model"] if isinstance(given["model"], str) else "in memory"
     return {
         "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
-        "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts),
+        "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts), **({"budget": given["budget"]} if given.get("budget") else {}),
         "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
-from surpass.options import EvalOptions, RunOptions, SkillOptions, SolveOptions
+from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions
 from surpass.progress import watching
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
@@ -27,13 +28,14 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
   surpass eval METHOD [--model M] [--task T] ...                                      the method's exam alone
   surpass eval [--model M] [--task T] ...                                             what a model can do, a line per task
   surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
+  surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] ...            methods at equal work, with error bars
   surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how
   surpass export FOLDER --to hf|lora [--out FOLDER]                                   the kept model, for transformers and vLLM
   surpass init FILE.py [--kind task|reward|method]                                    a file of your own to begin with
   surpass methods | tasks                                                             what there is
   surpass tasks TASK [--task.KEY VALUE ...] [--sample N] [--seed S]                   problems, and how attempts are scored
 
-METHOD is a name or file.py:function, T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
+METHOD is a name or file.py:function (compare: also NAME,KNOB=VALUE,...), T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
 Add --help after METHOD for every option."""
 
 
@@ -171,7 +173,8 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     store = Store(folder, config["retain"])
     if not (folder / "run.json").exists():
         store.describe(config)
-    options = {name: config[name] for name in ("rounds", "seed", "patience")}
+    budget = Budget.parse(config["budget"]) if config.get("budget") else None
+    options = {name: config[name] for name in ("rounds", "seed", "patience")} | {"budget": budget}
     try:
         result = models.run(api.run(method, task, models, store, options, quiet=False))
     except KeyboardInterrupt:
@@ -256,6 +259,27 @@ def _skills(arguments: Sequence[str]) -> int:
 
 def _no_knobs() -> None:
     """What a model can do on each task before anything is learnt, and whether it knows when it is right."""
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """surpass compare METHOD METHOD ..."""
+    from surpass.compare import compare as compared
+
+    rest, settings = _task_settings(arguments)
+    n = next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))
+    if n < 2 and not {"-h", "--help"} & set(rest):
+        raise SurpassError("usage: surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
+                           "NAME,KNOB=VALUE,...")  # fmt: skip
+    options, _ = _parse(_no_knobs, CompareOptions, rest[n:], "surpass compare METHOD METHOD ...")
+    if options.model.startswith("api:"):
+        raise SurpassError("a model behind an API cannot be compared yet; evaluate each method on it: surpass eval")
+    given = {name: value for name, value in vars(options).items() if name not in ("task", "reward", "json")}
+    task = make_task(options.task, settings, options.reward, options.model)
+    found = compared(rest[:n], task, **given)
+    print(found)
+    if options.json:
+        print(found.as_json())
+    return 0
 
 
 def solve(arguments: Sequence[str]) -> int:
@@ -379,7 +403,7 @@ def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[
     return arguments[0], rest, settings
 
 
-COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "solve": solve, "export": export, "init": init, "methods": methods,
+COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, "solve": solve, "export": export, "init": init, "methods": methods,
             "tasks": tasks}  # fmt: skip
 
 

@@ -6,23 +6,24 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import re
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
+from surpass.budget import Budget, spent
 from surpass.errors import SurpassError, UnmetNeed
+from surpass.figures import exam_event, report_from, report_json, round_figures
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.store import Store
-from surpass.types import FAILED, LENGTH, Example, Memory, Report, Row, Tree, fold
+from surpass.types import Example, Memory, Report, Tree, fold
 
 ENGINE_NEEDS = {
     "text": "text", "tokens": "single tokens with their log-probabilities", "logprobs": "log-probabilities of given text",
@@ -50,6 +51,9 @@ class Standing:
     cost: dict[str, dict[str, int]] = field(default_factory=dict)
     refusals: int = 0
     stopped: str = ""
+    spent: float = 0.0  # of the budget, when the last round had been learnt
+    dearest: float = 0.0  # round so far, in the budget's currency
+    seconds: float = 0.0  # of searching, scoring and learning; counted only where they are the budget
 
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
@@ -111,10 +115,11 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
 class _Run:
     """One run of `improve`: the standing, and one method per phase."""
 
-    def __init__(self, method, task, models, rounds, seed, store, patience, say, modules):
+    def __init__(self, method, task, models, rounds, seed, store, patience, say, modules, budget=None):
         self.method, self.task, self.models, self.rounds, self.seed = method, task, models, rounds, seed
         self.store: Store | None = store
         self.patience, self.say, self.modules = patience, say, modules
+        self.budget: Budget | None = budget
         self.at = Standing(method=to_json(method), versions={"0": dict(models.version)})
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
@@ -145,7 +150,7 @@ class _Run:
         self.at.reports = {"before": before, "best": gate, "kept": gate}
         self.at.phase = "judged"
         self.at.stopped = getattr(self.method.gate, "hopeless", lambda start: "")(gate)
-        self._note(_exam_event(0, "test", before), _exam_event(0, "gate", gate))
+        self._note(exam_event(0, "test", before), exam_event(0, "gate", gate))
         self._commit()
 
     async def propose(self, round: int) -> list[Tree]:
@@ -206,6 +211,11 @@ class _Run:
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
+        if self.budget:
+            module = getattr(self.models.engine("policy"), "module", None)
+            size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+            now = self.budget.of(spent(self.models.cost), size, self.at.seconds)
+            self.at.spent, self.at.dearest = now, max(self.at.dearest, now - self.at.spent)
         self.at.versions[str(round)] = dict(self.models.version)
         if self.store:
             self.store.write_examples(round, chosen, trees)
@@ -218,7 +228,11 @@ class _Run:
     def _due(self, round: int) -> bool:
         """Whether the gate decides after this round. Weights are written then; rounds in between are learnt again, from their
         stored trees and to the same bytes, if the run is interrupted."""
-        return round % self.method.gate.every == 0 or round >= self.rounds
+        return round % self.method.gate.every == 0 or round >= self.rounds or self._spent()
+
+    def _spent(self) -> bool:
+        """Whether another round might go beyond the budget."""
+        return self.budget is not None and self.at.spent + self.at.dearest > self.budget.amount
 
     async def judge(self, round: int) -> None:
         """The gate's decision, where one is due; then the next round's method."""
@@ -247,8 +261,11 @@ class _Run:
                 if self.at.refusals >= self.patience:
                     self.at.stopped = f"{self.at.refusals} updates in a row were refused"
             self.at.trial = None
-            self._note(_exam_event(round, "gate", new),
-                       {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p})  # fmt: skip
+            if self._spent() and not self.at.stopped:
+                self.at.stopped = f"the budget, {self.budget}, is spent"
+            self._note(exam_event(round, "gate", new),
+                       {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p,
+                        "spent": dict(spent(self.models.cost))})  # fmt: skip
         if self.method.adapt is not None:
             self.method = await self.method.adapt(
                 self.method, self.models, shown(self.task, self.method.adapt), self.memory, new, fold(self.seed, "adapt", round)
@@ -266,7 +283,7 @@ class _Run:
             after = await self._exam("test", self.at.round) if self.at.weights else self.at.reports["before"]
             self.at.reports["after"] = after
             self.at.phase = "finished"
-            self._note(_exam_event(self.at.round, "test", after),
+            self._note(exam_event(self.at.round, "test", after),
                        {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped})  # fmt: skip
             self._commit()
         events = self.store.read_events() if self.store else self.events
@@ -282,8 +299,13 @@ class _Run:
         with self._timed(f"exam {split}", round):
             return await self.method.exam(self.models, self.task, split, self.seed)
 
-    def _timed(self, phase: str, round: int):
-        return self.store.timed(phase, round) if self.store else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _timed(self, phase: str, round: int) -> Iterator[None]:
+        begin = time.perf_counter()
+        with self.store.timed(phase, round) if self.store else contextlib.nullcontext():
+            yield
+        if self.budget and self.budget.kind == "seconds" and phase in ("search", "score", "learn"):
+            self.at.seconds += time.perf_counter() - begin
 
     def _note(self, *events: dict[str, Any]) -> None:
         """What happened, told at once and written with the next state."""
@@ -298,13 +320,13 @@ class _Run:
         if self.store:
             state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
             self.store.commit(
-                state | {"reports": {name: _report_json(r) for name, r in self.at.reports.items()}}, self.unwritten, judged
+                state | {"reports": {name: report_json(r) for name, r in self.at.reports.items()}}, self.unwritten, judged
             )
         self.unwritten = []
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
-        reports = {name: _report_from(data) for name, data in state["reports"].items()}
+        reports = {name: report_from(data) for name, data in state["reports"].items()}
         fields = {f.name for f in dataclasses.fields(Standing)}
         self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
         self.method = from_json(self.at.method, self.modules)
@@ -334,8 +356,9 @@ async def improve(
     patience: int = 3,
     say: Callable[[str, int, dict[str, Any]], None] = lambda what, round, event: None,
     modules: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> Result:
-    """Run `rounds` rounds of a method and return test reports from before and after.
+    """Run `rounds` rounds of a method, or as many as a budget allows, and return test reports from before and after.
 
     Every need is checked first. Reported numbers come from the split "test", measured at the start and at the end; the gate
     sees "gate" alone. A refused trial restores weights, optimiser and notes; after `patience` refusals in a row the run
@@ -344,7 +367,7 @@ async def improve(
     """
     models.forget()
     require(method, task, models, learns=True)
-    run = _Run(method, task, models, rounds, seed, store, patience, say, modules)
+    run = _Run(method, task, models, rounds, seed, store, patience, say, modules, budget)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
         if run.at.phase != "learnt":
@@ -368,60 +391,3 @@ async def evaluate(method: Method, task: Any, models: Models, *, split: str = "t
 def _main_score(method: Method) -> str | None:
     """The score that is learnt from: "reward", or the first."""
     return "reward" if "reward" in method.scores else next(iter(method.scores), None)
-
-
-def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
-    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
-    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
-    is a column "vote", vote_share: the winner's share, mean over problems."""
-    figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
-    figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
-    if score is not None:
-        scored = [np.asarray(tree.get(score).values, float) for tree in trees]
-        known = [values[~np.isnan(values)] for values in scored]
-        means = np.array([values.mean() for values in known if len(values)])
-        spreads = np.array([values.std() for values in known if len(values)])
-        figures["unjudged"] = int(sum(np.isnan(values).sum() for values in scored))
-        if len(means):
-            figures |= {
-                "reward": float(means.mean()),
-                "reward_std": float(spreads.mean()),
-                "frac_reward_zero_std": float((spreads == 0).mean()),
-            }
-            figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
-    votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
-    if votes:
-        figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
-    lengths, ends, logp = [], [], []
-    for tree in trees:
-        nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
-        logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
-        for leaf in tree.leaves():
-            drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
-            lengths.append(sum(tree.length(node) for node in drawn))
-            ends.append(tree.stop[leaf] == LENGTH)
-    for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
-        counted = [
-            np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
-        ]
-        figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
-    if sum(map(len, logp)):
-        figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())
-    if lengths:
-        figures |= {"completions/mean_length": float(np.mean(lengths)), "completions/clipped_ratio": float(np.mean(ends))}
-    return figures
-
-
-def _exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    """An exam's metrics, and the values by problem of those that are compared in pairs."""
-    pairs = {name: list(report.by_problem(name).items()) for name in ("accuracy", "agreement") if name in report.metrics}
-    return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
-
-
-def _report_json(report: Report) -> dict[str, Any]:
-    return {"name": report.name, "rows": [list(row) for row in report.rows], "info": report.info}
-
-
-def _report_from(data: dict[str, Any]) -> Report:
-    rows = [Row(problem, sample, metric, math.nan if v is None else v) for problem, sample, metric, v in data["rows"]]
-    return Report(data["name"], rows, info=data["info"])

@@ -37,6 +37,8 @@ class RunOptions:
     """Stop after this many refused updates in a row."""
     retain: int = 2
     """Rounds whose weights stay on disk, beside those the run may go back to (0: all)."""
+    budget: str | None = None
+    """KIND=AMOUNT after which the run ends, too, e.g. tokens=200k; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -107,6 +109,36 @@ class SkillOptions:
     """Tokens of a turn, at most."""
     seed: int = 0
     """Seeds the draws."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+
+@dataclass
+class CompareOptions:
+    """What a comparison has."""
+
+    budget: str = "tokens=200k"
+    """KIND=AMOUNT that each run may spend outside exams; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
+    seeds: int = 3
+    """Runs of each method, with seeds 1, 2, ..."""
+    model: str = "smollm2-135m"
+    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m."""
+    task: str = "arithmetic"
+    """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
+    reward: str | None = None
+    """file.py:function that judges attempts in place of the task."""
+    out: Path = Path("runs/compare")
+    """The folder of all runs: finished ones in it are reused, interrupted ones go on."""
+    test: int = 256
+    """Test problems: what is compared."""
+    gate: int = 96
+    """Gate problems: a run's own decisions."""
+    metric: str = "accuracy"
+    """What is compared: a metric of the exam."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"

@@ -1,0 +1,309 @@
+"""Methods side by side: the same problems and seeds, as much work for each, paired tests."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from surpass import api
+from surpass.budget import Budget, flops, spent
+from surpass.errors import SurpassError
+from surpass.figures import report_from, report_json
+from surpass.find import find_method, make_method, make_models
+from surpass.intact import write_whole
+from surpass.measures import sized
+from surpass.parts import to_json
+from surpass.store import as_line
+from surpass.types import Report
+
+LEVEL = 0.05
+EVEN = 1.1  # strategies whose costs differ by no more than this factor count as equally dear
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with its knobs, as it was named: "grpo" or "grpo,n=16,lr=1e-4"."""
+
+    name: str
+    method: str
+    knobs: Mapping[str, Any]
+
+    @staticmethod
+    def parse(text: str) -> Entry:
+        method, *settings = text.split(",")
+        knobs = {}
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise SurpassError(f'a method is compared as NAME or NAME,KNOB=VALUE,...; found "{text}"')
+            knobs[key.strip().replace("-", "_")] = _value(value.strip())
+        entry = Entry(text, method.strip(), knobs)
+        make_method(find_method(entry.method), knobs)
+        return entry
+
+    @property
+    def learns(self) -> bool:
+        return bool(make_method(find_method(self.method), self.knobs).learn)
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^\w.=-]+", "-", self.name).strip("-")
+
+
+def _value(text: str) -> Any:
+    """A JSON value, several whole numbers as 4x2, or text."""
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return tuple(map(int, text.split("x")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass
+class Runs:
+    """What a method came to: per seed its test report and what it spent; curves are (spent, gate accuracy) of its kept updates."""
+
+    entry: Entry
+    reports: list[Report] = field(default_factory=list)
+    before: list[Report] = field(default_factory=list)
+    costs: list[dict[str, dict[str, int]]] = field(default_factory=list)
+    curves: list[list[tuple[float, float]]] = field(default_factory=list)
+    problems: Sequence[str] = ()  # those that every run of every method was judged on
+
+    def values(self, metric: str, before: bool = False) -> np.ndarray:
+        """[seeds, problems]"""
+        found = [report.by_problem(metric) for report in (self.before if before else self.reports)]
+        return np.array([[some.get(p, math.nan) for p in self.problems] for some in found], float)
+
+    def per_problem(self) -> float:
+        """Tokens drawn for one test problem: what an inference costs."""
+        return float(
+            np.mean(
+                [
+                    c.get("exam", {}).get("generated", 0) / max(1, r.info.get("asked", 1))
+                    for c, r in zip(self.costs, self.reports, strict=True)
+                ]
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A - B over the same problems and seeds: both are taken as drawn at random, so V = var_s / S + var_p / P (seeds' means, problems'
+    means), with degrees of freedom after Satterthwaite; where there is one seed, what training might have brought instead is not in it."""
+
+    a: str
+    b: str
+    mean: float
+    stderr: float
+    p: float  # two-sided, after Holm among all pairs
+
+    @property
+    def decided(self) -> bool:
+        return self.p < LEVEL
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """(mean, its standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where nothing varies and nothing differs."""
+    d = a - b
+    mean = float(d.mean())
+    parts = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in (d.mean(1), d.mean(0)) if len(values) > 1]
+    variance = sum(v for v, _ in parts)
+    if variance == 0:
+        return mean, 0.0, 1.0 if mean == 0 else 0.0
+    freedom = variance**2 / sum(v**2 / n for v, n in parts)
+    return mean, math.sqrt(variance), float(2 * student.sf(abs(mean) / math.sqrt(variance), freedom))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values adjusted after Holm, in the order given."""
+    found, most = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        most = found[i] = max(most, min(1.0, p[i] * (len(p) - rank)))
+    return found
+
+
+@dataclass
+class Comparison:
+    """Methods, what each came to, and every pair's difference on the test problems."""
+
+    task: str
+    model: str
+    budget: Budget | None
+    metric: str
+    size: int
+    runs: list[Runs]
+    differences: list[Difference]
+
+    def __str__(self) -> str:
+        return "\n".join([self.table(), "", *self.verdicts()])
+
+    def table(self) -> str:
+        """A Markdown table: a line per method, best first."""
+        lines = [
+            f"| method | test {self.metric} | from | drawn | prefilled | scored | trained | FLOP | calls | in exams |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        for runs in sorted(self.runs, key=lambda runs: -runs.values(self.metric).mean()):
+            mean, stderr, _ = difference(runs.values(self.metric), np.zeros((1, 1)))
+            start = f"{np.nanmean(runs.values(self.metric, before=True)):.3f}" if runs.before else ""
+            costs = [spent(cost) for cost in runs.costs]
+            cells = [
+                _amount(np.mean([cost.get(kind, 0) for cost in costs]))
+                for kind in ("generated", "prefilled", "scored", "trained")
+            ]
+            exams = np.mean([cost.get("exam", {}).get("generated", 0) for cost in runs.costs])
+            work = np.mean([flops(cost, self.size) for cost in costs])
+            calls = _amount(np.mean([cost.get("calls", 0) for cost in costs]))
+            lines.append(
+                f"| {runs.entry.name} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {_amount(work)} | {calls} | {_amount(exams)} |"
+            )
+        return "\n".join(lines)
+
+    def verdicts(self) -> list[str]:
+        """A sentence for every pair."""
+        found = []
+        price = {runs.entry.name: runs.per_problem() for runs in self.runs if not runs.entry.learns}
+        for d in self.differences:
+            words = f"({d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"
+            better, worse = (d.a, d.b) if d.mean > 0 else (d.b, d.a)
+            dearer = price[better] / max(price[worse], 1e-9) if better in price and worse in price else 1.0
+            cost = f", at {dearer:.1f} times its tokens" if dearer > EVEN or dearer < 1 / EVEN else ""
+            undecided = f"{d.a} and {d.b}: undecided at this budget {words}"
+            found.append(f"{better} better than {worse}{cost} {words}" if d.decided else undecided)
+        return found
+
+    def as_json(self) -> str:
+        rows = [{"method": r.entry.name, "mean": float(r.values(self.metric).mean()), "seeds": r.values(self.metric).mean(1).tolist(),
+                 "costs": r.costs} for r in self.runs]  # fmt: skip
+        return as_line({"task": self.task, "model": self.model, "budget": str(self.budget) if self.budget else None, "methods": rows,
+                        "pairs": [vars(d) | {"decided": d.decided} for d in self.differences]})  # fmt: skip
+
+
+def _amount(value: Any) -> str:
+    value = float(value)
+    scale = next((1000.0**i for i in (5, 4, 3, 2, 1) if value >= 1000.0**i), 1.0)
+    return f"{value / scale:.3g}{ {1.0: '', 1e3: 'k', 1e6: 'M', 1e9: 'G', 1e12: 'T', 1e15: 'P'}[scale] }"
+
+
+def compare(
+    methods: Sequence[str], task: Any = "arithmetic", model: str = "smollm2-135m", *, budget: str = "tokens=200k", seeds: int = 3,
+    out: str | Path = "runs/compare", test: int = 256, gate: int = 96, metric: str = "accuracy", reward: str | None = None,
+    tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr), **options: Any,
+) -> Comparison:  # fmt: skip
+    """Every method with every seed, each until the budget is spent; what a method that learns nothing makes of the test problems is
+    compared beside what it costs. Folders below `out` hold the runs: finished ones are reused, interrupted ones go on. `options` are
+    those of surpass.improve (dtype, device, lora, patience). Raises SurpassError."""
+    entries, limit = [Entry.parse(text) for text in methods], Budget.parse(budget)
+    if len(entries) < 2 or len({entry.slug for entry in entries}) < len(entries):
+        raise SurpassError(f"comparing wants two methods or more, each once (or with other knobs); found {', '.join(methods)}")
+    if len({entry.learns for entry in entries}) == 2:
+        still = ", ".join(entry.name for entry in entries if not entry.learns)
+        raise SurpassError(
+            f"methods that learn and methods that learn nothing ({still}) spend at different times; compare them apart"
+        )
+    if seeds < 1:
+        raise SurpassError(f"comparing wants one seed or more; found {seeds}")
+    size = sum(p.numel() for p in make_models({"name": model}).engine("policy").module.parameters())
+    learning = entries[0].learns
+    amount = (
+        f"{limit} each, {_amount(len(entries) * seeds * limit.amount)} {limit.kind} together"
+        if learning
+        else f"one exam of {test} problems each"
+    )
+    tell(f"{len(entries)} methods x {seeds} seeds = {len(entries) * seeds} runs: {amount}; exams are not in it")
+    found = {entry.name: Runs(entry) for entry in entries}
+    for seed in range(1, seeds + 1):
+        for entry in entries:
+            folder = Path(out) / entry.slug / f"seed-{seed}"
+            tell(f"{entry.name}, seed {seed}: {folder}")
+            if learning:
+                result = api.improve(entry.method, task, model, rounds=10**6, seed=seed, out=folder, budget=str(budget), test=test, gate=gate,
+                                     reward=reward, quiet=True, **options, **entry.knobs)  # fmt: skip
+                _learnt(found[entry.name], result, limit, size)
+            else:
+                _examined(found[entry.name], folder, entry, task, model, seed, test, reward, options)
+    return judged(
+        list(found.values()),
+        task if isinstance(task, str) else type(task).__name__,
+        model,
+        limit if learning else None,
+        metric,
+        size,
+    )
+
+
+def judged(runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int) -> Comparison:
+    """Every pair's difference, after Holm."""
+    everywhere = [set(report.by_problem(metric)) for some in runs for report in some.reports]
+    problems = sorted(set.intersection(*everywhere))
+    if not problems:
+        raise SurpassError(f'no test problem has a "{metric}" in every run; there are: {", ".join(runs[0].reports[0].metrics)}')
+    for some in runs:
+        some.problems = problems
+    pairs = list(combinations(runs, 2))
+    raw = [difference(a.values(metric), b.values(metric)) for a, b in pairs]
+    adjusted = holm([p for *_, p in raw])
+    differences = [Difference(a.entry.name, b.entry.name, mean, stderr, p)
+                   for (a, b), (mean, stderr, _), p in zip(pairs, raw, adjusted, strict=True)]  # fmt: skip
+    return Comparison(task, model, budget, metric, size, runs, differences)
+
+
+def _learnt(runs: Runs, result: Any, budget: Budget, size: int) -> None:
+    runs.reports.append(result.after)
+    runs.before.append(result.before)
+    runs.costs.append({account: dict(counts) for account, counts in result.cost.items()})
+    exams = {e["round"]: e for e in result.events if e["event"] == "exam" and e.get("split") == "gate"}
+    curve: list[tuple[float, float]] = []
+    best = math.nan
+    for event in result.events:
+        if event["event"] == "gate" or (event["event"] == "exam" and event["round"] == 0 and event.get("split") == "gate"):
+            accuracy = exams[event["round"]]["metrics"].get("accuracy", {}).get("mean", math.nan)
+            best = accuracy if event.get("keep", True) else best
+            curve.append((budget.of(event.get("spent", {}), size, math.nan), best))
+    runs.curves.append(curve)
+
+
+def _examined(
+    runs: Runs,
+    folder: Path,
+    entry: Entry,
+    task: Any,
+    model: str,
+    seed: int,
+    test: int,
+    reward: str | None,
+    options: Mapping[str, Any],
+) -> None:
+    """An exam, or the one that was written before by the same method on the same task."""
+    method = make_method(find_method(entry.method), entry.knobs)
+    about = {
+        "method": to_json(sized(method.exam, {"test": test})),
+        "task": task if isinstance(task, str) else to_json(task),
+        "model": model,
+        "seed": seed,
+        "reward": reward,
+        **options,
+    }
+    path = folder / "report.json"
+    known: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    if known is not None and known["about"] != json.loads(as_line(about)):
+        raise SurpassError(f"{folder} holds an exam of something else; choose another --out")
+    if known is None:
+        report = api.evaluate(entry.method, task, model, limit=test, seed=seed, reward=reward, **options, **entry.knobs)
+        known = {"about": about, "report": report_json(report), "cost": report.cost}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, as_line(known))
+    runs.reports.append(report_from(known["report"]))
+    runs.costs.append({"exam": known["cost"]})

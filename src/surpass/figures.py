@@ -1,0 +1,70 @@
+"""What a round and an exam came to, in numbers, as events and reports hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from surpass.types import FAILED, LENGTH, Report, Row, Tree
+
+
+def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
+    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
+    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
+    is a column "vote", vote_share: the winner's share, mean over problems."""
+    figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
+    figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
+    if score is not None:
+        scored = [np.asarray(tree.get(score).values, float) for tree in trees]
+        known = [values[~np.isnan(values)] for values in scored]
+        means = np.array([values.mean() for values in known if len(values)])
+        spreads = np.array([values.std() for values in known if len(values)])
+        figures["unjudged"] = int(sum(np.isnan(values).sum() for values in scored))
+        if len(means):
+            figures |= {
+                "reward": float(means.mean()),
+                "reward_std": float(spreads.mean()),
+                "frac_reward_zero_std": float((spreads == 0).mean()),
+            }
+            figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
+    if votes:
+        figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
+    lengths, ends, logp = [], [], []
+    for tree in trees:
+        nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
+        logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
+        for leaf in tree.leaves():
+            drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
+            lengths.append(sum(tree.length(node) for node in drawn))
+            ends.append(tree.stop[leaf] == LENGTH)
+    for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
+        counted = [
+            np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
+        ]
+        figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
+    if sum(map(len, logp)):
+        figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())
+    if lengths:
+        figures |= {"completions/mean_length": float(np.mean(lengths)), "completions/clipped_ratio": float(np.mean(ends))}
+    return figures
+
+
+def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
+    """An exam's metrics, and the values by problem of those that are compared in pairs."""
+    pairs = {name: list(report.by_problem(name).items()) for name in ("accuracy", "agreement") if name in report.metrics}
+    return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """A report as JSON, but for what it cost."""
+    return {"name": report.name, "rows": [list(row) for row in report.rows], "info": report.info}
+
+
+def report_from(data: Mapping[str, Any]) -> Report:
+    """The report that `report_json` wrote."""
+    rows = [Row(problem, sample, metric, math.nan if v is None else v) for problem, sample, metric, v in data["rows"]]
+    return Report(data["name"], rows, info=data["info"])

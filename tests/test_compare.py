@@ -1,0 +1,222 @@
+"""Methods at equal work: budgets that end runs, statistics that are right, finished runs that are reused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from surpass.budget import KINDS, Budget, flops, spent
+from surpass.cli import main
+from surpass.compare import Entry, Runs, difference, holm, judged
+from surpass.errors import SurpassError
+from surpass.learners import gradient
+from surpass.loop import improve
+from surpass.store import Store
+from surpass.types import Report, Row
+from test_conformance import digest, small
+from tiny import copy_letter, nano_models
+
+# -- budgets
+
+
+@pytest.mark.parametrize("text, kind, amount", [("tokens=200k", "tokens", 2e5), ("flops=1e15", "flops", 1e15), ("calls=1_000", "calls", 1000),
+                                                ("seconds=1.5", "seconds", 1.5), ("trained=2M", "trained", 2e6)])  # fmt: skip
+def test_budgets_are_read(text, kind, amount):
+    assert Budget.parse(text) == Budget(kind, amount)
+    assert Budget.parse(str(Budget(kind, amount))) == Budget(kind, amount)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tokens", "tokens=", "tokens=many", "money=3", "tokens=0", "tokens=-3", "tokens=inf", "tokens=nan", "=3"]
+)
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(SurpassError, match="a budget is"):
+        Budget.parse(text)
+
+
+def test_exams_are_not_in_it():
+    cost = {"search": {"generated": 5, "prefilled": 7}, "learn": {"trained": 3}, "exam": {"generated": 100}}
+    assert spent(cost) == {"generated": 5, "prefilled": 7, "trained": 3}
+    assert flops(spent(cost), 10) == 2 * 10 * 12 + 6 * 10 * 3
+
+
+def run(folder=None, budget=None, rounds=10**6, method=None):
+    store, models = (Store(folder) if folder else None), nano_models()
+    method = method or small("grpo", every=2)
+    try:
+        return models.run(improve(method, copy_letter(), models, rounds=rounds, store=store, budget=budget))
+    finally:
+        if store:
+            store.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "scored"])
+def test_a_run_ends_before_it_goes_beyond(kind):
+    result = run(budget=Budget(kind, {"seconds": 1.5, "flops": 3e8}.get(kind, 300)))
+    rounds = [e["round"] for e in result.events if e["event"] == "learn"]
+    gates = [e for e in result.events if e["event"] == "gate"]
+    assert len(rounds) > 1 and gates[-1]["round"] == rounds[-1], "what was learnt last is judged, too"
+    assert f"the budget, {kind}=" in result.events[-1]["why"]
+    counts = {"tokens": "generated"}.get(kind, kind)
+    if counts in gates[-1]["spent"]:
+        assert 150 < gates[-1]["spent"][counts] <= 300
+
+
+def test_the_first_round_is_always_made():
+    result = run(budget=Budget("tokens", 1))
+    assert [e["round"] for e in result.events if e["event"] == "learn"] == [1]
+
+
+def test_a_run_with_a_budget_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    budget = Budget("tokens", 700)
+    run(tmp_path / "whole", budget)
+    learn, left = gradient.__call__, [5]
+
+    async def dying(self, *given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return await learn(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gradient, "__call__", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", budget)
+    run(tmp_path / "cut", budget)
+    assert digest(tmp_path / "cut") == digest(tmp_path / "whole")
+
+
+# -- statistics
+
+
+def test_one_seed_is_a_paired_t_test_over_problems():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.3, 1, (1, 50)), rng.normal(0, 1, (1, 50))
+    mean, stderr, p = difference(a, b)
+    known = ttest_1samp((a - b)[0], 0)
+    assert mean == pytest.approx((a - b).mean()) and p == pytest.approx(known.pvalue)
+    assert stderr == pytest.approx((a - b)[0].std(ddof=1) / np.sqrt(50))
+
+
+@pytest.mark.parametrize("seed_spread, problem_spread", [(0.0, 1.0), (0.1, 1.0), (0.3, 0.2)])
+def test_equal_methods_are_told_apart_no_more_often_than_they_may_be(seed_spread, problem_spread):
+    """Training moves a seed, problems move each other: with no true difference p < 0.05 in at most about 5% of 400 comparisons."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(400):
+        a, b = (rng.normal(0, seed_spread, (3, 1)) + rng.normal(0, problem_spread, (3, 60)) for _ in range(2))
+        found.append(difference(a, b)[2] < 0.05)
+    assert np.mean(found) < 0.07
+
+
+def test_a_large_difference_is_found():
+    rng = np.random.default_rng(2)
+    found = [difference(rng.binomial(1, 0.6, (3, 256)), rng.binomial(1, 0.4, (3, 256)))[2] < 0.05 for _ in range(50)]
+    assert np.mean(found) > 0.9
+
+
+def test_nothing_that_varies():
+    assert difference(np.ones((2, 3)), np.ones((2, 3))) == (0.0, 0.0, 1.0)
+    assert difference(np.ones((2, 3)), np.zeros((2, 3))) == (1.0, 0.0, 0.0)
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def reports(values):
+    return [
+        Report("answers", [Row(f"p{i}", 0, "accuracy", v) for i, v in enumerate(row)], info={"asked": len(row)}) for row in values
+    ]
+
+
+def test_verdicts_name_the_better_one_and_what_it_costs():
+    rng = np.random.default_rng(0)
+    good = Runs(
+        Entry.parse("self_consistency,n=8"), reports(rng.binomial(1, 0.9, (2, 200))), costs=[{"exam": {"generated": 8000}}] * 2
+    )
+    bad = Runs(
+        Entry.parse("self_consistency,n=2"), reports(rng.binomial(1, 0.2, (2, 200))), costs=[{"exam": {"generated": 2000}}] * 2
+    )
+    same = dataclasses.replace(bad, entry=Entry.parse("self_consistency,n=3"))
+    found = judged([bad, good, same], "t", "m", None, "accuracy", 10)
+    first, second, third = found.verdicts()
+    assert first.startswith("self_consistency,n=8 better than self_consistency,n=2, at 4.0 times its tokens (-0.")
+    assert second.startswith("self_consistency,n=2 and self_consistency,n=3: undecided at this budget (+0.000")
+    assert third.startswith("self_consistency,n=8 better than self_consistency,n=3")
+    assert found.table().splitlines()[2].startswith("| self_consistency,n=8 | 0.")
+    assert json.loads(found.as_json())["pairs"][0]["decided"] is True
+
+
+# -- as a user
+
+
+SHORT = ["--task", "arithmetic", "--task.shots", "1", "--seeds", "2", "--test", "3", "--gate", "2"]
+KNOBS = "problems=2,n=2,max_tokens=4,temperature=1.0"
+
+
+def test_learning_methods_are_run_reused_and_gone_on_with(model, tmp_path, capsys):
+    words = [
+        "compare",
+        f"grpo,{KNOBS}",
+        f"star,{KNOBS}",
+        f"grpo,{KNOBS},lr=1e-4",
+        "--model",
+        model,
+        "--budget",
+        "tokens=60",
+        "--out",
+        str(tmp_path),
+        "--json",
+        *SHORT,
+    ]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together" in said.err
+    first = json.loads(said.out.strip().splitlines()[-1])
+    assert [m["method"] for m in first["methods"]] == words[1:4] and len(first["pairs"]) == 3
+    assert all(0 < cost["search"]["generated"] <= 60 for m in first["methods"] for cost in m["costs"])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("events.jsonl")}
+    assert len(before) == 6
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out.strip().splitlines()[-1]) == first
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_methods_that_learn_nothing_are_compared_beside_their_tokens(model, tmp_path, capsys):
+    words = [
+        "compare",
+        "self_consistency,n=2,max_tokens=4",
+        "self_consistency,n=6,max_tokens=4",
+        "--model",
+        model,
+        "--out",
+        str(tmp_path),
+        *SHORT,
+    ]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert first.count("| self_consistency,n=") == 2 and "undecided" in first
+    assert len(list(tmp_path.rglob("report.json"))) == 4
+    assert main(words) == 0
+    assert capsys.readouterr().out == first
+    assert main([*words, "--test", "2"]) == 2
+    assert "holds an exam of something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words, why", [(["grpo"], "usage: surpass compare"), (["grpo", "grpo"], "each once"), (["grpo", "self_consistency"], "compare them apart"),
+                                        (["grpo", "grop"], "did you mean grpo"), (["grpo", "star,x=1"], "knob of star"), (["grpo", "star,n"], "KNOB=VALUE"),
+                                        (["grpo", "star", "--budget", "3"], "a budget is"), (["grpo", "star", "--seeds", "0"], "one seed or more")])  # fmt: skip
+def test_what_cannot_be_compared_says_why(words, why, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", *words, "--model", "nano"]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_several_numbers_and_text_are_knobs():
+    assert Entry.parse("tree_grpo,widths=4x2,max-tokens=8").knobs == {"widths": (4, 2), "max_tokens": 8}
