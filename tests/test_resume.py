@@ -180,6 +180,22 @@ def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path)
     assert math.isnan(store.read_trees(1)[1]["x"])
 
 
+def test_a_run_of_format_1_goes_on(killed, whole, tmp_path):
+    """It has no checksums; what it needs is taken as it is."""
+    folder = tmp_path / "run"
+    shutil.copytree(killed, folder)
+    (folder / "run.json").write_text(json.dumps({"format": 1}))
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({key: value for key, value in state.items() if "sha256" not in key}))
+    for path in [*folder.glob("weights/*/checksums.json"), *folder.glob("weights/*/state.json")]:
+        path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        run_here(folder)
+    found = digest(folder)
+    assert all(found[name] == whole[name] for name in whole if "checksums" not in name and "state.json" not in name)
+
+
 def test_a_clock_that_jumps_changes_no_byte(whole, tmp_path, monkeypatch):
     jumps = iter(range(10**6))
     monkeypatch.setattr(time, "time", lambda: (-1.0) ** next(jumps) * 1e9)

@@ -25,7 +25,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     weights = folder / "weights" / f"{kept:04d}" / "policy"
     if not weights.exists():
         raise SurpassError(f"{weights} is gone; the run's weights were removed after it ended")
-    if wrong := damage(weights.parent, "events_sha256" not in state):
+    if wrong := damage(weights.parent, old=about["format"] == 1):
         raise SurpassError(f"{wrong}; `surpass resume {folder}` goes back to the last round that is whole")
     adapter = (weights / "adapter_config.json").exists()
     if to == "lora" and not adapter:

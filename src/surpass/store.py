@@ -243,7 +243,8 @@ class Store:
         if known and hashlib.sha256(self._events()[: state["events"]]).hexdigest() != known:
             return f"{self.folder / 'events.jsonl'} is not as it was written"
         rounds = {state["weights"], state["trial"] or 0, state["previous"]} - {0}
-        return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", not known))), "")
+        old = (self.folder / "run.json").exists() and self.read_run(self.folder)["format"] == 1
+        return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", old))), "")
 
     # -- trees and examples
 
