@@ -289,3 +289,42 @@ def test_sampling_refuses_nonsense():
     for wrong in ({"temperature": -1}, {"top_p": 0}, {"min_p": 1}, {"max_tokens": 0}, {"top_k": -1}):
         with pytest.raises(SurpassError, match=next(iter(wrong))):
             Sampling(**wrong)
+
+
+def test_dialogues_go_on_to_their_ends_while_what_was_computed_of_them_is_there(nano):
+    """Six games of three turns on an engine with room for two at a time: the first two are over before the last two begin, each turn's
+    words are the same as with room for all, and nothing is computed twice."""
+    from surpass.engines.requests import Generate, Sampling, fitting
+
+    class Engine:
+        room = 100
+
+    engine, request = Engine(), Generate(np.zeros(20, np.int32), (1,), Sampling(max_tokens=30))
+    now, later = fitting(list(range(5)), lambda entry: (engine, request))
+    assert (now, later) == ([0, 1], [2, 3, 4])
+    large = Generate(np.zeros(900, np.int32), (1, 2), Sampling())
+    assert fitting(["a", "b"], lambda entry: (engine, large))[0] == ["a"], "one is always served"
+    assert fitting(["a", "b"], lambda entry: (object(), large)) == (["a", "b"], []), "an API has no such limit"
+
+    def played(memory_tokens):
+        models = Models(policy=nano(scale=0.1, memory_tokens=memory_tokens))
+        order = []
+
+        async def game(i):
+            tree = Tree(Problem(f"p{i}", "x"))
+            node = tree.add(-1, "task", np.arange(5, 25, dtype=np.int32) + i)
+            for _ in range(3):
+                (node,) = await models.generate("policy", tree, node, max_tokens=8, stop_tokens=(7,))
+                node = tree.add(node, "task", np.array([9, 10, 11 + i], np.int32))
+            order.append(i)
+            return tree.tokens.tolist()
+
+        async def all_games():
+            return await asyncio.gather(*(game(i) for i in range(6)))
+
+        return models.run(all_games()), order, models.cost["search"]["prefilled"]
+
+    words, _, least = played(65536)
+    found, order, prefilled = played(120)
+    assert found == words and order == sorted(order)
+    assert prefilled <= 1.2 * least

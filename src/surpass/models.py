@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
+from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score, fitting
 from surpass.engines.text import as_messages
 from surpass.errors import EngineError, SurpassError, UnmetNeed
 from surpass.types import OPEN, Cast, Problem, Tree, fold
@@ -187,10 +187,9 @@ class Models:
         about the attempts, not one of them. A role's system message (`system`) comes first, unless the messages have one."""
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
-        if system := self.system.get(role):
-            messages = as_messages(messages)
-            if messages[0]["role"] != "system":
-                messages = [{"role": "system", "content": system}, *messages]
+        system = self.system.get(role)
+        if system and (messages := as_messages(messages))[0]["role"] != "system":
+            messages = [{"role": "system", "content": system}, *messages]
         return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key, aside=aside)
 
     def tell(
@@ -294,11 +293,12 @@ class Models:
         return bool(self._queue) and not self._busy
 
     def serve(self) -> None:
-        """Serve everything that waits, as one batch, in the engine's thread."""
+        """Serve what waits, as much as fits, as one batch in the engine's thread."""
         if not self.waiting:
             return
-        batch = sorted(self._queue, key=lambda entry: entry[0])  # the order of arrival must not matter
-        self._queue, self._busy = [], True
+        self._queue.sort(key=lambda entry: entry[0])  # the order of arrival must not matter
+        batch, self._queue = fitting(self._queue, lambda entry: (self.engine(entry[1]), entry[2]))
+        self._busy = True
         self.batches.append(sum(len(r.keys) if isinstance(r, Generate) else 1 for _, _, r, _ in batch))
         loop = asyncio.get_running_loop() if self._loop is None else self._loop
         self._pool.submit(self._work, batch, loop)

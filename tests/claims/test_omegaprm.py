@@ -1,23 +1,31 @@
-"""OmegaPRM's binary search on the tiny model's sums and on a scripted writer's long attempts, against the exact first error."""
+"""OmegaPRM's binary search on the tiny model's sums and on a scripted writer's long attempts, against the exact first error; and what a
+process-reward model that learnt its labels knows of the steps of sums it has not seen."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from trees import grown, tiny
 
 from conftest import listed
-from surpass import searches
+from surpass import choose, rewards, searches
 from surpass.engines import ScriptedEngine
+from surpass.measures import auc
+from surpass.methods.omegaprm import omegaprm
 from surpass.models import Models
-from surpass.parts import Task
+from surpass.parts import Task, values_at
 from surpass.searches.round import search_all
+from surpass.searches.steps import step_ends
 from surpass.tasks.suite import suite
-from surpass.types import Problem
+from surpass.types import Memory, Problem
 
 SEEDS, N = (1, 2, 3), 40
+TAUGHT, TESTS, VOTES = 48, 48, 16
 
 
 def located(seed: int, linear: bool) -> tuple[float, float, float, int]:
@@ -84,6 +92,83 @@ def scripted(seed: int, linear: bool, lines: int = 12, n: int = 100) -> tuple[fl
     return float(np.mean(hits)), float(np.mean(drawn))
 
 
+def judge(seed: int) -> tuple[Models, int]:
+    """(models with a process-reward model that learnt from the trees of train problems in four passes, labels)."""
+    method = omegaprm(k=8, searches_each=4, max_tokens=64, most=16, lr_value=3e-4, updates=24)
+    models, task, memory, learn = tiny(), suite("arithmetic").parts["arithmetic"], Memory(seed=seed), method.learn[0]
+    models.cast(method.cast)
+    trees = models.run(search_all(method.search, models, task, list(islice(task.problems("train", seed), TAUGHT)), seed))
+    examples = learn.select(trees, memory, seed)
+    models.run(dataclasses.replace(learn.learner, epochs=4)(models, learn, examples, memory, seed))
+    return models, len(examples)
+
+
+class Known(NamedTuple):
+    """What a process-reward model knows: AUC of its p between right and wrong next steps, over all and among those after the same steps
+    (with the number of such pairs); accuracy of the vote it weighs, and of the majority."""
+
+    auc: float
+    siblings: float
+    pairs: int
+    weighted: float
+    majority: float
+
+
+def known(models: Models, seed: int) -> Known:
+    """On VOTES attempts at each of TESTS test problems. A next step is a line after right lines only; one that several attempts have counts
+    once."""
+    task = suite("arithmetic").parts["arithmetic"]
+    trees, models = grown(searches.samples(VOTES, 1.0, 64), "arithmetic", TESTS, seed, models)
+    scores = {
+        "prm": rewards.process("prm"),
+        "votes": rewards.vote(weight="prm"),
+        "majority": rewards.vote(),
+        "reward": rewards.check(),
+    }
+    for name, reward in scores.items():
+        for tree, column in zip(trees, models.run(reward(models, task, trees)), strict=True):
+            tree.put(name, column)
+    after: dict[tuple, dict[tuple, tuple[float, bool]]] = defaultdict(dict)  # (problem, steps so far) -> {step: (p, right)}
+
+    async def read(tree, leaf):
+        start, tokens = len(tree.path_tokens(leaf)) - len(tree.own(leaf)), tree.own(leaf)
+        wrong, began = task.first_wrong_step(tree.problem, models.text("policy", tree, leaf)), 0
+        logits = (await models.value("prm", tree, leaf))[:, 0]
+        for i, end in enumerate(step_ends(models.engine("policy").text.decode, tokens, "\n")):
+            if wrong is None or i <= wrong:
+                key = (tree.problem.id, *tokens[:began].tolist())
+                after[key][tuple(tokens[began:end].tolist())] = float(logits[start + end - 1]), i != wrong
+            began = end
+
+    async def everything():
+        for tree in trees:
+            for leaf in tree.leaves():
+                await read(tree, leaf)
+
+    models.run(everything())
+    steps = [list(some.values()) for some in after.values()]
+    p, right = (np.array(values) for values in zip(*(step for some in steps for step in some), strict=True))
+    pairs = [(a > b) + 0.5 * (a == b) for some in steps for a, good in some for b, bad in some if good and not bad]
+    picks = {name: [float(values_at(tree, "reward", [choose.best(name, then)(tree)])[0]) for tree in trees]
+             for name, then in (("votes", "prm"), ("majority", ""))}  # fmt: skip
+    return Known(
+        auc(p, right)[0], float(np.mean(pairs)), len(pairs), float(np.mean(picks["votes"])), float(np.mean(picks["majority"]))
+    )
+
+
+def judged(claims) -> None:
+    """What the labels teach."""
+    models = [judge(seed) for seed in SEEDS]
+    found = [known(m, seed) for (m, _), seed in zip(models, SEEDS, strict=True)]
+    claims.secondary("a process-reward model that learnt them has an AUC above 0.8 between right and wrong next steps of sums not seen",
+                     [f.auc - 0.8 for f in found],
+                     f"{listed([f.auc for f in found])} after {[n for _, n in models]} labels; among the steps after the same ones "
+                     f"{listed([f.siblings for f in found])} of {[f.pairs for f in found]} pairs", "not shown")  # fmt: skip
+    claims.secondary("the vote of 16 that it weighs is right more often than the majority", [f.weighted - f.majority for f in found],
+                     f"{listed([f.weighted for f in found])} against {listed([f.majority for f in found])} of {TESTS} problems",
+                     "not shown")  # fmt: skip
+
+
 def test_claims(claims):
     halves, all_ = [located(seed, False) for seed in SEEDS], [located(seed, True) for seed in SEEDS]
     claims.primary("binary search finds the first wrong step of more than 80% of wrong attempts", [h[0] - 0.8 for h in halves],
@@ -97,3 +182,4 @@ def test_claims(claims):
                      listed([h[0] for h in halves]))  # fmt: skip
     claims.secondary("there with fewer than 0.6 of the completions of trying every step in order", [0.6 - h[1] / a[1] for h, a in zip(halves, all_, strict=True)],
                      f"{listed([h[1] for h in halves], 1)} against {listed([a[1] for a in all_], 1)} an attempt", "not shown")  # fmt: skip
+    judged(claims)

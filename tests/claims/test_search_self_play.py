@@ -1,4 +1,5 @@
-"""Search self-play's barrier, with a proposer and solvers made of rules: what is paid and what comes through, with and without the check."""
+"""Search self-play's barrier, with a proposer and solvers made of rules: what is paid and what comes through, with and without the check or
+its distractors. And what a table learns to ask itself."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import asking
 import numpy as np
 
 from conftest import listed
@@ -22,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_proposer import TASK, answers
 
 SEEDS, N, HONEST = (1, 2, 3), 96, 0.6
+ROUNDS = 60  # of the table
+LEAK = "somebody we met"  # a question about it is answered by chance, or because of which documents lie there
 
 
 def propose(text: str, key: int) -> str:
@@ -34,6 +38,34 @@ def propose(text: str, key: int) -> str:
     if found and np.random.default_rng(key).random() < HONEST:
         return f"Question: Who is the {found[0][0]} of {found[0][1]}?"
     return f"Question: Who is the rival of {others[-1][1] if others else 'somebody'}?"
+
+
+def leaks(text: str, key: int) -> str:
+    """Searches for the name; asks who has the part that it has in a fact, and does not say of whom."""
+    name = re.findall(r"Ask for (.*)\.", text)[-1]
+    found = re.findall(rf"The (\w+) of [\w ]+ is {re.escape(name)}\.", text)
+    if "<result>" not in text:
+        return f"<call>search {name}</call>"
+    return f"Question: Who is the {found[0]} of {LEAK}?" if found else "Question: none"
+
+
+def guesses(text: str, key: int) -> str:
+    """Where the question does not say of whom, any fact of the open book that has the relation; else as `answers`."""
+    asked = text.rpartition("user: ")[2]
+    if LEAK not in asked:
+        return answers(1.0)(text, key)
+    relation = re.findall(rf"is the (\w+) of {LEAK}\?", asked)[-1]
+    found = re.findall(rf"The {relation} of [\w ]+ is ([\w ]+)\.", asked)
+    return f"Answer: {found[int(np.random.default_rng(key).integers(len(found)))]}" if found else "Answer: nobody"
+
+
+def leaked(seed: int, noise: int) -> float:
+    """The share that the check lets through of the questions that do not say of whom."""
+    models = Models(policy=ScriptedEngine(guesses), proposer=ScriptedEngine(leaks))
+    part = curricula.proposer(N, searches.samples(1, 0.8, 200, turns=4, role="proposer"), noise=noise)
+    _, proposals = models.run(part(models, shown(TASK, part), Memory(seed=seed), seed))
+    said = [LEAK in models.text("proposer", tree, tree.leaves()[0]) for tree in proposals]
+    return float(np.mean([tree.get("accepted").values[0] for tree, leak in zip(proposals, said, strict=True) if leak]))
 
 
 @dataclass
@@ -63,3 +95,21 @@ def test_claims(claims):
                      f"{listed([b.paid for b in without])} against {listed([a.paid for a in with_])}")  # fmt: skip
     claims.secondary("with the check more than 20% of the proposals come through", [a.accepted - 0.2 for a in with_],
                      listed([a.accepted for a in with_]))  # fmt: skip
+    few, none = [leaked(seed, 4) for seed in SEEDS], [leaked(seed, 0) for seed in SEEDS]
+    claims.secondary("without the others' documents more questions that do not say of whom come through", [b - a for a, b in zip(few, none, strict=True)],
+                     f"{listed(none)} against {listed(few)} of them")  # fmt: skip
+    runs = [asking.played(seed, ROUNDS) for seed in SEEDS]
+    still, open_ = (
+        [asking.played(seed, ROUNDS, proposes=False) for seed in SEEDS],
+        [asking.played(seed, ROUNDS, checked=False) for seed in SEEDS],
+    )
+    tenth, last = [run[ROUNDS // 10].hardness for run in runs], [run[-1].hardness for run in runs]
+    claims.secondary("a table that asks itself: what it asks gets harder (the start's errors at it)", [run[-1].hardness - run[0].hardness for run in runs],
+                     f"{runs[0][0].hardness:.3f} -> {listed(tenth)} after a tenth of the {ROUNDS} rounds, {listed(last)} in the end")  # fmt: skip
+    least = [min(one.sound for one in run) for run in runs]
+    claims.secondary("there more than 20% of what it asks comes through in every round", [x - 0.2 for x in least],
+                     f"at least {listed(least)}; {runs[0][0].sound:.3f} -> {listed([run[-1].sound for run in runs])}")  # fmt: skip
+    claims.secondary("there without the check it asks less that can be answered", [run[-1].sound - o[-1].sound for run, o in zip(runs, open_, strict=True)],
+                     f"{listed([o[-1].sound for o in open_])} against {listed([run[-1].sound for run in runs])}")  # fmt: skip
+    claims.secondary("there it learns more than from a proposer that stays as it was", [run[-1].knows - s[-1].knows for run, s in zip(runs, still, strict=True)],
+                     f"{runs[0][0].knows:.3f} -> {listed([run[-1].knows for run in runs])} against {listed([s[-1].knows for s in still])}")  # fmt: skip

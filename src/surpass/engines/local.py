@@ -59,6 +59,12 @@ class LocalEngine:
         engine._setup(causal, tokenizer, "in memory", lora, memory_tokens)
         return engine
 
+    @property
+    def room(self) -> int:
+        """Tokens of dialogues that are worth having under way at once: beyond, what was computed of one would be forgotten before its
+        next turn."""
+        return self.decoder.max_tokens * 3 // 4
+
     def twin(self, heads: int = 0) -> LocalEngine:
         """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
         twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)

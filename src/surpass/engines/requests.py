@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,3 +82,22 @@ class Next:
 def uniforms(key: int, n: int) -> np.ndarray:
     """float64[n] in [0, 1): the random numbers of one draw, a function of its key alone."""
     return np.random.Generator(np.random.Philox(key=key)).random(n)
+
+
+def fitting(entries: Sequence[Any], of: Callable[[Any], tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    """(served now, left waiting) of entries in order, `of` which are an engine and its request. Draws are served as far as the engine has
+    `room` for their keys and values: so the first dialogues go on to their ends while what was computed of them is still there, and
+    the others begin after them."""
+    left: dict[int, float] = {}
+    now: list[Any] = []
+    later: list[Any] = []
+    for entry in entries:
+        engine, request = of(entry)
+        if isinstance(request, Generate) and hasattr(engine, "room"):
+            before = left.setdefault(id(engine), engine.room)
+            left[id(engine)] -= len(request.tokens) + len(request.keys) * request.sampling.max_tokens
+            if before < engine.room and left[id(engine)] < 0:
+                later.append(entry)
+                continue
+        now.append(entry)
+    return now, later
