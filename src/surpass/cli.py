@@ -9,7 +9,9 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,6 +180,8 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     try:
         result = models.run(api.run(method, task, models, store, options, quiet=False))
     except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds the process on its way out
         print(f"\nstopped; nothing that was finished is lost. Go on with: {_resume(folder, config)}", file=sys.stderr)
         return 130
     except RunBroken as error:
