@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -179,6 +180,8 @@ def test_learning_methods_are_run_reused_and_gone_on_with(model, tmp_path, capsy
     said = capsys.readouterr()
     assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together" in said.err
     first = json.loads(said.out.strip().splitlines()[-1])
+    for curve in [curve for m in first["methods"] for curve in m["curves"]]:
+        assert curve[0][0] == 0 and all(a[0] < b[0] <= 60 for a, b in pairwise(curve)) and len(curve) > 1
     assert [m["method"] for m in first["methods"]] == words[1:4] and len(first["pairs"]) == 3
     assert all(0 < cost["search"]["generated"] <= 60 for m in first["methods"] for cost in m["costs"])
     before = {path: path.read_bytes() for path in tmp_path.rglob("events.jsonl")}

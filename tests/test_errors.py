@@ -138,17 +138,23 @@ def test_a_folder_that_holds_a_run_is_not_written_over(capsys, tmp_path, model):
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+def failing(function, after: int, error: Exception):
+    """The function, which works so many times and then raises."""
+    left = [after]
+
+    def called(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise error
+        return function(*arguments, **options)
+
+    return called
+
+
 def test_a_full_disk_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
     import pyarrow.parquet as pq
 
-    write, left = pq.write_table, [3]
-
-    def full(*arguments, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "trees/0003.parquet")
-        return write(*arguments, **options)
-
+    full = failing(pq.write_table, 3, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "trees/0003.parquet"))
     words = run_at(tmp_path / "run", model)
     words[words.index("--rounds") + 1] = "3"
     with monkeypatch.context() as disk:
@@ -211,14 +217,7 @@ def test_a_reward_server_that_vanishes_costs_no_finished_round(capsys, tmp_path,
 
 
 def test_an_engine_that_dies_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
-    serve, left = LocalEngine.serve, [9]
-
-    def dying(self, requests):
-        left[0] -= 1
-        if left[0] < 0:
-            raise MemoryError("out of memory")
-        return serve(self, requests)
-
+    dying = failing(LocalEngine.serve, 9, MemoryError("out of memory"))
     words = run_at(tmp_path / "run", model)
     words[words.index("--rounds") + 1] = "6"
     with monkeypatch.context() as engine:

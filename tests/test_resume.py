@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from surpass.errors import SurpassError
-from surpass.loop import improve
+from surpass.errors import RunBroken, SurpassError
+from surpass.loop import _Run, improve
 from surpass.methods.grpo import grpo
 from surpass.parts import from_json, to_json
 from surpass.store import Store
@@ -194,6 +194,19 @@ def test_a_run_of_format_1_goes_on(killed, whole, tmp_path):
         run_here(folder)
     found = digest(folder)
     assert all(found[name] == whole[name] for name in whole if "checksums" not in name and "state.json" not in name)
+
+
+def test_a_method_that_learns_from_an_old_round_again_is_told_that_it_is_damaged(killed, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(killed, folder)
+    store, models = Store(folder), nano_models()
+    run = _Run(method(), copy_letter(), models, rounds, 0, store, 3, lambda *_: None, ())
+    models.run(run.begin())
+    assert len(run.memory.trees(1)) == len(run.memory.trees(2)) == 4 and run.memory.trees(0) == []
+    flip(folder / "trees" / "0001.parquet")
+    with pytest.raises(RunBroken, match="round 1's trees are damaged"):
+        run.memory.trees(1)
+    store.close()
 
 
 def test_a_clock_that_jumps_changes_no_byte(whole, tmp_path, monkeypatch):

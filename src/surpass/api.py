@@ -38,8 +38,8 @@ def improve(
     """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
 
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
-    a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget). With `out`, the run is a folder that can be resumed: the same
-    call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
+    a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget).
+    With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
     return _blocking(*_improving(locals()))
 
@@ -137,7 +137,8 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
     model = given["model"] if isinstance(given["model"], str) else "in memory"
     return {
         "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
-        "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts), **({"budget": given["budget"]} if given.get("budget") else {}),
+        "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts),
+        **({"budget": given["budget"]} if given.get("budget") else {}),
         "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
 

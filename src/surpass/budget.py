@@ -34,7 +34,7 @@ def flops(counts: Mapping[str, int], size: int) -> float:
 class Budget:
     """`amount` of one `kind` of work, exams left out: tokens (drawn), prefilled, scored or trained tokens, flops (see `flops`), calls
     (draws asked for), or seconds of searching, scoring and learning. A run ends before a round that, at the price of its dearest one
-    so far, would go beyond; its first round it always makes."""
+    so far, would go beyond; its first round it always makes. Seconds never repeat, and so neither does a run that they end."""
 
     kind: str
     amount: float

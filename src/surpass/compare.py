@@ -185,8 +185,9 @@ class Comparison:
         return found
 
     def as_json(self) -> str:
+        """The comparison as one line; a method's curves are, per seed, (spent, gate accuracy of what was kept)."""
         rows = [{"method": r.entry.name, "mean": float(r.values(self.metric).mean()), "seeds": r.values(self.metric).mean(1).tolist(),
-                 "costs": r.costs} for r in self.runs]  # fmt: skip
+                 "costs": r.costs, "curves": r.curves} for r in self.runs]  # fmt: skip
         return as_line({"task": self.task, "model": self.model, "budget": str(self.budget) if self.budget else None, "methods": rows,
                         "pairs": [vars(d) | {"decided": d.decided} for d in self.differences]})  # fmt: skip
 

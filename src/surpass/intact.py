@@ -23,7 +23,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def seal(folder: Path) -> None:
     """Write down what every file of a folder holds, as SHA-256 sums."""
-    sums = {str(path.relative_to(folder)): _sum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    sums = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / SUMS).write_text(json.dumps(sums, indent=2))
 
 
@@ -35,7 +35,7 @@ def damage(folder: Path, old: bool = False) -> str:
         return ""
     try:
         sums = json.loads((folder / SUMS).read_text())
-        wrong = [name for name, wanted in sums.items() if not (folder / name).is_file() or _sum(folder / name) != wanted]
+        wrong = [name for name, wanted in sums.items() if not (folder / name).is_file() or checksum(folder / name) != wanted]
     except (ValueError, AttributeError, OSError) as error:
         return f"{folder / SUMS} cannot be read: {error}"
     return f"{folder / wrong[0]} is not as it was written" if wrong else ""
@@ -61,6 +61,7 @@ def _sum_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _sum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """The SHA-256 sum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from surpass.budget import Budget, spent
-from surpass.errors import SurpassError, UnmetNeed
+from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.figures import exam_event, report_from, report_json, round_figures
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
@@ -128,6 +128,9 @@ class _Run:
 
     def _read(self, round: int) -> list[Tree]:
         found = self.store.read_trees(round) if self.store else None
+        if self.store and found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
+            raise RunBroken(f"round {round}'s trees are damaged or missing, and the method learns from them again; put back a copy of "
+                            f"{self.store.folder / 'trees'}, or begin a new run")  # fmt: skip
         return found[0] if found else []
 
     # -- the phases
@@ -198,6 +201,7 @@ class _Run:
             )
         self.models.trial(self.roles)
         self.models.account = "learn"
+        self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
         chosen: list[tuple[str, Sequence[Example]]] = []
         with self._timed("learn", round):
             for i, learn in enumerate(self.method.learn):

@@ -3,7 +3,7 @@
     run.json              the method as JSON, task, models, seed, rounds, versions
     events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
     timing.jsonl          wall-clock seconds per phase, apart because they never repeat
-    trees/0001.parquet    every tree of a round with its columns; examples/0001.parquet what was learnt from
+    trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet what was learnt from
     texts/0001.jsonl      the same trees' nodes decoded, for people
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
     weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
@@ -37,7 +37,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from surpass.errors import RunBroken, SurpassError
-from surpass.intact import damage, seal, sealed, unsealed, write_whole
+from surpass.intact import checksum, damage, seal, sealed, unsealed, write_whole
 from surpass.models import Models, Snapshot
 from surpass.types import Column, Example, Problem, Tree
 
@@ -249,7 +249,7 @@ class Store:
     # -- trees and examples
 
     def write_trees(self, round: int, trees: Sequence[Tree], extra: dict[str, Any]) -> None:
-        """A round's trees, in one step."""
+        """A round's trees, in one step, and their sum: a table's own covers its pages alone."""
         self._parquet("trees", round, trees_to_table(trees, extra))
 
     def write_texts(self, round: int, texts: Sequence[dict[int, str]]) -> None:
@@ -263,8 +263,11 @@ class Store:
         path = self.folder / "trees" / f"{round:04d}.parquet"
         if not path.exists():
             return None
+        known = path.with_suffix(".sha256")
         try:
-            table = pq.read_table(path, page_checksum_verification=True)
+            if known.exists() and known.read_text() != checksum(path):
+                raise ValueError("not as it was written")
+            table = pq.read_table(path)
             return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{path} is damaged ({type(error).__name__}); it is as good as missing", stacklevel=2)
@@ -284,7 +287,9 @@ class Store:
     def _parquet(self, kind: str, round: int, table: pa.Table) -> None:
         path = self.folder / kind / f"{round:04d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path.with_suffix(".partial"), compression="zstd", write_page_checksum=True)
+        pq.write_table(table, path.with_suffix(".partial"), compression="zstd")
+        if kind == "trees":
+            write_whole(path.with_suffix(".sha256"), checksum(path.with_suffix(".partial")))
         os.replace(path.with_suffix(".partial"), path)
 
     # -- weights

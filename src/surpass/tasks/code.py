@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.unit_tests import normal, passed
 from surpass.types import Problem, Turn, fold
 
-TESTS, SHOWN = 12, 2  # hidden tests of a problem; results that are shown
+TESTS, SHOWN = 12, 2  # tests of a problem; of these, whose results are shown
 VOWELS = "aeiou"
 
 
@@ -102,7 +103,7 @@ class code(Task):
         return await super().start(models, problem)
 
     async def check(self, models, problem: Problem, text: str) -> float:
-        share = await passed(text, problem.answer, sandbox.Limits(self.seconds))
+        share = await passed(text, problem.answer, sandbox.Limits(self.seconds, processor=math.ceil(self.seconds)))
         return share if self.partial else float(share == 1)
 
     def final_answer(self, text: str) -> str | None:
