@@ -22,7 +22,14 @@ demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; 
 	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 7 --seed 1 --out runs/demo
 
 test: .venv/model  ## the quick tests
-	.venv/bin/python -m pytest -q --ignore=tests/claims --ignore=tests/soak
+	.venv/bin/python -m pytest -q --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
+
+.venv/web: .venv/base
+	$(PIP) playwright
+	@touch $@
+
+test-web: .venv/web  ## the pages in a real Chromium, which has to be there (apt-get install chromium)
+	.venv/bin/python -m pytest -q tests/web
 
 check: .venv/base  ## lint, types, import order
 	.venv/bin/ruff check src tests bench
@@ -50,4 +57,4 @@ bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environm
 catalogue: .venv/base  ## docs/catalogue.md from the method files
 	.venv/bin/python -m surpass.catalogue > docs/catalogue.md
 
-.PHONY: help demo test check claims soak bench catalogue
+.PHONY: help demo test test-web check claims soak bench catalogue

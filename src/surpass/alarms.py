@@ -8,10 +8,13 @@ from typing import Any
 
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
+CUT = 0.5  # share of attempts cut off above which a limit is called too low
+SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Weak votes, rewards without spread, attempts that became all alike; in that order."""
+    """Weak votes, rewards without spread, attempts that became all alike or are cut off, a reward that rises while accuracy falls;
+    in that order."""
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
     if not searches:
@@ -34,9 +37,40 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if before > 0 and now < FLAT * before:
         found.append(f"Attempts became all alike: entropy fell from {before:.3f} to {now:.3f} nats a token, and with it what can still be "
                      "learnt. Try a lower lr, fewer rounds, or a higher temperature.")  # fmt: skip
+    if _number(last.get("completions/clipped_ratio")) > CUT:
+        found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
+                     "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
+    rose, fell = (
+        _rose(first, last),
+        _fell([event for event in events if event["event"] == "exam" and event.get("split") == "gate"]),
+    )
+    if rose and fell:
+        found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
+                     f"{SURE:.0f} standard errors: the model learns to please the reward rather than to be right. Read the attempts.")  # fmt: skip
     if learnt and all(not event.get("examples") for event in learnt):
         found.append("No round found an example worth learning from, so the weights are those of the start.")
     return found
+
+
+def _rose(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    """How much the reward of the last round is above the first's; 0 where it is not clearly."""
+    by = _number(last.get("reward")) - _number(first.get("reward"))
+    error = math.hypot(_number(first.get("reward_stderr")), _number(last.get("reward_stderr")))
+    return by if by > SURE * error else 0.0
+
+
+def _fell(exams: Sequence[Mapping[str, Any]]) -> float:
+    """How much the last exam's accuracy is below the first's, over the problems of both; 0 where it is not clearly."""
+    rows = [dict(map(tuple, exam.get("rows", {}).get("accuracy", []))) for exam in (*exams[:1], *exams[-1:])]
+    if len(exams) < 2:
+        return 0.0
+    lost = [_number(before) - _number(rows[1].get(problem)) for problem, before in rows[0].items()]
+    lost = [value for value in lost if math.isfinite(value)]
+    if len(lost) < 2:
+        return 0.0
+    by = sum(lost) / len(lost)
+    error = math.sqrt(sum((value - by) ** 2 for value in lost) / (len(lost) - 1) / len(lost))
+    return by if by > SURE * error else 0.0
 
 
 def _number(value: Any) -> float:

@@ -32,13 +32,14 @@ R = TypeVar("R")
 def improve(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, rounds: int = 12, seed: int = 0,
     out: str | Path | None = None, reward: str | None = None, test: int = 256, gate: int = 96, dtype: str = "auto",
-    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, budget: str | None = None, quiet: bool = False,
-    **knobs: Any,
+    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, budget: str | None = None, track: str | None = None,
+    quiet: bool = False, **knobs: Any,
 ) -> Result:  # fmt: skip
     """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
 
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
     a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget).
+    `track` names who is told every number (surpass.trackers), such as "wandb" or "tensorboard".
     With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
     return _blocking(*_improving(locals()))
@@ -121,7 +122,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
             store.describe(about)
     budget = Budget.parse(given["budget"]) if given["budget"] else None
     options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"], "budget": budget}
-    return models, run(method, task, models, store, options, given["quiet"])
+    return models, run(method, task, models, store, options, given["quiet"], given["track"])
 
 
 def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,14 +139,17 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
     return {
         "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
         "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts),
-        **({"budget": given["budget"]} if given.get("budget") else {}),
+        **{name: given[name] for name in ("budget", "track") if given.get(name)},
         "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
 
 
-async def run(method: Method, task: Any, models: Models, store: Store | None, options: Mapping[str, Any], quiet: bool) -> Result:
-    """One run to its end, with progress and, where it is stored, its page."""
+async def run(
+    method: Method, task: Any, models: Models, store: Store | None, options: Mapping[str, Any], quiet: bool, track: str | None = None
+) -> Result:  # fmt: skip
+    """One run to its end, with progress and, where it is stored, its page; `track` names who is told, too."""
     from surpass.report import write_report
+    from surpass.trackers import tracking
 
     parts = to_json(method), (to_json(task) if store else None)
     allowed = set().union(*(modules_in(part) for part in parts if part is not None))
@@ -157,6 +161,9 @@ async def run(method: Method, task: Any, models: Models, store: Store | None, op
             stack.callback(store.close)
         if not quiet:
             say = stack.enter_context(Progress(options["rounds"], method)).say
+        about = Store.read_run(store.folder) if store and (store.folder / "run.json").exists() else {"method": parts[0]}
+        where = store.folder if store else Path("runs")
+        say = stack.enter_context(tracking(track, where.resolve().name, where, about, say))
         result = await loop.improve(method, task, models, store=store, say=say, modules=sorted(allowed), **options)
         if store:
             result.folder = store.folder

@@ -1,4 +1,4 @@
-"""surpass run | eval | resume | solve | export | init | methods | tasks: the command line."""
+"""surpass run | eval | resume | compare | view | solve | export | init | methods | tasks: the command line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
-import io
 import os
 import re
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
-from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions
+from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse
 from surpass.progress import watching
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
@@ -31,6 +30,7 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
   surpass eval [--model M] [--task T] ...                                             what a model can do, a line per task
   surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
   surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] ...            methods at equal work, with error bars
+  surpass view [FOLDER] [--port N]                                                    runs as pages in a browser, live
   surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how
   surpass export FOLDER --to hf|lora [--out FOLDER]                                   the kept model, for transformers and vLLM
   surpass init FILE.py [--kind task|reward|method]                                    a file of your own to begin with
@@ -58,43 +58,6 @@ def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return rest, settings
 
 
-def _parse(function: Callable[..., Any], options: type, arguments: Sequence[str], program: str) -> tuple[Any, dict[str, Any]]:
-    """(options, the method's knobs): the command line is the method's signature and the options, nothing deeper."""
-    import tyro
-
-    signature = inspect.signature(function, eval_str=True)
-    for p in signature.parameters.values():
-        if p.annotation is p.empty or p.default is p.empty:
-            raise SurpassError(f"the arguments of {function.__name__} are its command line: give {p.name} a type and a default")
-    taken = {f.name for f in dataclasses.fields(options)} & set(signature.parameters)
-    if taken:
-        raise SurpassError(f"{function.__name__} has a knob that every run has: {', '.join(sorted(taken))}; rename it")
-    knobs = dataclasses.make_dataclass(
-        "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
-    )
-    knobs.__doc__ = inspect.getdoc(function)
-    both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
-    both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise SurpassError(_unboxed(said.getvalue(), program)) from None
-    return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
-
-
-def _unboxed(text: str, program: str) -> str:
-    """What is said inside tyro's boxes as one line, without its help texts."""
-    lines = [line.strip(" │") for line in text.splitlines()[1:]]  # the first is the box's title
-    words = " ".join(line for line in lines if line.strip("─-╰╯"))
-    words = re.split(r"Argument helptext:|For full helptext| \(default", words)[0].strip()
-    words += " (several values are written apart: 4 4)" if "valid parse" in words else ""
-    return f"{words.replace(' Perhaps you meant:', '; perhaps you meant')}. Every option: {program} --help"
-
-
 def _spec(options: Any) -> dict[str, Any]:
     """What find.make_models needs of the options."""
     spec = {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": getattr(options, "lora", 0)}
@@ -115,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     function = find_method(name)
     if re.search(r"--model[ =]api:", " ".join(arguments)):  # before the flags are read: --url is none of a run's
         raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
-    options, knobs = _parse(function, RunOptions, arguments, f"surpass run {name}")
+    options, knobs = parse(function, RunOptions, arguments, f"surpass run {name}")
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings, options.reward, options.model)
@@ -178,7 +141,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     budget = Budget.parse(config["budget"]) if config.get("budget") else None
     options = {name: config[name] for name in ("rounds", "seed", "patience")} | {"budget": budget}
     try:
-        result = models.run(api.run(method, task, models, store, options, quiet=False))
+        result = models.run(api.run(method, task, models, store, options, quiet=False, track=config.get("track")))
     except KeyboardInterrupt:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds the process on its way out
@@ -212,7 +175,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         return _skills(arguments)
     name, arguments, settings = _method_and_rest("eval", arguments)
     function = find_method(name)
-    options, knobs = _parse(function, EvalOptions, arguments, f"surpass eval {name}")
+    options, knobs = parse(function, EvalOptions, arguments, f"surpass eval {name}")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
     method = make_method(function, knobs)
@@ -236,7 +199,7 @@ def _skills(arguments: Sequence[str]) -> int:
     from surpass.parts import needs_of
 
     rest, settings = _task_settings(arguments)
-    options, _ = _parse(_no_knobs, SkillOptions, rest, "surpass eval")
+    options, _ = parse(_no_knobs, SkillOptions, rest, "surpass eval")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
     task, models = make_task(options.task, settings, model=options.model), make_models(_spec(options))
@@ -274,7 +237,7 @@ def compare(arguments: Sequence[str]) -> int:
     if n < 2 and not {"-h", "--help"} & set(rest):
         raise SurpassError("usage: surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
                            "NAME,KNOB=VALUE,...")  # fmt: skip
-    options, _ = _parse(_no_knobs, CompareOptions, rest[n:], "surpass compare METHOD METHOD ...")
+    options, _ = parse(_no_knobs, CompareOptions, rest[n:], "surpass compare METHOD METHOD ...")
     if options.model.startswith("api:"):
         raise SurpassError("a model behind an API cannot be compared yet; evaluate each method on it: surpass eval")
     given = {name: value for name, value in vars(options).items() if name not in ("task", "reward", "json")}
@@ -305,7 +268,7 @@ def solve(arguments: Sequence[str]) -> int:
         name = words[at + 1]
         del words[at : at + 2]
     function = find_method(name)
-    options, knobs = _parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}")
+    options, knobs = parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}")
     method, models = make_method(function, knobs), make_models(_spec(options))
     with watching(models, name):
         found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
@@ -333,6 +296,19 @@ def solve(arguments: Sequence[str]) -> int:
     if len(votes) > 1 and max(votes) <= 1 / len(votes):
         console.print("no two attempts agree, so the first one is shown as the answer")
     console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
+    return 0
+
+
+def view(arguments: Sequence[str]) -> int:
+    """surpass view [FOLDER] [--port N]"""
+    from surpass.view import serve
+
+    words = list(arguments)
+    port = words[words.index("--port") + 1 :][:1] if "--port" in words else ["0"]
+    folder = [word for word in words if word not in ("--port", *port)] or ["runs"]
+    if not port or not port[0].isdigit() or int(port[0]) > 65535 or len(folder) > 1 or folder[0].startswith("-"):
+        raise SurpassError("usage: surpass view [FOLDER] [--port N]; FOLDER holds the runs, N is at most 65535")
+    serve(Path(folder[0]), int(port[0]), lambda words: print(words, flush=True))
     return 0
 
 
@@ -407,7 +383,7 @@ def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[
     return arguments[0], rest, settings
 
 
-COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, "solve": solve, "export": export, "init": init, "methods": methods,
+COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, "view": view, "solve": solve, "export": export, "init": init, "methods": methods,
             "tasks": tasks}  # fmt: skip
 
 

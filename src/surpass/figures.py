@@ -14,7 +14,8 @@ from surpass.types import FAILED, LENGTH, Report, Row, Tree
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
     problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
-    is a column "vote", vote_share: the winner's share, mean over problems."""
+    is a column "vote", vote_share: the winner's share, mean over problems; distinct: the share of a problem's attempts that are not copies
+    of another, mean over problems with several."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
     if score is not None:
@@ -33,7 +34,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
     if votes:
         figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
-    lengths, ends, logp = [], [], []
+    lengths, ends, logp, distinct = [], [], [], []
     for tree in trees:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
@@ -41,6 +42,11 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
             drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
+        if len(tree.leaves()) > 1:
+            said = {
+                tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.path(leaf)) for leaf in tree.leaves()
+            }
+            distinct.append(len(said) / len(tree.leaves()))
     for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
         counted = [
             np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
@@ -48,6 +54,8 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
         figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
     if sum(map(len, logp)):
         figures["entropy"] = float(-np.concatenate(logp).astype(float).mean())
+    if distinct:
+        figures["distinct"] = float(np.mean(distinct))
     if lengths:
         figures |= {"completions/mean_length": float(np.mean(lengths)), "completions/clipped_ratio": float(np.mean(ends))}
     return figures

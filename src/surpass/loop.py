@@ -23,6 +23,7 @@ from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.store import Store
+from surpass.texts import node_texts
 from surpass.types import Example, Memory, Report, Tree, fold
 
 ENGINE_NEEDS = {
@@ -186,7 +187,7 @@ class _Run:
         event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
         if self.store:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
-            self.store.write_texts(round, [self.models.node_texts(tree) for tree in trees])
+            self.store.write_texts(round, node_texts(self.models, trees))
             self.store.write_trees(round, trees, extra)
         self._note(event)
         return trees
@@ -203,15 +204,18 @@ class _Run:
         self.models.account = "learn"
         self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
         chosen: list[tuple[str, Sequence[Example]]] = []
+        credit: list[tuple[str, Sequence[Tree]]] = []
         with self._timed("learn", round):
             for i, learn in enumerate(self.method.learn):
                 rng = fold(self.seed, "learn", round, i)
                 if learn.start is not None:
                     self.models.engine(learn.role).load(self.models.snapshots[learn.start])
                     self.models.optimisers.pop(learn.role, None)
-                examples = learn.select(credited(trees, learn, self.memory), self.memory, rng)
+                rows = credited(trees, learn, self.memory)
+                examples = learn.select(rows, self.memory, rng)
                 report = await learn.learner(self.models, learn, examples, self.memory, rng)
                 chosen.append((learn.role, examples))
+                credit.append((learn.role, rows))
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
@@ -223,6 +227,7 @@ class _Run:
         self.at.versions[str(round)] = dict(self.models.version)
         if self.store:
             self.store.write_examples(round, chosen, trees)
+            self.store.write_credit(round, credit, trees)
         if self._due(round):
             with self._timed("write", round):
                 if self.store:
@@ -301,7 +306,11 @@ class _Run:
         self.models.fresh()
         self.say("exam", round, {"split": split})
         with self._timed(f"exam {split}", round):
-            return await self.method.exam(self.models, self.task, split, self.seed)
+            report = await self.method.exam(self.models, self.task, split, self.seed)
+        trees, report.trees = report.trees, []  # a run may hold many reports
+        if self.store and split == "test" and trees:
+            self.store.write_exam(round, trees, node_texts(self.models, trees))
+        return report
 
     @contextlib.contextmanager
     def _timed(self, phase: str, round: int) -> Iterator[None]:

@@ -265,11 +265,6 @@ class Models:
         tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)
         return self.engine(role).text.decode(tokens)
 
-    def node_texts(self, tree: Tree, role: str = "policy") -> dict[int, str]:
-        """Every node's own text, for people: pieces decoded alone may break a character that spans two nodes."""
-        decode = self.engine(role if role in self.engines else next(iter(self.engines))).text.decode
-        return {i: str(text) if text is not None else decode(tree.own(i)) for i, text in enumerate(tree.text)}
-
     # -- the queue
 
     async def _ask(self, role: str, request: Any, order: tuple) -> Any:

@@ -1,10 +1,18 @@
-"""The flags that every run, evaluation and question has; a method's own knobs come from its signature."""
+"""The flags that every run, evaluation and question has, and how they are read; a method's own knobs come from its signature."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
+import io
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from surpass.errors import SurpassError
 
 
 @dataclass
@@ -39,6 +47,8 @@ class RunOptions:
     """Rounds whose weights stay on disk, beside those the run may go back to (0: all)."""
     budget: str | None = None
     """KIND=AMOUNT after which the run ends, too, e.g. tokens=200k; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
+    track: str | None = None
+    """Who is told every number: tensorboard, wandb, mlflow, trackio, comet_ml, ... (several: a,b), each a package of its own."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -165,3 +175,40 @@ class SolveOptions:
     """Print one JSON object instead."""
     api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
     """For --model api:NAME."""
+
+
+def parse(function: Callable[..., Any], options: type, arguments: Sequence[str], program: str) -> tuple[Any, dict[str, Any]]:
+    """(options, the method's knobs): the command line is the method's signature and the options, nothing deeper."""
+    signature = inspect.signature(function, eval_str=True)
+    for p in signature.parameters.values():
+        if p.annotation is p.empty or p.default is p.empty:
+            raise SurpassError(f"the arguments of {function.__name__} are its command line: give {p.name} a type and a default")
+    taken = {f.name for f in dataclasses.fields(options)} & set(signature.parameters)
+    if taken:
+        raise SurpassError(f"{function.__name__} has a knob that every run has: {', '.join(sorted(taken))}; rename it")
+    knobs = dataclasses.make_dataclass(
+        "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
+    )
+    knobs.__doc__ = inspect.getdoc(function)
+    both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
+    both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise SurpassError(_unboxed(said.getvalue(), program)) from None
+    return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
+
+
+def _unboxed(text: str, program: str) -> str:
+    """What is said inside tyro's boxes as one line, without its help texts."""
+    lines = [line.strip(" │") for line in text.splitlines()[1:]]  # the first is the box's title
+    words = " ".join(line for line in lines if line.strip("─-╰╯"))
+    words = re.split(r"Argument helptext:|For full helptext| \(default", words)[0].strip()
+    words += " (several values are written apart: 4 4)" if "valid parse" in words else ""
+    return f"{words.replace(' Perhaps you meant:', '; perhaps you meant')}. Every option: {program} --help"

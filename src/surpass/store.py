@@ -4,7 +4,9 @@
     events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
     timing.jsonl          wall-clock seconds per phase, apart because they never repeat
     trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet what was learnt from
-    texts/0001.jsonl      the same trees' nodes decoded, for people
+    texts/0001.jsonl      the same trees' nodes decoded, a piece a token, for people
+    credit/0001.parquet   the columns that advantages added to them, per Learn row, for people
+    exams/0000.parquet    the attempts of a test exam (before round 1, and at the end), exams/0000.jsonl their texts, for people
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
     weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
     state.json            where the run stands; replaced in one step after every phase
@@ -25,7 +27,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
+COLUMN = pa.struct(
+    [("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))]
+)
+
+
+def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
+    """A tree's columns as rows, but for some."""
+    return [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
+            for n, c in sorted(tree.columns.items()) if n not in but]  # fmt: skip
+
+
 def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
     """One row per tree; `extra` travels in the schema's metadata."""
     rows = []
@@ -76,18 +89,14 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
             "stop": tree.stop, "version": tree.version, "span": tree.span, "tokens": tree.tokens, "logp": tree.logp,
             "logq": tree.logq, "keys": list(tree.keys), "draws": list(tree.draws),
             "state": [json.dumps(s, default=_plain) for s in tree.state], "aside": list(tree.aside), "text": list(tree.text),
-            "columns": [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
-                        for n, c in sorted(tree.columns.items())],
+            "columns": columns_json(tree),
         })  # fmt: skip
-    column = pa.struct(
-        [("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))]
-    )
     ints, floats, strings = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
     longs = pa.list_(pa.int64())
     schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
                         ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
                         ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
-                        ("columns", pa.list_(column))], metadata={"surpass": exact_line(extra or {})})  # fmt: skip
+                        ("columns", pa.list_(COLUMN))], metadata={"surpass": exact_line(extra or {})})  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -106,10 +115,15 @@ def trees_from_table(table: pa.Table) -> list[Tree]:
                      stop=row["stop"][i], version=row["version"][i], state=json.loads(row["state"][i]), text=row["text"][i],
                      key=row["keys"][i], aside=row["aside"][i])  # fmt: skip
         tree.opened, tree.draws = row["opened"], list(row["draws"])
-        for column in row["columns"]:
-            tree.put(column["name"], Column(column["axis"], np.array(column["values"], float).reshape(column["shape"])))
+        for name, column in columns_from(row["columns"]).items():
+            tree.put(name, column)
         trees.append(tree)
     return trees
+
+
+def columns_from(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """The columns that `columns_json` wrote."""
+    return {row["name"]: Column(row["axis"], np.array(row["values"], float).reshape(row["shape"])) for row in rows}
 
 
 def _plain(value: Any) -> Any:
@@ -252,11 +266,24 @@ class Store:
         """A round's trees, in one step, and their sum: a table's own covers its pages alone."""
         self._parquet("trees", round, trees_to_table(trees, extra))
 
-    def write_texts(self, round: int, texts: Sequence[dict[int, str]]) -> None:
-        """Per tree, each node's tokens decoded by themselves: for reading, not for computing."""
-        path = self.folder / "texts" / f"{round:04d}.jsonl"
+    def write_texts(self, round: int, texts: Sequence[Mapping[int, Any]], kind: str = "texts") -> None:
+        """Per tree, each node's text (surpass.texts): for reading, not for computing."""
+        path = self.folder / kind / f"{round:04d}.jsonl"
         path.parent.mkdir(exist_ok=True)
         write_whole(path, "".join(json.dumps({"tree": i, "nodes": nodes}) + "\n" for i, nodes in enumerate(texts)))
+
+    def write_exam(self, round: int, trees: Sequence[Tree], texts: Sequence[Mapping[int, Any]]) -> None:
+        """A test exam's attempts, to read beside those of another."""
+        self._parquet("exams", round, trees_to_table(trees))
+        self.write_texts(round, texts, "exams")
+
+    def write_credit(self, round: int, credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]) -> None:
+        """What advantages said of a round's trees, a row per Learn row and tree: the columns that the tree itself has not."""
+        rows = [{"role": role, "tree": i, "columns": columns_json(tree, set(trees[i].columns))}
+                for role, some in credit if some is not trees for i, tree in enumerate(some[: len(trees)])]  # fmt: skip
+        if rows:
+            schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("columns", pa.list_(COLUMN))])
+            self._parquet("credit", round, pa.Table.from_pylist(rows, schema=schema))
 
     def read_trees(self, round: int) -> tuple[list[Tree], dict[str, Any]] | None:
         """(trees, extra) of a round, None where they were not finished or are damaged."""

@@ -381,6 +381,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    trees: list[Tree] = field(default_factory=list)  # the attempts that were judged; column "chosen" [L]: the answer's value
 
     def by_problem(self, metric: str) -> dict[str, float]:
         """Mean of a metric over each problem's judged samples (nan is left out)."""

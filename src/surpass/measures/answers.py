@@ -15,7 +15,7 @@ from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search, shown
 from surpass.searches.round import search_all
 from surpass.searches.turns import worth
-from surpass.types import FAILED, LENGTH, Report, Row, Tree, fold
+from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
 
 
 async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
@@ -54,7 +54,7 @@ class answers:
         for name, reward in self.scores.items():
             for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
                 tree.put(name, column)
-        report = Report("answers", info={"split": split, "asked": len(trees)})
+        report = Report("answers", info={"split": split, "asked": len(trees)}, trees=trees)
         counted = sorted({name for tree in trees for name in tree.columns if name.startswith("count/")})
         for rows in await asyncio.gather(*(self._rows(models, task, tree, counted) for tree in trees)):
             report.rows += rows
@@ -63,6 +63,7 @@ class answers:
     async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
         leaf = self.choose(tree)
         value = await worth(models, task, tree, leaf, self.role)
+        tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": float(value >= 1 - 1e-9) if value == value else value,

@@ -32,6 +32,7 @@ class together:
             one = await measure(models, task, split, seed)
             report.rows += one.rows
             report.info |= one.info
+            report.trees = report.trees or one.trees
         return report
 
 

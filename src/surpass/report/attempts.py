@@ -27,7 +27,7 @@ MOST_CELLS = 64  # attempts in the strip beside a problem's title
 _ENDS = {LENGTH: "cut off at its limit of tokens", INVALID: "not accepted by the task", FAILED: "failed"}
 
 
-def problem(tree: Tree, score: str | None, texts: Mapping[str, str], span: tuple[float, float], opened: bool) -> str:
+def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple[float, float], opened: bool) -> str:
     """One problem, folded unless `opened`: its prompt, its right answer and every attempt.
 
     `texts` is the text of nodes that hold none themselves; `span` the least and greatest reward on the page.
@@ -58,6 +58,11 @@ def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
     if score is None or not tree.has(score) or tree.get(score).axis != "leaf":
         return dict.fromkeys(leaves, math.nan)
     return dict(zip(leaves, (float(v) for v in np.asarray(tree.get(score).values, float)), strict=True))
+
+
+def said(text: str | Sequence[str] | None) -> str | None:
+    """A node's text from its pieces, or as it is."""
+    return text if text is None or isinstance(text, str) else "".join(text)
 
 
 def _mean(values) -> float:
@@ -120,7 +125,7 @@ class _View:
 
     tree: Tree
     score: str | None
-    texts: Mapping[str, str]
+    texts: Mapping[str, Any]
     span: tuple[float, float]
 
     @functools.cached_property
@@ -230,7 +235,7 @@ class _View:
     def _turn(self, who: str, nodes: Sequence[int], most: int) -> str:
         """What one author said in one go, cut to `most` characters."""
         name = _named(who)
-        texts = [self.texts.get(str(node)) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
+        texts = [said(self.texts.get(str(node))) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
         if any(text is None for text in texts):
             tokens = sum(len(self.tree.own(node)) for node in nodes)
             return f'{name}<p class="note">The text is not stored: {some(tokens, "token")}.</p>'

@@ -11,6 +11,7 @@ from surpass.report.chart import Point, Series, bars, legend, line_chart
 from surpass.report.read import Run, number, thin
 from surpass.report.words import amount, between, duration, plain
 
+FEW_POINTS = 100  # in a chart that repeats what others show
 MOST_POINTS = 300  # rounds drawn and listed; longer runs are thinned evenly
 _COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
             "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
@@ -27,8 +28,12 @@ def curves(run: Run) -> str:
     norms = [_series(events, "grad_norm", role, i + 1) for i, (role, events) in enumerate(zip(roles, by_role, strict=True))]
     small = [
         _figure("Reward", "mean over a round's problems, ± standard error", [_series(searches, "reward")]),
+        _held_out(run),
         _figure("Completion length", "drawn tokens per attempt", [_series(searches, "completions/mean_length")]),
         _figure("Entropy", "mean −log p of drawn tokens, in nats", [_series(searches, "entropy")]),
+        _figure(
+            "Distinct attempts", "share of a problem's attempts that are not copies of another", [_series(searches, "distinct")]
+        ),
         _figure("Gradient norm", "before clipping, mean over a round's steps", norms),
         _spent("Tokens", run.tokens(), amount),
         _spent("Time", run.seconds, duration),
@@ -45,6 +50,18 @@ def _figure(title: str, words: str, series: Sequence[Series]) -> str:
         return ""
     names = legend([(s.mark, s.colour, s.name) for s in known]) if len(known) > 1 else ""
     return f"{_card(title, words)}{names}{line_chart(f'{title} per round', known)}</figure>"
+
+
+def _held_out(run: Run) -> str:
+    """What is learnt from beside what it is meant to bring: the reward of each round and the gate's exam of what it made."""
+    if run.leading("gate") != "accuracy" or len(run.of("exam", split="gate")) < 2:
+        return ""
+    exams = Series("accuracy on held-out problems", colour=2)
+    for event in thin(run.of("exam", split="gate"), FEW_POINTS):
+        m = run.exam(event, "accuracy")
+        exams.points.append(Point(event["round"], m.mean, m.stderr, f"round {event['round']}, gate: {between(m.mean, m.stderr)}"))
+    words = "the reward that is learnt from, and the exams; where one rises while the other falls, read the attempts"
+    return _figure("Reward against accuracy", words, [_series(thin(run.of("search"), FEW_POINTS), "reward"), exams])
 
 
 def _card(title: str, words: str) -> str:

@@ -28,18 +28,18 @@ SIGNAL = 2.0  # standard errors below which a change is not called one
 def write_report(folder: str | Path) -> Path:
     """Write FOLDER/report.html, one page that needs nothing else, from what the run has stored so far."""
     run = read_run(Path(folder))
-    sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", _decisions(run)),
-                ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", _setup(run))]  # fmt: skip
+    sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", decisions(run)),
+                ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", setup(run))]  # fmt: skip
     shown = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in shown)
     parts = "".join(f'<section id="{key}"><h2>{title}</h2>{inside}</section>' for key, title, inside in shown)
     name = html.escape(run.folder.resolve().name)
     body = (
-        f'<main>{_title(run, name)}<nav aria-label="Sections">{links}</nav>{_headline(run)}{parts}'
+        f'<main>{title(run, name)}<nav aria-label="Sections">{links}</nav>{headline(run)}{parts}'
         f"<footer>Written by surpass from {name}. ± is one standard error.</footer></main>"
     )
     path = run.folder / "report.html"
-    write_whole(path, _document(" · ".join([*map(html.escape, _names(run)), name]), body, SCRIPT if run.rounds else ""))
+    write_whole(path, _document(" · ".join([*map(html.escape, names(run)), name]), body, SCRIPT if run.rounds else ""))
     return path
 
 
@@ -59,7 +59,7 @@ def _document(title: str, body: str, script: str) -> str:
 # -- the headline
 
 
-def _names(run: Run) -> list[str]:
+def names(run: Run) -> list[str]:
     """Method and task, as far as run.json names them."""
     task = run.about.get("task")
     if isinstance(task, Mapping):
@@ -67,13 +67,13 @@ def _names(run: Run) -> list[str]:
     return [str(name) for name in (run.about.get("name"), task) if name]
 
 
-def _title(run: Run, folder: str) -> str:
-    what = html.escape(" on ".join(_names(run))) or "A run of surpass"
+def title(run: Run, folder: str) -> str:
+    what = html.escape(" on ".join(names(run))) or "A run of surpass"
     seed = f", seed {html.escape(str(run.about['seed']))}" if "seed" in run.about else ""
     return f"<h1>{what} <span>{folder}{seed}</span></h1>"
 
 
-def _headline(run: Run) -> str:
+def headline(run: Run) -> str:
     """The one result, and what it took."""
     tests, change, big = run.of("exam", split="test"), run.change(), ""
     if tests:
@@ -151,7 +151,7 @@ def _unlabelled(run: Run) -> str:
 # -- decisions, attempts, set-up
 
 
-def _decisions(run: Run) -> str:
+def decisions(run: Run) -> str:
     """The gate's verdicts as a table."""
     gates = run.of("gate")
     if not gates:
@@ -196,7 +196,7 @@ def _attempts(run: Run) -> str:
     )
 
 
-def _setup(run: Run) -> str:
+def setup(run: Run) -> str:
     """run.json: short values as a list, long ones folded."""
     rows = "".join(f"<dt>{html.escape(str(key))}</dt><dd>{_value(value)}</dd>" for key, value in run.about.items())
     return f'<div class="card"><dl class="setup">{rows}</dl></div>' if rows else ""

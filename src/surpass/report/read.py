@@ -97,10 +97,10 @@ class Run:
             return trees_from_table(pa.Table.from_batches([batch])), total
         return [], total
 
-    def texts(self, round: int, most: int) -> dict[int, dict[str, str]]:
+    def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
         """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored none."""
         path = self.folder / "texts" / f"{round:04d}.jsonl"
-        return {line["tree"]: line["nodes"] for line in _lines(path) if line.get("tree", most) < most}
+        return {line["tree"]: line["nodes"] for line in lines(path) if line.get("tree", most) < most}
 
 
 KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
@@ -114,11 +114,11 @@ def read_run(folder: Path) -> Run:
     about = Store.read_run(folder) if (folder / "run.json").exists() else {}
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {}
     seconds: Counter[str] = Counter()
-    for line in _lines(folder / "timing.jsonl"):
+    for line in lines(folder / "timing.jsonl"):
         seconds[line["phase"]] += line["seconds"]
     files = sorted((folder / "trees").glob("*.parquet")) if (folder / "trees").exists() else []
     rounds = sorted(int(path.stem) for path in files if path.stem.isdigit())
-    run = Run(folder, about, _lines(folder / "events.jsonl", state.get("events")), dict(seconds), state.get("cost") or {}, rounds)
+    run = Run(folder, about, lines(folder / "events.jsonl", state.get("events")), dict(seconds), state.get("cost") or {}, rounds)
     if not run.events and not run.rounds:
         raise SurpassError(f"{folder} holds nothing to report yet: no event and no finished round")
     return run
@@ -136,7 +136,7 @@ def thin(rows: Sequence[Any], most: int) -> list[Any]:
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
-def _lines(path: Path, size: int | None = None) -> list[dict[str, Any]]:
+def lines(path: Path, size: int | None = None) -> list[dict[str, Any]]:
     """The JSON lines of a file, up to `size` bytes; a last line that was cut off while it was written is left out."""
     if not path.exists():
         return []

@@ -1,0 +1,86 @@
+"""What a run tells TensorBoard, Weights & Biases, MLflow, trackio and others, through accelerate's trackers, in TRL's names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from surpass.errors import SurpassError
+
+Say = Callable[[str, int, dict[str, Any]], None]
+PROJECT = "surpass"
+_NAMED = {"wandb": "name", "trackio": "name", "mlflow": "run_name"}  # what they call one run of a project
+_NO_FIGURES = ("event", "round", "role", "split", "keep", "why", "p", "metrics", "rows", "spent")
+
+
+def figures(event: Mapping[str, Any]) -> dict[str, float]:
+    """An event's numbers by the name they are tracked under: train/reward, train/loss (of another role: train/ROLE/loss),
+    eval/gate/accuracy, eval/gate/kept."""
+    kind = event.get("event")
+    if kind == "exam":
+        named = {f"eval/{event['split']}/{name}": m.get("mean") for name, m in event.get("metrics", {}).items()}
+    elif kind == "gate":
+        named = {"eval/gate/kept": float(event["keep"])}
+    elif kind in ("search", "learn"):
+        at = f"train/{event['role']}" if event.get("role", "policy") != "policy" else "train"
+        named = {f"{at}/{name}": value for name, value in event.items() if name not in _NO_FIGURES}
+    else:
+        named = {}
+    return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
+
+
+def open_trackers(names: str, run: str, folder: Path, config: Mapping[str, Any]) -> list[Any]:
+    """A started tracker for each of "wandb,tensorboard"; SurpassError for one that is not known or not installed."""
+    from accelerate import PartialState
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in LOGGER_TYPE_TO_CLASS]
+    if unknown or not wanted:
+        raise SurpassError(f'a tracker is one of {", ".join(LOGGER_TYPE_TO_CLASS)}; found "{", ".join(unknown) or names}"')
+    PartialState()  # accelerate's trackers ask it whether this is the main process
+    flat = {key: value if isinstance(value, (str, int, float, bool)) else json.dumps(value) for key, value in config.items()}
+    opened = []
+    for name in wanted:
+        cls = LOGGER_TYPE_TO_CLASS[name]
+        try:
+            named = {_NAMED[name]: run} if name in _NAMED else {}
+            tracker = cls(PROJECT, **named, **({"logging_dir": folder} if cls.requires_logging_directory else {}))
+            tracker.start()
+            tracker.store_init_configuration(flat)
+        except ImportError as error:
+            raise SurpassError(f"the tracker {name} needs a package of its own: pip install {error.name or name}") from error
+        opened.append(tracker)
+    return opened
+
+
+@contextlib.contextmanager
+def tracking(names: str | None, run: str, folder: Path, config: Mapping[str, Any], say: Say) -> Iterator[Say]:
+    """`say`, and every number told on to the trackers by round. One that fails is let go with a note: it never costs a run."""
+    trackers = open_trackers(names, run, folder, config) if names else []
+
+    def attempt(tracker: Any, what: str, *arguments: Any) -> None:
+        try:
+            getattr(tracker, what)(*arguments)
+        except Exception as error:
+            warnings.warn(
+                f"the tracker {tracker.name} failed and is told nothing more: {type(error).__name__}: {error}", stacklevel=2
+            )
+            trackers.remove(tracker)
+
+    def tell(what: str, round: int, event: dict[str, Any]) -> None:
+        say(what, round, event)
+        found = figures(event)
+        for tracker in list(trackers) if found else ():
+            attempt(tracker, "log", found, round)
+
+    try:
+        yield tell
+    finally:
+        for tracker in list(trackers):
+            attempt(tracker, "finish")

@@ -1,0 +1,168 @@
+"""The pages as HTML: what the static report says of a run, with attempts to page through instead of a few to read."""
+
+from __future__ import annotations
+
+import html
+import math
+from urllib.parse import quote
+
+from surpass.errors import SurpassError
+from surpass.report.chart import Point, Series, legend, line_chart
+from surpass.report.curves import curves
+from surpass.report.page import decisions, headline, names, setup
+from surpass.report.read import Mean, Run, thin
+from surpass.report.words import between, plain, signed, some
+from surpass.types import STOPS
+from surpass.view.runs import Runs
+
+MOST_POINTS = 300
+
+
+def page(title: str, body: str, **data: str) -> str:
+    """A whole page; `data` is what its script reads off the body. It asks for nothing but its own style and script."""
+    about = "".join(f' data-{name}="{html.escape(value)}"' for name, value in data.items())
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="style.css">'
+        f'<script src="view.js" type="module"></script></head>\n<body{about}><main>{body}</main></body></html>\n'
+    )
+
+
+def index(runs: Runs) -> str:
+    """Every run in a line: what it was, how far it is and what came of it."""
+    rows = []
+    for name in runs.names():
+        link, box = f'<a href="run?name={quote(name, safe="")}">{html.escape(name)}</a>', ""
+        try:
+            cells = _line(runs.run(name))
+            box = f'<input type="checkbox" name="pair" value="{html.escape(name)}" aria-label="choose {html.escape(name)}">'
+        except (SurpassError, ValueError, OSError) as error:
+            link, cells = html.escape(name), ["", "", "", f'<span class="note">{html.escape(str(error)[:200])}</span>', "", ""]
+        rows.append(f'<tr><td>{box}</td><th scope="row">{link}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+    heads = ("", "Run", "Method", "Task", "Rounds", "Test before → after", "Change", "")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    table = (
+        f'<div class="card wide"><table class="runs"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+    empty = '<p class="lead">There is no run in this folder yet. One appears here once its first exam is over.</p>'
+    choose = '<p class="choose"><button id="pair" type="button" disabled>Show two side by side</button></p>'
+    body = f"<h1>Runs <span>{html.escape(str(runs.root))}</span></h1>{table + choose if rows else empty}"
+    return page("Runs", body, page="index")
+
+
+def _line(run: Run) -> list[str]:
+    tests, change = run.of("exam", split="test"), run.change()
+    known = [run.exam(exam) for exam in (tests[0], *tests[1:][-1:])] if tests else []
+    what = [*names(run), "", ""][:2]
+    state = "finished" if run.end else "running" if running(run) else "stopped"
+    return [html.escape(what[0]), html.escape(what[1]), str(max((e["round"] for e in run.of("search")), default=0)),
+            " → ".join(plain(m.mean) for m in known), _change(change), f'<span class="state {state}">{state}</span>']  # fmt: skip
+
+
+def _change(change: Mean | None) -> str:
+    return "" if change is None else f"{signed(change.mean)} ± {plain(change.stderr)}"
+
+
+def running(run: Run) -> bool:
+    """Whether a process holds the run's lock."""
+    import fcntl
+
+    try:
+        with open(run.folder / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def run_page(runs: Runs, name: str) -> str:
+    """One run, whole."""
+    run = runs.run(name)
+    what = " on ".join(names(run)) or "A run of surpass"
+    fragments = parts(run)
+    sections = "".join(f'<section id="{key}">{inside}</section>' for key, inside in fragments.items())
+    body = (
+        f'<p class="back"><a href="./">All runs</a></p><h1>{html.escape(what)} <span>{html.escape(name)}</span> <span id="state"></span></h1>'
+        '<nav aria-label="Sections"><a href="#charts">How it went</a><a href="#attempts">Attempts</a><a href="#changes">Before and after</a>'
+        f'<a href="#decisions">Gate decisions</a><a href="#setup">Set-up</a></nav>{sections}'
+        f'<section id="attempts"><h2>Attempts</h2>{_filters()}<div class="split"><div id="list"></div><div id="panel" class="card" hidden></div></div></section>'
+        '<section id="changes"><h2>Before and after</h2><p class="lead">The same test problems, as the model was at the start and as it is in the end.</p>'
+        '<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div></section>'
+        f'<section id="setup"><h2>Set-up</h2>{setup(run)}</section>'
+    )
+    return page(f"{what} · {name}", body, page="run", run=name)
+
+
+def parts(run: Run) -> dict[str, str]:
+    """What changes while a run goes on, by the section it stands in."""
+    said = decisions(run)
+    return {
+        "summary": headline(run),
+        "charts": f"<h2>How it went</h2>{curves(run)}",
+        "decisions": f"<h2>Gate decisions</h2>{said}" if said else "",
+    }
+
+
+def _filters() -> str:
+    """What narrows the list of attempts down."""
+
+    def field(label: str, inside: str) -> str:
+        return f"<label>{label} {inside}</label>"
+
+    stops = "".join(f'<option value="{stop}">{stop}</option>' for stop in STOPS)
+    number = '<input type="number" step="any" name="{}" size="6">'
+    return (
+        '<form id="filters" class="filters" autocomplete="off">'
+        + field("Text", '<input type="search" name="text">')
+        + field("Round", '<input type="number" min="1" name="round">')
+        + field("Score from", number.format("low"))
+        + field("to", number.format("high"))
+        + field("Tokens from", number.format("short"))
+        + field("to", number.format("long"))
+        + field("Ended", f'<select name="stop"><option value="">any way</option>{stops}</select>')
+        + '<button type="reset">Clear</button><output id="count" aria-live="polite"></output></form>'
+    )
+
+
+def pair_page(runs: Runs, left: str, right: str) -> str:
+    """Two runs side by side: their exams in one chart, what came of each, and test problems on which they differ."""
+    both = [runs.run(left), runs.run(right)]
+    shown = [("dot", 1, left), ("diamond", 2, right)]
+    series = [_exams(run, name, mark, colour) for run, (mark, colour, name) in zip(both, shown, strict=True)]
+    chart = line_chart("gate accuracy per round", series, (1030, 330), (0.0, 1.0), (20, 30))
+    card = f'<figure class="card"><figcaption>Gate exams of what was kept<span>± standard error over problems</span></figcaption>{legend(shown)}{chart}</figure>'
+    columns = "".join(
+        f'<div><h2><a href="run?name={quote(name, safe="")}">{html.escape(name)}</a></h2>{headline(run)}</div>'
+        for run, name in zip(both, (left, right), strict=True)
+    )
+    body = (
+        f'<p class="back"><a href="./">All runs</a></p><h1>Side by side</h1><div class="grid-two">{columns}</div>{card if chart else ""}'
+        f'<h2>The same test problems, in the end</h2>{_agree(runs, left, right)}<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div>'
+    )
+    return page("Side by side", body, page="pair", run=left, other=right)
+
+
+def _exams(run: Run, name: str, mark: str, colour: int) -> Series:
+    verdicts, metric = run.verdicts(), run.leading("gate")
+    kept = [e for e in run.of("exam", split="gate") if verdicts.get(e["round"], e["round"] == 0)]
+    points = []
+    for event in thin(kept, MOST_POINTS):
+        m = run.exam(event, metric)
+        points.append(Point(event["round"], m.mean, m.stderr, f"{name}, round {event['round']}: {between(m.mean, m.stderr)}"))
+    return Series(name, points, mark=mark, colour=colour)
+
+
+def _agree(runs: Runs, left: str, right: str) -> str:
+    """How many test problems each is better on."""
+    differs = [row["values"][0] - row["values"][1] for row in runs.outcomes((left, -1), (right, -1))]
+    if not differs:
+        return '<p class="lead">They were not judged on the same test problems.</p>'
+    n, mean = len(differs), sum(differs) / len(differs)
+    stderr = math.sqrt(sum((d - mean) ** 2 for d in differs) / (n - 1) / n) if n > 1 else math.nan
+    better, worse = sum(d > 0 for d in differs), sum(d < 0 for d in differs)
+    return (
+        f'<p class="lead">Of {some(n, "problem")} the first is better on {better}, the second on {worse}; first minus second '
+        f"{signed(mean)} ± {plain(stderr)}, paired.</p>"
+    )

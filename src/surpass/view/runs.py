@@ -1,0 +1,268 @@
+"""What the page asks of run folders: which there are, their attempts as a list to filter, one tree as JSON. Only reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from surpass.errors import SurpassError
+from surpass.report.attempts import leaf_values, said, score_name
+from surpass.report.read import Run, lines, read_run
+from surpass.store import columns_from, trees_from_table
+from surpass.types import STOPS, Problem, Tree
+
+DEEPEST = 4  # folders below the one that is shown
+LONGEST = 20_000  # characters of one text
+SORTS = ("round", "score", "tokens", "problem", "stop")
+
+
+class Attempt(NamedTuple):
+    """One leaf of a round's trees."""
+
+    round: int
+    tree: int
+    leaf: int
+    problem: str
+    score: float
+    tokens: int
+    stop: str
+    text: str
+
+
+@dataclass
+class Runs:
+    """The runs in a folder and below it. A run is known by its place below the folder, and by nothing else: what is asked for is
+    looked up, never joined to a path."""
+
+    root: Path
+    _read: dict[str, tuple[Any, Run]] = field(default_factory=dict)
+    _attempts: dict[tuple[str, int], tuple[Any, list[Attempt]]] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """Every run's name: its path below the folder, "." for the folder itself."""
+        return sorted(self._folders())
+
+    def _folders(self) -> dict[str, Path]:
+        found = {}
+        for folder, below, files in os.walk(self.root):  # links are not followed
+            here = Path(folder)
+            if "events.jsonl" in files:
+                found[here.relative_to(self.root).as_posix()] = here
+            if "events.jsonl" in files or len(here.relative_to(self.root).parts) >= DEEPEST:
+                below.clear()
+        return found
+
+    def run(self, name: str) -> Run:
+        """A run as it stands now; SurpassError where there is none of that name or nothing in it yet."""
+        folder = self._folders().get(name)
+        if folder is None:
+            raise SurpassError(f'there is no run "{name}"')
+        stamp = self.stamp(folder)
+        if name not in self._read or self._read[name][0] != stamp:
+            self._read[name] = (stamp, read_run(folder))
+        return self._read[name][1]
+
+    @staticmethod
+    def stamp(folder: Path) -> str:
+        """Changes whenever there is something new to show of a run."""
+        trees = folder / "trees"
+        sizes = [_stat(folder / name) for name in ("events.jsonl", "state.json")]
+        return f"{sizes} {len(os.listdir(trees)) if trees.is_dir() else 0}"
+
+    # -- attempts
+
+    def attempts(self, run: Run) -> Iterator[Attempt]:
+        """Every attempt of a run, by round, tree and leaf; each round's file is read once."""
+        for round in run.rounds:
+            stamp, key = _stat(run.folder / "trees" / f"{round:04d}.parquet"), (str(run.folder), round)
+            if self._attempts.get(key, ("",))[0] != stamp:
+                self._attempts[key] = (stamp, _attempts(run, round))
+            yield from self._attempts[key][1]
+
+    def page(self, run: Run, wanted: Mapping[str, str]) -> dict[str, Any]:
+        """{"total", "all", "from", "rows"}: the attempts that fit, sorted, from `offset` on.
+
+        `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in prompt or answer), sort ("score",
+        "-score"), offset and limit. SurpassError for what is none of these.
+        """
+        every = list(self.attempts(run))
+        rows = [a for a in every if _fits(a, wanted)]
+        order = wanted.get("sort") or "round"
+        by = order.removeprefix("-")
+        if by not in SORTS:
+            raise SurpassError(f'attempts are sorted by {", ".join(SORTS)}; found "{by}"')
+        if by != "round" or order.startswith("-"):
+            known = [a for a in rows if getattr(a, by) == getattr(a, by)]
+            unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]  # not judged: last in both directions
+            rows = sorted(known, key=lambda a: getattr(a, by), reverse=order.startswith("-")) + unknown
+        offset, limit = max(0, int(_figure(wanted, "offset", 0))), min(500, max(0, int(_figure(wanted, "limit", 100))))
+        shown = [a._asdict() | {"text": " ".join(a.text.split())[:160]} for a in rows[offset : offset + limit]]
+        return {"total": len(rows), "all": len(every), "from": offset, "rows": shown}
+
+    # -- trees
+
+    def tree(self, run: Run, round: int, number: int, kind: str = "trees") -> dict[str, Any]:
+        """One tree as the page draws it; of "exams" it is a test exam's."""
+        path = run.folder / kind / f"{round:04d}.parquet"
+        if kind not in ("trees", "exams") or not path.exists():
+            raise SurpassError(f"no attempts of round {round} are stored")
+        rows = pq.read_table(path).slice(number, 1) if number >= 0 else None
+        if not rows:
+            raise SurpassError(f"round {round} has no tree {number}")
+        tree = trees_from_table(rows)[0]
+        texts = run.folder / ("texts" if kind == "trees" else "exams") / f"{round:04d}.jsonl"
+        nodes: dict[str, Any] = next((line["nodes"] for line in lines(texts) if line.get("tree") == number), {})
+        credit, learnt = (_credit(run, round, number), _learnt(run, round, number)) if kind == "trees" else ({}, [])
+        score = "chosen" if tree.has("chosen") else score_name(run.about, [tree])
+        return tree_json(tree, nodes, score, credit, learnt)
+
+    def outcomes(self, left: tuple[str, int], right: tuple[str, int]) -> list[dict[str, Any]]:
+        """What two test exams came to on the problems both judged, each named by its run and its place (0: before, -1: after):
+        {"problem", "asks", "values": [2], "trees": [2]}; a tree is {"run", "round", "tree"}, or None where it was not stored."""
+        sides = [_exam(self.run(name), name, place) for name, place in (left, right)]
+        return [{"problem": p, "asks": next((asks[p] for _, _, asks in sides if p in asks), p), "values": [values[p] for values, _, _ in sides],
+                 "trees": [trees.get(p) for _, trees, _ in sides]}
+                for p in sides[0][0] if p in sides[1][0]]  # fmt: skip
+
+
+def _exam(run: Run, name: str, place: int) -> tuple[dict[str, float], dict[str, dict[str, Any]], dict[str, str]]:
+    """(the value, the stored tree, the question) of each problem of a test exam."""
+    tests = run.of("exam", split="test")
+    if not tests:
+        return {}, {}, {}
+    event = tests[place]
+    values = {p: v for p, v in event.get("rows", {}).get(run.metric, []) if v is not None}
+    stored = [event["round"], tests[0]["round"]]  # where nothing was kept, the end is the start
+    path, round = next(((run.folder / "exams" / f"{r:04d}.parquet", r) for r in stored if (run.folder / "exams" / f"{r:04d}.parquet").exists()),
+                       (None, 0))  # fmt: skip
+    trees, asks = {}, {}
+    for i, text in enumerate(pq.read_table(path, columns=["problem"])["problem"].to_pylist() if path else []):
+        problem = json.loads(text)
+        trees[problem["id"]] = {"run": name, "round": round, "tree": i}
+        asks[problem["id"]] = " ".join(Problem(problem["id"], problem["prompt"]).asks.split())[:160]
+    return values, trees, asks
+
+
+def _attempts(run: Run, round: int) -> list[Attempt]:
+    trees, found = trees_from_table(pq.read_table(run.folder / "trees" / f"{round:04d}.parquet")), []
+    score = score_name(run.about, trees)
+    texts = run.texts(round, len(trees))
+    for i, tree in enumerate(trees):
+        values, asks = leaf_values(tree, score), " ".join(tree.problem.asks.split())
+        for leaf in tree.leaves():
+            path = tree.attempt(leaf)
+            own = [node for node in path if tree.author[node] != "task"]
+            words = "".join(_text(tree, texts.get(i, {}), node) for node in own)
+            found.append(Attempt(round, i, leaf, asks[:300], values[leaf], sum(tree.length(node) for node in own),
+                                 STOPS[int(tree.stop[leaf])], words[:2000]))  # fmt: skip
+    return found
+
+
+def _text(tree: Tree, texts: Mapping[str, Any], node: int) -> str:
+    return (tree.text[node] if tree.text[node] is not None else said(texts.get(str(node)))) or ""
+
+
+def _fits(a: Attempt, wanted: Mapping[str, str]) -> bool:
+    text = wanted.get("text", "").casefold()
+    return (
+        wanted.get("round", "") in ("", str(a.round))
+        and wanted.get("stop", "") in ("", a.stop)
+        and not a.score < _figure(wanted, "low", -math.inf)
+        and not a.score > _figure(wanted, "high", math.inf)
+        and (math.isfinite(a.score) or not (wanted.get("low") or wanted.get("high")))
+        and _figure(wanted, "short", 0) <= a.tokens <= _figure(wanted, "long", math.inf)
+        and (not text or text in a.problem.casefold() or text in a.text.casefold())
+    )
+
+
+def _figure(wanted: Mapping[str, str], name: str, otherwise: float) -> float:
+    try:
+        value = float(wanted.get(name) or otherwise)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value) or (math.isinf(value) and wanted.get(name)):
+        raise SurpassError(f'{name} is a number; found "{wanted[name]}"')
+    return value
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _credit(run: Run, round: int, number: int) -> dict[str, Any]:
+    """The advantages of a tree, by the role that learnt from them."""
+    path = run.folder / "credit" / f"{round:04d}.parquet"
+    rows = pq.read_table(path, filters=[("tree", "=", number)]).to_pylist() if path.exists() else []
+    found = {}
+    for row in rows:
+        for name, column in columns_from(row["columns"]).items():
+            found[name if len(rows) == 1 else f"{name} ({row['role']})"] = column
+    return found
+
+
+def _learnt(run: Run, round: int, number: int) -> list[int]:
+    """The nodes whose paths examples named."""
+    path = run.folder / "examples" / f"{round:04d}.parquet"
+    rows = pq.read_table(path, filters=[("tree", "=", number)]).to_pylist() if path.exists() else []
+    return sorted({node for row in rows for node in row["nodes"]})
+
+
+def tree_json(
+    tree: Tree, texts: Mapping[str, Any], score: str | None, credit: Mapping[str, Any], learnt: list[int]
+) -> dict[str, Any]:
+    """A tree for the page: its problem, nodes with their pieces, and every column brought to nodes or tokens."""
+    leaves, values = tree.leaves(), leaf_values(tree, score)
+    prompt = tree.problem.prompt
+    turns = (
+        [["", prompt]] if isinstance(prompt, str) else [[str(t.get("role", "")), _string(t.get("content", ""))] for t in prompt]
+    )
+    per_node: dict[int, dict[str, float]] = {node: {} for node in range(len(tree))}
+    per_token: dict[int, dict[str, list[float]]] = {node: {} for node in range(len(tree))}
+    for name, column in {**tree.columns, **credit}.items():
+        where = {"node": range(len(tree)), "leaf": leaves}.get(column.axis)
+        if column.values.ndim > 1 or column.axis == "pair":
+            continue
+        if column.axis == "token":
+            for node in range(len(tree)):
+                own = np.asarray(column.values[tree.span[node] : tree.span[node + 1]], float)
+                if len(own) and not np.isnan(own).all():
+                    per_token[node][name] = own.tolist()
+            continue
+        for node, value in zip(where or (), column.values.tolist(), strict=False):
+            if math.isfinite(value):
+                per_node[node][name] = value
+    nodes = []
+    for node in range(len(tree)):
+        parent, cause = int(tree.parent[node]), int(tree.cause[node])
+        text = tree.text[node] if tree.text[node] is not None else texts.get(str(node))
+        logp = tree.drawn(node)[0].astype(float)
+        nodes.append({
+            "before": parent if parent >= 0 else cause, "author": tree.author[node], "stop": STOPS[int(tree.stop[node])],
+            "aside": bool(tree.aside[node]), "tokens": tree.length(node), "values": per_node[node], "along": per_token[node],
+            "text": _cut(text), "logp": logp.tolist() if not np.isnan(logp).all() else None,
+        })  # fmt: skip
+    return {"id": tree.problem.id, "prompt": turns, "answer": None if tree.problem.answer is None else _string(tree.problem.answer)[:2000],
+            "score": score, "nodes": nodes, "leaves": leaves, "rewards": [values[leaf] for leaf in leaves], "learnt": learnt}  # fmt: skip
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _cut(text: str | list[str] | None) -> str | list[str] | None:
+    """A text of at most LONGEST characters."""
+    if text is None or sum(map(len, text)) <= LONGEST:
+        return text
+    return said(text)[:LONGEST] + " … (cut)"  # type: ignore[index]
