@@ -16,9 +16,11 @@ from surpass.compare import Entry, Runs, difference, holm, judged
 from surpass.errors import SurpassError
 from surpass.learners import gradient
 from surpass.loop import improve
+from surpass.report.comparison import bands, on_grid, write_comparison
 from surpass.store import Store
 from surpass.types import Report, Row
 from test_conformance import digest, small
+from test_report import Page
 from tiny import copy_letter, nano_models
 
 # -- budgets
@@ -154,6 +156,32 @@ def test_verdicts_name_the_better_one_and_what_it_costs():
     assert json.loads(found.as_json())["pairs"][0]["decided"] is True
 
 
+def test_curves_are_steps_read_at_the_same_places():
+    curves = [[(0, 0.2), (30, 0.4), (90, 0.1)], [(0, 0.4), (50, 0.6)]]
+    values = on_grid(curves, np.array([0.0, 29, 30, 50, 90, 100]))
+    assert values.tolist() == [[0.2, 0.2, 0.4, 0.4, 0.1, 0.1], [0.4, 0.4, 0.4, 0.6, 0.6, 0.6]]
+    points = bands("m", curves, 100, 1, "tokens").points
+    assert points[0].y == pytest.approx(0.3) and points[0].stderr == pytest.approx(0.1) and points[-1].y == pytest.approx(0.35)
+    assert np.isnan(on_grid([[(10, 0.5)]], np.array([0.0, 10]))).tolist() == [[True, False]]
+
+
+def test_the_page_of_a_comparison_says_what_it_says(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = [Runs(Entry.parse(name), reports(rng.binomial(1, right, (2, 200))), reports(rng.binomial(1, 0.1, (2, 200))),
+                 [{"search": {"generated": 90}}] * 2, [[(0, 0.1), (90, right)], [(0, 0.2), (80, right)]])
+            for name, right in (("grpo", 0.3), ("star", 0.9), ("rloo", 0.3))]  # fmt: skip
+    found = judged(runs, "<i>task</i>", "m", Budget("tokens", 100), "accuracy", 10)
+    page = Page(write_comparison(found, tmp_path).read_text())
+    assert page.count("figure", class_="card") == 2 and page.count("table") == 1 and page.count("i") == 0, (
+        "each beside the first; escaped"
+    )
+    for words in found.verdicts():
+        assert words in page.says
+    assert page.count("polygon", class_="band c1") == page.count("polygon", class_="band c2") == 2
+    still = judged([dataclasses.replace(some, curves=[]) for some in runs], "t", "m", None, "accuracy", 10)
+    assert "against tokens drawn for a problem" in Page(write_comparison(still, tmp_path).read_text()).says
+
+
 # -- as a user
 
 
@@ -178,7 +206,8 @@ def test_learning_methods_are_run_reused_and_gone_on_with(model, tmp_path, capsy
     ]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together" in said.err
+    assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together; at most " in said.err
+    assert (tmp_path / "comparison.html").exists()
     first = json.loads(said.out.strip().splitlines()[-1])
     for curve in [curve for m in first["methods"] for curve in m["curves"]]:
         assert curve[0][0] == 0 and all(a[0] < b[0] <= 60 for a, b in pairwise(curve)) and len(curve) > 1

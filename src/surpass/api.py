@@ -154,13 +154,13 @@ async def run(
     parts = to_json(method), (to_json(task) if store else None)
     allowed = set().union(*(modules_in(part) for part in parts if part is not None))
     if not quiet:
-        print(predicted(method, models, options["rounds"]), file=sys.stderr)
+        print(predicted(method, models, options["rounds"], options.get("budget")), file=sys.stderr)
     say: Callable[..., None] = lambda what, round, event: None  # noqa: E731
     with contextlib.ExitStack() as stack:
         if store:
             stack.callback(store.close)
         if not quiet:
-            say = stack.enter_context(Progress(options["rounds"], method)).say
+            say = stack.enter_context(Progress(options["rounds"], method, models, options.get("budget"))).say
         about = Store.read_run(store.folder) if store and (store.folder / "run.json").exists() else {"method": parts[0]}
         where = store.folder if store else Path("runs")
         say = stack.enter_context(tracking(track, where.resolve().name, where, about, say))

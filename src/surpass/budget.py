@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from surpass.errors import SurpassError
 
@@ -22,6 +23,12 @@ def spent(cost: Mapping[str, Mapping[str, int]]) -> Counter[str]:
         if account != "exam":
             total.update(counts)
     return total
+
+
+def parameters(models: Any) -> int:
+    """The policy's parameters; 0 where there is no module."""
+    module = getattr(models.engine("policy"), "module", None)
+    return sum(p.numel() for p in module.parameters()) if module is not None else 0
 
 
 def flops(counts: Mapping[str, int], size: int) -> float:

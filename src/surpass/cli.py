@@ -242,7 +242,7 @@ def compare(arguments: Sequence[str]) -> int:
         raise SurpassError("a model behind an API cannot be compared yet; evaluate each method on it: surpass eval")
     given = {name: value for name, value in vars(options).items() if name not in ("task", "reward", "json")}
     task = make_task(options.task, settings, options.reward, options.model)
-    found = compared(rest[:n], task, **given)
+    found = compared(rest[:n], task, name=options.task, **given)
     print(found)
     if options.json:
         print(found.as_json())

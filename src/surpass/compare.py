@@ -16,13 +16,15 @@ import numpy as np
 from scipy.stats import t as student
 
 from surpass import api
-from surpass.budget import Budget, flops, spent
+from surpass.budget import Budget, flops, parameters, spent
 from surpass.errors import SurpassError
 from surpass.figures import report_from, report_json
 from surpass.find import find_method, make_method, make_models
 from surpass.intact import write_whole
 from surpass.measures import sized
 from surpass.parts import to_json
+from surpass.progress import longest
+from surpass.report.comparison import short, write_comparison
 from surpass.store import as_line
 from surpass.types import Report
 
@@ -160,14 +162,13 @@ class Comparison:
             start = f"{np.nanmean(runs.values(self.metric, before=True)):.3f}" if runs.before else ""
             costs = [spent(cost) for cost in runs.costs]
             cells = [
-                _amount(np.mean([cost.get(kind, 0) for cost in costs]))
-                for kind in ("generated", "prefilled", "scored", "trained")
+                short(np.mean([cost.get(kind, 0) for cost in costs])) for kind in ("generated", "prefilled", "scored", "trained")
             ]
             exams = np.mean([cost.get("exam", {}).get("generated", 0) for cost in runs.costs])
             work = np.mean([flops(cost, self.size) for cost in costs])
-            calls = _amount(np.mean([cost.get("calls", 0) for cost in costs]))
+            calls = short(np.mean([cost.get("calls", 0) for cost in costs]))
             lines.append(
-                f"| {runs.entry.name} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {_amount(work)} | {calls} | {_amount(exams)} |"
+                f"| {runs.entry.name} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {short(work)} | {calls} | {short(exams)} |"
             )
         return "\n".join(lines)
 
@@ -192,19 +193,13 @@ class Comparison:
                         "pairs": [vars(d) | {"decided": d.decided} for d in self.differences]})  # fmt: skip
 
 
-def _amount(value: Any) -> str:
-    value = float(value)
-    scale = next((1000.0**i for i in (5, 4, 3, 2, 1) if value >= 1000.0**i), 1.0)
-    return f"{value / scale:.3g}{ {1.0: '', 1e3: 'k', 1e6: 'M', 1e9: 'G', 1e12: 'T', 1e15: 'P'}[scale] }"
-
-
 def compare(
     methods: Sequence[str], task: Any = "arithmetic", model: str = "smollm2-135m", *, budget: str = "tokens=200k", seeds: int = 3,
-    out: str | Path = "runs/compare", test: int = 256, gate: int = 96, metric: str = "accuracy", reward: str | None = None,
+    name: str = "", out: str | Path = "runs/compare", test: int = 256, gate: int = 96, metric: str = "accuracy", reward: str | None = None,
     tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr), **options: Any,
 ) -> Comparison:  # fmt: skip
     """Every method with every seed, each until the budget is spent; what a method that learns nothing makes of the test problems is
-    compared beside what it costs. Folders below `out` hold the runs: finished ones are reused, interrupted ones go on. `options` are
+    compared beside what it costs; the page calls the task `name`. `out`/comparison.html is written at the end. Folders below `out` hold the runs: finished ones are reused, interrupted ones go on. `options` are
     those of surpass.improve (dtype, device, lora, patience). Raises SurpassError."""
     entries, limit = [Entry.parse(text) for text in methods], Budget.parse(budget)
     if len(entries) < 2 or len({entry.slug for entry in entries}) < len(entries):
@@ -216,10 +211,10 @@ def compare(
         )
     if seeds < 1:
         raise SurpassError(f"comparing wants one seed or more; found {seeds}")
-    size = sum(p.numel() for p in make_models({"name": model}).engine("policy").module.parameters())
-    learning = entries[0].learns
+    models = make_models({"name": model})
+    size, learning = parameters(models), entries[0].learns
     amount = (
-        f"{limit} each, {_amount(len(entries) * seeds * limit.amount)} {limit.kind} together"
+        f"{limit} each, {short(len(entries) * seeds * limit.amount)} {limit.kind} together{longest(models, limit, len(entries) * seeds)}"
         if learning
         else f"one exam of {test} problems each"
     )
@@ -231,18 +226,14 @@ def compare(
             tell(f"{entry.name}, seed {seed}: {folder}")
             if learning:
                 result = api.improve(entry.method, task, model, rounds=10**6, seed=seed, out=folder, budget=str(budget), test=test, gate=gate,
-                                     reward=reward, quiet=True, **options, **entry.knobs)  # fmt: skip
+                                     reward=reward, quiet=not sys.stderr.isatty(), **options, **entry.knobs)  # fmt: skip
                 _learnt(found[entry.name], result, limit, size)
             else:
                 _examined(found[entry.name], folder, entry, task, model, seed, test, reward, options)
-    return judged(
-        list(found.values()),
-        task if isinstance(task, str) else type(task).__name__,
-        model,
-        limit if learning else None,
-        metric,
-        size,
-    )
+    called = name or (task if isinstance(task, str) else type(task).__name__)
+    compared = judged(list(found.values()), called, model, limit if learning else None, metric, size)
+    tell(f"table, verdicts and curves: {write_comparison(compared, Path(out))}")
+    return compared
 
 
 def judged(runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int) -> Comparison:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from surpass.budget import Budget, spent
+from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.figures import exam_event, report_from, report_json, round_figures
 from surpass.models import Models, Snapshot
@@ -220,9 +220,7 @@ class _Run:
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
         if self.budget:
-            module = getattr(self.models.engine("policy"), "module", None)
-            size = sum(p.numel() for p in module.parameters()) if module is not None else 0
-            now = self.budget.of(spent(self.models.cost), size, self.at.seconds)
+            now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)
             self.at.spent, self.at.dearest = now, max(self.at.dearest, now - self.at.spent)
         self.at.versions[str(round)] = dict(self.models.version)
         if self.store:

@@ -24,26 +24,46 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from surpass.alarms import alarms
+from surpass.budget import Budget, parameters, spent
 
 
-def predicted(method: Any, models: Any, rounds: int) -> str:
-    """One line: the most tokens a run may draw, and the most time that takes on this machine.
+def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
+    """One line: the most tokens a run may draw, and the most time that takes on this machine; a budget in tokens counts, too.
 
     The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed of a large
     matrix product measured just now. It is a bound: attempts usually end early.
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
+    if budget and budget.kind != "tokens":
+        return f"predicted: rounds until {budget} is spent{longest(models, budget)}"
+    if budget and searched > budget.amount:
+        rounds = max(1, math.ceil(rounds * budget.amount / searched))
+        searched = int(budget.amount)
     decisions = 1 + math.ceil(rounds / method.gate.every)
     leaves = searched // getattr(method.search, "max_tokens", 1)
     judged = sum(leaves * reward.at_most() for reward in method.scores.values() if hasattr(reward, "at_most"))
     searched += judged
     most = getattr(method.exam, "at_most", lambda split: 0)
     examined = 2 * most("test") + decisions * most("gate")
-    module = getattr(models.engine("policy"), "module", None)
-    size = sum(p.numel() for p in module.parameters()) if module is not None else 0
+    size = parameters(models)
     seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
     return f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams; at most {_clock(seconds)} here"
+
+
+def longest(models: Any, budget: Budget, times: int = 1) -> str:
+    """How long that much work takes here at most, exams left out, in words after a comma; "" where a budget does not say."""
+    size = parameters(models)
+    each = {"tokens": 8.0 * size, "trained": 8.0 * size, "flops": 1.0, "scored": 2.0 * size, "prefilled": 2.0 * size}.get(
+        budget.kind
+    )
+    if budget.kind == "seconds":
+        return f"; {_clock(times * budget.amount)} here"
+    return (
+        f"; at most {_clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here"
+        if each and size
+        else ""
+    )
 
 
 def _flops(engine: Any) -> float:
@@ -102,13 +122,14 @@ class Progress:
     """A bar over the rounds with time left, and one line per exam, round and gate decision; plain lines where there is no
     terminal."""
 
-    def __init__(self, rounds: int, method: Any):
-        self.rounds = rounds
+    def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
+        self.rounds, self.models, self.budget = rounds, models, budget
         self.console = Console(stderr=True, highlight=False)
         self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
                        TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
-        self.task = self.bar.add_task("start", total=rounds)
+        self.task = self.bar.add_task("start", total=int(budget.amount) if budget else rounds)
         self.searched = self.problems = 0
+        self.began = time.monotonic()
         self.first: dict[str, Any] | None = None
 
     def __enter__(self) -> Progress:
@@ -117,6 +138,12 @@ class Progress:
 
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
+
+    def _done(self, round: int) -> int:
+        """Rounds, or how much of the budget is spent."""
+        if self.budget is None:
+            return round
+        return int(self.budget.of(spent(self.models.cost), parameters(self.models), time.monotonic() - self.began))
 
     def say(self, what: str, round: int, event: dict[str, Any]) -> None:
         """Told by the loop; shows it."""
@@ -139,7 +166,7 @@ class Progress:
         elif what == "learn":
             line = "\n".join(alarms([self.first, event])) if self.first else None  # said once, at round 1
             self.first = None
-            self.bar.update(self.task, completed=round, description=f"round {round}")
+            self.bar.update(self.task, completed=self._done(round), description=f"round {round}")
         elif what == "gate":
             line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"
         if line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class Point(NamedTuple):
 @dataclass
 class Series:
     """Points of one look: `mark` dot, hollow, diamond; `colour` 1 or 2; joined by a line unless `line` is
-    False; the last value stands beside it if `tail`."""
+    False; the last value stands beside it if `tail`; standard errors are a band if `band`."""
 
     name: str
     points: list[Point] = field(default_factory=list)
@@ -38,6 +38,12 @@ class Series:
     colour: int = 1
     line: bool = True
     tail: bool = True
+    band: bool = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether errors are a band, without marks."""
+        return self.band or len(self.points) > BARS
 
 
 @dataclass
@@ -76,11 +82,14 @@ def line_chart(
     size: tuple[int, int] = (460, 240),
     bounds: tuple[float, float] | None = None,
     room: tuple[float, float] = (9, 0),
+    axis: str = "round",
+    say: Callable[[float], str] = "{:.0f}".format,
 ) -> str:
     """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
 
     `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an error bar; `room`
-    is left free, in pixels, before the first round and after the last. "" without points.
+    is left free, in pixels, before the first round and after the last; `axis` names the horizontal axis, whose numbers `say` writes. ""
+    without points.
     """
     width, height = size
     shown = [p for s in series for p in s.points if math.isfinite(p.y)]
@@ -94,8 +103,8 @@ def line_chart(
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     for value in columns:
         x = frame.x(value)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{value:.0f}</text>')
-    parts.append(f'<text class="tick" x="{width}" y="{height - 8}" text-anchor="end">round</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{html.escape(say(value))}</text>')
+    parts.append(f'<text class="tick" x="{width}" y="{height - 8}" text-anchor="end">{html.escape(axis)}</text>')
     for s in series:
         parts += _line(s, frame)
     for s in series:
@@ -139,7 +148,7 @@ def _line(s: Series, frame: _Frame) -> list[str]:
             stretch.append(p)
             continue
         if len(stretch) > 1:
-            if len(s.points) > BARS:
+            if s.crowded:
                 above = [(p.x, p.y + _known(p.stderr)) for p in stretch]
                 below = [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
                 parts.append(f'<polygon class="band c{s.colour}" points="{_path(above + below, frame)}"/>')
@@ -159,7 +168,7 @@ def _known(value: float) -> float:
 def _mark(s: Series, p: Point, frame: _Frame) -> list[str]:
     """One point: its error bar, its mark, a wide invisible target that tells its value, and its label."""
     x, y = frame.x(p.x) + p.shift, frame.y(p.y)
-    crowded = len(s.points) > BARS
+    crowded = s.crowded
     parts = [f'<g class="c{s.colour}"><title>{html.escape(p.tip)}</title>'] if p.tip else [f'<g class="c{s.colour}">']
     top, bottom = y, y
     if math.isfinite(p.stderr) and p.stderr > 0:

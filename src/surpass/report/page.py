@@ -39,11 +39,11 @@ def write_report(folder: str | Path) -> Path:
         f"<footer>Written by surpass from {name}. ± is one standard error.</footer></main>"
     )
     path = run.folder / "report.html"
-    write_whole(path, _document(" · ".join([*map(html.escape, names(run)), name]), body, SCRIPT if run.rounds else ""))
+    write_whole(path, document(" · ".join([*map(html.escape, names(run)), name]), body, SCRIPT if run.rounds else ""))
     return path
 
 
-def _document(title: str, body: str, script: str) -> str:
+def document(title: str, body: str, script: str) -> str:
     """A whole page. Its policy forbids every request, and every script but this one."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"

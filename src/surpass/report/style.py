@@ -50,6 +50,7 @@ svg .band { fill: var(--c); opacity: .14; } svg .error { fill: none; stroke: var
 svg .dot { fill: var(--c); stroke: var(--card); stroke-width: 1.5; }
 svg .hollow { fill: var(--card); stroke: var(--c); stroke-width: 1.8; }
 svg .aim { fill: transparent; } svg g:hover > .dot, svg g:hover > .hollow { stroke: var(--ink); }
+.unseen { display: none; }
 .narrow { display: none; }
 .legend { list-style: none; padding: 0; margin: 0 0 8px; display: flex; flex-wrap: wrap; gap: 2px 20px; font-size: 14px;
   color: var(--soft); }
@@ -60,6 +61,7 @@ th { font-weight: 600; text-align: left; } thead th { color: var(--soft); font-w
   border-bottom: 1px solid var(--rule); }
 th, td { padding: 7px 14px 7px 0; vertical-align: top; } tbody tr + tr > * { border-top: 1px solid var(--rule); }
 .wide { overflow-x: auto; } .numbers td, .numbers th { text-align: right; padding: 5px 16px 5px 0; white-space: nowrap; }
+.named :first-child { text-align: left !important; } .card + .lead { margin-top: 10px; }
 .bars th { font-weight: 400; white-space: nowrap; width: 1%; } .bars td { text-align: right; white-space: nowrap; width: 1%; }
 .bars td.bar { width: auto; padding-right: 16px; } .bars tr > * { border: 0 !important; padding: 5px 12px 5px 0; }
 .bars tr > :last-child { padding-right: 0; color: var(--soft); }

@@ -1,0 +1,125 @@
+"""comparison.html: methods side by side, as a table, sentences and curves with bands."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surpass.intact import write_whole
+from surpass.report.chart import Point, Series, legend, line_chart
+from surpass.report.page import document
+from surpass.report.words import between
+
+GRID = 40  # places along the budget at which curves are read
+
+
+def on_grid(curves: Sequence[Sequence[tuple[float, float]]], grid: np.ndarray) -> np.ndarray:
+    """[seeds, places]: what was kept when so much had been spent; after a run's end its last value, before its first exam nan."""
+    found = np.full((len(curves), len(grid)), np.nan)
+    for row, curve in zip(found, curves, strict=True):
+        for spent, accuracy in curve:
+            row[grid >= spent] = accuracy
+    return found
+
+
+def bands(name: str, curves: Sequence[Sequence[tuple[float, float]]], most: float, colour: int, unit: str) -> Series:
+    """A method's mean over seeds with its standard error, along the budget."""
+    grid = np.linspace(0, most, GRID)
+    values = on_grid(curves, grid)
+    points = []
+    for x, column in zip(grid, values.T, strict=True):
+        known = column[~np.isnan(column)]
+        stderr = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
+        y = float(known.mean()) if len(known) == len(column) else math.nan
+        points.append(Point(float(x), y, stderr, f"{name} at {short(x)} {unit}: {between(y, stderr)}"))
+    return Series(name, points, colour=colour, band=True)
+
+
+def short(value: Any) -> str:
+    """A number in at most three digits and a letter."""
+    value = float(value)
+    scale = next((i for i in (5, 4, 3, 2, 1) if value >= 1000.0**i), 0)
+    return f"{value / 1000.0**scale:.3g}{['', 'k', 'M', 'G', 'T', 'P'][scale]}"
+
+
+def write_comparison(found: Any, folder: Path) -> Path:
+    """Write FOLDER/comparison.html of a surpass.compare.Comparison."""
+    learns = bool(found.runs[0].curves)
+    name = f"{len(found.runs)} methods on {found.task}"
+    about = f"{found.model}, {found.budget or 'one exam each'}, {len(found.runs[0].reports)} seeds"
+    decided = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if d.decided]
+    open_ = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if not d.decided]
+    body = (
+        f"<main><h1>{html.escape(name)} <span>{html.escape(about)}</span></h1>"
+        f'<section><h2>In the end</h2><div class="card wide">{_table(found.table())}</div>'
+        f'<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p></section>'
+        f"<section><h2>Better, and undecided</h2>{_list(decided) or '<p class=lead>No pair is told apart at this budget.</p>'}"
+        f"{f'<details class=more><summary>{len(open_)} pairs undecided</summary>{_list(open_)}</details>' if open_ else ''}</section>"
+        f"<section><h2>{'Along the budget' if learns else 'What accuracy costs'}</h2>{_curves(found) if learns else _prices(found)}</section></main>"
+    )
+    path = folder / "comparison.html"
+    write_whole(path, document(html.escape(name), body, ""))
+    return path
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(words)}</li>' for words in sentences)}</ul>" if sentences else ""
+
+
+def _table(markdown: str) -> str:
+    """A Markdown table as HTML."""
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    lines = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f'<table class="numbers named"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _curves(found: Any) -> str:
+    """A small chart a method, all of one scale, each beside the first one."""
+    most = max([x for runs in found.runs for curve in runs.curves for x, _ in curve if math.isfinite(x)], default=1.0)
+    unit, first = found.budget.kind, found.runs[0]
+    base = bands(first.entry.name, first.curves, most, 2, unit)
+    every = {runs.entry.name: bands(runs.entry.name, runs.curves, most, 1, unit) for runs in found.runs}
+    ys = [
+        p.y + side * (p.stderr if math.isfinite(p.stderr) else 0)
+        for s in every.values()
+        for p in s.points
+        if math.isfinite(p.y)
+        for side in (-1, 1)
+    ]
+    corners = Series("", [Point(0, min(ys)), Point(most, max(ys))], line=False, tail=False) if ys else Series("")
+    cards = []
+    for runs in found.runs if len(found.runs) == 1 else found.runs[1:]:
+        name = runs.entry.name
+        chart = line_chart(f"{name} along the budget", [_unseen(corners), base, every[name]], room=(9, 6), axis=unit, say=short)
+        names = legend([("dot", 1, name), ("dot", 2, first.entry.name)])
+        cards.append(f'<figure class="card"><figcaption>{html.escape(name)}<span>gate accuracy of what was kept, mean over seeds ± standard error'
+                     f"</span></figcaption>{names}{chart}</figure>")  # fmt: skip
+    return f'<div class="grid-two">{"".join(cards)}</div>'
+
+
+def _unseen(series: Series) -> Series:
+    """Points that set the scale and are not drawn."""
+    return Series("", [p._replace(tip="") for p in series.points], mark="unseen", line=False, tail=False)
+
+
+def _prices(found: Any) -> str:
+    """Accuracy against tokens a problem, a mark a method."""
+    series = []
+    for i, runs in enumerate(found.runs):
+        values = runs.values(found.metric).mean(1)
+        stderr = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+        price = runs.per_problem()
+        tip = f"{runs.entry.name}: {between(float(values.mean()), stderr)} at {price:,.0f} tokens a problem"
+        series.append(Series(runs.entry.name, [Point(price, float(values.mean()), stderr, tip, label=runs.entry.name, place="right")],
+                             mark=("dot", "hollow", "diamond")[i % 3], colour=1 + i % 2, line=False, tail=False))  # fmt: skip
+    chart = line_chart("accuracy against tokens a problem", series, (1030, 360), room=(20, 170), axis="tokens", say=short)
+    return f'<figure class="card"><figcaption>Accuracy<span>against tokens drawn for a problem; ± standard error over seeds</span></figcaption>{chart}</figure>'
