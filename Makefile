@@ -54,7 +54,14 @@ bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environm
 	.venv/bin/python bench/compare.py
 	.venv/bin/python bench/searching.py
 
+.venv/docs: .venv/base
+	$(PIP) mkdocs-material
+	@touch $@
+
+docs: .venv/docs  ## the documents as a site, in site/; a link that leads nowhere is an error
+	.venv/bin/mkdocs build --strict --quiet
+
 catalogue: .venv/base  ## docs/catalogue.md from the method files
 	.venv/bin/python -m surpass.catalogue > docs/catalogue.md
 
-.PHONY: help demo test test-web check claims soak bench catalogue
+.PHONY: help demo test test-web check claims soak bench docs catalogue

@@ -3,7 +3,11 @@
 import http.client
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from urllib.parse import quote
 
 import numpy as np
@@ -242,6 +246,18 @@ def test_folders_and_ports_that_cannot_be(tmp_path, viewer):
         Viewer(tmp_path / "none")
     with pytest.raises(SurpassError, match=f"port {viewer.server_port} cannot be had"):
         Viewer(tmp_path, viewer.server_port)
+
+
+def test_as_a_user(root):
+    """The command prints the address, answers there and ends with Ctrl-C without a word of complaint."""
+    command = [sys.executable, "-m", "surpass.cli", "view", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert "<h1>Runs" in page.read().decode()
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 0 and complaint == ""
 
 
 @pytest.mark.parametrize("decode, tokens", [

@@ -60,7 +60,7 @@ def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Me
 def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = "") -> Any:
     """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys a task does not have
     go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the task's own check. The suite for `model`
-    alone is what fits that model."""
+    alone is what fits that model; of one name it is that task at the suite's difficulty."""
     import surpass.tasks
     from surpass.tasks.suite import FIT
 
@@ -98,6 +98,8 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
     if missing:
         raise SurpassError(f"the task {name} needs {missing[0]}: --task {name}:{missing[0].upper()}")
     task = cls(**values)
+    if cls is surpass.tasks.suite and len(task.parts) == 1:
+        (task,) = task.parts.values()  # by itself it gives all it has: an oracle, other wordings
     return surpass.tasks.rewarded(task, reward, **judged) if reward else task
 
 

@@ -73,7 +73,7 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
 
     for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), method.exam)):
         for name in getattr(part, "of_task", ()):
-            if not hasattr(task, name):
+            if not _has(task, name):
                 raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
                                 f"says what it gives; {part.instead}")  # fmt: skip
     for part in (method.search, *method.scores.values(), method.exam):
@@ -90,6 +90,12 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         raise UnmetNeed(
             f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
         )
+
+
+def _has(whole: Any, name: str) -> bool:
+    """Whether there is such an attribute, or an attribute's: "oracle.grade"."""
+    first, dot, rest = name.partition(".")
+    return hasattr(whole, first) and (not dot or _has(getattr(whole, first), rest))
 
 
 def weights_digest(weights: dict[str, Any]) -> str:

@@ -119,6 +119,8 @@ class graded:
     turns: int = 4
     role: str = "policy"
     needs = frozenset({"oracle"})
+    of_task = ("oracle.grade",)
+    instead = "a task that has it is kgqa; slate can let a model judge: --by judge"
 
     async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.array([self._one(models, task, tree, node) for node in nodes], float)
