@@ -125,8 +125,8 @@ class Progress:
     def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
         self.rounds, self.models, self.budget = rounds, models, budget
         self.console = Console(stderr=True, highlight=False)
-        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-                       TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
+        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *([_Spent(models)] if models else []),
+                       TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
         self.task = self.bar.add_task("start", total=int(budget.amount) if budget else rounds)
         self.searched = self.problems = 0
         self.began = time.monotonic()

@@ -21,6 +21,7 @@ from surpass.types import STOPS, Problem, Tree
 
 DEEPEST = 4  # folders below the one that is shown
 LONGEST = 20_000  # characters of one text
+LISTED = 1000  # characters of an attempt that the list keeps and looks through
 SORTS = ("round", "score", "tokens", "problem", "stop")
 
 
@@ -162,7 +163,7 @@ def _attempts(run: Run, round: int) -> list[Attempt]:
             own = [node for node in path if tree.author[node] != "task"]
             words = "".join(_text(tree, texts.get(i, {}), node) for node in own)
             found.append(Attempt(round, i, leaf, asks[:300], values[leaf], sum(tree.length(node) for node in own),
-                                 STOPS[int(tree.stop[leaf])], words[:2000]))  # fmt: skip
+                                 STOPS[int(tree.stop[leaf])], words[:LISTED]))  # fmt: skip
     return found
 
 
