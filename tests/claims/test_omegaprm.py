@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from at_once import at_once
 from trees import grown, tiny
 
 from conftest import listed
@@ -156,13 +157,18 @@ def known(models: Models, seed: int) -> Known:
     )
 
 
+def taught(seed: int) -> tuple[Known, int]:
+    """What a process-reward model knows, and after how many labels."""
+    models, labels = judge(seed)
+    return known(models, seed), labels
+
+
 def judged(claims) -> None:
     """What the labels teach."""
-    models = [judge(seed) for seed in SEEDS]
-    found = [known(m, seed) for (m, _), seed in zip(models, SEEDS, strict=True)]
+    found, labels = zip(*at_once(taught, [(seed,) for seed in SEEDS]), strict=True)
     claims.secondary("a process-reward model that learnt them has an AUC above 0.8 between right and wrong next steps of sums not seen",
                      [f.auc - 0.8 for f in found],
-                     f"{listed([f.auc for f in found])} after {[n for _, n in models]} labels; among the steps after the same ones "
+                     f"{listed([f.auc for f in found])} after {list(labels)} labels; among the steps after the same ones "
                      f"{listed([f.siblings for f in found])} of {[f.pairs for f in found]} pairs", "not shown")  # fmt: skip
     claims.secondary("the vote of 16 that it weighs is right more often than the majority", [f.weighted - f.majority for f in found],
                      f"{listed([f.weighted for f in found])} against {listed([f.majority for f in found])} of {TESTS} problems",
@@ -170,14 +176,16 @@ def judged(claims) -> None:
 
 
 def test_claims(claims):
-    halves, all_ = [located(seed, False) for seed in SEEDS], [located(seed, True) for seed in SEEDS]
+    found = at_once(located, [(seed, linear) for linear in (False, True) for seed in SEEDS])
+    halves, all_ = found[: len(SEEDS)], found[len(SEEDS) :]
     claims.primary("binary search finds the first wrong step of more than 80% of wrong attempts", [h[0] - 0.8 for h in halves],
                    f"{listed([h[0] for h in halves])} of {[h[3] for h in halves]}", "not shown")  # fmt: skip
     claims.secondary("with fewer completions than trying every step in order", [1 - h[1] / a[1] for h, a in zip(halves, all_, strict=True)],
                      f"{[int(h[1]) for h in halves]} against {[int(a[1]) for a in all_]}", "not shown")  # fmt: skip
     claims.secondary("after an error hardly any prefix is completed to a right answer (MC is 0 in more than 80%)", [h[2] - 0.8 for h in halves],
                      listed([h[2] for h in halves]), "not shown")  # fmt: skip
-    halves, all_ = [scripted(seed, False) for seed in SEEDS], [scripted(seed, True) for seed in SEEDS]
+    found = at_once(scripted, [(seed, linear) for linear in (False, True) for seed in SEEDS])
+    halves, all_ = found[: len(SEEDS)], found[len(SEEDS) :]
     claims.secondary("a scripted writer's attempts of 12 lines, half of them right: found in more than 80% of the wrong ones", [h[0] - 0.8 for h in halves],
                      listed([h[0] for h in halves]))  # fmt: skip
     claims.secondary("there with fewer than 0.6 of the completions of trying every step in order", [0.6 - h[1] / a[1] for h, a in zip(halves, all_, strict=True)],

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from at_once import at_once
 from lifts import accuracy
 from trees import Other, grown, sibling_auc, tiny
 
@@ -102,11 +103,22 @@ def searched(method: Method, trained: Models, seed: int) -> dict[str, float]:
     return ours | theirs
 
 
+def course(seed: int) -> tuple:
+    """Of one seed: the value model's errors, what the search finds, and per policy (ours, after rejection sampling, at the start) its
+    greedy accuracy; (right attempts, tokens a problem) of the first two; the attempts a problem of the second."""
+    method, task = rest_mcts(**KNOBS), Other(suite(TASK).parts[TASK], seed)
+    ours = learnt(method, seed)
+    errors, found = gaps(method, ours.models, seed), searched(method, ours.models, seed)
+    theirs, n = rejection(method, ours, seed)
+    greedy = [
+        float(np.mean(list(accuracy(run.models, task, 1, 0.0, GREEDY).values()))) for run in (ours, theirs, Run(tiny(), 0, 0))
+    ]
+    return errors, found, greedy, [(run.traces, run.tokens) for run in (ours, theirs)], n
+
+
 def trained(claims) -> None:
     """Two rounds, and what they are good for."""
-    method = rest_mcts(**KNOBS)
-    ours = [learnt(method, seed) for seed in SEEDS]
-    errors = [gaps(method, run.models, seed) for run, seed in zip(ours, SEEDS, strict=True)]
+    errors, found, greedy, told, n = zip(*at_once(course, [(seed,) for seed in SEEDS]), strict=True)
     before, now, constant = ([e[i] for e in errors] for i in range(3))
     claims.secondary("after two rounds the value model's squared error on trees for test problems is smaller", np.subtract(before, now),
                      f"{listed(before)} -> {listed(now)}")  # fmt: skip
@@ -116,7 +128,6 @@ def trained(claims) -> None:
         f"{listed(now)} against {listed(constant)}",
         "not shown",
     )
-    found = [searched(method, run.models, seed) for run, seed in zip(ours, SEEDS, strict=True)]
     for name, text in (("best/v", "the search solves more test problems than the best of n by the same values at equal tokens"),
                        ("majority", "and than the majority of n")):  # fmt: skip
         figures = [
@@ -126,21 +137,14 @@ def trained(claims) -> None:
         claims.secondary(
             text, [f["accuracy/search"] - f[f"accuracy/{name}"] for f in found], " against ".join(figures), "not shown"
         )
-    theirs, n = zip(*(rejection(method, run, seed) for run, seed in zip(ours, SEEDS, strict=True)), strict=True)
 
-    def greedy(runs) -> list[float]:
-        tasks = [Other(suite(TASK).parts[TASK], seed) for seed in SEEDS]
-        return [
-            float(np.mean(list(accuracy(run.models, task, 1, 0.0, GREEDY).values())))
-            for run, task in zip(runs, tasks, strict=True)
-        ]
+    def worked(which: int) -> str:
+        runs = [some[which] for some in told]
+        return f"{[traces for traces, _ in runs]} right attempts, {np.mean([tokens for _, tokens in runs]):.0f} tokens a problem"
 
-    def told(runs) -> str:
-        return f"{[run.traces for run in runs]} right attempts, {np.mean([run.tokens for run in runs]):.0f} tokens a problem"
-
-    high, low, first = greedy(ours), greedy(theirs), greedy([Run(tiny(), 0, 0)] * len(SEEDS))
+    high, low, first = np.transpose(greedy)
     claims.secondary("after two rounds the policy's greedy accuracy is above that after rejection sampling with as many tokens",
-                     np.subtract(high, low), f"{listed(high)} ({told(ours)}) against {listed(low)} ({told(theirs)}, n = {list(n)}), "
+                     np.subtract(high, low), f"{listed(high)} ({worked(0)}) against {listed(low)} ({worked(1)}, n = {list(n)}), "
                      f"at the start {listed(first)}", "not shown")  # fmt: skip
 
 

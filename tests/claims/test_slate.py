@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from at_once import at_once
 from lifts import accuracy
 from trees import Other
 
@@ -94,7 +95,8 @@ def spread(hops: int, seed: int, judged: bool, n: int = 24, again: int = 12) -> 
 def test_claims(claims):
     ours, outcome = slate(**KNOBS), search_r1(**{"n" if key == "k" else key: value for key, value in KNOBS.items()})
     noisy = dataclasses.replace(ours, search=dataclasses.replace(ours.search, judge=flipped(ours.search.judge, 0.3)))
-    a, b, c = ([learnt(method, seed) for seed in SEEDS] for method in (ours, outcome, noisy))
+    found = at_once(learnt, [(method, seed) for method in (ours, outcome, noisy) for seed in SEEDS])
+    a, b, c = (found[i : i + len(SEEDS)] for i in range(0, len(found), len(SEEDS)))
 
     def ends(found) -> str:
         return f"{listed([x[1] for x in found])} ({sum(x[2] for x in found) // 3:,} tokens drawn)"
@@ -107,7 +109,9 @@ def test_claims(claims):
         f"{listed([x[0] for x in c])} -> {ends(c)}",
         "not shown",
     )
-    ratios = np.array([[spread(hops, seed, False) / spread(hops, seed, True) for hops in HOPS] for seed in SEEDS])
+    spreads = at_once(spread, [(hops, seed, judged) for seed in SEEDS for hops in HOPS for judged in (False, True)])
+    whole, steps = np.array(spreads).reshape(len(SEEDS), len(HOPS), 2).transpose(2, 0, 1)
+    ratios = whole / steps
     claims.secondary("a scripted searcher's right first step: its advantage varies more over whole attempts than among siblings (3 hops)",
                      ratios[:, 2] - 1, f"ratio of variances at 1, 2, 3 hops {listed(ratios.mean(0), 2)}")  # fmt: skip
     claims.secondary(

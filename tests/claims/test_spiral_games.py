@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from at_once import at_once
 from poker import RANDOM, head_to_head, known, letters, player
 
 from conftest import listed
@@ -87,7 +88,9 @@ def gradient_variances(seed: int) -> tuple[float, float]:
 
 def test_claims(claims):
     before = exploitability(RANDOM)
-    real, control = [trained(seed) for seed in SEEDS], [trained(seed, control=True) for seed in SEEDS]
+    kinds = (False, True, "self"), (True, True, "self"), (False, True, "random"), (False, False, "self")
+    found = at_once(trained, [(seed, *kind) for kind in kinds for seed in SEEDS])
+    real, control, tame, both = (found[i : i + len(SEEDS)] for i in range(0, len(found), len(SEEDS)))
     ends, ends_control = [exploitability(r[0]) for r in real], [exploitability(c[0]) for c in control]
     claims.primary("self-play from random moves brings exploitability below half of where it was", [before / 2 - e for e in ends],
                    f"{before:.3f} -> {listed(ends)} chips")  # fmt: skip
@@ -98,7 +101,6 @@ def test_claims(claims):
         listed([r[1] for r in real]),
         "not shown",
     )
-    tame = [trained(seed, opponent="random") for seed in SEEDS]
     duels = [head_to_head(r[0], t[0]) for r, t in zip(real, tame, strict=True)]
     claims.secondary("it wins more than 55% of the games against what training against a random opponent comes to, on as many turns",
                      [won - 0.55 for won, _ in duels],
@@ -106,11 +108,11 @@ def test_claims(claims):
     easy = [head_to_head(r[0], RANDOM) for r in real]
     claims.secondary("against the random moves that it began with it wins chips", [chips for _, chips in easy],
                      f"{listed([chips for _, chips in easy])} a game")  # fmt: skip
-    shared = [head_to_head(trained(seed, apart=False)[0], RANDOM) for seed in SEEDS]
+    shared = [head_to_head(run[0], RANDOM) for run in both]
     claims.secondary("and at most a hundredth of a chip less than with one baseline for both seats",
                      [a[1] - b[1] + 0.01 for a, b in zip(easy, shared, strict=True)],
                      f"{listed([chips for _, chips in easy])} against {listed([chips for _, chips in shared])}", "not shown")  # fmt: skip
-    noise = [gradient_variances(seed) for seed in SEEDS]
+    noise = at_once(gradient_variances, [(seed,) for seed in SEEDS])
     claims.secondary("tic-tac-toe between random players: a baseline a seat makes the gradient's variance smaller than one for both",
                      [one - apart for apart, one in noise],
                      f"{listed([a for a, _ in noise])} against {listed([b for _, b in noise])}", "not shown")  # fmt: skip
