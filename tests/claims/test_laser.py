@@ -90,8 +90,8 @@ def learnt(seed: int, alpha: float, alike: bool = False) -> Seen:
 
 
 def test_claims(claims):
-    found = at_once(learnt, [(seed, *how) for how in ((ALPHA, False), (0.0, False), (ALPHA, True)) for seed in SEEDS])
-    own, none, alike = (found[i : i + len(SEEDS)] for i in range(0, len(found), len(SEEDS)))
+    hows = (ALPHA, False), (0.0, False), (ALPHA, True)
+    own, none, alike = at_once(*((learnt, [(seed, *how) for seed in SEEDS]) for how in hows))
 
     def of(seen: list[Seen], name: str) -> np.ndarray:
         return np.array([getattr(one, name) for one in seen])

@@ -3,6 +3,7 @@ process-reward model that learnt its labels knows of the steps of sums it has no
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import defaultdict
 from dataclasses import dataclass
@@ -142,9 +143,7 @@ def known(models: Models, seed: int) -> Known:
             began = end
 
     async def everything():
-        for tree in trees:
-            for leaf in tree.leaves():
-                await read(tree, leaf)
+        await asyncio.gather(*(read(tree, leaf) for tree in trees for leaf in tree.leaves()))
 
     models.run(everything())
     steps = [list(some.values()) for some in after.values()]
@@ -163,9 +162,8 @@ def taught(seed: int) -> tuple[Known, int]:
     return known(models, seed), labels
 
 
-def judged(claims) -> None:
+def judged(claims, found, labels) -> None:
     """What the labels teach."""
-    found, labels = zip(*at_once(taught, [(seed,) for seed in SEEDS]), strict=True)
     claims.secondary("a process-reward model that learnt them has an AUC above 0.8 between right and wrong next steps of sums not seen",
                      [f.auc - 0.8 for f in found],
                      f"{listed([f.auc for f in found])} after {list(labels)} labels; among the steps after the same ones "
@@ -176,18 +174,19 @@ def judged(claims) -> None:
 
 
 def test_claims(claims):
-    found = at_once(located, [(seed, linear) for linear in (False, True) for seed in SEEDS])
-    halves, all_ = found[: len(SEEDS)], found[len(SEEDS) :]
+    each = [[(seed, linear) for seed in SEEDS] for linear in (False, True)]
+    learnt, halves, all_, halves_written, all_written = at_once(
+        (taught, [(seed,) for seed in SEEDS]), *((located, some) for some in each), *((scripted, some) for some in each)
+    )
     claims.primary("binary search finds the first wrong step of more than 80% of wrong attempts", [h[0] - 0.8 for h in halves],
                    f"{listed([h[0] for h in halves])} of {[h[3] for h in halves]}", "not shown")  # fmt: skip
     claims.secondary("with fewer completions than trying every step in order", [1 - h[1] / a[1] for h, a in zip(halves, all_, strict=True)],
                      f"{[int(h[1]) for h in halves]} against {[int(a[1]) for a in all_]}", "not shown")  # fmt: skip
     claims.secondary("after an error hardly any prefix is completed to a right answer (MC is 0 in more than 80%)", [h[2] - 0.8 for h in halves],
                      listed([h[2] for h in halves]), "not shown")  # fmt: skip
-    found = at_once(scripted, [(seed, linear) for linear in (False, True) for seed in SEEDS])
-    halves, all_ = found[: len(SEEDS)], found[len(SEEDS) :]
+    halves, all_ = halves_written, all_written
     claims.secondary("a scripted writer's attempts of 12 lines, half of them right: found in more than 80% of the wrong ones", [h[0] - 0.8 for h in halves],
                      listed([h[0] for h in halves]))  # fmt: skip
     claims.secondary("there with fewer than 0.6 of the completions of trying every step in order", [0.6 - h[1] / a[1] for h, a in zip(halves, all_, strict=True)],
                      f"{listed([h[1] for h in halves], 1)} against {listed([a[1] for a in all_], 1)} an attempt", "not shown")  # fmt: skip
-    judged(claims)
+    judged(claims, *zip(*learnt, strict=True))

@@ -89,8 +89,9 @@ def gradient_variances(seed: int) -> tuple[float, float]:
 def test_claims(claims):
     before = exploitability(RANDOM)
     kinds = (False, True, "self"), (True, True, "self"), (False, True, "random"), (False, False, "self")
-    found = at_once(trained, [(seed, *kind) for kind in kinds for seed in SEEDS])
-    real, control, tame, both = (found[i : i + len(SEEDS)] for i in range(0, len(found), len(SEEDS)))
+    real, control, tame, both, noise = at_once(
+        *((trained, [(seed, *kind) for seed in SEEDS]) for kind in kinds), (gradient_variances, [(seed,) for seed in SEEDS])
+    )
     ends, ends_control = [exploitability(r[0]) for r in real], [exploitability(c[0]) for c in control]
     claims.primary("self-play from random moves brings exploitability below half of where it was", [before / 2 - e for e in ends],
                    f"{before:.3f} -> {listed(ends)} chips")  # fmt: skip
@@ -112,7 +113,6 @@ def test_claims(claims):
     claims.secondary("and at most a hundredth of a chip less than with one baseline for both seats",
                      [a[1] - b[1] + 0.01 for a, b in zip(easy, shared, strict=True)],
                      f"{listed([chips for _, chips in easy])} against {listed([chips for _, chips in shared])}", "not shown")  # fmt: skip
-    noise = at_once(gradient_variances, [(seed,) for seed in SEEDS])
     claims.secondary("tic-tac-toe between random players: a baseline a seat makes the gradient's variance smaller than one for both",
                      [one - apart for apart, one in noise],
                      f"{listed([a for a, _ in noise])} against {listed([b for _, b in noise])}", "not shown")  # fmt: skip
