@@ -51,27 +51,6 @@ def test_claims(claims):
     claims.secondary(
         "and above the start", crossed[:, 1] - crossed[:, 0], f"{listed(crossed[:, 0])} -> {listed(crossed[:, 1])}", "not shown"
     )
-    course, labels = wordings.trained(method, seed, LONG, bad)
-    return np.array(course), np.array(labels)
-
-
-def test_claims(claims):
-    knobs = {"max_tokens": 64, "lr": 2e-4, "temperature": 1.0, "every": 10**6}
-    methods = co_reward(problems=6, n=8, **knobs), ttrl(problems=6, n=16, **knobs)
-    tables = (co_reward, 8, 0.0), (ttrl, 16, 0.0), (grpo, 16, 0.0), (co_reward, 8, 0.2)
-    crossed, plain, runs, *others = at_once(
-        *((learnt, [(method, seed) for seed in SEEDS]) for method in methods),
-        *((on_the_table, [(which, n, seed, share) for seed in SEEDS]) for which, n, share in tables),
-    )
-    crossed, plain = np.array(crossed), np.array(plain)
-    claims.primary("five rounds of votes crossed between wordings end above plain votes on as many attempts", crossed[:, 1] - plain[:, 1],
-                   f"{listed(crossed[:, 1])} against {listed(plain[:, 1])}, {listed(crossed[:, 0])} at the start", "not shown")  # fmt: skip
-    claims.secondary(
-        "and above the start", crossed[:, 1] - crossed[:, 0], f"{listed(crossed[:, 0])} -> {listed(crossed[:, 1])}", "not shown"
-    )
-    tables = (co_reward, 8, 0.0), (ttrl, 16, 0.0), (grpo, 16, 0.0), (co_reward, 8, 0.2)
-    found = at_once(on_the_table, [(which, n, seed, share) for which, n, share in tables for seed in SEEDS])
-    runs = found[: len(SEEDS)]
     course, labels = np.array([run[0] for run in runs]), np.array([run[1] for run in runs])
     votes, truth, bad = (np.array([run[0] for run in some]) for some in others)
     begin, ends, rises = course[:, 0], course[:, -1], f"{listed(course[:, 0])} -> {listed(course[:, -1])}"
