@@ -206,7 +206,7 @@ def test_learning_methods_are_run_reused_and_gone_on_with(model, tmp_path, capsy
     ]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together; at most " in said.err
+    assert "3 methods x 2 seeds = 6 runs: tokens=60 each, 360 tokens together; about " in said.err
     assert (tmp_path / "comparison.html").exists()
     first = json.loads(said.out.strip().splitlines()[-1])
     for curve in [curve for m in first["methods"] for curve in m["curves"]]:
@@ -218,6 +218,27 @@ def test_learning_methods_are_run_reused_and_gone_on_with(model, tmp_path, capsy
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1]) == first
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_budget_of_seconds_has_curves_too(model, tmp_path, capsys):
+    words = [
+        "compare",
+        f"grpo,{KNOBS}",
+        f"rloo,{KNOBS}",
+        "--model",
+        model,
+        "--budget",
+        "seconds=1",
+        "--out",
+        str(tmp_path),
+        "--json",
+        *SHORT,
+    ]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    for curve in [curve for m in found["methods"] for curve in m["curves"]]:
+        assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in pairwise(curve)) and len(curve) > 1
+    assert "polyline" in (tmp_path / "comparison.html").read_text()
 
 
 def test_methods_that_learn_nothing_are_compared_beside_their_tokens(model, tmp_path, capsys):

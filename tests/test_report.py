@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from surpass.alarms import alarms
 from surpass.errors import SurpassError
+from surpass.figures import round_figures
 from surpass.report import write_report
 from surpass.report.chart import Point, Series, line_chart, ticks
 from surpass.report.words import duration, plain
@@ -296,3 +298,43 @@ def test_a_run_without_labels_says_what_is_known_and_what_is_not(tmp_path, accur
         assert words in page.says, words
     for words in not_said:
         assert words not in page.says
+
+
+def gamed(keep):
+    """A reward that rises while the gate's accuracy falls from 32 of 40 to 8."""
+    search = [
+        {"event": "search", "round": r, "reward": y, "reward_stderr": 0.02, "entropy": 1.0} for r, y in ((1, 0.2), (2, 0.8))
+    ]
+    learn = {"event": "learn", "round": 2, "role": "policy", "grad_norm": 1.0, "examples": 3}
+    return [
+        exam(0, "gate", range(32), 40),
+        *search,
+        learn,
+        exam(2, "gate", range(8), 40),
+        {"event": "gate", "round": 2, "keep": keep, "why": ""},
+    ]
+
+
+def test_a_reward_that_is_gamed_is_noticed_where_the_model_was_kept():
+    (words,) = alarms(gamed(True))
+    assert words.startswith("The reward that is learnt from rose by 0.600 while accuracy on held-out problems fell by 0.600")
+    assert alarms(gamed(False)) == [], "what was refused is undone"
+    slight = gamed(True)
+    slight[-2] = exam(2, "gate", range(31), 40)
+    assert alarms(slight) == []
+
+
+def test_attempts_cut_off_are_noticed():
+    event = {"event": "search", "round": 1, "completions/clipped_ratio": 0.75}
+    assert (
+        alarms([event])[0].startswith("75% of the last round's attempts were cut off")
+        and alarms([event | {"completions/clipped_ratio": 0.4}]) == []
+    )
+
+
+def test_distinct_counts_copies_once():
+    tree = flat_tree()
+    assert round_figures([tree], "reward")["distinct"] == 1.0
+    tree.add(0, "policy", [6], logp=[-1.0], stop=DONE)
+    tree.add(0, "policy", [6], logp=[-1.0], stop=DONE)
+    assert round_figures([tree], None)["distinct"] == 0.5

@@ -76,6 +76,7 @@ def test_a_tracker_that_fails_is_let_go_and_the_run_goes_on(tmp_path, listening,
 def test_trackers_that_are_not_known_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(SurpassError, match=r'a tracker is one of .*tensorboard.*; found "tensorbored"'):
         run(tmp_path / "a", "tensorbored")
+    assert not (tmp_path / "a").exists(), "nothing is begun"
     import accelerate.tracking
 
     class Absent(Listener):
@@ -85,6 +86,19 @@ def test_trackers_that_are_not_known_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "wandb", Absent)
     with pytest.raises(SurpassError, match="the tracker wandb needs a package of its own: pip install wandb"):
         run(tmp_path / "b", "wandb")
+
+
+@pytest.mark.filterwarnings("ignore:2 of")
+def test_a_tracker_is_no_part_of_what_a_run_is(tmp_path, listening, monkeypatch):
+    """One that cannot be begun is let go with a note; the run is the same without it, and so is its configuration."""
+    monkeypatch.setattr(Listener, "start", lambda self: 1 / 0)
+    with pytest.warns(UserWarning, match="the tracker tensorboard failed and is told nothing more: ZeroDivisionError"):
+        run(tmp_path / "a")
+    run(tmp_path / "b", None)
+    assert (tmp_path / "a" / "run.json").read_text() == (tmp_path / "b" / "run.json").read_text()
+    assert (tmp_path / "a" / "events.jsonl").read_bytes() == (tmp_path / "b" / "events.jsonl").read_bytes()
+    monkeypatch.undo()
+    run(tmp_path / "b", None)  # the same run, finished
 
 
 def test_what_is_no_number_is_not_told():

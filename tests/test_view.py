@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from surpass.store import Store
 from surpass.texts import pieces
 from surpass.types import DONE, LENGTH, Column, Problem, Tree
 from surpass.view import Viewer
-from surpass.view.runs import Runs
-from test_report import EVIL, branching_tree, flat_tree, whole_run, write
+from surpass.view.runs import CUT, LONGEST, Runs, _cut
+from test_report import EVIL, branching_tree, exam, flat_tree, whole_run, write
 
 
 def many(n, round):
@@ -161,7 +162,8 @@ def page(runs, **wanted):
 
 def test_attempts_are_filtered_sorted_and_paged_as_a_plain_loop_would(root):
     runs = Runs(root)
-    every = list(runs.attempts(runs.run("one")))
+    every, broken = runs.attempts(runs.run("one"))
+    assert broken == []
     assert len(every) == 3 * 5 * 4 == page(runs)["all"]
     first = many(5, 1)
     for a in every:
@@ -185,7 +187,8 @@ def test_a_tree_as_json_is_the_tree(root):
     assert [node["before"] for node in tree["nodes"]] == [-1, 0, 1, 1, 2, 4] and [node["aside"] for node in tree["nodes"]] == [
         False
     ] * 4 + [True] * 2
-    assert tree["leaves"] == [2, 3] and tree["rewards"] == [1.0, 0.5] and tree["nodes"][2]["values"] == {"reward": 1.0}
+    assert tree["leaves"] == [2, 3] and tree["rewards"] == tree["scores"]["reward"] == [1.0, 0.5]
+    assert tree["attempts"] == [[0, 1, 2], [0, 1, 3]]
     flat = runs.tree(runs.run("deep/er/two"), 0, 0, "exams")
     assert (
         flat["nodes"][1]["text"] == ["a", "b", "c"]
@@ -207,7 +210,7 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
     store.close()
     runs = Runs(tmp_path / "runs")
     run = runs.run("grpo")
-    every = list(runs.attempts(run))
+    every, _ = runs.attempts(run)
     assert len(every) == 2 * 3 * 4
     for i in range(3):
         tree = runs.tree(run, 1, i)
@@ -217,7 +220,7 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
                 stored.own(node)
             )
         rewards = np.array(tree["rewards"])
-        advantage = [tree["nodes"][leaf]["values"]["advantage"] for leaf in tree["leaves"]]
+        advantage = tree["scores"]["advantage"]
         assert np.sign(advantage).tolist() == np.sign(np.round(rewards - rewards.mean(), 9)).tolist()
     outcomes = runs.outcomes(("grpo", 0), ("grpo", -1))
     before, after = result.before.by_problem("accuracy"), result.after.by_problem("accuracy")
@@ -226,6 +229,83 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
         for value, where in zip(row["values"], row["trees"], strict=True):
             tree = runs.tree(run, where["round"], where["tree"], "exams")
             assert tree["id"] == row["problem"] and tree["score"] == "chosen" and max(tree["rewards"]) >= value
+
+
+def test_an_attempt_is_what_happened_in_time_also_where_two_play(tmp_path):
+    """A player's context continues by `parent`; the attempt is both players' moves, and its score a column of nodes."""
+    tree = Tree(Problem("g", "a game", None), 3)
+    tree.add(-1, "task", [1], text="Card: Q", state=1)
+    tree.add(0, "first", [2, 3], logp=[-1, -1], text="check")
+    tree.add(-1, "task", [4], cause=1, text="Card: K. The other checks.")
+    tree.add(2, "second", [5], logp=[-1], text="bet")
+    tree.add(1, "task", [6], cause=3, text="The other bets.")
+    tree.add(4, "first", [7], logp=[-1], stop=DONE, text="call")
+    tree.mark("outcome", 5, -2.0)
+    about = {"format": 2, "method": {"scores": {"outcome": {}}}}
+    runs = Runs(write(tmp_path / "game", whole_run(), [tree], run=about).parent)
+    found = runs.tree(runs.run("game"), 1, 0)
+    assert found["attempts"] == [[0, 1, 2, 3, 4, 5]] and [node["before"] for node in found["nodes"]] == [-1, 0, 1, 2, 3, 4]
+    (attempt, *_), _ = runs.attempts(runs.run("game"))
+    assert attempt.text == "checkbetcall" and attempt.tokens == 4 and attempt.score == -2.0 == found["rewards"][0]
+
+
+def test_a_round_that_cannot_be_read_is_named_and_left_out(root):
+    path = root / "one" / "trees" / "0002.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    found = page(Runs(root))
+    assert found["broken"] == [2] and found["total"] == 40 and {row["round"] for row in found["rows"]} == {1, 3}
+
+
+@pytest.mark.parametrize("name, text", [("events.jsonl", "[1, 2]\n"), ("run.json", "[]"), ("events.jsonl", '{"event": "search"}\n'),
+                                        ("events.jsonl", '{"event": "exam", "round": 0, "split": "test", "metrics": {"accuracy": 3}}\n')])  # fmt: skip
+def test_whatever_lies_in_a_folder_the_other_runs_are_shown(viewer, root, name, text):
+    odd = write(root / "odd", whole_run())
+    (odd / name).write_text(text)
+    os.mkdir(os.fsencode(root) + b"/\xff")
+    shutil.copy(os.fsencode(root / "one" / "events.jsonl"), os.fsencode(root) + b"/\xff/events.jsonl")
+    viewer.runs._walked = (-1e9, {})
+    status, _, body = get(viewer, "")
+    assert status == 200, body
+    assert "run?name=one" in body and "odd" in body
+    assert get(viewer, "run?name=odd")[0] in (200, 500)
+
+
+def test_a_run_without_an_end_has_no_outcome_there(root):
+    started = [exam(0, "test", range(2), 10), exam(0, "gate", range(2), 10)]
+    write(root / "going", started)
+    runs = Runs(root)
+    assert runs.outcomes(("going", 0), ("going", -1)) == runs.outcomes(("going", -1), ("one", -1)) == []
+    assert len(runs.outcomes(("one", 0), ("one", -1))) == 10
+
+
+def test_an_answer_at_the_end_of_a_long_text_is_found(tmp_path):
+    tree = Tree(Problem("p", "w " * 5000 + "needle", None), 1)
+    tree.add(-1, "task", [1], text="")
+    tree.add(0, "policy", [2], logp=[-1.0], stop=DONE, text="because " * 1000 + "Answer: 4217")
+    runs = Runs(write(tmp_path / "one", whole_run(), [tree]).parent)
+    assert page(runs, text="4217")["total"] == page(runs, text="needle")["total"] == 3 and page(runs, text="4218")["total"] == 0
+    assert len(page(runs)["rows"][0]["text"]) <= 160 and len(page(runs)["rows"][0]["problem"]) <= 300
+
+
+def test_credit_of_two_learn_rows_of_one_role_is_told_apart(tmp_path):
+    store = Store(tmp_path / "runs" / "one")
+    trees = many(2, 1)
+    store.write_trees(1, trees, {})
+    given = [[tree.with_columns({"advantage": Column("leaf", np.full(4, value))}) for tree in trees] for value in (0.8, -0.5)]
+    store.write_credit(1, [("policy", given[0]), ("policy", given[1])], trees)
+    store.events(whole_run())
+    store.close()
+    runs = Runs(tmp_path / "runs")
+    scores = runs.tree(runs.run("one"), 1, 1)["scores"]
+    assert scores["advantage 1 (policy)"] == [0.8] * 4 and scores["advantage 2 (policy)"] == [-0.5] * 4
+
+
+def test_a_long_text_is_cut_between_its_pieces():
+    assert (
+        _cut(["x" * 999] * 50) == [*["x" * 999] * 20, CUT]
+        and _cut("y" * 50_000) == "y" * LONGEST + CUT
+        and _cut(["short"]) == ["short"]
+    )
 
 
 def test_a_page_of_a_run_that_goes_on(viewer, root):
@@ -270,3 +350,8 @@ def test_as_a_user(root):
 def test_pieces_join_to_the_text(decode, tokens):
     found = pieces(decode, tokens)
     assert len(found) == len(tokens) and "".join(found) == decode(tokens)
+
+
+def test_where_no_pieces_join_there_are_none():
+    tidy = lambda ts: " ".join(["is", "n't", "."][t] for t in ts).replace(" n't", "n't").replace(" .", ".")  # noqa: E731
+    assert pieces(tidy, [0, 1, 2]) in (["is", "n't", "."], "isn't.")

@@ -42,7 +42,7 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
     rose, fell = (
         _rose(first, last),
-        _fell([event for event in events if event["event"] == "exam" and event.get("split") == "gate"]),
+        _fell(_kept(events)),
     )
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
@@ -50,6 +50,12 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if learnt and all(not event.get("examples") for event in learnt):
         found.append("No round found an example worth learning from, so the weights are those of the start.")
     return found
+
+
+def _kept(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The gate's exams of the start and of what was kept."""
+    kept = {event["round"] for event in events if event["event"] == "gate" and event.get("keep")} | {0}
+    return [event for event in events if event["event"] == "exam" and event.get("split") == "gate" and event["round"] in kept]
 
 
 def _rose(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:

@@ -99,6 +99,9 @@ def _given(form: Callable[..., Any], options: Mapping[str, Any], **more: Any) ->
 
 def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Result]]:
     """The models and the coroutine of a run."""
+    from surpass.trackers import named
+
+    named(given["track"])
     method = _method_of(given["method"], given["knobs"])
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
     task = _task_of(given["task"], given["reward"], given["model"])
@@ -139,7 +142,7 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
     return {
         "name": name, **parts, "seed": given["seed"], "rounds": given["rounds"], "patience": given["patience"],
         "retain": given["retain"], "threads": torch.get_num_threads(), "model": {"name": model, **spec}, "files": own_files(parts),
-        **{name: given[name] for name in ("budget", "track") if given.get(name)},
+        **({"budget": given["budget"]} if given.get("budget") else {}),
         "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
 

@@ -89,19 +89,24 @@ def run(arguments: Sequence[str]) -> int:
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
     if (folder / "run.json").exists():
         raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {folder}, or choose another --out")
-    return _go(folder, config, method, task, options.json)
+    return _go(folder, config, method, task, options.json, options.track)
 
 
 def resume(arguments: Sequence[str]) -> int:
-    """surpass resume FOLDER [--code FILE ...]"""
+    """surpass resume FOLDER [--code FILE ...] [--track NAME] [--json]"""
     from surpass.files import digest, load_file
     from surpass.parts import from_json, modules_in
     from surpass.store import Store
 
     words = [word for word in arguments if word != "--json"]
+    track = None
+    if "--track" in words[:-1]:
+        at = words.index("--track")
+        track = words[at + 1]
+        del words[at : at + 2]
     folder, code = Path(words[0]) if words else None, words[2:]
     if folder is None or (len(words) > 1 and (words[1] != "--code" or not code)):
-        raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--json]")
+        raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--track NAME] [--json]")
     config = Store.read_run(folder)
     if "__main__" in modules_in([config["task"], config["method"]]) or config["model"]["name"] == "in memory":
         raise SurpassError("this run was begun from Python with objects of its own; go on with it by the same call of surpass.improve, "
@@ -118,16 +123,17 @@ def resume(arguments: Sequence[str]) -> int:
     for path in allowed.values():
         load_file(path)
     task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
-    return _go(folder, config, method, task, "--json" in arguments)
+    return _go(folder, config, method, task, "--json" in arguments, track)
 
 
-def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool) -> int:
+def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool, track: str | None) -> int:
     """Begin a run, or go on with one, to its end; then the summary and the page."""
     import torch
 
     from surpass import api
     from surpass.loop import require
     from surpass.store import Store
+    from surpass.trackers import named
 
     if config.get("threads"):
         torch.set_num_threads(config["threads"])
@@ -135,13 +141,14 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         raise SurpassError("a model behind an API cannot be trained")
     models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")})
     require(method, task, models, learns=True)
+    named(track)
     store = Store(folder, config["retain"])
     if not (folder / "run.json").exists():
         store.describe(config)
     budget = Budget.parse(config["budget"]) if config.get("budget") else None
     options = {name: config[name] for name in ("rounds", "seed", "patience")} | {"budget": budget}
     try:
-        result = models.run(api.run(method, task, models, store, options, quiet=False, track=config.get("track")))
+        result = models.run(api.run(method, task, models, store, options, quiet=False, track=track))
     except KeyboardInterrupt:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds the process on its way out

@@ -74,7 +74,7 @@ def _value(text: str) -> Any:
 
 @dataclass
 class Runs:
-    """What a method came to: per seed its test report and what it spent; curves are (spent, gate accuracy) of its kept updates."""
+    """What a method came to: per seed its test report and what it spent; curves are (spent, the metric in the gate's exam) of its kept updates."""
 
     entry: Entry
     reports: list[Report] = field(default_factory=list)
@@ -227,7 +227,7 @@ def compare(
             if learning:
                 result = api.improve(entry.method, task, model, rounds=10**6, seed=seed, out=folder, budget=str(budget), test=test, gate=gate,
                                      reward=reward, quiet=not sys.stderr.isatty(), **options, **entry.knobs)  # fmt: skip
-                _learnt(found[entry.name], result, limit, size)
+                _learnt(found[entry.name], result, limit, size, metric)
             else:
                 _examined(found[entry.name], folder, entry, task, model, seed, test, reward, options)
     called = name or (task if isinstance(task, str) else type(task).__name__)
@@ -252,7 +252,7 @@ def judged(runs: list[Runs], task: str, model: str, budget: Budget | None, metri
     return Comparison(task, model, budget, metric, size, runs, differences)
 
 
-def _learnt(runs: Runs, result: Any, budget: Budget, size: int) -> None:
+def _learnt(runs: Runs, result: Any, budget: Budget, size: int, metric: str) -> None:
     runs.reports.append(result.after)
     runs.before.append(result.before)
     runs.costs.append({account: dict(counts) for account, counts in result.cost.items()})
@@ -261,9 +261,9 @@ def _learnt(runs: Runs, result: Any, budget: Budget, size: int) -> None:
     best = math.nan
     for event in result.events:
         if event["event"] == "gate" or (event["event"] == "exam" and event["round"] == 0 and event.get("split") == "gate"):
-            accuracy = exams[event["round"]]["metrics"].get("accuracy", {}).get("mean", math.nan)
+            accuracy = exams[event["round"]]["metrics"].get(metric, {}).get("mean", math.nan)
             best = accuracy if event.get("keep", True) else best
-            curve.append((budget.of(event.get("spent", {}), size, math.nan), best))
+            curve.append((budget.of(event.get("spent", {}), size, event.get("seconds", 0.0)), best))
     runs.curves.append(curve)
 
 

@@ -278,7 +278,8 @@ class _Run:
                 self.at.stopped = f"the budget, {self.budget}, is spent"
             self._note(exam_event(round, "gate", new),
                        {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p,
-                        "spent": dict(spent(self.models.cost))})  # fmt: skip
+                        "spent": dict(spent(self.models.cost)),
+                        **({"seconds": self.at.seconds} if self.budget and self.budget.kind == "seconds" else {})})  # fmt: skip
         if self.method.adapt is not None:
             self.method = await self.method.adapt(
                 self.method, self.models, shown(self.task, self.method.adapt), self.memory, new, fold(self.seed, "adapt", round)

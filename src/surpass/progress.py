@@ -28,18 +28,15 @@ from surpass.budget import Budget, parameters, spent
 
 
 def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
-    """One line: the most tokens a run may draw, and the most time that takes on this machine; a budget in tokens counts, too.
+    """One line: the most tokens a run may draw, and the most time that takes on this machine; or what its budget is.
 
     The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed of a large
     matrix product measured just now. It is a bound: attempts usually end early.
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
-    if budget and budget.kind != "tokens":
-        return f"predicted: rounds until {budget} is spent{longest(models, budget)}"
-    if budget and searched > budget.amount:
-        rounds = max(1, math.ceil(rounds * budget.amount / searched))
-        searched = int(budget.amount)
+    if budget:
+        return f"predicted: rounds until {budget} is spent{longest(models, budget)}; exams are not counted"
     decisions = 1 + math.ceil(rounds / method.gate.every)
     leaves = searched // getattr(method.search, "max_tokens", 1)
     judged = sum(leaves * reward.at_most() for reward in method.scores.values() if hasattr(reward, "at_most"))
@@ -52,17 +49,13 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
 
 
 def longest(models: Any, budget: Budget, times: int = 1) -> str:
-    """How long that much work takes here at most, exams left out, in words after a comma; "" where a budget does not say."""
+    """How long that much work takes here, exams left out, in words after a comma; "" where a budget does not say."""
     size = parameters(models)
-    each = {"tokens": 8.0 * size, "trained": 8.0 * size, "flops": 1.0, "scored": 2.0 * size, "prefilled": 2.0 * size}.get(
-        budget.kind
-    )
+    each = {"tokens": 8.0 * size, "flops": 1.0}.get(budget.kind)  # a drawn token is trained on once
     if budget.kind == "seconds":
         return f"; {_clock(times * budget.amount)} here"
     return (
-        f"; at most {_clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here"
-        if each and size
-        else ""
+        f"; about {_clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here" if each and size else ""
     )
 
 
@@ -129,7 +122,7 @@ class Progress:
                        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
         self.task = self.bar.add_task("start", total=int(budget.amount) if budget else rounds)
         self.searched = self.problems = 0
-        self.began = time.monotonic()
+        self.seconds = 0.0
         self.first: dict[str, Any] | None = None
 
     def __enter__(self) -> Progress:
@@ -140,10 +133,10 @@ class Progress:
         self.bar.stop()
 
     def _done(self, round: int) -> int:
-        """Rounds, or how much of the budget is spent."""
+        """Rounds, or how much of the budget is spent; of seconds, what the gate's last decision said."""
         if self.budget is None:
             return round
-        return int(self.budget.of(spent(self.models.cost), parameters(self.models), time.monotonic() - self.began))
+        return int(self.budget.of(spent(self.models.cost), parameters(self.models), self.seconds))
 
     def say(self, what: str, round: int, event: dict[str, Any]) -> None:
         """Told by the loop; shows it."""
@@ -168,6 +161,7 @@ class Progress:
             self.first = None
             self.bar.update(self.task, completed=self._done(round), description=f"round {round}")
         elif what == "gate":
+            self.seconds = event.get("seconds", 0.0)
             line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"
         if line:
             self.console.print(line, soft_wrap=True)

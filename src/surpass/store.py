@@ -161,12 +161,15 @@ class Store:
         import fcntl
 
         file = open(self.folder / "lock", "w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise SurpassError(f"the run {self.folder} is in use by another process; wait for it or stop it") from error
-        return file
+        for left in reversed(range(10)):  # surpass view looks at the lock for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except OSError as error:
+                if not left:
+                    file.close()
+                    raise SurpassError(f"the run {self.folder} is in use by another process; wait for it or stop it") from error
+            time.sleep(0.02)
 
     def close(self) -> None:
         self._lock.close()

@@ -16,10 +16,12 @@ def node_texts(models: Any, trees: Sequence[Tree], role: str = "policy") -> list
             for tree in trees]  # fmt: skip
 
 
-def pieces(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known: dict[int, str] | None = None) -> list[str]:
+def pieces(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known: dict[int, str] | None = None) -> list[str] | str:
     """One text a token; joined they are `decode(tokens)`. A special token is "", and so is each but the last of the tokens that
-    make up one character. `known` keeps what single tokens say from one call to the next."""
+    make up one character. Where no pieces join to it (a decoder that tidies what it says) it is the whole text. `known` keeps what single tokens say from one call to the next."""
     known = {} if known is None else known
+    if not len(tokens):
+        return []
     whole = decode(tokens)
     alone = [known[t] if t in known else known.setdefault(t, decode([t])) for t in tokens]
     if "".join(alone) == whole:
@@ -35,4 +37,4 @@ def pieces(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known:
     rest = whole.removeprefix("".join(found))
     if found and whole == "".join(found) + rest:
         return [*found[:-1], found[-1] + rest]
-    return [""] * (len(tokens) - 1) + [whole] if tokens else []
+    return whole

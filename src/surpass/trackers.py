@@ -34,53 +34,63 @@ def figures(event: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 
 
-def open_trackers(names: str, run: str, folder: Path, config: Mapping[str, Any]) -> list[Any]:
-    """A started tracker for each of "wandb,tensorboard"; SurpassError for one that is not known or not installed."""
-    from accelerate import PartialState
+def named(names: str | None) -> list[str]:
+    """The trackers that "wandb,tensorboard" names; SurpassError for one that is not known."""
+    if names is None:
+        return []
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in LOGGER_TYPE_TO_CLASS]
     if unknown or not wanted:
         raise SurpassError(f'a tracker is one of {", ".join(LOGGER_TYPE_TO_CLASS)}; found "{", ".join(unknown) or names}"')
+    return wanted
+
+
+def _opened(name: str, run: str, folder: Path, config: Mapping[str, Any]) -> Any:
+    """A started tracker; SurpassError where its package is missing."""
+    from accelerate import PartialState
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
     PartialState()  # accelerate's trackers ask it whether this is the main process
     flat = {key: value if isinstance(value, (str, int, float, bool)) else json.dumps(value) for key, value in config.items()}
-    opened = []
-    for name in wanted:
-        cls = LOGGER_TYPE_TO_CLASS[name]
-        try:
-            named = {_NAMED[name]: run} if name in _NAMED else {}
-            tracker = cls(PROJECT, **named, **({"logging_dir": folder} if cls.requires_logging_directory else {}))
-            tracker.start()
-            tracker.store_init_configuration(flat)
-        except ImportError as error:
-            raise SurpassError(f"the tracker {name} needs a package of its own: pip install {error.name or name}") from error
-        opened.append(tracker)
-    return opened
+    cls = LOGGER_TYPE_TO_CLASS[name]
+    try:
+        own = {_NAMED[name]: run} if name in _NAMED else {}
+        tracker = cls(PROJECT, **own, **({"logging_dir": folder} if cls.requires_logging_directory else {}))
+        tracker.start()
+        tracker.store_init_configuration(flat)
+    except ImportError as error:
+        raise SurpassError(f"the tracker {name} needs a package of its own: pip install {error.name or name}") from error
+    return tracker
 
 
 @contextlib.contextmanager
 def tracking(names: str | None, run: str, folder: Path, config: Mapping[str, Any], say: Say) -> Iterator[Say]:
     """`say`, and every number told on to the trackers by round. One that fails is let go with a note: it never costs a run."""
-    trackers = open_trackers(names, run, folder, config) if names else []
+    trackers: list[Any] = []
 
-    def attempt(tracker: Any, what: str, *arguments: Any) -> None:
+    def attempt(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What `work` comes to, or None after a note."""
         try:
-            getattr(tracker, what)(*arguments)
+            return work(*arguments)
+        except SurpassError:
+            raise
         except Exception as error:
-            warnings.warn(
-                f"the tracker {tracker.name} failed and is told nothing more: {type(error).__name__}: {error}", stacklevel=2
-            )
-            trackers.remove(tracker)
+            warnings.warn(f"the tracker {name} failed and is told nothing more: {type(error).__name__}: {error}", stacklevel=2)
+            trackers[:] = [tracker for tracker in trackers if tracker.name != name]
 
     def tell(what: str, round: int, event: dict[str, Any]) -> None:
         say(what, round, event)
         found = figures(event)
         for tracker in list(trackers) if found else ():
-            attempt(tracker, "log", found, round)
+            attempt(tracker.name, tracker.log, found, round)
 
     try:
+        for name in named(names):
+            tracker = attempt(name, _opened, name, run, folder, config)
+            trackers += [tracker] if tracker else []
         yield tell
     finally:
         for tracker in list(trackers):
-            attempt(tracker, "finish")
+            attempt(tracker.name, tracker.finish)

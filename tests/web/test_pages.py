@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from surpass.report import write_report
 from surpass.store import Store, trees_to_table
 from surpass.types import DONE, LENGTH, Column, Problem, Tree
 from surpass.view import Viewer
+from surpass.view.server import Handler
 from test_report import exam, whole_run, write
 
 CHROMIUM = os.environ.get("SURPASS_CHROMIUM") or next(
@@ -266,16 +269,77 @@ def test_the_static_report_opens_from_disk(page, root):
     assert page.locator("details.problem[open]").count() == page.locator("details.problem").count()
 
 
-def test_a_page_elsewhere_cannot_read_runs(browser, server):
-    """Another origin's page that knows the address still gets nothing."""
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Nothing is printed."""
+
+
+def test_a_page_elsewhere_cannot_read_runs(browser, server, monkeypatch, tmp_path):
+    """Another origin's page that knows the address still gets nothing: every one of its requests is answered with 403."""
+    answered = []
+    send = Handler._send
+    monkeypatch.setattr(
+        Handler, "_send", lambda self, status, *rest: (answered.append((self.path, int(status))), send(self, status, *rest))[1]
+    )
     context = browser.new_context()
     page = context.new_page()
-    page.route("http://elsewhere.test/", lambda route: route.fulfill(body="<p>elsewhere</p>", content_type="text/html"))
-    page.goto("http://elsewhere.test/")
+    (tmp_path / "index.html").write_text("<p>elsewhere</p>")
+    elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))  # another port is another origin
+    threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+    page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
     got = page.evaluate("(url) => fetch(url).then((r) => r.text()).catch((e) => 'refused')", f"{server.address}stamp?name=big")
     assert got == "refused"
-    framed = page.evaluate("""(url) => new Promise((done) => { const frame = document.createElement('iframe'); frame.src = url;
-      frame.onload = () => { let text = ''; try { text = frame.contentDocument.body.innerText; } catch { text = 'another origin'; } done(text); };
-      document.body.append(frame); })""", f"{server.address}run?name=big")  # fmt: skip
-    assert "grpo" not in framed
+    for tag, attribute, path in (
+        ("iframe", "src", "run?name=big"),
+        ("script", "src", "view.js"),
+        ("img", "src", "attempts?name=big"),
+    ):
+        page.evaluate("""([tag, attribute, url]) => new Promise((done) => { const made = document.createElement(tag); made.onload = made.onerror = done;
+          made[attribute] = url; document.body.append(made); })""", [tag, attribute, f"{server.address}{path}"])  # fmt: skip
+    asked = [(path.partition(server.token + "/")[2], status) for path, status in answered]
+    assert {path for path, _ in asked} >= {"run?name=big", "view.js", "attempts?name=big"} and {
+        status for _, status in asked
+    } == {403}
     context.close()
+
+
+def test_a_text_that_came_whole_is_not_coloured_by_token(page, server, root):
+    """As runs had it before pieces were stored."""
+    old = write(
+        root / "old", whole_run(), [tree_of(1)], [{"tree": 0, "nodes": {str(j): "Answer: 3" for j in range(1, 9)}}], run=ABOUT
+    )
+    opened(page, server, "old")
+    rows(page).first.click()
+    page.wait_for_selector("#panel pre.text")
+    assert page.inner_text("#panel pre.text") == "Answer: 3" and page.locator("#panel .token").count() == 0
+    shutil.rmtree(old)
+
+
+def test_an_attempts_score_colours_every_token_drawn_in_it(page, server, root):
+    tree = Tree(Problem("t", "two turns", None), 1)
+    tree.add(-1, "task", [1], text="two turns")
+    tree.add(0, "policy", [2], logp=[-1.0], text="call x")
+    tree.add(1, "task", [3], text="told")
+    tree.add(2, "policy", [4], logp=[-1.0], stop=DONE, text="done")
+    tree.put("reward", Column("leaf", np.array([1.0])))
+    turns = write(root / "turns", whole_run(), [tree], run=ABOUT)
+    opened(page, server, "turns")
+    rows(page).first.click()
+    page.wait_for_selector("#panel select")
+    page.select_option("#panel select", "reward")
+    assert page.locator("#panel .token").all_inner_texts() == ["call x", "done"], "what was drawn, and nothing that was told"
+    shutil.rmtree(turns)
+
+
+def test_the_chosen_attempt_is_in_the_picture_of_a_large_tree(page, server, root):
+    tree, waiting = Tree(Problem("d", "deep", None), 1), [0]
+    tree.add(-1, "task", [1], text="deep")
+    for _ in range(5):
+        waiting = [tree.add(at, "policy", [2], logp=[-1.0], text="s ", stop=DONE) for at in waiting for _ in range(3)]
+    tree.put("reward", Column("leaf", np.zeros(len(tree.leaves()))))
+    deep = write(root / "deep", whole_run(), [tree], run=ABOUT)
+    opened(page, server, "deep")
+    rows(page).nth(5).click()
+    page.wait_for_selector("#panel svg .node")
+    assert page.locator("#panel svg .node.taken").count() == 6 and page.locator("#panel svg .node").count() < 100
+    shutil.rmtree(deep)

@@ -48,16 +48,24 @@ def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
     """The score that is learnt from: "reward", or the method's first; without its method, a column of leaves."""
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
-    names = {name for tree in trees for name, column in tree.columns.items() if column.axis == "leaf"}
-    return next((name for name in ["reward", *(scores or {}), *sorted(names)] if name in names), None)
+    axes = {name: column.axis for tree in trees for name, column in tree.columns.items()}
+    leaves = sorted(name for name, axis in axes.items() if axis == "leaf")
+    return next((name for name in ["reward", *(scores or {}), *leaves] if axes.get(name) in ("leaf", "node")), None)
 
 
 def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
-    """The reward of every leaf; nan where it was not judged."""
+    """The reward of every leaf; nan where it was not judged. Of a score of nodes: the last one of the attempt."""
     leaves = tree.leaves()
-    if score is None or not tree.has(score) or tree.get(score).axis != "leaf":
+    column = tree.get(score) if score is not None and tree.has(score) else None
+    if column is None or column.axis not in ("leaf", "node"):
         return dict.fromkeys(leaves, math.nan)
-    return dict(zip(leaves, (float(v) for v in np.asarray(tree.get(score).values, float)), strict=True))
+    values = np.asarray(column.values, float)
+    if column.axis == "leaf":
+        return dict(zip(leaves, values.tolist(), strict=True))
+    return {
+        leaf: next((float(values[i]) for i in reversed(tree.attempt(leaf)) if not np.isnan(values[i])), math.nan)
+        for leaf in leaves
+    }
 
 
 def said(text: str | Sequence[str] | None) -> str | None:

@@ -32,12 +32,14 @@ def index(runs: Runs) -> str:
     """Every run in a line: what it was, how far it is and what came of it."""
     rows = []
     for name in runs.names():
-        link, box = f'<a href="run?name={quote(name, safe="")}">{html.escape(name)}</a>', ""
+        link, box = html.escape(name.encode("utf-8", "replace").decode()), ""
         try:
             cells = _line(runs.run(name))
+            link = f'<a href="run?name={quote(name, safe="")}">{html.escape(name)}</a>'
             box = f'<input type="checkbox" name="pair" value="{html.escape(name)}" aria-label="choose {html.escape(name)}">'
-        except (SurpassError, ValueError, OSError) as error:
-            link, cells = html.escape(name), ["", "", "", f'<span class="note">{html.escape(str(error)[:200])}</span>', "", ""]
+        except Exception as error:  # whatever lies in the folder, the other runs are shown
+            words = str(error) if isinstance(error, SurpassError) else f"this cannot be read: {type(error).__name__}: {error}"
+            cells = ["", "", "", f'<span class="note">{html.escape(words[:200])}</span>', "", ""]
         rows.append(f'<tr><td>{box}</td><th scope="row">{link}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
     heads = ("", "Run", "Method", "Task", "Rounds", "Test before → after", "Change", "")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
@@ -158,7 +160,7 @@ def _agree(runs: Runs, left: str, right: str) -> str:
     """How many test problems each is better on."""
     differs = [row["values"][0] - row["values"][1] for row in runs.outcomes((left, -1), (right, -1))]
     if not differs:
-        return '<p class="lead">They were not judged on the same test problems.</p>'
+        return '<p class="lead">There are no test problems on which both were judged in the end.</p>'
     n, mean = len(differs), sum(differs) / len(differs)
     stderr = math.sqrt(sum((d - mean) ** 2 for d in differs) / (n - 1) / n) if n > 1 else math.nan
     better, worse = sum(d > 0 for d in differs), sum(d < 0 for d in differs)

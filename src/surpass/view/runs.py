@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from surpass.types import STOPS, Problem, Tree
 
 DEEPEST = 4  # folders below the one that is shown
 LONGEST = 20_000  # characters of one text
-LISTED = 1000  # characters of an attempt that the list keeps and looks through
+CUT = " … (cut)"
+LISTED = 2000  # characters at the beginning and at the end of a text that the list looks through
 SORTS = ("round", "score", "tokens", "problem", "stop")
 
 
@@ -46,12 +48,19 @@ class Runs:
     root: Path
     _read: dict[str, tuple[Any, Run]] = field(default_factory=dict)
     _attempts: dict[tuple[str, int], tuple[Any, list[Attempt]]] = field(default_factory=dict)
+    _walked: tuple[float, dict[str, Path]] = (-math.inf, {})
 
     def names(self) -> list[str]:
         """Every run's name: its path below the folder, "." for the folder itself."""
         return sorted(self._folders())
 
     def _folders(self) -> dict[str, Path]:
+        """Every run's folder by its name; looked for again after a second."""
+        if time.monotonic() - self._walked[0] > 1:
+            self._walked = time.monotonic(), self._walk()
+        return self._walked[1]
+
+    def _walk(self) -> dict[str, Path]:
         found = {}
         for folder, below, files in os.walk(self.root):  # links are not followed
             here = Path(folder)
@@ -63,6 +72,8 @@ class Runs:
 
     def run(self, name: str) -> Run:
         """A run as it stands now; SurpassError where there is none of that name or nothing in it yet."""
+        if name not in self._folders():
+            self._walked = (-math.inf, {})  # it may have begun just now
         folder = self._folders().get(name)
         if folder is None:
             raise SurpassError(f'there is no run "{name}"')
@@ -80,21 +91,26 @@ class Runs:
 
     # -- attempts
 
-    def attempts(self, run: Run) -> Iterator[Attempt]:
-        """Every attempt of a run, by round, tree and leaf; each round's file is read once."""
+    def attempts(self, run: Run) -> tuple[list[Attempt], list[int]]:
+        """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). Each round's file is read once."""
+        found, broken = [], []
         for round in run.rounds:
             stamp, key = _stat(run.folder / "trees" / f"{round:04d}.parquet"), (str(run.folder), round)
-            if self._attempts.get(key, ("",))[0] != stamp:
-                self._attempts[key] = (stamp, _attempts(run, round))
-            yield from self._attempts[key][1]
+            try:
+                if self._attempts.get(key, ("",))[0] != stamp:
+                    self._attempts[key] = (stamp, _attempts(run, round))
+                found += self._attempts[key][1]
+            except (OSError, ValueError, KeyError, TypeError):  # as the loop does: what is damaged is as good as missing
+                broken.append(round)
+        return found, broken
 
     def page(self, run: Run, wanted: Mapping[str, str]) -> dict[str, Any]:
-        """{"total", "all", "from", "rows"}: the attempts that fit, sorted, from `offset` on.
+        """{"total", "all", "from", "broken", "rows"}: the attempts that fit, sorted, from `offset` on.
 
         `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in prompt or answer), sort ("score",
         "-score"), offset and limit. SurpassError for what is none of these.
         """
-        every = list(self.attempts(run))
+        every, broken = self.attempts(run)
         rows = [a for a in every if _fits(a, wanted)]
         order = wanted.get("sort") or "round"
         by = order.removeprefix("-")
@@ -105,8 +121,11 @@ class Runs:
             unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]  # not judged: last in both directions
             rows = sorted(known, key=lambda a: getattr(a, by), reverse=order.startswith("-")) + unknown
         offset, limit = max(0, int(_figure(wanted, "offset", 0))), min(500, max(0, int(_figure(wanted, "limit", 100))))
-        shown = [a._asdict() | {"text": " ".join(a.text.split())[:160]} for a in rows[offset : offset + limit]]
-        return {"total": len(rows), "all": len(every), "from": offset, "rows": shown}
+        shown = [
+            a._asdict() | {"problem": a.problem[:300], "text": " ".join(a.text.split())[:160]}
+            for a in rows[offset : offset + limit]
+        ]
+        return {"total": len(rows), "all": len(every), "from": offset, "broken": broken, "rows": shown}
 
     # -- trees
 
@@ -128,28 +147,38 @@ class Runs:
     def outcomes(self, left: tuple[str, int], right: tuple[str, int]) -> list[dict[str, Any]]:
         """What two test exams came to on the problems both judged, each named by its run and its place (0: before, -1: after):
         {"problem", "asks", "values": [2], "trees": [2]}; a tree is {"run", "round", "tree"}, or None where it was not stored."""
-        sides = [_exam(self.run(name), name, place) for name, place in (left, right)]
+        exams = [(name, self.run(name), _exam(self.run(name), place)) for name, place in (left, right)]
+        metric = next(
+            (m for m in ("accuracy", "agreement") if all(exam and exam.get("rows", {}).get(m) for *_, exam in exams)), None
+        )
+        if metric is None:
+            return []
+        sides = [(_values(exam, metric), *_stored(run, name, exam["round"])) for name, run, exam in exams]
         return [{"problem": p, "asks": next((asks[p] for _, _, asks in sides if p in asks), p), "values": [values[p] for values, _, _ in sides],
                  "trees": [trees.get(p) for _, trees, _ in sides]}
                 for p in sides[0][0] if p in sides[1][0]]  # fmt: skip
 
 
-def _exam(run: Run, name: str, place: int) -> tuple[dict[str, float], dict[str, dict[str, Any]], dict[str, str]]:
-    """(the value, the stored tree, the question) of each problem of a test exam."""
+def _exam(run: Run, place: int) -> Mapping[str, Any]:
+    """The test exam at the start (0) or at the end (-1), which a run has once it is over."""
     tests = run.of("exam", split="test")
-    if not tests:
-        return {}, {}, {}
-    event = tests[place]
-    values = {p: v for p, v in event.get("rows", {}).get(run.metric, []) if v is not None}
-    stored = [event["round"], tests[0]["round"]]  # where nothing was kept, the end is the start
-    path, round = next(((run.folder / "exams" / f"{r:04d}.parquet", r) for r in stored if (run.folder / "exams" / f"{r:04d}.parquet").exists()),
-                       (None, 0))  # fmt: skip
+    return tests[place] if tests and (place == 0 or len(tests) > 1) else {}
+
+
+def _values(exam: Mapping[str, Any], metric: str) -> dict[str, float]:
+    return {p: v for p, v in exam["rows"][metric] if v is not None}
+
+
+def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """(where the attempt is, what was asked) by problem of a test exam; where nothing was kept, the end's is the start's."""
+    paths = {r: run.folder / "exams" / f"{r:04d}.parquet" for r in (round, 0)}
+    at = next((r for r, path in paths.items() if path.exists()), None)
     trees, asks = {}, {}
-    for i, text in enumerate(pq.read_table(path, columns=["problem"])["problem"].to_pylist() if path else []):
+    for i, text in enumerate(pq.read_table(paths[at], columns=["problem"])["problem"].to_pylist() if at is not None else []):
         problem = json.loads(text)
-        trees[problem["id"]] = {"run": name, "round": round, "tree": i}
+        trees[problem["id"]] = {"run": name, "round": at, "tree": i}
         asks[problem["id"]] = " ".join(Problem(problem["id"], problem["prompt"]).asks.split())[:160]
-    return values, trees, asks
+    return trees, asks
 
 
 def _attempts(run: Run, round: int) -> list[Attempt]:
@@ -158,13 +187,19 @@ def _attempts(run: Run, round: int) -> list[Attempt]:
     texts = run.texts(round, len(trees))
     for i, tree in enumerate(trees):
         values, asks = leaf_values(tree, score), " ".join(tree.problem.asks.split())
+        stops = [STOPS[int(stop)] for stop in tree.stop]
         for leaf in tree.leaves():
             path = tree.attempt(leaf)
             own = [node for node in path if tree.author[node] != "task"]
             words = "".join(_text(tree, texts.get(i, {}), node) for node in own)
-            found.append(Attempt(round, i, leaf, asks[:300], values[leaf], sum(tree.length(node) for node in own),
-                                 STOPS[int(tree.stop[leaf])], words[:LISTED]))  # fmt: skip
+            found.append(Attempt(round, i, leaf, _ends(asks), values[leaf], sum(tree.length(node) for node in own),
+                                 stops[leaf], _ends(words)))  # fmt: skip
     return found
+
+
+def _ends(text: str) -> str:
+    """The beginning and the end of a text."""
+    return text if len(text) <= 2 * LISTED else f"{text[:LISTED]} … {text[-LISTED:]}"
 
 
 def _text(tree: Tree, texts: Mapping[str, Any], node: int) -> str:
@@ -207,9 +242,9 @@ def _credit(run: Run, round: int, number: int) -> dict[str, Any]:
     path = run.folder / "credit" / f"{round:04d}.parquet"
     rows = pq.read_table(path, filters=[("tree", "=", number)]).to_pylist() if path.exists() else []
     found = {}
-    for row in rows:
+    for i, row in enumerate(rows, 1):
         for name, column in columns_from(row["columns"]).items():
-            found[name if len(rows) == 1 else f"{name} ({row['role']})"] = column
+            found[name if len(rows) == 1 else f"{name} {i} ({row['role']})"] = column
     return found
 
 
@@ -223,39 +258,44 @@ def _learnt(run: Run, round: int, number: int) -> list[int]:
 def tree_json(
     tree: Tree, texts: Mapping[str, Any], score: str | None, credit: Mapping[str, Any], learnt: list[int]
 ) -> dict[str, Any]:
-    """A tree for the page: its problem, nodes with their pieces, and every column brought to nodes or tokens."""
+    """A tree for the page: its problem; its nodes, each with the node it answers in time and its pieces; its attempts, as the nodes from
+    their beginning in time; and every column by node, token or attempt."""
     leaves, values = tree.leaves(), leaf_values(tree, score)
     prompt = tree.problem.prompt
     turns = (
         [["", prompt]] if isinstance(prompt, str) else [[str(t.get("role", "")), _string(t.get("content", ""))] for t in prompt]
     )
-    per_node: dict[int, dict[str, float]] = {node: {} for node in range(len(tree))}
-    per_token: dict[int, dict[str, list[float]]] = {node: {} for node in range(len(tree))}
+    per_node: list[dict[str, float]] = [{} for _ in range(len(tree))]
+    per_token: list[dict[str, list[float]]] = [{} for _ in range(len(tree))]
+    per_leaf: dict[str, list[float]] = {}
+    span, cause, stops = tree.span.tolist(), tree.cause.tolist(), tree.stop.tolist()
     for name, column in {**tree.columns, **credit}.items():
-        where = {"node": range(len(tree)), "leaf": leaves}.get(column.axis)
         if column.values.ndim > 1 or column.axis == "pair":
             continue
-        if column.axis == "token":
-            for node in range(len(tree)):
-                own = np.asarray(column.values[tree.span[node] : tree.span[node + 1]], float)
-                if len(own) and not np.isnan(own).all():
-                    per_token[node][name] = own.tolist()
+        if column.axis == "leaf":
+            per_leaf[name] = np.asarray(column.values, float).tolist()
             continue
-        for node, value in zip(where or (), column.values.tolist(), strict=False):
-            if math.isfinite(value):
-                per_node[node][name] = value
+        for node in range(len(tree)):
+            own = np.asarray(
+                column.values[span[node] : span[node + 1]] if column.axis == "token" else column.values[node : node + 1], float
+            )
+            if len(own) and not np.isnan(own).all():
+                if column.axis == "token":
+                    per_token[node][name] = own.tolist()
+                else:
+                    per_node[node][name] = float(own[0])
     nodes = []
     for node in range(len(tree)):
-        parent, cause = int(tree.parent[node]), int(tree.cause[node])
-        text = tree.text[node] if tree.text[node] is not None else texts.get(str(node))
         logp = tree.drawn(node)[0].astype(float)
         nodes.append({
-            "before": parent if parent >= 0 else cause, "author": tree.author[node], "stop": STOPS[int(tree.stop[node])],
-            "aside": bool(tree.aside[node]), "tokens": tree.length(node), "values": per_node[node], "along": per_token[node],
-            "text": _cut(text), "logp": logp.tolist() if not np.isnan(logp).all() else None,
+            "before": cause[node], "author": tree.author[node], "stop": STOPS[stops[node]], "aside": bool(tree.aside[node]),
+            "tokens": tree.length(node), "values": per_node[node], "along": per_token[node],
+            "text": _cut(tree.text[node] if tree.text[node] is not None else texts.get(str(node))),
+            "logp": logp.tolist() if not np.isnan(logp).all() else None,
         })  # fmt: skip
     return {"id": tree.problem.id, "prompt": turns, "answer": None if tree.problem.answer is None else _string(tree.problem.answer)[:2000],
-            "score": score, "nodes": nodes, "leaves": leaves, "rewards": [values[leaf] for leaf in leaves], "learnt": learnt}  # fmt: skip
+            "score": score, "nodes": nodes, "leaves": leaves, "attempts": [tree.attempt(leaf) for leaf in leaves],
+            "rewards": [values[leaf] for leaf in leaves], "scores": per_leaf, "learnt": learnt}  # fmt: skip
 
 
 def _string(value: Any) -> str:
@@ -263,7 +303,10 @@ def _string(value: Any) -> str:
 
 
 def _cut(text: str | list[str] | None) -> str | list[str] | None:
-    """A text of at most LONGEST characters."""
+    """A text of at most LONGEST characters, in pieces if it came in pieces: each stays the piece of its token."""
     if text is None or sum(map(len, text)) <= LONGEST:
         return text
-    return said(text)[:LONGEST] + " … (cut)"  # type: ignore[index]
+    if isinstance(text, str):
+        return text[:LONGEST] + CUT
+    ends = np.cumsum([len(piece) for piece in text])
+    return [*text[: int(np.searchsorted(ends, LONGEST, "right"))], CUT]

@@ -82,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
                 kind, body = answer(self.server.runs, wanted)
         except SurpassError as error:
             self._send(HTTPStatus.NOT_FOUND, "text/plain", str(error))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a run's folder may hold anything
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", f"this cannot be read: {type(error).__name__}: {error}")
         else:
             self._send(HTTPStatus.OK, kind, body)
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         return ""
 
     def _send(self, status: HTTPStatus, kind: str, body: str) -> None:
-        data = body.encode()
+        data = body.encode("utf-8", "replace")
         self.send_response(status)
         for name, value in {**HEADERS, "Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}.items():
             self.send_header(name, value)

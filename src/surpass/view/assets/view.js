@@ -34,11 +34,13 @@ class List {
   // `load(offset, limit)` gives {total, rows}; `cells(row)` the texts of one; `open(row, index)` shows it.
   constructor(place, name, columns, load, cells, open, sort = null) {
     Object.assign(this, { load, cells, open, chosen: -1, total: 0, pages: new Map(), order: "round", sort });
+    this.id = `list${List.made = (List.made ?? 0) + 1}`;
     this.head = make("div", { className: "row head", role: "row" }, ...columns.map(([key, title]) => this.heading(key, title)));
-    this.rows = make("div", { className: "rows", role: "rowgroup" });
+    this.rows = make("div", { className: "rows", role: "presentation" });
     this.tall = make("div", { className: "tall", role: "presentation" }, this.rows);
-    this.view = make("div", { className: "view", tabIndex: 0, role: "grid", ariaLabel: name }, this.tall);
-    place.replaceChildren(make("div", { className: "list" }, this.head, this.view));
+    this.view = make("div", { className: "view", tabIndex: 0, role: "rowgroup", ariaLabel: `${name}: arrow keys choose` }, this.tall);
+    this.trouble = make("p", { className: "note", role: "status" });
+    place.replaceChildren(make("div", { className: "list", role: "grid", ariaLabel: name }, this.head, this.view), this.trouble);
     this.view.addEventListener("scroll", () => this.show());
     this.view.addEventListener("keydown", (event) => this.key(event));
     this.rows.addEventListener("click", (event) => {
@@ -53,7 +55,10 @@ class List {
     const button = make("button", { type: "button", className: "sort", dataset: { key } }, title);
     button.addEventListener("click", () => {
       this.order = this.order === `-${key}` ? key : `-${key}`;
-      this.head.querySelectorAll(".sort").forEach((b) => { b.dataset.way = b.dataset.key === key ? (this.order === key ? "up" : "down") : ""; });
+      this.head.querySelectorAll(".sort").forEach((b) => {
+        b.dataset.way = b.dataset.key === key ? (this.order === key ? "up" : "down") : "";
+        b.parentElement.ariaSort = { up: "ascending", down: "descending", "": "none" }[b.dataset.way];
+      });
       this.again();
     });
     return make("span", { role: "columnheader" }, button);
@@ -61,7 +66,8 @@ class List {
 
   async again(keep = false) {
     this.pages.clear();
-    if (!keep) { this.chosen = -1; this.view.scrollTop = 0; }
+    this.chosen = -1; // its place may be another one now
+    if (!keep) this.view.scrollTop = 0;
     await this.page(0);
     this.show();
   }
@@ -72,10 +78,11 @@ class List {
         if (this.pages.get(number) !== asked) return; // asked again meanwhile
         this.pages.set(number, found.rows);
         this.total = found.total;
+        this.trouble.textContent = found.broken?.length ? `The attempts of round ${found.broken.join(", ")} cannot be read and are left out.` : "";
         this.tall.style.height = `${found.total * ROW}px`;
-        this.view.setAttribute("aria-rowcount", found.total);
+        this.view.parentElement.setAttribute("aria-rowcount", found.total);
         this.show();
-      }).catch((error) => { this.pages.delete(number); this.rows.replaceChildren(make("p", { className: "note" }, error.message)); });
+      }).catch((error) => { this.pages.delete(number); this.trouble.textContent = error.message; });
       this.pages.set(number, asked);
     }
     const there = this.pages.get(number);
@@ -92,11 +99,13 @@ class List {
       if (!Array.isArray(there)) { this.page(Math.floor(i / PAGE)); continue; }
       const row = there[i % PAGE];
       if (row) {
-        shown.push(make("div", { className: `row${i === this.chosen ? " chosen" : ""}`, role: "row", ariaSelected: String(i === this.chosen), dataset: { index: i } },
+        shown.push(make("div", { className: `row${i === this.chosen ? " chosen" : ""}`, role: "row", id: `${this.id}-${i}`, ariaSelected: String(i === this.chosen), ariaRowIndex: String(i + 1), dataset: { index: i } },
           ...this.cells(row).map((text) => make("span", { role: "gridcell", title: text.length > 30 ? text : "" }, text))));
       }
     }
     this.rows.replaceChildren(...shown);
+    if (this.chosen < 0) this.view.removeAttribute("aria-activedescendant");
+    else this.view.setAttribute("aria-activedescendant", `${this.id}-${this.chosen}`);
   }
 
   async choose(index) {
@@ -111,6 +120,7 @@ class List {
   }
 
   key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const some = Math.max(1, Math.floor(this.view.clientHeight / ROW) - 1);
     const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: some, PageUp: -some }[event.key];
     const to = event.key === "Home" ? 0 : event.key === "End" ? this.total - 1 : step && Math.min(this.total - 1, Math.max(0, this.chosen + step));
@@ -149,7 +159,7 @@ class Attempts {
       if (this.tree.nodes.length > 200) this.foldBelow(3);
     }
     const best = this.tree.rewards.reduce((at, value, i, all) => (value !== null && (all[at] === null || value > all[at]) ? i : at), 0);
-    this.leaf = leaf ?? this.tree.leaves[best];
+    this.take(leaf ?? this.tree.leaves[best]);
     this.show();
   }
 
@@ -164,6 +174,13 @@ class Attempts {
     this.mean = sums.map(([sum, n]) => (n ? sum / n : null));
     const known = this.mean.filter((value) => value !== null);
     [this.low, this.high] = [Math.min(0, ...known), Math.max(1, ...known)];
+  }
+
+  // Choose an attempt, and unfold what leads to it.
+  take(leaf) {
+    this.leaf = leaf;
+    this.attempt = this.tree.attempts[this.tree.leaves.indexOf(leaf)] ?? this.path(leaf);
+    this.attempt.forEach((node) => this.folded.delete(node));
   }
 
   foldBelow(depth) {
@@ -197,7 +214,7 @@ class Attempts {
   // The tree from left to right, a row a leaf; a click on a node with branches folds it, on a leaf shows that attempt.
   picture() {
     const { nodes } = this.tree;
-    const taken = new Set(this.path(this.leaf));
+    const taken = new Set(this.attempt);
     const learnt = new Set(this.tree.learnt);
     const where = new Map();
     let rows = 0;
@@ -239,7 +256,7 @@ class Attempts {
       if (this.folded.has(node)) mark.append(draw("text", { x: r + 4, y: 4, class: "more" }, `+${this.count(node)}`));
       else if (!below.length) mark.append(draw("text", { x: r + 5, y: 4 }, `${plain(this.mean[node])} · ${short((said(text) ?? "").trim().replace(/\s+/g, " "), 22)}`));
       const act = () => {
-        if (!below.length) this.leaf = node;
+        if (!below.length) this.take(node);
         else if (!this.folded.delete(node)) this.folded.add(node);
         this.show();
       };
@@ -262,8 +279,9 @@ class Attempts {
 
   // What tokens can be coloured by, and what the colours mean.
   colours() {
-    const nodes = this.path(this.leaf).map((i) => this.tree.nodes[i]);
-    const names = new Set(nodes.flatMap((node) => [...Object.keys(node.along), ...Object.keys(node.values)]).filter((name) => !name.startsWith("count/")));
+    const nodes = this.attempt.map((i) => this.tree.nodes[i]);
+    const names = new Set([...nodes.flatMap((node) => [...Object.keys(node.along), ...Object.keys(node.values)]), ...Object.keys(this.tree.scores)]
+      .filter((name) => !name.startsWith("count/")));
     if (nodes.some((node) => node.logp)) names.add("logp");
     if (this.by && !names.has(this.by)) this.by = names.has("logp") ? "logp" : [...names][0] ?? "";
     const choice = make("select", { ariaLabel: "colour tokens by" }, ...["", ...[...names].sort()].map((name) =>
@@ -275,22 +293,30 @@ class Attempts {
     return make("p", { className: "colours" }, make("label", {}, "Tokens coloured by ", choice), make("span", { className: "note" }, words));
   }
 
-  // A node's value for each of its pieces.
+  // A node's value for each of its pieces; null where there is none. A text that did not come in pieces has no tokens to colour, and a
+  // score of the whole attempt is that of every token drawn in it.
   along(node) {
     const n = Array.isArray(node.text) ? node.text.length : 1;
-    if (!this.by) return Array(n).fill(null);
-    if (this.by === "logp") return (node.logp ?? Array(n).fill(null)).slice(0, n);
-    return (node.along[this.by] ?? Array(n).fill(node.values[this.by] ?? null)).slice(0, n);
+    const all = (value) => Array(n).fill(value ?? null);
+    if (!this.by) return all(null);
+    const each = this.by === "logp" ? node.logp : node.along[this.by];
+    if (each) return Array.isArray(node.text) || node.tokens === 1 ? each.slice(0, n) : all(null);
+    if (this.by === "logp") return all(null);
+    const whole = this.tree.scores[this.by];
+    return all(whole && node.logp ? whole[this.tree.leaves.indexOf(this.leaf)] : node.values[this.by]);
   }
 
   turns() {
     const { nodes, leaves, rewards } = this.tree;
-    const path = this.path(this.leaf);
+    const path = this.attempt;
     const found = [];
     let who = null;
     path.forEach((i, place) => {
       const node = nodes[i];
-      if (place === 0 && !node.logp && path.length > 1) return; // the opening repeats the prompt
+      if (place === 0 && !node.logp && path.length > 1) { // it mostly repeats the prompt
+        found.push(make("details", {}, make("summary", {}, "what the model was shown at the start"), make("pre", { className: "said" }, said(node.text) ?? "")));
+        return;
+      }
       if (node.author !== who) {
         who = node.author;
         found.push(make("p", { className: "who" }, who), make("pre", { className: who === "task" ? "said" : "text" }));
@@ -303,7 +329,7 @@ class Attempts {
     const last = nodes[this.leaf];
     const facts = [`${this.tree.score ?? "score"} ${reward === null || reward === undefined ? "not judged" : plain(reward)}`, `ended: ${last.stop}`,
       `${path.reduce((n, i) => n + (nodes[i].author === "task" ? 0 : nodes[i].tokens), 0)} tokens`,
-      ...Object.entries(last.values).filter(([name]) => name !== this.tree.score).map(([name, v]) => `${name} ${plain(v)}`)];
+      ...Object.entries({ ...this.scored(), ...last.values }).filter(([name]) => name !== this.tree.score).map(([name, v]) => `${name} ${plain(v)}`)];
     found.push(make("p", { className: "facts" }, facts.join(" · ")));
     const aside = nodes.map((node, i) => [node, i]).filter(([node]) => node.aside && node.author !== "task" && path.includes(this.about(node)));
     if (aside.length) {
@@ -311,6 +337,12 @@ class Attempts {
         ...aside.slice(0, 50).flatMap(([node]) => [make("p", { className: "who" }, node.author), make("pre", { className: "text" }, said(node.text) ?? "")])));
     }
     return found;
+  }
+
+  // What each score of attempts says of this one.
+  scored() {
+    const at = this.tree.leaves.indexOf(this.leaf);
+    return Object.fromEntries(Object.entries(this.tree.scores).map(([name, values]) => [name, values[at]]).filter(([, v]) => v !== null && v !== undefined));
   }
 
   about(node) {
@@ -398,7 +430,9 @@ const outcomes = (wanted, titles) => {
 
 const live = async (list, changes) => {
   const state = document.getElementById("state");
+  const shown = {};
   let known = null;
+  let before = null;
   for (;;) {
     try {
       const now = await ask("stamp", { name: about.run });
@@ -406,11 +440,15 @@ const live = async (list, changes) => {
       state.className = `state ${now.state}`;
       if (known !== null && now.stamp !== known) {
         const parts = await ask("parts", { name: about.run });
-        Object.entries(parts).forEach(([key, inside]) => { document.getElementById(key).innerHTML = inside; });
+        Object.entries(parts).forEach(([key, inside]) => {
+          if (shown[key] !== inside) document.getElementById(key).innerHTML = inside;
+          shown[key] = inside;
+        });
         list.again(true);
-        changes();
+        if (now.state !== before) changes();
       }
       known = now.stamp;
+      before = now.state;
     } catch {
       state.textContent = "the server has ended";
       state.className = "state stopped";
