@@ -196,7 +196,14 @@ def test_output_is_bounded():
     assert gives(body, limits=Limits(output=2**20, seconds=5)).error == f"wrote more than {2**20} bytes"
 
 
-def test_threads_end_with_the_job():
+@pytest.fixture
+def none_ahead(monkeypatch):
+    """Every job begins its own sandbox."""
+    sandbox.close()
+    monkeypatch.setattr(sandbox, "_taken", sandbox._started)
+
+
+def test_threads_end_with_the_job(none_ahead):
     body = "import threading\ndef g():\n    while True: pass\nfor _ in range(8): threading.Thread(target=g, daemon=True).start()\nreturn 1"
     assert gives(body) == Ran(1)
     for _ in range(50):  # the kernel takes a moment
@@ -232,13 +239,56 @@ def test_a_destructor_after_the_verdict_changes_nothing():
     assert run(code, "f", [()]) == [Ran(1)]
 
 
-def test_without_bubblewrap_nothing_runs(monkeypatch):
+def test_without_bubblewrap_nothing_runs(monkeypatch, none_ahead):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     sandbox.ready.cache_clear()
     with pytest.raises(SurpassError, match="apt install bubblewrap"):
         sandbox.ready()
     with pytest.raises(SurpassError, match="apt install bubblewrap"):
         gives("return 1")
+
+
+def waits(n: int) -> bool:
+    """Whether so many sandboxes come to wait for a job, within some seconds."""
+    for _ in range(100):
+        if sandbox._ahead is not None and sandbox._ahead.waiting.qsize() == n:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_sandboxes_wait_for_jobs_and_each_serves_one():
+    """Two jobs never meet in one process, also where the sandboxes were there before them; and none stays when all are told to go."""
+    sandbox.close()
+    cores = os.cpu_count() or 1
+    assert gives("return 1") == Ran(1) and waits(cores)
+    first = sandbox._ahead.waiting.get()
+    assert first.poll() is None
+    sandbox._ahead.waiting.put(first)
+    body = "import sys\nfound = getattr(sys, 'seen', 0)\nsys.seen = 1\nopen('/tmp/seen', 'a').write('x')\nreturn [found, len(open('/tmp/seen').read())]"
+    assert [gives(body) for _ in range(3 * cores)] == [Ran([0, 1])] * (3 * cores)
+    assert waits(cores), "others were started in their place"
+    some = [sandbox._ahead.waiting.get() for _ in range(cores)]
+    for process in some:
+        process.kill()  # as if memory had been wanted elsewhere
+        process.wait()
+        sandbox._ahead.waiting.put(process)
+    assert gives("return 2") == Ran(2), "one that is gone is not taken for a job that failed"
+    left = sandbox._ahead
+    sandbox.close()
+    time.sleep(0.5)
+    assert left.waiting.qsize() == 0 and sandbox._ahead is None
+
+
+def test_sandboxes_that_wait_die_with_the_process_that_wants_them():
+    code = "from surpass import sandbox, sandbox as s\nimport os, time\nassert s.run('def f(): return 1', 'f', [()])[0].value == 1\ntime.sleep(1)\nprint(s._ahead.waiting.get().pid, flush=True)\nos.kill(os.getpid(), 9)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    pid = int(said.stdout)
+    for _ in range(50):
+        if not os.path.exists(f"/proc/{pid}"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("a sandbox outlived the process that began it")
 
 
 def test_jobs_run_side_by_side():

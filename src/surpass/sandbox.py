@@ -13,11 +13,13 @@ likes about itself, so what it returns is judged outside, by whoever asked.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import json
 import os
 import platform
+import queue
 import shutil
 import struct
 import subprocess
@@ -94,38 +96,118 @@ def _read(data: bytes, n: int) -> list[Ran]:
 
 def _process(job: bytes, limits: Limits) -> tuple[bytes, str, bool]:
     """(what it wrote, what bubblewrap complained of, whether it was stopped by the clock)."""
+    process, late = _taken(limits.files), threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    clock = threading.Timer(limits.seconds, end)
+    clock.start()
+    try:
+        assert process.stdin and process.stdout and process.stderr
+        try:
+            process.stdin.write(job)
+            process.stdin.close()
+        except OSError:  # it ended before it had read all
+            pass
+        data = process.stdout.read(limits.output + 1)
+        process.kill()  # with its whole namespace: the sandbox dies with its parent
+        errors = process.stderr.read(10_000).decode(errors="replace")
+    finally:
+        clock.cancel()
+        _end(process)
+    return data, errors, late.is_set() and len(data) <= limits.output
+
+
+def _started(files: int) -> subprocess.Popen:
+    """A sandbox whose worker waits for its one job."""
     with tempfile.TemporaryFile() as program:
         program.write(_filter())
         program.seek(0)
-        command = [*_walls(limits.files, program.fileno()), "--", *_python(), "-c", _WORKER]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   pass_fds=(program.fileno(),), env={})  # fmt: skip
-        late = threading.Event()
+        command = [*_walls(files, program.fileno()), "--", *_python(), "-c", _WORKER]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                pass_fds=(program.fileno(),), env={})  # fmt: skip
 
-        def end() -> None:
-            late.set()
-            process.kill()
 
-        clock = threading.Timer(limits.seconds, end)
-        clock.start()
-        try:
-            assert process.stdin and process.stdout and process.stderr
-            try:
-                process.stdin.write(job)
-                process.stdin.close()
-            except OSError:  # it ended before it had read all
-                pass
-            data = process.stdout.read(limits.output + 1)
-            process.kill()  # with its whole namespace: the sandbox dies with its parent
-            errors = process.stderr.read(10_000).decode(errors="replace")
-        finally:
-            clock.cancel()
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                with contextlib.suppress(OSError):  # its other end is gone
-                    pipe.close()  # type: ignore[union-attr]
-    return data, errors, late.is_set() and len(data) <= limits.output
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with contextlib.suppress(OSError):  # its other end is gone
+            pipe.close()  # type: ignore[union-attr]
+
+
+class _Ahead:
+    """Sandboxes started before they are wanted, one a core. Each is used once: a worker that another job has touched could lie. They are
+    started by one thread that lives as long as this process, because a sandbox dies with the thread that began it."""
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
+        self.wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.pid, self.over = os.getpid(), False
+        threading.Thread(target=self._start, daemon=True).start()
+        atexit.register(self.close)
+        for _ in range(os.cpu_count() or 1):
+            self.wanted.put(None)
+
+    def _start(self) -> None:
+        while not self.over:
+            self.wanted.get()
+            with contextlib.suppress(OSError, SurpassError):  # who wants one starts it, and is told what is wrong
+                self.waiting.put(_started(Limits.files))
+        self._drop()
+
+    def take(self) -> subprocess.Popen | None:
+        """One that waits, or None; another is started in its place."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                process = self.waiting.get_nowait()
+                self.wanted.put(None)
+                if process.poll() is None:
+                    return process
+                _end(process)
+        return None
+
+    def close(self) -> None:
+        self.over = True
+        self.wanted.put(None)
+        self._drop()
+
+    def _drop(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while os.getpid() == self.pid:
+                process = self.waiting.get_nowait()
+                assert process.stdin
+                process.stdin.close()  # the worker ends by itself; one killed while it begins may leave a part of it behind
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                _end(process)
+
+
+_ahead: _Ahead | None = None
+_guard = threading.Lock()
+
+
+def close() -> None:
+    """End the sandboxes that wait; the next job begins anew to start some ahead."""
+    global _ahead
+    with _guard:
+        ahead, _ahead = _ahead, None
+    if ahead is not None:
+        ahead.close()
+
+
+def _taken(files: int) -> subprocess.Popen:
+    """A sandbox for one job: one started ahead where there is one of this size. The first job begins to start them."""
+    global _ahead
+    if files != Limits.files:
+        return _started(files)
+    with _guard:
+        first = _ahead is None or _ahead.pid != os.getpid()  # a fork has none of its parent's threads
+        if first:
+            _ahead = _Ahead()
+    return (None if first or _ahead is None else _ahead.take()) or _started(files)
 
 
 # -- the walls

@@ -163,6 +163,7 @@ def test_a_written_reward_sees_no_answer_and_no_machine():
 
 
 def test_without_a_sandbox_nothing_is_drawn(monkeypatch):
+    sandbox.close()
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     sandbox.ready.cache_clear()
     models = Models(policy=ScriptedEngine(lambda text, key: "x"))
