@@ -424,7 +424,8 @@ const outcomes = (wanted, titles) => {
       return button;
     }));
     narrow(() => true, buttons.firstChild);
-    place.parentElement.hidden = buttons.hidden = !every.length;
+    place.parentElement.hidden = !every.length;
+    if (!every.length) buttons.replaceChildren("There are no problems yet that both exams judged.");
   };
 };
 
