@@ -193,6 +193,7 @@ def test_without_a_sandbox_nothing_is_drawn(monkeypatch):
     from surpass import sandbox
     from surpass.errors import UnmetNeed
 
+    sandbox.close()  # none that waits from before
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     sandbox.ready.cache_clear()
     heard: list[str] = []

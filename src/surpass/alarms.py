@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from surpass.gates import paired_values
+
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
@@ -40,10 +42,7 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if _number(last.get("completions/clipped_ratio")) > CUT:
         found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
-    rose, fell = (
-        _rose(first, last),
-        _fell(_kept(events)),
-    )
+    rose, fell = _rose(first, last), _fell(_kept(events))
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
                      f"{SURE:.0f} standard errors: the model learns to please the reward rather than to be right. Read the attempts.")  # fmt: skip
@@ -67,16 +66,11 @@ def _rose(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
 
 def _fell(exams: Sequence[Mapping[str, Any]]) -> float:
     """How much the last exam's accuracy is below the first's, over the problems of both; 0 where it is not clearly."""
-    rows = [dict(map(tuple, exam.get("rows", {}).get("accuracy", []))) for exam in (*exams[:1], *exams[-1:])]
     if len(exams) < 2:
         return 0.0
-    lost = [_number(before) - _number(rows[1].get(problem)) for problem, before in rows[0].items()]
-    lost = [value for value in lost if math.isfinite(value)]
-    if len(lost) < 2:
-        return 0.0
-    by = sum(lost) / len(lost)
-    error = math.sqrt(sum((value - by) ** 2 for value in lost) / (len(lost) - 1) / len(lost))
-    return by if by > SURE * error else 0.0
+    before, now = ({p: v for p, v in exam.get("rows", {}).get("accuracy", []) if v is not None} for exam in (exams[0], exams[-1]))
+    change, error, _ = paired_values(before, now)
+    return -change if change < -SURE * error else 0.0
 
 
 def _number(value: Any) -> float:

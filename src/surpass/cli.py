@@ -310,12 +310,15 @@ def view(arguments: Sequence[str]) -> int:
     """surpass view [FOLDER] [--port N]"""
     from surpass.view import serve
 
-    words = list(arguments)
-    port = words[words.index("--port") + 1 :][:1] if "--port" in words else ["0"]
-    folder = [word for word in words if word not in ("--port", *port)] or ["runs"]
-    if not port or not port[0].isdigit() or int(port[0]) > 65535 or len(folder) > 1 or folder[0].startswith("-"):
+    folder, port = list(arguments), "0"
+    if "--port" in folder:
+        at = folder.index("--port")
+        port = "".join(folder[at + 1 : at + 2])
+        del folder[at : at + 2]
+    folder = folder or ["runs"]
+    if not port.isdigit() or int(port) > 65535 or len(folder) > 1 or folder[0].startswith("-"):
         raise SurpassError("usage: surpass view [FOLDER] [--port N]; FOLDER holds the runs, N is at most 65535")
-    serve(Path(folder[0]), int(port[0]), lambda words: print(words, flush=True))
+    serve(Path(folder[0]), int(port), lambda words: print(words, flush=True))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,9 +14,12 @@ from surpass.types import Report, Verdict
 
 def paired(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
     """(mean difference, its standard error, n) over the problems both reports judged; the error is nan below two."""
-    a, b = before.by_problem(metric), after.by_problem(metric)
-    both = [problem for problem in a if problem in b]
-    difference = np.array([b[problem] - a[problem] for problem in both])
+    return paired_values(before.by_problem(metric), after.by_problem(metric))
+
+
+def paired_values(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[float, float, int]:
+    """`paired`, of values by problem."""
+    difference = np.array([after[problem] - value for problem, value in before.items() if problem in after])
     n = len(difference)
     stderr = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
     return (float(difference.mean()) if n else float("nan")), stderr, n

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
 from urllib.parse import quote
 
 from surpass.errors import SurpassError
+from surpass.gates import paired_values
 from surpass.report.chart import Point, Series, legend, line_chart
 from surpass.report.curves import curves
 from surpass.report.page import decisions, headline, names, setup
@@ -158,12 +158,12 @@ def _exams(run: Run, name: str, mark: str, colour: int) -> Series:
 
 def _agree(runs: Runs, left: str, right: str) -> str:
     """How many test problems each is better on."""
-    differs = [row["values"][0] - row["values"][1] for row in runs.outcomes((left, -1), (right, -1))]
-    if not differs:
+    rows = runs.outcomes((left, -1), (right, -1))
+    if not rows:
         return '<p class="lead">There are no test problems on which both were judged in the end.</p>'
-    n, mean = len(differs), sum(differs) / len(differs)
-    stderr = math.sqrt(sum((d - mean) ** 2 for d in differs) / (n - 1) / n) if n > 1 else math.nan
-    better, worse = sum(d > 0 for d in differs), sum(d < 0 for d in differs)
+    first, second = ({row["problem"]: row["values"][i] for row in rows} for i in (0, 1))
+    mean, stderr, n = paired_values(second, first)
+    better, worse = sum(first[p] > second[p] for p in first), sum(first[p] < second[p] for p in first)
     return (
         f'<p class="lead">Of {some(n, "problem")} the first is better on {better}, the second on {worse}; first minus second '
         f"{signed(mean)} ± {plain(stderr)}, paired.</p>"
