@@ -13,6 +13,15 @@ import torch
 
 torch.set_num_threads(1)
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test that resumes a run takes over the number of threads of whoever began it; on some processors other tests would then find
+    other last digits than a process of one thread."""
+    yield
+    torch.set_num_threads(1)
+
+
 SPECIAL = ("<eos>", "<user>", "<assistant>")
 CHARACTERS = "\n " + string.digits + string.ascii_lowercase + "ABCDEFG" + "+-*/=?!.,:;()[]|"
 TEMPLATE = (
