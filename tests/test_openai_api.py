@@ -259,7 +259,7 @@ def test_what_an_api_cannot_do_costs_nothing(server):
     begun = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so")], np.int32), (1,), Sampling())
     ended = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so"), 256], np.int32), (1,), Sampling())
     foreign = Generate(np.array([70000, 259], np.int32), (1,), Sampling())
-    score, following, fine = Score(None, 0), Next(np.zeros(1, np.int32), (1,)), ask()
+    score, following, fine = Score(None, 0), Next(None, 0, (1,)), ask()
     found = {id(r): reply for r, reply in engine(server).serve([begun, ended, foreign, score, following, fine])}
     assert len(server.seen) == 1 and texts(found[id(fine)]) == ["hi 1"]
     for request, words in ((begun, "continue=... is not possible|begin whole answers"), (ended, "begin whole"), (foreign, "no chat messages"),

@@ -337,16 +337,19 @@ def test_score_and_next_are_the_models_own(nano, plain):
     one = Tree(Problem("one token", ""))
     requests = [
         *(Score(tree, node) for node in nodes),
-        Next(tree.path_tokens(nodes[0]), (5, 3, 0)),
+        *(Next(tree, node, (5, 3, 0)) for node in nodes),
         Score(one, one.add(-1, "task", [9])),
     ]
-    *scores, after, single = served(engine, requests)
+    *scores, single = served(engine, requests)
+    scores, after = scores[: len(nodes)], scores[len(nodes) :]
     for node, score in zip(nodes, scores, strict=True):
         path = tree.path_tokens(node)
         assert np.isnan(score[0]) and len(score) == len(path)
         np.testing.assert_allclose(score[1:], log_probs(causal, path, len(path) - 1), atol=1e-4)
-    for token, logp in zip((5, 3, 0), after, strict=True):
-        np.testing.assert_allclose(logp, log_probs(causal, np.append(tree.path_tokens(nodes[0]), token), 1)[0], atol=1e-4)
+    for node, found in zip(nodes, after, strict=True):
+        for token, logp in zip((5, 3, 0), found, strict=True):
+            np.testing.assert_allclose(logp, log_probs(causal, np.append(tree.path_tokens(node), token), 1)[0], atol=1e-4)
+    assert engine.counters()["scored"] == 2 * len(tree.tokens) + 1  # every token once, however many paths it is on
     assert len(single) == 1 and np.isnan(single[0])
 
 
@@ -356,6 +359,15 @@ def test_one_token_is_scored_by_the_slow_path_too(nano):
     tree = Tree(Problem("p", ""))
     (reply,) = served(engine, [Score(tree, tree.add(-1, "task", [9]))])
     assert len(reply) == 1 and np.isnan(reply[0])
+
+
+def test_the_next_token_is_the_same_by_the_slow_path(nano):
+    engine, tree = nano(scale=0.1), Tree(Problem("p", ""))
+    root = tree.add(-1, "task", words(0, 8))
+    requests = [Next(tree, tree.add(root, "policy", words(i, 1 + 3 * i)), (5, i)) for i in range(4)]
+    fast = served(engine, requests)
+    engine.why_not_trees = "the test says so"
+    np.testing.assert_allclose(fast, served(engine, requests), atol=1e-5)
 
 
 def test_groups_are_each_rows_own_attention():

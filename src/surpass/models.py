@@ -165,7 +165,7 @@ class Models:
 
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
-        request = Next(tree.path_tokens(node), tuple(int(token) for token in tokens))
+        request = Next(tree, node, tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
 
     async def chat(

@@ -3,7 +3,8 @@ are tests of a claim that holds without chance, or older ones).
 
 A claim is a list of effects, one a seed, positive where the claim holds. It is "shown" where a one-sided t-test over seeds, adjusted
 after Holm among a method's secondary claims, has p < 0.05, "refuted" where the other side has (adjusted likewise), and else "not shown". What is
-expected is written beside every claim, so a claim that turns out otherwise fails its test; all go into docs/claims.md.
+expected is written beside every claim, so a claim that turns out otherwise fails its test; all go into docs/claims.md. Another processor
+adds in another order, and what is decided narrowly may then be decided otherwise: "shown or not shown" expects either.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def claims(request):
     found.decide()
     _write(found, time.monotonic() - began)
     surprises = [
-        f"{row['text']}: {row['found']}, expected {row['expected']}" for row in found.rows if row["found"] != row["expected"]
+        f"{row['text']}: {row['found']}, expected {row['expected']}"
+        for row in found.rows
+        if row["found"] not in row["expected"].split(" or ")
     ]
     assert not surprises, surprises
 

@@ -25,7 +25,7 @@ from surpass.tasks import kgqa
 from surpass.tasks.suite import suite
 from surpass.types import Memory
 
-SEEDS, ROUNDS, HOPS, TURNS = (1, 2, 3), 4, (1, 2, 3), 5
+SEEDS, ROUNDS, HOPS, TURNS, TESTS = (1, 2, 3), 4, (1, 2, 3), 5, 64
 KNOBS = {"problems": 12, "k": 5, "turns": 4, "max_tokens": 64, "lr": 2e-4, "updates": 2, "beta": 0.0, "every": 10**6}
 
 
@@ -43,9 +43,9 @@ class flipped:
 
 
 def start(seed: int) -> float:
-    """Share of right attempts at temperature 1 on 128 test problems before anything is learnt."""
+    """Share of right attempts at temperature 1 on TESTS test problems before anything is learnt."""
     models, task = Models(policy=LocalEngine("tiny", "mixed")), Other(suite("kgqa").parts["kgqa"], seed)
-    return float(np.mean(list(accuracy(models, task, 1, 1.0, 128).values())))
+    return float(np.mean(list(accuracy(models, task, 1, 1.0, TESTS).values())))
 
 
 def learnt(method, seed: int) -> tuple[float, int]:
@@ -54,7 +54,7 @@ def learnt(method, seed: int) -> tuple[float, int]:
     exam = measures.sized(method.exam, {"gate": 1, "test": 1})
     method = dataclasses.replace(method, gate=gates.always(every=10**6), exam=exam)
     result = models.run(improve(method, task, models, rounds=ROUNDS, seed=seed))
-    after = np.mean(list(accuracy(models, task, 1, 1.0, 128).values()))
+    after = np.mean(list(accuracy(models, task, 1, 1.0, TESTS).values()))
     return float(after), result.cost["search"]["generated"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -132,6 +133,22 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
     logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
     return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
+
+
+def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], trusted: bool) -> list[Tensor]:
+    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `trusted` as in `values`."""
+    if trusted:
+        ends, head = _hidden(causal, batch).index_select(0, batch.last), causal.get_output_embeddings()
+        pieces: Iterable[Tensor] = (
+            _read(head, h) for h in ends.split(max(1, CHUNK // causal.config.get_text_config().vocab_size))
+        )
+    else:
+        rows = unroll(batch)
+        token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
+        logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits
+        pieces = [logits[torch.arange(len(token), device=token.device), mask.sum(1) - 1]]
+    logp = (row for piece in pieces for row in _at_least_float32(piece).log_softmax(-1))
+    return [row[list(some)] for row, some in zip(logp, candidates, strict=True)]
 
 
 def _read(head: torch.nn.Module, hidden: Tensor) -> Tensor:

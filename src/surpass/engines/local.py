@@ -18,7 +18,7 @@ from torch import Tensor
 from surpass.engines import attention
 from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
-from surpass.engines.forward import row_forward, tree_forward, values
+from surpass.engines.forward import following, row_forward, tree_forward, values
 from surpass.engines.requests import Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import EngineError, SurpassError
@@ -178,12 +178,11 @@ class LocalEngine:
             if all(reply is not None for reply in replies[i]):
                 yield fitting[i], replies[i]
 
-    def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
-        requests = sorted(
-            requests, key=lambda request: (request.tree.problem.id, request.tree.key, request.node)
-        )  # whole trees together
+    def _forests(self, requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
+        """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of a batch ends at request i's node."""
+        requests = sorted(requests, key=lambda r: (r.tree.problem.id, r.tree.key, r.node))  # whole trees together
         while requests:
-            some: list[Score] = []
+            some: list[Any] = []
             seen: set[tuple[int, int]] = set()
             size = 0
             for request in requests:
@@ -195,9 +194,13 @@ class LocalEngine:
                 seen |= new
             requests = requests[len(some) :]
             batch = pack([Example(request.tree, (request.node,)) for request in some], ())
+            self.scored += len(batch.token)  # ahead of the replies: the last one may end the run
+            yield some, batch
+
+    def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
+        for some, batch in self._forests(requests):
             found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), also="" if what == "logp" else what)
             scores = getattr(found, what).cpu()
-            self.scored += len(batch.token)
             parent = batch.parent.tolist()
             for request, last in zip(some, batch.last.tolist(), strict=True):
                 path = []
@@ -210,27 +213,12 @@ class LocalEngine:
                 yield request, reply
 
     def _next(self, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
-        """Rows of about the same length together; what follows a row's last token is masked by causality."""
-        requests = sorted(requests, key=lambda request: len(request.tokens))
-        while requests:
-            n = 1
-            while n < len(requests) and (n + 1) * len(requests[n].tokens) <= SCORE_TOKENS:
-                n += 1
-            some, requests = requests[:n], requests[n:]
-            rows = torch.zeros(n, len(some[-1].tokens), dtype=torch.int64)
-            for row, request in zip(rows, some, strict=True):
-                row[: len(request.tokens)] = torch.from_numpy(request.tokens.astype(np.int64))
-            last = torch.tensor([len(request.tokens) - 1 for request in some], device=self.device)
-            at = (torch.arange(n, device=self.device), last)
-            if self.why_not_trees is None:
-                hidden = self.causal.base_model(input_ids=rows.to(self.device), use_cache=False).last_hidden_state
-                logits = self.causal.get_output_embeddings()(hidden[at])
-            else:  # a model that changes its logits after the head
-                logits = self.causal(input_ids=rows.to(self.device), use_cache=False).logits[at]
-            logp = logits.float().log_softmax(-1)
-            self.scored += sum(len(request.tokens) for request in some)
-            for one, request in zip(logp.cpu(), some, strict=True):
-                yield request, one[list(request.candidates)].numpy()
+        for some, batch in self._forests(requests):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                replies = following(
+                    self.causal, _to(batch, self.device), [r.candidates for r in some], self.why_not_trees is None
+                )
+            yield from ((request, reply.cpu().numpy()) for request, reply in zip(some, replies, strict=True))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         found = {name: p for name, p in self.module.named_parameters() if p.requires_grad}

@@ -73,9 +73,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Next:
-    """The log-probability of each of `candidates` as the next token after `tokens`, float32[len(candidates)]."""
+    """The log-probability of each of `candidates` as the next token after a tree's path to `node`, float32[len(candidates)]."""
 
-    tokens: np.ndarray
+    tree: Any
+    node: int
     candidates: tuple[int, ...]
 
 

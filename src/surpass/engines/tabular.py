@@ -113,7 +113,8 @@ class TabularEngine:
                 elif isinstance(request, Score):
                     yield request, self._score(request.tree.path_tokens(request.node), request.what)
                 elif isinstance(request, Next):
-                    yield request, self._logits(request.tokens).log_softmax(-1)[list(request.candidates)].numpy()
+                    tokens = request.tree.path_tokens(request.node)
+                    yield request, self._logits(tokens).log_softmax(-1)[list(request.candidates)].numpy()
                 else:
                     yield request, EngineError(f"a table cannot serve {type(request).__name__}")
 
