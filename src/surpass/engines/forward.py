@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from surpass.engines.attention import TreePlan
+from surpass.engines.linear import Linear, times
 from surpass.flat import unroll
 from surpass.types import Batch, Out
 
@@ -49,7 +50,7 @@ class _LogProb(torch.autograd.Function):
         keep = any(ctx.needs_input_grad) and len(token) * len(weight) <= KEPT
         ctx.logits, logp, normaliser = [], [], []
         for h, t in zip(*(x.split(max(1, CHUNK // len(weight))) for x in (hidden, token)), strict=True):
-            logits = _at_least_float32(h @ weight.T)
+            logits = _at_least_float32(times(h, weight))
             normaliser.append(logits.logsumexp(-1))
             logp.append(logits.gather(-1, t[:, None])[:, 0] - normaliser[-1])
             ctx.logits.append(logits if keep else None)
@@ -62,14 +63,14 @@ class _LogProb(torch.autograd.Function):
         size = max(1, CHUNK // len(weight))
         parts, to_weight = [], torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for i, (h, t, z, g) in enumerate(zip(*(x.split(size) for x in (hidden, token, normaliser, grad)), strict=True)):
-            logits = ctx.logits[i] if ctx.logits[i] is not None else _at_least_float32(h @ weight.T)
+            logits = ctx.logits[i] if ctx.logits[i] is not None else _at_least_float32(times(h, weight))
             ctx.logits[i] = None  # changed in place: a second backward pass computes it again
             error = logits.sub_(z[:, None]).exp_().mul_(-g[:, None])  # d logp / d logits = onehot - p
             error[torch.arange(len(t), device=t.device), t] += g
             error = error.to(weight.dtype)
-            parts.append(error @ weight)
+            parts.append(times(error, weight.T))
             if to_weight is not None:
-                to_weight.addmm_(error.T, h)
+                to_weight += times(error.T, h.T)
         return torch.cat(parts) if ctx.needs_input_grad[0] else None, to_weight, None
 
 
@@ -77,7 +78,7 @@ def _chunked(
     hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int
 ) -> tuple[Tensor, Tensor]:
     """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients recompute it piece by piece."""
-    if not also and len(token) and type(head) is torch.nn.Linear and head.bias is None:
+    if not also and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
             logp = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token)
         return logp, torch.zeros_like(logp)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines import attention
+from surpass.engines import attention, linear
 from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
 from surpass.engines.forward import following, row_forward, tree_forward, values
@@ -89,6 +89,7 @@ class LocalEngine:
             self.module = get_peft_model(
                 causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)
             ).eval()
+        linear.adopt(self.module)
         self.lora = lora
         self.device = next(causal.parameters()).device
         self.context = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
