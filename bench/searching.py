@@ -36,10 +36,10 @@ class Counting:
     def __getattr__(self, name: str):
         return getattr(self._engine, name)
 
-    def serve(self, requests):
+    def serve(self, requests, **others):
         if rows := sum(len(request.keys) for request in requests if isinstance(request, Generate)):
             self.rows.append(rows)
-        yield from self._engine.serve(requests)
+        yield from self._engine.serve(requests, **others)
 
 
 def search_table(engine: LocalEngine) -> None:

@@ -303,7 +303,7 @@ def test_busy_models_refuse_a_second_run_and_early_cancels_count():
         task = asyncio.create_task(
             surpass.improve_async("grpo", copy_letter(), models, rounds=200, test=2, gate=2, quiet=True, **SMALL)
         )
-        while models._loop is None:
+        while models._queue.loop is None:
             await asyncio.sleep(0.01)
         with pytest.raises(SurpassError, match="busy with another run"):
             await surpass.evaluate_async("grpo", copy_letter(), models, limit=2, max_tokens=2)

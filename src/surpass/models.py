@@ -1,47 +1,26 @@
-"""The only door to any model: roles, snapshots, trials, and a queue that serves whatever all searches wait for as one batch."""
+"""The only door to any model: roles, snapshots and trials; what is asked for goes through surpass.serving."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
 import hashlib
 import json
 import re
-import selectors
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score, fitting
+from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
-from surpass.errors import EngineError, SurpassError, UnmetNeed
+from surpass.errors import SurpassError, UnmetNeed
+from surpass.serving import Queue
 from surpass.types import OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
-PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
-
-
-class _IdleSelector(selectors.DefaultSelector):
-    """Tells `idle` when the event loop has nothing ready to run: a select with a timeout other than 0 means just that."""
-
-    def __init__(self, models: Models):
-        super().__init__()
-        self.models = models
-
-    def select(self, timeout: float | None = None):
-        if timeout != 0 and self.models.waiting:
-            if len(self.get_map()) > 1:  # more than the loop's own pipe: sockets of real tools
-                events = super().select(PATIENCE if timeout is None else min(timeout, PATIENCE))
-                if events:
-                    return events
-            self.models.serve()
-        return super().select(timeout)
 
 
 @dataclass(frozen=True)
@@ -72,13 +51,9 @@ class Models:
         self.system: dict[str, str] = {}  # a role's system message
         self._cast: list[str] = []  # roles played by copies or by the weights of another role
         self.restore: dict[str, Snapshot] | None = None  # what a refusal brings back; None between trials
-        self._queue: list[tuple[tuple, str, Any, asyncio.Future]] = []
-        self._asked = 0
-        self._busy = self._halt = self._cancelled = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         # a new thread would count its threads anew, and another count computes other last bits
         self.threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (self.threads,))
+        self._queue = Queue(self)
 
     def forget(self) -> None:
         """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run begins so."""
@@ -118,10 +93,11 @@ class Models:
 
     def fresh(self) -> None:
         """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same floats."""
-        for engine in self._distinct():
+        for engine in self.distinct():
             engine.fresh()
 
-    def _distinct(self) -> list[Any]:
+    def distinct(self) -> list[Any]:
+        """Every engine once."""
         return list({id(engine): engine for engine in self.engines.values()}.values())
 
     # -- asking
@@ -275,104 +251,15 @@ class Models:
             raise UnmetNeed(
                 f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}'
             )
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._asked += 1
-        self._queue.append(((role, type(request).__name__, *order, self._asked), role, request, future))
-        if not isinstance(getattr(loop, "_selector", None), _IdleSelector):  # somebody else's loop: a short wait instead
-            loop.call_later(PATIENCE, self.serve)
-        return await future
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._queue) and not self._busy
-
-    def serve(self) -> None:
-        """Serve what waits, as much as fits, as one batch in the engine's thread."""
-        if not self.waiting:
-            return
-        self._queue.sort(key=lambda entry: entry[0])  # the order of arrival must not matter
-        batch, self._queue = fitting(self._queue, lambda entry: (self.engine(entry[1]), entry[2]))
-        self._busy = True
-        self.batches.append(sum(len(r.keys) if isinstance(r, Generate) else 1 for _, _, r, _ in batch))
-        loop = asyncio.get_running_loop() if self._loop is None else self._loop
-        self._pool.submit(self._work, batch, loop)
-
-    def _work(self, batch: list, loop: asyncio.AbstractEventLoop) -> None:
-        def reply(future, answer):
-            if not future.done():
-                future.set_exception(answer) if isinstance(answer, BaseException) else future.set_result(answer)
-
-        def finish():
-            self._busy = False
-            if self.waiting and not isinstance(getattr(loop, "_selector", None), _IdleSelector):
-                self.serve()
-
-        for role in dict.fromkeys(entry[1] for entry in batch):
-            waiting = {id(request): future for _, r, request, future in batch if r == role}
-            engine = self.engine(role)
-            before = Counter(engine.counters())
-
-            def count(
-                engine=engine, before=before
-            ):  # ahead of each reply, so that nothing is lost when the last one ends the run
-                now = Counter(engine.counters())
-                for what in now - before:
-                    loop.call_soon_threadsafe(self.count, what, now[what] - before[what])
-                before.update(now - before)
-
-            held = []  # a snapshot's answers wait until the weights are back: who hears one may train or save at once
-            try:
-                with engine.using(self._weights(role)) if "@" in role else contextlib.nullcontext():
-                    for request, answer in engine.serve([request for _, r, request, _ in batch if r == role]):
-                        count()
-                        if self._halt:
-                            break
-                        future = waiting.pop(id(request))
-                        if "@" in role:
-                            held.append((future, answer))
-                        else:
-                            loop.call_soon_threadsafe(reply, future, answer)
-            except Exception as error:
-                for future in waiting.values():
-                    failure = (
-                        error
-                        if isinstance(error, SurpassError)
-                        else EngineError(f"the engine raised {type(error).__name__}: {error}")
-                    )
-                    loop.call_soon_threadsafe(reply, future, failure)
-            for future in waiting.values():  # the others were answered, or refused above
-                loop.call_soon_threadsafe(reply, future, EngineError("the engine gave no answer"))
-            count()  # what was used for answers that never came
-            for future, answer in held:
-                loop.call_soon_threadsafe(reply, future, answer)
-        loop.call_soon_threadsafe(finish)
+        return await self._queue.ask(role, request, order)
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine to its end on an event loop that knows when every search waits."""
-        if self._loop is not None:
-            work.close()
-            raise SurpassError("these models are busy with another run; wait for it, or load the model a second time")
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_IdleSelector(self))) as runner:
-            self._loop = runner.get_loop()
-            try:
-                if self._cancelled:
-                    work.close()
-                    raise asyncio.CancelledError
-                return runner.run(work)
-            finally:
-                self._halt = True
-                for engine in self._distinct():
-                    getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
-                self._pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
-                self._loop, self._queue, self._busy, self._halt, self._cancelled = None, [], False, False, False
+        return self._queue.run(work)
 
     def cancel(self) -> None:
         """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
-        self._cancelled = True
-        loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        self._queue.cancel()
 
     # -- weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from surpass.engines.attention import Groups, RowPlan
 from surpass.engines.prefix_cache import PrefixCache, common_length
-from surpass.engines.requests import Drawn, Generate, uniforms
+from surpass.engines.requests import PAUSED, Drawn, Generate, uniforms
 from surpass.engines.sampling import Settings, draw
 from surpass.engines.text import Text
 from surpass.types import DONE, LENGTH, OPEN
@@ -26,10 +26,12 @@ GROWTH = 32  # tokens of room that rows begin with; it doubles when it is full, 
 
 @dataclass
 class _Row:
-    """One draw under way."""
+    """One draw under way: which, what was drawn of it before a pause, and the text it goes on from."""
 
     request: int
     draw: int
+    before: Drawn
+    text: np.ndarray
 
 
 @dataclass
@@ -142,14 +144,22 @@ class Decoder:
         last = torch.tensor(lens, device=self.device) - 1
         return self.causal.get_output_embeddings()(hidden[torch.arange(len(lens), device=self.device), last]).float()
 
-    def run(self, requests: Sequence[Generate]) -> Iterator[tuple[int, int, Drawn]]:
-        """(request number, draw number, what was drawn), each as it ends."""
+    def run(
+        self, requests: Sequence[Generate], begun: Sequence[Sequence[Drawn]], others: Callable[[], bool]
+    ) -> Iterator[tuple[int, int, Drawn]]:
+        """(request number, draw number, what was drawn), each as it ends. `begun` holds what was drawn already, NOTHING where nothing was.
+        Where half of a batch's rows have ended and there are `others` to serve, the rest comes back PAUSED."""
         if not self.cached:
             yield from self._run_whole_rows(requests)
             return
-        rows = [_Row(i, j) for i, request in enumerate(requests) for j in range(len(request.keys))]
+        rows = [
+            _Row(i, j, drawn, np.concatenate([request.tokens, drawn.tokens]))
+            for i, request in enumerate(requests)
+            for j, drawn in enumerate(begun[i])
+            if drawn.stop == PAUSED
+        ]
         for chunk in self._chunks(requests, rows):
-            yield from self._run_chunk(requests, chunk)
+            yield from self._run_chunk(requests, chunk, others)
 
     def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
         """Rows in order, as many at a time as the buffers may hold: their own tokens (for a moment one and a half times that, while they
@@ -159,25 +169,29 @@ class Decoder:
         counts: Counter[bytes] = Counter()
         for row in rows:
             request = requests[row.request]
-            key = request.tokens.tobytes()
-            wanted = max(own, self._room(request)), max(longest, len(request.tokens)), max(largest, counts[key] + 1)
+            key = row.text.tobytes()
+            wanted = max(own, self._room(request, row)), max(longest, len(row.text)), max(largest, counts[key] + 1)
             groups = len(counts) + (counts[key] == 0)
             held = wanted[0] * (len(chunk) + 1) + wanted[1] * groups
             if chunk and (held > self.max_tokens or wanted[2] * groups > 4 * (len(chunk) + 1) + 256):
                 yield chunk
-                chunk, wanted, counts = [], (self._room(request), len(request.tokens), 1), Counter()
+                chunk, wanted, counts = [], (self._room(request, row), len(row.text), 1), Counter()
             chunk.append(row)
             counts[key] += 1
             own, longest, largest = wanted
         if chunk:
             yield chunk
 
-    def _room(self, request: Generate) -> int:
-        """How many tokens may be drawn after this prefix."""
-        return max(0, min(request.sampling.max_tokens, self.context - len(request.tokens)))
+    def _room(self, request: Generate, row: _Row | None = None) -> int:
+        """How many tokens may be drawn after this prefix, or are left to a row."""
+        return max(0, min(request.sampling.max_tokens, self.context - len(request.tokens))) - (
+            len(row.before.tokens) if row else 0
+        )
 
-    def _run_chunk(self, requests: Sequence[Generate], rows: list[_Row]) -> Iterator[tuple[int, int, Drawn]]:
-        texts = {tokens.tobytes(): tokens for tokens in (requests[row.request].tokens for row in rows)}
+    def _run_chunk(
+        self, requests: Sequence[Generate], rows: list[_Row], others: Callable[[], bool]
+    ) -> Iterator[tuple[int, int, Drawn]]:
+        texts = {row.text.tobytes(): row.text for row in rows}
         new = {key: len(tokens) - self.cache.find(tokens[:-1])[0] for key, tokens in texts.items()}
         order = sorted(texts, key=lambda key: (new[key], len(texts[key])))
         prompts, number = [texts[key] for key in order], {key: i for i, key in enumerate(order)}
@@ -188,15 +202,23 @@ class Decoder:
         own = torch.tensor([len(p) - shared for p in prompts], device=self.device)
         kv = self._buffers(len(prompts), self.n_kv, int(own.max()), name="prompts")
         logits = self._prefill(prompts, shared, prefix, kv)
-        at = torch.tensor([number[requests[row.request].tokens.tobytes()] for row in rows], device=self.device)
-        yield from self._steps(requests, rows, logits[at], Groups(kv, own, at), prefix)
+        # the last token of what was paused is counted where it was drawn
+        self.prefilled -= len(texts.keys() - {row.text.tobytes() for row in rows if not len(row.before.tokens)})
+        at = torch.tensor([number[row.text.tobytes()] for row in rows], device=self.device)
+        yield from self._steps(requests, rows, logits[at], Groups(kv, own, at), prefix, others)
 
-    def _steps(self, requests, rows, logits, groups: Groups, prefix) -> Iterator[tuple[int, int, Drawn]]:
+    def _steps(self, requests, rows, logits, groups: Groups, prefix, others) -> Iterator[tuple[int, int, Drawn]]:
         samplings = [requests[row.request].sampling for row in rows]
         settings = Settings.of(samplings, self.device)
-        rooms = torch.tensor([self._room(requests[row.request]) for row in rows], device=self.device)
+        rooms = torch.tensor([self._room(requests[row.request], row) for row in rows], device=self.device)
         n_most = int(rooms.max()) if len(rows) else 0
-        noise = np.stack([uniforms(requests[row.request].keys[row.draw], n_most) for row in rows])
+        noise = np.stack(
+            [
+                uniforms(requests[row.request].keys[row.draw], len(r) + n_most)[len(r) :]
+                for row in rows
+                for r in [row.before.tokens]
+            ]
+        )
         noise = torch.from_numpy(noise).to(self.device)
         ends = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
         ends[[token for token in self.ends if token < self.vocabulary]] = True
@@ -208,6 +230,12 @@ class Decoder:
         buffers = self._buffers(
             len(rows), self.n_kv, min(GROWTH, n_most), name="rows"
         )  # every live row has drawn the same number of tokens
+
+        def finish(place: int, stop: int) -> tuple[int, int, Drawn]:
+            row = int(slot[place])
+            tokens, p, q = (x[row, : t + 1].cpu().numpy() for x in (drawn, logp, logq))
+            return self._finish(rows[row], tokens, p, q, stop, buffers[:, :, place, :, :t])
+
         for t in range(n_most):
             token, p, q = draw(logits, settings.take(slot), noise[slot, t])
             drawn[slot, t], logp[slot, t], logq[slot, t] = token, p, q
@@ -216,17 +244,19 @@ class Decoder:
             over = done | full
             for place in torch.nonzero(may_stop[kind[slot], token] & ~done).flatten().tolist():
                 row = int(slot[place])
-                if self.text.stopped(drawn[row, : t + 1].tolist(), samplings[row].stop, samplings[row].stop_tokens):
+                words = [*rows[row].before.tokens.tolist(), *drawn[row, : t + 1].tolist()]
+                if self.text.stopped(words, samplings[row].stop, samplings[row].stop_tokens):
                     over[place] = True
                     full[place] = False
             if bool(over.any()):
                 for place in torch.nonzero(over).flatten().tolist():
-                    row = int(slot[place])
                     stop = DONE if done[place] else LENGTH if full[place] else OPEN
-                    yield self._finish(requests, rows[row], drawn[row, : t + 1], logp[row, : t + 1], logq[row, : t + 1], stop,
-                                       buffers[:, :, place, :, :t])  # fmt: skip
+                    yield finish(place, stop)
                 slot, token, at = self._compact(over, t, buffers, slot, token, groups.at)
                 if not len(slot):
+                    return
+                if 2 * len(slot) <= len(rows) and others():
+                    yield from [finish(place, PAUSED) for place in range(len(slot))]
                     return
                 groups = Groups(groups.kv, groups.lens, at)
             if t == buffers.shape[-2]:
@@ -243,12 +273,13 @@ class Decoder:
             mask[list(sampling.stop_tokens)] = True
         return mask
 
-    def _finish(self, requests, row, tokens, logp, logq, stop, kv) -> tuple[int, int, Drawn]:
-        tokens = tokens.cpu().numpy().astype(np.int32)
-        if stop == OPEN and len(tokens) > 1:  # it may be continued: keep what was computed (all but the last token)
-            prompt = requests[row.request].tokens
-            self.cache.add(np.concatenate([prompt, tokens[:-1]]), len(prompt), kv)
-        return row.request, row.draw, Drawn(tokens, logp.cpu().numpy().copy(), logq.cpu().numpy().copy(), stop)
+    def _finish(self, row: _Row, tokens, logp, logq, stop: int, kv) -> tuple[int, int, Drawn]:
+        tokens = tokens.astype(np.int32)
+        if stop in (OPEN, PAUSED) and len(tokens) > 1:  # it may be continued: keep what was computed (all but the last token)
+            self.cache.add(np.concatenate([row.text, tokens[:-1]]), len(row.text), kv)
+        old = row.before
+        tokens, logp, logq = (np.concatenate(pair) for pair in ((old.tokens, tokens), (old.logp, logp), (old.logq, logq)))
+        return row.request, row.draw, Drawn(tokens, logp, logq, stop)
 
     @staticmethod
     def _compact(over, used: int, buffers, *values) -> list[Tensor]:

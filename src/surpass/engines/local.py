@@ -7,7 +7,7 @@ import copy
 import ctypes
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from surpass.engines import attention, linear
 from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
 from surpass.engines.forward import following, row_forward, tree_forward, values
-from surpass.engines.requests import Drawn, Generate, Next, Score
+from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import EngineError, SurpassError
 from surpass.flat import pack
@@ -37,6 +37,7 @@ class LocalEngine:
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
+    pauses = True  # `serve` may leave draws for later
     mixed = False  # passes over a forest in bfloat16 arithmetic, whatever the weights
 
     @property
@@ -101,6 +102,7 @@ class LocalEngine:
             warnings.warn(f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3)
         self.decoder = Decoder(causal, self.text, self.ends, self.context, memory_tokens, cached=self.why_not_trees is None)
         self.scored = 0
+        self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}  # draws of requests that were paused, by the request's id
 
     def _distrust(self) -> str | None:
         """None if a random forest gets the same log-probs from our attention as from the model's own; else the reason.
@@ -152,15 +154,17 @@ class LocalEngine:
         """The batch where this engine computes."""
         return _to(batch, self.device)
 
-    def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for values); an EngineError where one is refused."""
+    def serve(self, requests: Sequence[Any], others: Callable[[], bool] = lambda: False) -> Iterator[tuple[Any, Any]]:
+        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for values); an EngineError where one is refused.
+        Where half of a batch's draws have ended and `others` says that more wait, the rest is left without a reply: it goes on from there when
+        the same requests come again, together with the others, so that a few long draws do not keep all searches waiting."""
         with torch.inference_mode():
-            yield from self._draw([request for request in requests if isinstance(request, Generate)])
+            yield from self._draw([request for request in requests if isinstance(request, Generate)], others)
             for what in ("logp", "certainty", "value"):
                 yield from self._score([r for r in requests if isinstance(r, Score) and r.what == what], what)
             yield from self._next([request for request in requests if isinstance(request, Next)])
 
-    def _draw(self, requests: list[Generate]) -> Iterator[tuple[Generate, Any]]:
+    def _draw(self, requests: list[Generate], others: Callable[[], bool]) -> Iterator[tuple[Generate, Any]]:
         fitting = []
         for request in requests:
             if len(request.tokens) > self.context:
@@ -173,11 +177,15 @@ class LocalEngine:
                 yield request, [Drawn(np.zeros(0, np.int32), nothing, nothing, LENGTH) for _ in request.keys]
             else:
                 fitting.append(request)
-        replies: list[list] = [[None] * len(request.keys) for request in fitting]
-        for i, j, drawn in self.decoder.run(fitting):
+        replies = [self.begun.pop(id(request), (request, [NOTHING] * len(request.keys)))[1] for request in fitting]
+        for i, j, drawn in self.decoder.run(fitting, [list(some) for some in replies], others):
             replies[i][j] = drawn
-            if all(reply is not None for reply in replies[i]):
+            if all(reply.stop != PAUSED for reply in replies[i]):
                 yield fitting[i], replies[i]
+        # with the requests themselves, so that no other one takes over an address
+        self.begun |= {
+            id(r): (r, some) for r, some in zip(fitting, replies, strict=True) if any(reply.stop == PAUSED for reply in some)
+        }
 
     def _forests(self, requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
         """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of a batch ends at request i's node."""
@@ -232,18 +240,19 @@ class LocalEngine:
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take other weights, as `weights` gave them."""
+        """Take other weights, as `weights` gave them. What was paused stays: it goes on when its own weights are back."""
         mine = self.trainable()
         if mine.keys() != weights.keys():
             raise SurpassError("these weights belong to another model: " + ", ".join(sorted(mine.keys() ^ weights.keys())[:3]))
         with torch.no_grad():
             for name, parameter in mine.items():
                 parameter.copy_(weights[name])
-        self.fresh()
+        self.decoder.clear()
 
     def fresh(self) -> None:
         """Forget computed keys and values: the weights changed, or a phase begins that must not depend on what came before."""
         self.decoder.clear()
+        self.begun.clear()
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:

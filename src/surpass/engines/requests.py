@@ -61,6 +61,10 @@ class Drawn:
     used: int | None = None
 
 
+PAUSED = -1  # how a draw "ended" that an engine goes on with when it is asked again
+NOTHING = Drawn(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32), PAUSED)
+
+
 @dataclass(frozen=True)
 class Score:
     """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of the distributions

@@ -1,0 +1,207 @@
+"""What all searches wait for is served as one batch, in a thread of the engines' own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+import threading
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from surpass.engines.requests import Generate, fitting
+from surpass.errors import EngineError, SurpassError
+
+if TYPE_CHECKING:
+    from surpass.models import Models
+
+R = TypeVar("R")
+PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
+
+
+class _IdleSelector(selectors.DefaultSelector):
+    """Tells the queue when the event loop has nothing ready to run: a select with a timeout other than 0 means just that."""
+
+    def __init__(self, queue: Queue):
+        super().__init__()
+        self.queue = queue
+
+    def select(self, timeout: float | None = None):
+        if timeout != 0 and self.queue.wanted:
+            if len(self.get_map()) > 1:  # more than the loop's own pipe: sockets of real tools
+                events = super().select(PATIENCE if timeout is None else min(timeout, PATIENCE))
+                if events:
+                    return events
+            self.queue.idle()
+        return super().select(timeout)
+
+
+@dataclass
+class _Entry:
+    """A request that waits."""
+
+    order: tuple
+    role: str
+    request: Any
+    future: asyncio.Future
+    begun: bool = False  # an engine paused in it: it goes first
+
+
+class Queue:
+    """Requests of every search, in an order that does not depend on when they came."""
+
+    def __init__(self, models: Models):
+        self.models = models
+        self.entries: list[_Entry] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.asked = 0
+        self.busy = self.halt = self.cancelled = self.listening = False
+        self.heard = threading.Event()
+        self.pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (models.threads,))
+
+    async def ask(self, role: str, request: Any, order: tuple) -> Any:
+        """The answer to a request; where several wait they are served in the order of their roles, kinds and `order`."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self.asked += 1
+        self.entries.append(_Entry((role, type(request).__name__, *order, self.asked), role, request, future))
+        if not isinstance(getattr(loop, "_selector", None), _IdleSelector):  # somebody else's loop: a short wait instead
+            loop.call_later(PATIENCE, self.serve)
+        return await future
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.entries) and not self.busy
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody wants to know that the loop is idle."""
+        return self.waiting or self.listening
+
+    def idle(self) -> None:
+        if self.listening:
+            self.listening = False
+            self.heard.set()
+        else:
+            self.serve()
+
+    def others(self) -> bool:
+        """For an engine in its thread: whether anything waits, once all that was answered has been heard and acted upon. Only our own loop can
+        tell, so that pauses, and with them the batches, depend on nothing but the run."""
+        self.heard.clear()
+        if self.loop is None or self.halt:  # asked after clearing: who ends the run sets both, in the other order
+            return False
+        self.listening = True
+        self.loop.call_soon_threadsafe(lambda: None)  # it may be asleep
+        self.heard.wait()
+        return bool(self.entries) and not self.halt
+
+    def serve(self) -> None:
+        """Serve what waits, as much as fits, as one batch in the engine's thread."""
+        if not self.waiting:
+            return
+        self.entries.sort(key=lambda entry: (not entry.begun, entry.order))  # the order of arrival must not matter
+        batch, self.entries = fitting(self.entries, lambda entry: (self.models.engine(entry.role), entry.request))
+        self.busy = True
+        self.models.batches.append(sum(len(e.request.keys) if isinstance(e.request, Generate) else 1 for e in batch))
+        loop = asyncio.get_running_loop() if self.loop is None else self.loop
+        self.pool.submit(self._work, batch, loop)
+
+    def _work(self, batch: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
+        left: list[_Entry] = []
+
+        def finish():
+            self.busy = False
+            self.entries[:0] = left
+            if self.waiting and not isinstance(getattr(loop, "_selector", None), _IdleSelector):
+                self.serve()
+
+        for role in dict.fromkeys(entry.role for entry in batch):
+            left += self._work_for(role, [entry for entry in batch if entry.role == role], loop)
+        loop.call_soon_threadsafe(finish)
+
+    def _work_for(self, role: str, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> list[_Entry]:
+        """Serve a role's requests; what its engine paused in comes back."""
+        waiting = {id(entry.request): entry for entry in entries}
+        engine, snapshot = self.models.engine(role), "@" in role
+        before, paused = Counter(engine.counters()), False
+
+        def count():  # ahead of each reply, so that nothing is lost when the last one ends the run
+            now = Counter(engine.counters())
+            for what in now - before:
+                loop.call_soon_threadsafe(self.models.count, what, now[what] - before[what])
+            before.update(now - before)
+
+        def others() -> bool:
+            nonlocal paused
+            paused = paused or self.others()
+            return paused
+
+        held = []  # a snapshot's answers wait until the weights are back: who hears one may train or save at once
+        pauses = {"others": others} if getattr(engine, "pauses", False) and not snapshot else {}
+        try:
+            with self.models.using(role) if snapshot else contextlib.nullcontext():
+                for request, answer in engine.serve([entry.request for entry in entries], **pauses):
+                    count()
+                    if self.halt:
+                        break
+                    future = waiting.pop(id(request)).future
+                    if snapshot:
+                        held.append((future, answer))
+                    else:
+                        loop.call_soon_threadsafe(_reply, future, answer)
+        except Exception as error:
+            failure = (
+                error if isinstance(error, SurpassError) else EngineError(f"the engine raised {type(error).__name__}: {error}")
+            )
+            for entry in waiting.values():
+                loop.call_soon_threadsafe(_reply, entry.future, failure)
+            waiting = {}
+        count()  # what was used for answers that never came
+        for future, answer in held:
+            loop.call_soon_threadsafe(_reply, future, answer)
+        if not paused or self.halt:
+            for entry in waiting.values():  # the others were answered, or refused above
+                loop.call_soon_threadsafe(_reply, entry.future, EngineError("the engine gave no answer"))
+            return []
+        for entry in waiting.values():
+            entry.begun = True
+        return list(waiting.values())
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine to its end on an event loop that knows when every search waits."""
+        if self.loop is not None:
+            work.close()
+            raise SurpassError("these models are busy with another run; wait for it, or load the model a second time")
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_IdleSelector(self))) as runner:
+            self.loop = runner.get_loop()
+            try:
+                if self.cancelled:
+                    work.close()
+                    raise asyncio.CancelledError
+                return runner.run(work)
+            finally:
+                self.halt = True
+                self.heard.set()
+                for engine in self.models.distinct():
+                    getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
+                self.pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
+                self.loop, self.entries = None, []
+                self.busy = self.halt = self.cancelled = self.listening = False
+
+    def cancel(self) -> None:
+        """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
+        self.cancelled = True
+        loop = self.loop
+        if loop is not None:
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+
+
+def _reply(future: asyncio.Future, answer: Any) -> None:
+    if not future.done():
+        future.set_exception(answer) if isinstance(answer, BaseException) else future.set_result(answer)
