@@ -53,6 +53,7 @@ soak: .venv/model  ## kills at random moments, 200 rounds, many more hostile inp
 bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environment of its own; then search and scoring
 	.venv/bin/python bench/compare.py
 	.venv/bin/python bench/searching.py
+	.venv/bin/python bench/products.py
 
 .venv/docs: .venv/base
 	$(PIP) mkdocs-material

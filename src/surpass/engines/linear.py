@@ -1,8 +1,8 @@
 """Matrix products in float32 by oneDNN, on processors that MKL serves badly.
 
 PyTorch's CPU builds leave float32 products to MKL, which keeps its fast code to Intel's own processors. oneDNN, in the same builds, has none
-to keep: on an AMD EPYC with AVX-512 it was 2.2 times as fast from 64 rows on. Which of the two computes depends on the processor alone,
-never on a measurement: another choice would be other last digits.
+to keep, and takes half the time on an AMD EPYC with AVX-512 (docs/bench.md). Which of the two computes depends on the processor alone, never on a
+measurement: another choice would be other last digits.
 """
 
 from __future__ import annotations
