@@ -114,7 +114,8 @@ class Engine(Protocol):
     def can(self) -> frozenset[str]: ...
 
     def serve(self, requests: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        """(request, reply) for every request, in whatever order they finish; a reply may be an exception."""
+        """(request, reply) for every request, in whatever order they finish; a reply may be an exception. An engine whose attribute `pauses` is
+        true is called as serve(requests, others=...): once others() was true it may leave requests without a reply, and gets them again."""
         ...
 
 
