@@ -33,7 +33,9 @@ def forget_files():
 
 
 def improve(**options):
-    return surpass.improve("grpo", copy_letter(), nano_models(), rounds=2, test=2, gate=2, quiet=True, **{**SMALL, **options})
+    return surpass.improve(
+        "grpo", copy_letter(), nano_models(), quiet=True, **{"rounds": 2, "test": 2, "gate": 2, **SMALL, **options}
+    )
 
 
 def same(a, b) -> bool:
@@ -319,10 +321,13 @@ def test_nothing_to_draw_is_refused_and_failed_attempts_vote_for_nothing():
     from surpass import measures, rewards, searches
     from surpass.types import FAILED
 
-    with pytest.raises(SurpassError, match="at least one attempt"):
+    with pytest.raises(SurpassError, match="n of at least 1"):
         surpass.solve("abc", "self_consistency", nano_models(), n=0)
     with pytest.raises(SurpassError, match="at least 1"):
         improve(every=0)
+    for name, wrong in {"rounds": -1, "patience": 0, "retain": -1, "lora": -1}.items():
+        with pytest.raises(SurpassError, match=f"a run needs {name} of at least {wrong + 1}; found {wrong}"):
+            improve(**{name: wrong})
 
     class broken(copy_letter):
         final_answer = staticmethod(str.strip)

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import surpass.methods
-from surpass import measures, rewards
+from surpass import measures, rewards, searches
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import _snapshots, credited, improve, require
 from surpass.models import Models
-from surpass.parts import from_json, needs_of, to_json
+from surpass.parts import SIGNED, from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
 from surpass.types import Column, Memory
@@ -93,6 +93,31 @@ def go(name: str, folder: Path, seed: int = 0, rounds: int = 2, models=nano_mode
 def test_json_gives_the_method_back(name):
     method = small(name)
     assert from_json(to_json(method)) == method
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_knobs_out_of_range_are_refused_where_the_method_is_made(name):
+    function = getattr(importlib.import_module(f"surpass.methods.{name}"), name)
+    for knob, standard in inspect.signature(function).parameters.items():
+        number = type(standard.default) if type(standard.default) in (int, float) else None
+        for wrong in () if number is None else (number(-1), *((float("nan"),) if number is float else ())):
+            if wrong == -1 and knob in SIGNED:
+                continue
+            with pytest.raises(SurpassError):
+                function(**{knob: wrong})
+    for knob in {"n", "problems", "max_tokens", "updates", "epochs", "turns"} & set(inspect.signature(function).parameters):
+        with pytest.raises(SurpassError, match="at least 1"):
+            function(**{knob: 0})
+
+
+def test_a_part_of_ones_own_may_hold_any_number():
+    @dataclasses.dataclass(frozen=True)
+    class own:
+        n: int = -1
+
+    assert dataclasses.replace(small("grpo"), search=own()).search.n == -1
+    with pytest.raises(SurpassError, match=r"top_p above 0 and at most 1; found top_p=1.5"):
+        dataclasses.replace(small("grpo"), search=own(searches.samples(top_p=1.5)))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -46,6 +46,8 @@ CASES = [
     Case("a task that does not exist", ["run", "grpo", "--task", "arithmetics"], "did you mean arithmetic?"),
     Case("a flag that does not exist", ["run", "grpo", "--lrr", "3"], "--lr"),
     Case("a value of the wrong kind", ["run", "grpo", "--rounds", "many"], "--rounds"),
+    Case("a value out of its range", ["run", "grpo", "--temperature", "-1"], "temperature of at least 0"),
+    Case("nothing to draw", ["run", "grpo", "--max-tokens", "0"], "max_tokens of at least 1"),
     Case("a task's parameter that does not exist", ["run", "grpo", "--task.term", "3"], "did you mean terms?"),
     Case("a method that learns nothing", ["run", "self_consistency", "--model", "MODEL"], "surpass eval"),
     Case("a data file given as a task", ["run", "grpo", "--task", "rows.jsonl"], "data:rows.jsonl", {"rows.jsonl": ROWS}),

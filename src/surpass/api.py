@@ -102,6 +102,9 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     from surpass.trackers import named
 
     named(given["track"])
+    for name, least in (("rounds", 0), ("patience", 1), ("retain", 0), ("lora", 0)):
+        if given[name] < least:
+            raise SurpassError(f"a run needs {name} of at least {least}; found {given[name]}")
     method = _method_of(given["method"], given["knobs"])
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
     task = _task_of(given["task"], given["reward"], given["model"])

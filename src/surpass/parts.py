@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,6 +230,32 @@ class Method:
     learn: tuple[Learn, ...] = ()
     adapt: Adapt | None = None
     cast: Mapping[str, Cast] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for part, *_ in demands(self):
+            _check_numbers(part)
+
+
+COUNTS = frozenset({"n", "k", "answer_tokens", "batch", "branch", "budget", "depth", "dev", "epochs", "every", "expansions", "held", "in_flight",
+                    "iterations", "max_tokens", "pool", "searches", "simulations", "turns", "updates", "width"})  # fmt: skip
+SIGNED = frozenset({"enough", "margin", "threshold"})  # compared with rewards, which may be negative
+
+
+def _check_numbers(part: Any) -> None:
+    """The numbers in surpass's own parts by the names that all share: COUNTS are at least 1, top_p is a share, no other is below 0 but the SIGNED."""
+    if not dataclasses.is_dataclass(part) or not type(part).__module__.startswith("surpass."):
+        return
+    for field in dataclasses.fields(part):
+        value, name = getattr(part, field.name), field.name
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        least = 1 if name in COUNTS else -math.inf if name in SIGNED else 0
+        if not value >= least:  # true of nan, too
+            raise SurpassError(
+                f"{type(part).__name__} needs {name} {'to be a number' if least < 0 else f'of at least {least}'}; found {name}={value}"
+            )
+        if name == "top_p" and not 0 < value <= 1:
+            raise SurpassError(f"{type(part).__name__} needs top_p above 0 and at most 1; found top_p={value}")
 
 
 def _public_name(cls: type) -> str:

@@ -12,6 +12,7 @@ Works    tests/test_conformance.py: on the identity task a table reaches accurac
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.errors import SurpassError
 from surpass.parts import Learn, Method, Reward
 
 
@@ -20,6 +21,8 @@ def rloo(
     clip: float = 0.2, updates: int = 1, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
+    if not beta >= 0:
+        raise SurpassError(f"rloo needs beta of at least 0; found beta={beta}")
     loss = objectives.clipped(clip, clip, normaliser="constant", length=1.0)
     scores: dict[str, Reward] = {"reward": rewards.check()}
     if beta:
