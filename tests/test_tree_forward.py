@@ -16,7 +16,7 @@ import torch
 from forests import paths_of, row_of, some_forest
 from surpass import objectives
 from surpass.engines import LocalEngine, TabularEngine
-from surpass.engines.attention import TreePlan
+from surpass.engines.attention import FlexPlan, TreePlan
 from surpass.engines.forward import _LogProb, row_forward, tree_forward
 from surpass.errors import SurpassError
 from surpass.flat import may_see, pack
@@ -268,6 +268,69 @@ def test_blocks_agree_with_the_dense_mask(least, most):
     score = 0.3 * query @ key.repeat_interleave(2, 1).transpose(-1, -2)
     dense = score.masked_fill(~may_see(batch.end), -torch.inf).softmax(-1) @ value.repeat_interleave(2, 1)
     torch.testing.assert_close(found, dense, atol=1e-12, rtol=0)
+
+
+def long_branches(n: int):
+    """A batch of forests of about n tokens each, whose branches are 1 to 400 tokens long."""
+    rng, examples = np.random.default_rng(n), []
+    for i in range(2):
+        tree = Tree(Problem(f"p{i}", ""))
+        for node in range(max(3, n // 200)):
+            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, 60, rng.integers(1, 400)))
+        examples += [Example(tree, (leaf,)) for leaf in tree.leaves()]
+    return pack(examples, VOICES)
+
+
+@pytest.mark.parametrize("n, heads", [(30, 4), (700, 6), (2000, 2)])
+def test_the_kernel_of_a_gpu_sees_what_the_dense_mask_shows(nano, n, heads):
+    """Its blocks of 128 tokens, and heads that share keys by 3. PyTorch gives it no gradient on a CPU; engines compare that where they load."""
+    batch = long_branches(n)
+    many = len(batch.token)
+    plan = FlexPlan(batch.parent, batch.end)
+    left_out = (many // 128) ** 2 / 2 - int(plan.mask.kv_num_blocks.sum() + plan.mask.full_kv_num_blocks.sum())
+    assert n < 2000 or (plan.mask.full_kv_num_blocks.any() and left_out > 20), "the blocks have something to leave out"
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, h, many, 16) for h in (heads, 2, 2))
+    found = plan(0, query, key, value, 0.3)
+    score = 0.3 * query @ key.repeat_interleave(heads // 2, 1).transpose(-1, -2)
+    dense = score.masked_fill(~may_see(batch.end), -torch.inf).softmax(-1) @ value.repeat_interleave(heads // 2, 1)
+    torch.testing.assert_close(found, dense, atol=5e-6, rtol=0)
+    engine = nano(dtype=torch.float64)
+    wanted = engine.forward(batch).logp.detach()
+    engine.form = FlexPlan
+    with torch.no_grad():
+        torch.testing.assert_close(engine.forward(batch).logp, wanted, atol=1e-9, rtol=0)
+
+
+def test_a_kernel_is_taken_where_it_agrees_and_else_the_next(nano, monkeypatch):
+    class right(TreePlan):
+        pass
+
+    class unbuilt(TreePlan):
+        def __init__(self, parent, end):
+            raise RuntimeError("no compiler")
+
+    class wrong(TreePlan):
+        def __call__(self, layer, query, key, value, scaling):
+            return value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+
+    class wrong_gradient(TreePlan):
+        def __call__(self, layer, query, key, value, scaling):
+            return super().__call__(layer, query, key, value.detach(), scaling)
+
+    taken = {
+        (right, TreePlan): right,
+        (unbuilt, TreePlan): TreePlan,
+        (wrong, TreePlan): TreePlan,
+        (wrong_gradient, TreePlan): TreePlan,
+    }
+    for forms, form in taken.items():
+        monkeypatch.setattr("surpass.engines.attention.forms", lambda device, forms=forms: forms)
+        engine = nano()
+        assert engine.form is form and engine.why_not_trees is None
+    monkeypatch.setattr("surpass.engines.attention.forms", lambda device: (wrong, unbuilt))
+    with pytest.warns(UserWarning, match="whole rows.*no compiler"):
+        assert "no compiler" in nano().why_not_trees
 
 
 class Select:

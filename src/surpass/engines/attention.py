@@ -1,12 +1,15 @@
 """The two attention patterns surpass needs, plugged into transformers' attention interface.
 
 A `plan` travels as a keyword argument through the model's forward to every layer. The tree plan serves one forest in
-depth-first order; the row plan appends tokens to rows that own key and value buffers and share prefixes, in groups and all.
+depth-first order, the flex plan does that in one kernel of a GPU; the row plan appends tokens to rows that own key and value buffers and share
+prefixes, in groups and all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,6 +108,58 @@ def _cuts(parent: list[int], least: int, most: int) -> Iterator[tuple[int, int]]
         if t == len(parent) or t - a >= most or (branches and t - a >= least):
             yield a, t
             a = t
+
+
+BLOCK = 128  # tokens, by which flex_attention leaves out what nobody sees
+
+
+@cache
+def _flex(compiled: bool) -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if compiled else flex_attention
+
+
+def _listed(wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """bool[N, N] as flex_attention wants it: how many are True in each row, and where, these first."""
+    return wanted.sum(1).int()[None, None], wanted.int().argsort(dim=1, descending=True, stable=True).int()[None, None]
+
+
+class FlexPlan:
+    """The same attention over one forest by PyTorch's flex_attention: one kernel, for GPUs. On a CPU it is not compiled, slow and without gradients.
+
+    A token k is seen by q <=> k <= q < end[k], so of two blocks of tokens, j before i, nothing is seen where all of j ends before i begins,
+    and everything where all of j ends after i does.
+    """
+
+    def __init__(self, parent: Tensor, end: Tensor):
+        from torch.nn.attention.flex_attention import BlockMask
+
+        many = -(-len(end) // BLOCK)
+        self.spare = many * BLOCK - len(end)
+        ends = torch.cat([end, torch.arange(len(end), many * BLOCK, device=end.device) + 1])  # what pads sees itself
+        of_block = ends.view(many, BLOCK)
+        block = torch.arange(many, device=end.device)
+        asks, seen = block[:, None], block[None]
+        every = (seen < asks) & (of_block.amin(1)[None] >= (asks + 1) * BLOCK)
+        some = ((seen == asks) | ((seen < asks) & (of_block.amax(1)[None] > asks * BLOCK))) & ~every
+        (n_some, at_some), (n_every, at_every) = map(_listed, (some, every))
+        self.mask = BlockMask.from_kv_blocks(
+            n_some, at_some, n_every, at_every, BLOCK, lambda b, h, q, k: (k <= q) & (q < ends[k])
+        )
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        length, groups = query.shape[2], query.shape[1] // key.shape[1]
+        if groups & (groups - 1):  # the kernel shares a key among 1, 2, 4 ... queries
+            key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+        q, k, v = (F.pad(x, (0, 0, 0, self.spare)) for x in (query, key, value))
+        found = _flex(query.is_cuda)(q, k, v, block_mask=self.mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+        return found[:, :, :length]
+
+
+def forms(device: torch.device) -> tuple[type[TreePlan] | type[FlexPlan], ...]:
+    """Ways to compute attention over a forest on a device, the better first."""
+    return (FlexPlan, TreePlan) if device.type == "cuda" else (TreePlan,)
 
 
 class Groups:

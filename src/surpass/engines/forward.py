@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from surpass.engines.attention import TreePlan
+from surpass.engines.attention import FlexPlan, TreePlan
 from surpass.engines.linear import Linear, times
 from surpass.flat import unroll
 from surpass.types import Batch, Out
 
 CHUNK = 2**24  # logits in one piece: rows x vocabulary
 KEPT = 2**26  # logits kept for the gradient rather than computed again
+Form = type[TreePlan] | type[FlexPlan]  # how attention over a forest is computed
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
@@ -90,18 +91,18 @@ def _chunked(
     return torch.cat([p for p, _ in pieces]), torch.cat([e for _, e in pieces])
 
 
-def _hidden(causal, batch: Batch) -> Tensor:
+def _hidden(causal, batch: Batch, form: Form) -> Tensor:
     """[T, d]: the last hidden states of a forest."""
-    plan = TreePlan(batch.parent, batch.end)
+    plan = form(batch.parent, batch.end)
     mask = torch.zeros(1, 1, 1, 1, device=batch.token.device)  # a ready-made mask, so that transformers builds none
     return causal.base_model(
         input_ids=batch.token[None], position_ids=batch.depth[None], attention_mask=mask, use_cache=False, plan=plan
     ).last_hidden_state[0]
 
 
-def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
+def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan) -> Out:
     """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
-    hidden = _hidden(causal, batch)
+    hidden = _hidden(causal, batch, form)
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
     vocabulary = causal.config.get_text_config().vocab_size
@@ -136,10 +137,10 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
 
 
-def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], trusted: bool) -> list[Tensor]:
-    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `trusted` as in `values`."""
-    if trusted:
-        ends, head = _hidden(causal, batch).index_select(0, batch.last), causal.get_output_embeddings()
+def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:
+    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `form` as in `values`."""
+    if form:
+        ends, head = _hidden(causal, batch, form).index_select(0, batch.last), causal.get_output_embeddings()
         pieces: Iterable[Tensor] = (
             _read(head, h) for h in ends.split(max(1, CHUNK // causal.config.get_text_config().vocab_size))
         )
@@ -158,13 +159,13 @@ def _read(head: torch.nn.Module, hidden: Tensor) -> Tensor:
         return head(hidden.to(next(head.parameters()).dtype))
 
 
-def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, trusted: bool) -> Out:
-    """Out with value [T, H]: what the heads read after each wanted token, 0 elsewhere; logp is 0. `trusted`: the model takes our
-    attention over the forest; else it runs whole rows, and a shared token takes its value from the first of them."""
+def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, form: Form | None) -> Out:
+    """Out with value [T, H]: what the heads read after each wanted token, 0 elsewhere; logp is 0. `form`: how the model computes attention
+    over the forest; None: it runs whole rows, and a shared token takes its value from the first of them."""
     empty = torch.zeros(len(batch.token), heads.out_features, device=batch.token.device)
     nothing = torch.zeros(len(batch.token), device=batch.token.device)
-    if trusted:
-        hidden = _hidden(causal, batch)
+    if form:
+        hidden = _hidden(causal, batch, form)
         where = torch.nonzero(wanted).flatten()
         return Out(nothing, value=empty.index_copy(0, where, _read(heads, hidden[where])))
     rows = unroll(batch)

@@ -8,6 +8,7 @@ import ctypes
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from surpass.engines import attention, linear
+from surpass.engines.attention import TreePlan
 from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
-from surpass.engines.forward import following, row_forward, tree_forward, values
+from surpass.engines.forward import Form, following, row_forward, tree_forward, values
 from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import EngineError, SurpassError
@@ -38,6 +40,7 @@ class LocalEngine:
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
     pauses = True  # `serve` may leave draws for later
+    form: Form = TreePlan  # how attention over a forest is computed
     mixed = False  # passes over a forest in bfloat16 arithmetic, whatever the weights
 
     @property
@@ -123,31 +126,47 @@ class LocalEngine:
         batch.trained &= batch.parent >= 0
         with torch.inference_mode():
             wanted = row_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
+        limit = 2e-3 if wanted.dtype == torch.float32 and next(self.causal.parameters()).dtype == torch.float32 else 0.5
+        for form in attention.forms(self.device):
+            self.form = form
             try:
                 self.causal.set_attn_implementation(attention.NAME)
-                found = tree_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
-                gap = float((wanted - found).abs().max())
+                gap = self._gap(batch, wanted)
             except Exception as error:
                 gap, why = float("inf"), f"{type(error).__name__}: {error}"
             else:
-                why = f"log-probs differ by up to {gap:.2g}"
-        limit = 2e-3 if wanted.dtype == torch.float32 and next(self.causal.parameters()).dtype == torch.float32 else 0.5
-        if gap <= limit:
-            return None
+                why = f"log-probs or gradients differ by up to {gap:.2g}"
+            if gap <= limit:  # false of nan, too
+                return None
         self.causal.set_attn_implementation("sdpa")
         return why
+
+    def _gap(self, batch: Batch, wanted: Tensor) -> float:
+        """How far log-probs of a forest are from the wanted ones. The gradient of a fused kernel is another kernel: its relative distance from
+        TreePlan's counts, too."""
+        batch = _to(batch, self.device)
+        with torch.no_grad():
+            gap = float((wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max())
+        first = next((p for p in self.module.parameters() if p.requires_grad), None)
+        if self.form is TreePlan or first is None:
+            return gap
+        mine, right = (
+            torch.autograd.grad(tree_forward(self.causal, batch, batch.trained, form=form).logp.sum(), first)[0]
+            for form in (self.form, TreePlan)
+        )
+        return gap + float((mine - right).norm() / right.norm())
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
         """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
         "certainty" (see Out). With "value" the values after those tokens, and no log-probs."""
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
-        trusted = self.why_not_trees is None
+        form = self.form if self.why_not_trees is None else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             if also == "value":
                 assert self.heads is not None, "a role that gives values has heads"
-                return values(self.causal, self.heads, batch, wanted, trusted)
-            run = tree_forward if trusted else row_forward
+                return values(self.causal, self.heads, batch, wanted, form)
+            run = partial(tree_forward, form=form) if form else row_forward
             return run(self.causal, batch, wanted, also, len(self.tokenizer))
 
     def to_device(self, batch: Batch) -> Batch:
@@ -222,11 +241,10 @@ class LocalEngine:
                 yield request, reply
 
     def _next(self, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
+        form = self.form if self.why_not_trees is None else None
         for some, batch in self._forests(requests):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-                replies = following(
-                    self.causal, _to(batch, self.device), [r.candidates for r in some], self.why_not_trees is None
-                )
+                replies = following(self.causal, _to(batch, self.device), [r.candidates for r in some], form)
             yield from ((request, reply.cpu().numpy()) for request, reply in zip(some, replies, strict=True))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
