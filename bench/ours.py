@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -20,7 +21,7 @@ from surpass.parts import Learn
 from surpass.searches.round import search_all
 from surpass.types import Column, Example, Memory, Problem, Tree, fold
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 MODELS = Models(policy=LocalEngine(sys.argv[1]))
 
 

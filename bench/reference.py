@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import json
+import os
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 from workloads import answers, lengths
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 FOLDER, DEFAULTS = sys.argv[1], "--defaults" in sys.argv
 TRAINER = None  # the last one made: the one that runs
 PLAIN = {"bf16": False, "gradient_checkpointing": False}
