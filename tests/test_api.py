@@ -96,8 +96,10 @@ def test_the_same_call_goes_on_and_another_is_refused(tmp_path):
     again = improve(out=tmp_path / "run")
     assert time.perf_counter() - began < 5
     assert again.after.rows == first.after.rows
-    with pytest.raises(SurpassError, match="holds a run with another method"):
+    with pytest.raises(SurpassError, match=r"holds a run with another method.learn.0.learner.lr \(was 0.01, now 0.5\)"):
         improve(out=tmp_path / "run", lr=0.5)
+    with pytest.raises(SurpassError, match=r"another method.exam.n.test \(was 2, now 3\)"):
+        improve(out=tmp_path / "run", test=3)
 
 
 def test_a_method_and_models_of_ones_own_and_pandas():

@@ -156,6 +156,18 @@ def test_verdicts_name_the_better_one_and_what_it_costs():
     assert json.loads(found.as_json())["pairs"][0]["decided"] is True
 
 
+def test_who_spent_more_than_the_budget_is_named():
+    rng = np.random.default_rng(0)
+    costs = [[{"search": {"generated": n}, "exam": {"generated": 900}}] * 2 for n in (109, 150)]
+    runs = [
+        Runs(Entry.parse(name), reports(rng.binomial(1, 0.5, (2, 20))), costs=cost)
+        for name, cost in zip(("grpo", "star"), costs, strict=True)
+    ]
+    *_, said = judged(runs, "t", "m", Budget("tokens", 100.0), "accuracy", 10).verdicts()
+    assert said.startswith("star spent 150 where the budget was tokens=100")
+    assert len(judged(runs, "t", "m", Budget("tokens", 150.0), "accuracy", 10).verdicts()) == 1
+
+
 def test_curves_are_steps_read_at_the_same_places():
     curves = [[(0, 0.2), (30, 0.4), (90, 0.1)], [(0, 0.4), (50, 0.6)]]
     values = on_grid(curves, np.array([0.0, 29, 30, 50, 90, 100]))
@@ -262,7 +274,7 @@ def test_methods_that_learn_nothing_are_compared_beside_their_tokens(model, tmp_
     assert "holds an exam of something else" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words, why", [(["grpo"], "usage: surpass compare"), (["grpo", "grpo"], "each once"), (["grpo", "self_consistency"], "compare them apart"),
+@pytest.mark.parametrize("words, why", [(["grpo"], "two methods or more"), (["grpo", "grpo"], "each once"), (["grpo", "self_consistency"], "compare them apart"),
                                         (["grpo", "grop"], "did you mean grpo"), (["grpo", "star,x=1"], "knob of star"), (["grpo", "star,n"], "KNOB=VALUE"),
                                         (["grpo", "star", "--budget", "3"], "a budget is"), (["grpo", "star", "--seeds", "0"], "one seed or more")])  # fmt: skip
 def test_what_cannot_be_compared_says_why(words, why, capsys, tmp_path, monkeypatch):

@@ -48,6 +48,14 @@ CASES = [
     Case("a value of the wrong kind", ["run", "grpo", "--rounds", "many"], "--rounds"),
     Case("a value out of its range", ["run", "grpo", "--temperature", "-1"], "temperature of at least 0"),
     Case("nothing to draw", ["run", "grpo", "--max-tokens", "0"], "max_tokens of at least 1"),
+    Case("a run of fewer rounds than none", ["run", "grpo", "--rounds", "-1"], "rounds of at least 0"),
+    Case("a device that is not there", ["run", "grpo", "--model", "MODEL", "--device", "tpu", *DATA], "cpu, cuda", {"rows.jsonl": ROWS}),
+    Case("a dtype that does not exist", ["run", "grpo", "--model", "MODEL", "--dtype", "float8", *DATA], "auto, float32", {"rows.jsonl": ROWS}),
+    Case("one method to compare", ["compare", "grpo"], "two methods or more"),
+    Case("a knob of the wrong kind to compare", ["compare", "grpo,n=many", "star"], "wants n as int, such as 8"),
+    Case("an export to another program's format", ["export", "nowhere", "--to", "gguf"], "hf by their own converters"),
+    Case("a folder in which nothing is to train on", ["run", "grpo", "--task", "data:rows"], "train.jsonl",
+         {"rows/test.jsonl": ROWS, "rows/prompts.jsonl": ROWS}),
     Case("a task's parameter that does not exist", ["run", "grpo", "--task.term", "3"], "did you mean terms?"),
     Case("a method that learns nothing", ["run", "self_consistency", "--model", "MODEL"], "surpass eval"),
     Case("a data file given as a task", ["run", "grpo", "--task", "rows.jsonl"], "data:rows.jsonl", {"rows.jsonl": ROWS}),
@@ -120,6 +128,7 @@ def test_one_message_and_exit_code_2(case, capsys, tmp_path, monkeypatch, model,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     for name, text in case.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     words = [{"MODEL": model, "BASE": base}.get(word, word) for word in case.command]
     assert main(words) == 2
@@ -276,3 +285,16 @@ def test_the_table_of_errors_is_up_to_date():
     if os.environ.get("SURPASS_WRITE"):
         TABLE.write_text(table())
     assert TABLE.read_text() == table(), "run: SURPASS_WRITE=1 python -m pytest tests/test_errors.py"
+
+
+def test_what_failed_before_its_first_exam_is_begun_again_in_the_same_folder(capsys, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    (tmp_path / "mine.py").write_text("def price(completions, answer):\n    return [1.0 / 0] * len(completions)\n")
+    words = ["run", "grpo", "--model", model, *DATA, "--reward", "mine.py:price", "--out", "run"]
+    assert main(words) == 2
+    (tmp_path / "mine.py").write_text("def price(completions, answer):\n    return [float(len(c)) for c in completions]\n")
+    assert main(words) == 0
+    assert (tmp_path / "run" / "report.html").exists()
+    assert main(words) == 2
+    assert "already holds a run; go on with: surpass resume run" in capsys.readouterr().err

@@ -323,6 +323,13 @@ def test_a_lasting_fault_is_one_clear_error(server, fault):
     assert "after 2 tries over " in str(reply) and len(server.seen) == 2
 
 
+def test_a_server_that_nobody_reaches_is_told_of_once_before_it_is_asked_again():
+    asked = OpenAIEngine("m", url="http://127.0.0.1:9/v1", key="k", delay=0.01, retries=2)
+    with pytest.warns(UserWarning, match="127.0.0.1:9.*trying again, up to 2 times") as told:
+        list(asked.serve([ask(keys=(1, 2))]))
+    assert len(told) == 1
+
+
 def test_a_fault_of_one_request_is_none_of_another(server):
     """Only a server that nobody reaches is given up."""
     server.always = hang_up

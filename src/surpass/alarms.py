@@ -47,7 +47,8 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
                      f"{SURE:.0f} standard errors: the model learns to please the reward rather than to be right. Read the attempts.")  # fmt: skip
     if learnt and all(not event.get("examples") for event in learnt):
-        found.append("No round found an example worth learning from, so the weights are those of the start.")
+        found.append("No round found an example worth learning from, so the weights are those of the start. Where problems have no answers, "
+                     "or no attempt is ever right, a reward gives nothing to learn from; docs/no-labels.md says what can.")  # fmt: skip
     return found
 
 

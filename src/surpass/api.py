@@ -8,7 +8,7 @@ import dataclasses
 import json
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,9 +102,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     from surpass.trackers import named
 
     named(given["track"])
-    for name, least in (("rounds", 0), ("patience", 1), ("retain", 0), ("lora", 0)):
-        if given[name] < least:
-            raise SurpassError(f"a run needs {name} of at least {least}; found {given[name]}")
+    check_numbers(given)
     method = _method_of(given["method"], given["knobs"])
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
     task = _task_of(given["task"], given["reward"], given["model"])
@@ -116,19 +114,26 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     loop.require(method, task, models, learns=True)
     if about is not None:
         folder = Path(given["out"])
-        if (folder / "run.json").exists():
+        if Store.begun(folder):
             was, now = (json.loads(as_line(some)) for some in (Store.read_run(folder), about))
-            other = [key for key in now if key != "versions" and was.get(key) != now[key]]
+            other = [words for key in now if key != "versions" for words in changed(was.get(key), now[key], key)]
             if other:
                 raise SurpassError(
-                    f"{folder} holds a run with another {', '.join(other)}; choose another folder, or give what it has"
+                    f"{folder} holds a run with another {'; another '.join(other[:3])}. Choose another folder, or give what it has"
                 )
         store = Store(folder, given["retain"])
-        if not (folder / "run.json").exists():
+        if not Store.begun(folder):  # of a run that did not get to the end of its first exam nothing is kept
             store.describe(about)
     budget = Budget.parse(given["budget"]) if given["budget"] else None
     options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"], "budget": budget}
     return models, run(method, task, models, store, options, given["quiet"], given["track"])
+
+
+def check_numbers(given: Mapping[str, Any]) -> None:
+    """SurpassError where an option of a run is out of its range."""
+    for name, least in (("rounds", 0), ("patience", 1), ("retain", 0), ("lora", 0), ("test", 1), ("gate", 1)):
+        if given[name] < least:
+            raise SurpassError(f"a run needs {name} of at least {least}; found {given[name]}")
 
 
 def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +153,18 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
         **({"budget": given["budget"]} if given.get("budget") else {}),
         "versions": {"surpass": surpass.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
+
+
+def changed(was: Any, now: Any, at: str) -> Iterator[str]:
+    """Where two values of JSON differ, as "KEY.KEY (was X, now Y)"."""
+    if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
+        for key in was:
+            yield from changed(was[key], now[key], f"{at}.{key}")
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for i, (a, b) in enumerate(zip(was, now, strict=True)):
+            yield from changed(a, b, f"{at}.{i}")
+    elif was != now:
+        yield f"{at} (was {json.dumps(was):.80}, now {json.dumps(now):.80})"
 
 
 async def run(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import surpass
 from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
@@ -70,15 +71,17 @@ def _spec(options: Any) -> dict[str, Any]:
 
 def run(arguments: Sequence[str]) -> int:
     """surpass run METHOD ..."""
-    from surpass.api import configuration
+    from surpass.api import check_numbers, configuration
     from surpass.measures import sized
     from surpass.parts import run_hash
+    from surpass.store import Store
 
     name, arguments, settings = _method_and_rest("run", arguments)
     function = find_method(name)
     if re.search(r"--model[ =]api:", " ".join(arguments)):  # before the flags are read: --url is none of a run's
         raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
     options, knobs = parse(function, RunOptions, arguments, f"surpass run {name}")
+    check_numbers(vars(options))
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings, options.reward, options.model)
@@ -87,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
-    if (folder / "run.json").exists():
+    if Store.begun(folder):
         raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {folder}, or choose another --out")
     return _go(folder, config, method, task, options.json, options.track)
 
@@ -143,7 +146,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])
-    if not (folder / "run.json").exists():
+    if not Store.begun(folder):  # of a run that did not get to the end of its first exam nothing is kept
         store.describe(config)
     budget = Budget.parse(config["budget"]) if config.get("budget") else None
     options = {name: config[name] for name in ("rounds", "seed", "patience")} | {"budget": budget}
@@ -242,7 +245,7 @@ def compare(arguments: Sequence[str]) -> int:
     rest, settings = _task_settings(arguments)
     n = next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))
     if n < 2 and not {"-h", "--help"} & set(rest):
-        raise SurpassError("usage: surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
+        raise SurpassError("comparing wants two methods or more: surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
                            "NAME,KNOB=VALUE,...")  # fmt: skip
     options, _ = parse(_no_knobs, CompareOptions, rest[n:], "surpass compare METHOD METHOD ...")
     if options.model.startswith("api:"):
@@ -333,7 +336,9 @@ def export(arguments: Sequence[str]) -> int:
         or not words.keys() <= {"--to", "--out"}
         or words.get("--to") not in ("hf", "lora")
     ):
-        raise SurpassError("usage: surpass export FOLDER --to hf|lora [--out FOLDER]")
+        raise SurpassError(
+            "usage: surpass export FOLDER --to hf|lora [--out FOLDER]; other formats (GGUF, MLX) are made from hf by their own converters"
+        )
     print(write(Path(arguments[0]), words["--to"], Path(words["--out"]) if "--out" in words else None))
     return 0
 
@@ -348,6 +353,7 @@ def init(arguments: Sequence[str]) -> int:
     path = Path(words[0])
     if path.exists():
         raise SurpassError(f"{path} exists already and was left as it is; choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = (Path(__file__).parent / "assets" / f"my{kind}.py").read_text().replace(f"my{kind}", path.stem)
     path.write_text(text)
     print(f"{path} holds a {kind} to begin with; how to try it stands at its top")
@@ -356,6 +362,8 @@ def init(arguments: Sequence[str]) -> int:
 
 def methods(arguments: Sequence[str]) -> int:
     """surpass methods"""
+    if arguments:
+        raise SurpassError("usage: surpass methods; one method's knobs: surpass run METHOD --help")
     for name in method_names():
         print(f"{name:20} {(importlib.import_module(f'surpass.methods.{name}').__doc__ or '').splitlines()[0]}")
     return 0
@@ -389,8 +397,7 @@ def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[
         raise SurpassError(
             f"surpass {command} wants a method first, e.g. surpass {command} tree_grpo. There are: {', '.join(method_names())}"
         )
-    rest, settings = _task_settings(arguments[1:])
-    return arguments[0], rest, settings
+    return arguments[0], *_task_settings(arguments[1:])
 
 
 COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, "view": view, "solve": solve, "export": export, "init": init, "methods": methods,
@@ -400,8 +407,14 @@ COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; errors meant for people end in one message and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    wanted = {"-h", "--help"} & set(
+        arguments[: 1 if arguments[:1] in (["eval"], ["compare"]) else 2]
+    )  # these two tell of their options
+    if not arguments or wanted:
         print(USAGE)
+        return 0
+    if arguments == ["--version"]:
+        print(f"surpass {surpass.__version__}")
         return 0
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command = COMMANDS.get(arguments[0])
@@ -416,6 +429,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.disable_progress_bar()
             logging.set_verbosity_error()
         return command(arguments[1:])
+    except KeyboardInterrupt:
+        print("\nsurpass: stopped", file=sys.stderr)
+        return 130
     except SurpassError as error:
         print(f"surpass: {error}", file=sys.stderr)
         return 2

@@ -183,6 +183,18 @@ class Comparison:
             cost = f", at {dearer:.1f} times its tokens" if dearer > EVEN or dearer < 1 / EVEN else ""
             undecided = f"{d.a} and {d.b}: undecided at this budget {words}"
             found.append(f"{better} better than {worse}{cost} {words}" if d.decided else undecided)
+        return found + self.overspent()
+
+    def overspent(self) -> list[str]:
+        """A sentence for every method that spent clearly more than the budget: what a round costs is known when it is over."""
+        if self.budget is None or self.budget.kind == "seconds":
+            return []
+        found = []
+        for runs in self.runs:
+            most = max(self.budget.of(spent(cost), self.size, 0.0) for cost in runs.costs)
+            if most > EVEN * self.budget.amount:
+                found.append(f"{runs.entry.name} spent {short(most)} where the budget was {self.budget}: what a round costs is known when it is over. Give all "
+                             "of them a larger budget, or this one fewer problems a round")  # fmt: skip
         return found
 
     def as_json(self) -> str:

@@ -10,6 +10,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ def find_method(name: str) -> Callable[..., Method]:
 
 def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Method:
     """The method that a function returns for these knobs."""
-    names = list(inspect.signature(function).parameters)
-    for knob in knobs:
-        if knob not in names:
-            raise unknown(f"knob of {function.__name__}", knob, names)
+    known = inspect.signature(function).parameters
+    for knob, value in knobs.items():
+        if knob not in known:
+            raise unknown(f"knob of {function.__name__}", knob, list(known))
+        standard = known[knob].default
+        kinds = {bool: bool, int: Integral, float: Real, str: str}.get(type(standard))
+        if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+            raise SurpassError(
+                f"{function.__name__} wants {knob} as {type(standard).__name__}, such as {standard!r}; found {value!r:.60}"
+            )
     method = function(**knobs)
     if not isinstance(method, Method):
         raise SurpassError(f"{function.__name__} has to return a surpass.Method; it returned {type(method).__name__}")

@@ -176,6 +176,12 @@ class Store:
 
     # -- what the run is
 
+    @staticmethod
+    def begun(folder: str | Path) -> bool:
+        """Whether the folder holds a run of which something was finished."""
+        known = (Path(folder) / "run.json").exists()
+        return known and any(found for name in ("state.json", "weights/*/state.json") for found in Path(folder).glob(name))
+
     def describe(self, run: dict[str, Any]) -> None:
         """Write run.json once."""
         write_whole(self.folder / "run.json", json.dumps({"format": FORMAT} | run, indent=2))

@@ -79,7 +79,7 @@ def load_model(name: str, dtype: str):
     if isinstance(where, Path) and where.suffix == ".gguf":
         where = _convert(where)
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise SurpassError(f'dtype "{dtype}" is not one of float32, bfloat16, float16, mixed')
+        raise SurpassError(f'dtype "{dtype}" is not one of auto, float32, bfloat16, float16, mixed')
     try:
         model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(where)

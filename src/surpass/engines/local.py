@@ -50,7 +50,7 @@ class LocalEngine:
     def __init__(
         self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536
     ):
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        device = _device(device)
         self.mixed = dtype == "mixed"
         plain = {"mixed": "float32", "auto": "float32" if device == "cpu" else "bfloat16"}.get(dtype, dtype)
         causal, tokenizer = load_model(model, plain)
@@ -336,6 +336,17 @@ def _hold_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc.mallopt(m_mmap_threshold, 2**30)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def _device(name: str) -> str:
+    """The device that a name means, where there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
+        raise SurpassError(f'there is no device "{name}" for PyTorch here; give cpu, cuda, cuda:1 ... or auto') from error
+    return name
 
 
 def _to(batch: Batch, device) -> Batch:

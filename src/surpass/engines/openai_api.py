@@ -236,6 +236,7 @@ class _Round:
     engine: OpenAIEngine
     over: SurpassError | None = None  # why no more requests are sent
     heard: float = 0.0  # when the server last said anything
+    told: bool = False  # that it cannot be reached
 
     async def answer(self, draws: Sequence[_Draw], ready: queue.SimpleQueue) -> None:
         """Put every draw with its answer, as they come, and None at the end."""
@@ -275,6 +276,9 @@ class _Round:
                     reply = await self._try(draw)
                 except Fault as fault:
                     last, deaf = str(fault), deaf and fault.deaf
+                    if fault.deaf and not self.told and k < engine.retries:
+                        self.told = True
+                        warnings.warn(f"{engine.url}: {last}; trying again, up to {engine.retries} times", stacklevel=2)
                     wait = fault.wait if fault.wait is not None else engine.delay * 2**k
                     wait = min(wait + engine.delay * jitter[k], LONGEST_WAIT)
                 else:

@@ -91,9 +91,11 @@ def _files(path: Path) -> list[tuple[str, Path]]:
     inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in READERS)
     named = [(SPLITS.get(_SHARD.sub("", file.stem).lower()), file) for file in inside]
     files = [(split, file) for split, file in named if split]
-    if not files:
+    if not files or (
+        len(files) < len(named) and not {"", "train"} & {split for split, _ in files}
+    ):  # one file is meant for train
         there = ", ".join(file.name for file in inside[:8]) or "no data file at all"
-        raise SurpassError(f"the folder {path} wants files named train, test, validation or gate ({', '.join(READERS)}); "
+        raise SurpassError(f"the folder {path} wants files named train, test, validation or gate, such as train.jsonl ({', '.join(READERS)}); "
                            f"it holds {there}; rename one, or name the file itself")  # fmt: skip
     return files
 
