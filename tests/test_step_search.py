@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lines import lines, writer
-from surpass import searches
+from surpass import choose, measures, searches
 from surpass.errors import SurpassError
 from surpass.rewards import check
 from surpass.searches import values
@@ -54,6 +54,24 @@ def test_without_a_guide_the_search_proves_what_can_be_solved(choice, backup, to
     assert all(solved(tree) for tree in trees), "2^4 words are soon all visited"
     starved = grow(dataclasses.replace(search, simulations=2, width=1))
     assert not all(solved(tree) for tree in starved)
+
+
+def test_an_exam_counts_a_search_without_an_end_as_wrong_where_anybody_could_know():
+    search = searches.mcts(
+        values.truth(), simulations=TASK.n - 1, width=12, choice="greedy", backup="max", outcome=True, depth=TASK.n
+    )
+    exam = measures.answers(search, {"train": 4}, choose.best("worth"))
+    models = writer(TASK)
+    found = models.run(exam(models, TASK, "train", 0)).metrics
+    assert found["accuracy"] == {"mean": 0.0, "stderr": 0.0, "n": 4, "missing": 0}
+    assert found["reward"]["missing"] == 4, "what was not answered has no value"
+
+    class unlabelled(type(TASK)):
+        async def check(self, models, problem, text):
+            return float("nan")
+
+    nobody = unlabelled(**dataclasses.asdict(TASK))
+    assert models.run(exam(models, nobody, "train", 0)).metrics["accuracy"]["missing"] == 4
 
 
 def test_a_search_that_has_seen_all_it_can_reach_ends_before_its_tokens_do():

@@ -12,7 +12,7 @@ import numpy as np
 
 from surpass.choose import first
 from surpass.errors import SurpassError
-from surpass.parts import Choose, Reward, Search, shown
+from surpass.parts import Choose, Reward, Search, shown, value_of
 from surpass.searches.round import search_all
 from surpass.searches.turns import worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
@@ -36,7 +36,8 @@ class answers:
 
     Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the chosen answer's
     path that were drawn), completions/clipped_ratio, and what the task counted (count/NAME, a sum per attempt). `n` problems a split, the same in every run: they do not depend on the
-    run's seed. `scores` are what `choose` may read. A failed attempt counts as missing, not as wrong.
+    run's seed. `scores` are what `choose` may read. An attempt that failed counts as missing, not as wrong; one that the search left
+    unfinished is no answer: not accurate, and without a value.
     """
 
     search: Search
@@ -64,9 +65,13 @@ class answers:
         leaf = self.choose(tree)
         value = await worth(models, task, tree, leaf, self.role)
         tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
+        right = float(value >= 1 - 1e-9) if value == value else value
+        if tree.unfinished(leaf) and tree.stop[leaf] != FAILED:
+            judged = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
+            right = 0.0 if judged == judged else right  # without a label nobody can know that either
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
-            "accuracy": float(value >= 1 - 1e-9) if value == value else value,
+            "accuracy": right,
             "reward": value,
             "completions/mean_length": float(drawn),
             "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
