@@ -149,7 +149,7 @@ def test_verdicts_name_the_better_one_and_what_it_costs():
     same = dataclasses.replace(bad, entry=Entry.parse("self_consistency,n=3"))
     found = judged([bad, good, same], "t", "m", None, "accuracy", 10)
     first, second, third = found.verdicts()
-    assert first.startswith("self_consistency,n=8 better than self_consistency,n=2, at 4.0 times its tokens (-0.")
+    assert first.startswith("self_consistency,n=8 better than self_consistency,n=2, at 4.0 times its tokens (+0.")
     assert second.startswith("self_consistency,n=2 and self_consistency,n=3: undecided at this budget (+0.000")
     assert third.startswith("self_consistency,n=8 better than self_consistency,n=3")
     assert found.table().splitlines()[2].startswith("| self_consistency,n=8 | 0.")

@@ -177,7 +177,7 @@ class Comparison:
         found = []
         price = {runs.entry.name: runs.per_problem() for runs in self.runs if not runs.entry.learns}
         for d in self.differences:
-            words = f"({d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"
+            words = f"({abs(d.mean) if d.decided else d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"  # a better one has more
             better, worse = (d.a, d.b) if d.mean > 0 else (d.b, d.a)
             dearer = price[better] / max(price[worse], 1e-9) if better in price and worse in price else 1.0
             cost = f", at {dearer:.1f} times its tokens" if dearer > EVEN or dearer < 1 / EVEN else ""
