@@ -38,8 +38,9 @@ def settings(**more) -> dict:
 def grpo_trainer(work: dict, micro: int, rows=None, reward=None) -> GRPOTrainer:
     rows = rows or [{"prompt": "x"}] * work["prompts"]
     model, tokenizer = loaded()
-    args = GRPOConfig(per_device_train_batch_size=micro, gradient_accumulation_steps=work["prompts"] * work["n"] // micro,
-                      num_generations=work["n"], max_completion_length=work["length"], temperature=1.0,
+    n = max(2, work["n"])  # TRL refuses one answer a prompt; a step over one is still timed
+    args = GRPOConfig(per_device_train_batch_size=micro, gradient_accumulation_steps=work["prompts"] * n // micro,
+                      num_generations=n, max_completion_length=work["length"], temperature=1.0,
                       **({"loss_type": "grpo"} if "lr" in work else {}), **settings(**named(work)))  # fmt: skip
     trainer = GRPOTrainer(model, reward or (lambda completions, **_: [0.0] * len(completions)), args,
                           train_dataset=Dataset.from_list(rows), processing_class=tokenizer)  # fmt: skip
