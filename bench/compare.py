@@ -33,7 +33,7 @@ WORKLOADS = {
     "c": ("rollouts: 8 prompts of 256, 8 x 1 to 64 new tokens", 3, {"kind": "rollouts", "prompts": 8, "prompt": 256, "n": 8, "length": 64}),
     "d": ("one GRPO iteration of the demo: 8 x 8, at most 24 tokens", 4, {"kind": "iteration", "prompts": 8, "n": 8, "length": 24}),
 }  # fmt: skip
-GROWTH = {f"growth {prompt} {n}": (f"a GRPO step, prompt {prompt}, {n} x 32", 1, {"kind": "step", "prompts": 1, "prompt": prompt, "n": n, "length": 32, "micro": min(8, n)})
+GROWTH = {f"growth {prompt} {n}": (f"a GRPO step, prompt {prompt}, {n} x 32", 1, {"kind": "step", "prompts": 1, "prompt": prompt, "n": n, "length": 32, "micro": max(1, min(8, n, 2048 // prompt))})
           for prompt in (32, 256, 1024) for n in (1, 8, 64) if prompt * n < 2**15}  # fmt: skip
 GROWTH |= {f"tree {depth} {width}": (f"a tree, prompt 64, {depth} levels of {width} x 16", 1,
                                      {"kind": "step", "prompts": 1, "prompt": 64, "n": width**depth, "widths": [width] * depth, "length": 16 * depth,
@@ -152,13 +152,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--defaults", action="store_true", help="a second comparison with TRL as it comes")
     args = parser.parse_args()
-    if unknown := set(args.workloads) - {*WORKLOADS, "growth"}:
-        parser.error(f"no workload {', '.join(sorted(unknown))}; there are: {', '.join(WORKLOADS)}, growth")
+    if unknown := set(args.workloads) - {*WORKLOADS, *GROWTH, "growth"}:
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are: {', '.join(WORKLOADS)}, growth, {', '.join(GROWTH)}")
     if not REFERENCE.exists():
         parser.error("TRL is not installed beside surpass; `make bench` does that, or: make .venv-bench/trl")
     (model, config), best = folder(), peak()
     print(f"torch {version('torch')}; a matrix product reaches {best / 1e9:.0f} GFLOP/s\n\n{HEAD}")
-    works = {name: WORKLOADS[name] for name in args.workloads or WORKLOADS if name != "growth"}
+    works = {name: (WORKLOADS | GROWTH)[name] for name in args.workloads or WORKLOADS if name != "growth"}
     if not args.workloads or "growth" in args.workloads:
         works |= GROWTH
     for name, (title, bar, work) in works.items():
