@@ -149,7 +149,7 @@ class Comparison:
     differences: list[Difference]
 
     def __str__(self) -> str:
-        return "\n".join([self.table(), "", *self.verdicts()])
+        return "\n".join([self.table(), "", *self.verdicts(), *self.overspent()])
 
     def table(self) -> str:
         """A Markdown table: a line per method, best first."""
@@ -183,7 +183,7 @@ class Comparison:
             cost = f", at {dearer:.1f} times its tokens" if dearer > EVEN or dearer < 1 / EVEN else ""
             undecided = f"{d.a} and {d.b}: undecided at this budget {words}"
             found.append(f"{better} better than {worse}{cost} {words}" if d.decided else undecided)
-        return found + self.overspent()
+        return found
 
     def overspent(self) -> list[str]:
         """A sentence for every method that spent clearly more than the budget: what a round costs is known when it is over."""
