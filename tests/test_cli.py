@@ -11,7 +11,8 @@ import time
 import pytest
 import torch
 
-from surpass.cli import main
+import surpass
+from surpass.cli import COMMANDS, main
 from surpass.find import make_task, method_names
 from surpass.tasks import arithmetic, reasoning_gym
 
@@ -141,6 +142,32 @@ def test_mistakes_end_in_one_message_and_exit_code_2(words, message, capsys, tmp
     assert message in error
     assert error.count("\n") == 1 and error.startswith("surpass: ")
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+@pytest.mark.parametrize("words, says", [(["--version"], f"surpass {surpass.__version__}"), (["run", "--help"], "surpass run METHOD"), (["view", "-h"], "surpass view"),
+                                         (["eval", "--help"], "--limit"), (["compare", "--help"], "--budget")])  # fmt: skip
+def test_help_and_version_end_with_exit_code_0(words, says, capsys):
+    code: object = 0
+    try:
+        code = main(words)
+    except SystemExit as stop:  # tyro's own help
+        code = stop.code
+    assert not code
+    assert says in capsys.readouterr().out
+
+
+def test_ctrl_c_in_any_command_is_no_traceback(capsys, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "tasks", interrupted)
+    assert main(["tasks"]) == 130
+    assert "surpass: stopped" in capsys.readouterr().err
+
+
+def test_init_makes_the_folder_of_its_file(tmp_path):
+    assert main(["init", str(tmp_path / "new" / "mine.py")]) == 0
+    assert (tmp_path / "new" / "mine.py").exists()
 
 
 def test_tasks_from_words():

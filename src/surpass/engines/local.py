@@ -146,15 +146,15 @@ class LocalEngine:
         TreePlan's counts, too."""
         batch = _to(batch, self.device)
         with torch.no_grad():
-            gap = float((wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max())
+            gap = (wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max()
         first = next((p for p in self.module.parameters() if p.requires_grad), None)
         if self.form is TreePlan or first is None:
-            return gap
+            return float(gap)
         mine, right = (
             torch.autograd.grad(tree_forward(self.causal, batch, batch.trained, form=form).logp.sum(), first)[0]
             for form in (self.form, TreePlan)
         )
-        return gap + float((mine - right).norm() / right.norm())
+        return float(torch.maximum(gap, (mine - right).norm() / right.norm()))  # nan where either is
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
         """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
