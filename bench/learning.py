@@ -8,6 +8,7 @@ Two of these can run at once with a core and half of the seeds each: OMP_NUM_THR
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 
 from compare import REFERENCE, Side, folder, ours, problems
@@ -38,6 +39,7 @@ def learnt(side: Side, work: dict, target: float, every: int, most: int) -> tupl
         with tempfile.TemporaryDirectory() as weights:
             side.ask({"save": weights})
             found = accuracy(weights)
+        print(f"{n} iterations, {seconds:.0f} s: {found:.3f}", file=sys.stderr, flush=True)
     side.close()
     return seconds, n, found
 
