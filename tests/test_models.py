@@ -83,6 +83,18 @@ def test_another_event_loop_works_too():
     assert len(asyncio.run(one())) == 3
 
 
+def test_other_models_may_be_asked_inside_a_run():
+    """Their loop tells whose run it is when all wait, and not the others."""
+    models, others = scripted(), scripted()
+
+    async def one():
+        mine, theirs = opened(models), opened(others)
+        both = asyncio.gather(models.generate("policy", *mine, 2), others.generate("policy", *theirs, 3))
+        return [len(found) for found in await asyncio.wait_for(both, 10)]
+
+    assert models.run(one()) == [2, 3]
+
+
 def test_draws_depend_on_keys_alone():
     """The same node draws the same tokens alone, in company, and after other requests elsewhere; another request differs."""
     models = nano_models()

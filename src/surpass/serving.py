@@ -70,9 +70,13 @@ class Queue:
         future = loop.create_future()
         self.asked += 1
         self.entries.append(_Entry((role, type(request).__name__, *order, self.asked), role, request, future))
-        if not isinstance(getattr(loop, "_selector", None), _IdleSelector):  # somebody else's loop: a short wait instead
+        if not self.knows(loop):  # somebody else's loop: a short wait instead
             loop.call_later(PATIENCE, self.serve)
         return await future
+
+    def knows(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this loop tells us when it is idle: one that other models run on tells them."""
+        return getattr(getattr(loop, "_selector", None), "queue", None) is self
 
     @property
     def waiting(self) -> bool:
@@ -118,7 +122,7 @@ class Queue:
         def finish():
             self.busy = False
             self.entries[:0] = left
-            if self.waiting and not isinstance(getattr(loop, "_selector", None), _IdleSelector):
+            if self.waiting and not self.knows(loop):
                 self.serve()
 
         for role in dict.fromkeys(entry.role for entry in batch):
