@@ -1,4 +1,4 @@
-"""Time to an accuracy on the demo's task, surpass's GRPO against TRL's: python bench/learning.py [--seeds 1 2 3 4 5] [--target 0.7] [--most 80]
+"""Time to accuracies on the demo's task, surpass's GRPO against TRL's: python bench/learning.py [--seeds 1 2 3 4 5] [--targets 0.5 0.7] [--most 80]
 
 The same problems, batch (8 x 8, at most 24 tokens), rewards of right and wrong, learning rate, clipping, normalisation and AdamW, no KL term. Every `--every`
 iterations both models sit the same exam, greedy, on 256 test problems; exams and loading are not counted. Slow: TRL takes about a minute an iteration.
@@ -28,26 +28,32 @@ def accuracy(weights: str) -> float:
     return models.run(exam(models, make_task(*DEMO), "test", 0)).metrics["accuracy"]["mean"]
 
 
-def learnt(side: Side, work: dict, target: float, every: int, most: int) -> tuple[float, int, float]:
-    """(seconds, iterations, accuracy) when the target is reached, or in the end."""
+def learnt(side: Side, work: dict, target: float, every: int, most: int) -> list[tuple[int, float, float]]:
+    """(iterations, seconds, accuracy) at each exam, until the target is reached or most iterations are over."""
     side.ask({"prepare": work})
-    seconds, n, found = 0.0, 0, 0.0
-    while n < most and found < target:
-        for _ in range(every):
-            seconds += side.ask({"run": n})["seconds"]
-            n += 1
+    seconds, curve = 0.0, [(0, 0.0, 0.0)]
+    while curve[-1][0] < most and curve[-1][2] < target:
+        n = curve[-1][0]
+        seconds += sum(side.ask({"run": n + i})["seconds"] for i in range(every))
         with tempfile.TemporaryDirectory() as weights:
             side.ask({"save": weights})
-            found = accuracy(weights)
-        print(f"{n} iterations, {seconds:.0f} s: {found:.3f}", file=sys.stderr, flush=True)
+            curve.append((n + every, seconds, accuracy(weights)))
+        print("{} iterations, {:.0f} s: {:.3f}".format(*curve[-1]), file=sys.stderr, flush=True)
     side.close()
-    return seconds, n, found
+    return curve
+
+
+def reached(curve: list[tuple[int, float, float]], target: float) -> str:
+    """When an exam first reached the target."""
+    return next((f"{seconds:.0f} s, {n}" for n, seconds, found in curve if found >= target), "not reached")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--target", type=float, default=0.7)
+    parser.add_argument(
+        "--targets", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7], help="accuracies; a run ends at the last"
+    )
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--most", type=int, default=80, help="iterations after which a run that has not got there is given up")
     parser.add_argument("--only", choices=["surpass", "TRL"], help="one side alone")
@@ -58,15 +64,15 @@ def main() -> None:
         commands = {args.only: commands[args.only]}
     elif not REFERENCE.exists():
         parser.error("TRL is not installed beside surpass: make .venv-bench/trl")
-    print("| seed | side | seconds of training | iterations | accuracy then |\n|---|---|---|---|---|", flush=True)
+    heads = ["seed", "side", *(f"to {target:g}: training, iterations" for target in args.targets), "at the end"]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for seed in args.seeds:
         for name, command in commands.items():
-            work = {**WORK, "seed": seed, "problems": problems(args.most * WORK["prompts"])}
-            seconds, n, found = learnt(Side(*command), work, args.target, args.every, args.most)
-            print(
-                f"| {seed} | {name} | {seconds:.0f} | {n} | {found:.3f}{'' if found >= args.target else ', not reached'} |",
-                flush=True,
-            )
+            work = {**WORK, "seed": seed, "problems": problems(2000)}
+            curve = learnt(Side(*command), work, max(args.targets), args.every, args.most)
+            n, seconds, last = curve[-1]
+            cells = [str(seed), name, *(reached(curve, target) for target in args.targets), f"{last:.3f} ({seconds:.0f} s, {n})"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
