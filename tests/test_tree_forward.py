@@ -17,7 +17,7 @@ from forests import paths_of, row_of, some_forest
 from surpass import objectives
 from surpass.engines import LocalEngine, TabularEngine
 from surpass.engines.attention import FlexPlan, TreePlan
-from surpass.engines.forward import _LogProb, row_forward, tree_forward
+from surpass.engines.forward import _LogProb, following, row_forward, tree_forward
 from surpass.errors import SurpassError
 from surpass.flat import may_see, pack
 from surpass.learners import gradient
@@ -212,6 +212,25 @@ def test_both_forwards_equal_the_models_own_log_probs(nano, plain, dtype, tolera
 
 
 @pytest.mark.parametrize("also", ["", "entropy"])
+def test_whole_rows_go_in_pieces_with_the_same_gradients(plain, monkeypatch, also):
+    batch, found, widths = pack(examples_of(some_forest(1)), VOICES), [], []
+    for kept in (2**26, 1):
+        monkeypatch.setattr("surpass.engines.forward.KEPT", kept)
+        causal = plain(scale=0.1)
+        causal.register_forward_pre_hook(lambda module, _, named: widths.append(len(named["input_ids"])), with_kwargs=True)
+        out = row_forward(causal, batch, batch.trained, also)
+        found.append((out, gradients(causal, (out.logp + (out.entropy if also else 0)).sum())))
+        with torch.no_grad():
+            found[-1] += (following(causal, batch, [[1, 2]] * len(batch.last), None),)
+    assert widths[0] > 1 and set(widths[2:]) == {1}
+    for (a, wanted, after), (b, got, later) in [found]:
+        torch.testing.assert_close(a.logp, b.logp, atol=1e-5, rtol=0)
+        torch.testing.assert_close(after, later, atol=1e-5, rtol=0)
+        for name, gradient_of in wanted.items():
+            torch.testing.assert_close(gradient_of, got[name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("also", ["", "entropy"])
 def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypatch, also):
     batch = pack(examples_of(some_forest(1)), VOICES)
     found = []
@@ -318,16 +337,23 @@ def test_a_kernel_is_taken_where_it_agrees_and_else_the_next(nano, monkeypatch):
         def __call__(self, layer, query, key, value, scaling):
             return super().__call__(layer, query, key, value.detach(), scaling)
 
+    class short(TreePlan):
+        def __init__(self, parent, end):
+            assert len(end) < 200, "compiled for one length"
+            super().__init__(parent, end)
+
     taken = {
         (right, TreePlan): right,
         (unbuilt, TreePlan): TreePlan,
         (wrong, TreePlan): TreePlan,
         (wrong_gradient, TreePlan): TreePlan,
+        (short, TreePlan): TreePlan,
     }
     for forms, form in taken.items():
         monkeypatch.setattr("surpass.engines.attention.forms", lambda device, forms=forms: forms)
         engine = nano()
         assert engine.form is form and engine.why_not_trees is None
+        assert LocalEngine.of(engine.causal, engine.tokenizer, lora={"r": 2}).form is form, "an adapter's first gradients are 0"
     monkeypatch.setattr("surpass.engines.attention.forms", lambda device: (wrong, unbuilt))
     with pytest.warns(UserWarning, match="whole rows.*no compiler"):
         assert "no compiler" in nano().why_not_trees
@@ -472,6 +498,22 @@ def test_the_learner_divides_by_its_totals(objective, wanted):
     report = learn_once(engine, [Example(one, (longer, shorter)), Example(two, (other,))], objective, max_tokens=1)
     (loss,) = [row.value for row in report.rows if row.metric == "loss"]
     assert loss == pytest.approx(float(np.log(3)) * wanted([3, 2, 1]), abs=1e-6)
+
+
+def test_fewer_trees_than_updates_are_fewer_steps_and_none_is_seen_twice():
+    trees = [Tree(Problem(str(i), "")) for i in range(3)]
+    for tree in trees:
+        tree.add(tree.add(-1, "task", [0]), "policy", [1], logp=np.log([1 / 3]))
+        tree.put("advantage", Column("leaf", np.array([1.0])))
+    for updates, epochs, steps in ((2, 1, 2), (3, 1, 3), (5, 1, 3), (5, 2, 6)):
+        report = learn_once(
+            TabularEngine("ab", size=64),
+            [Example(tree, (1,)) for tree in trees],
+            objectives.clipped(),
+            updates=updates,
+            epochs=epochs,
+        )
+        assert len([row for row in report.rows if row.metric == "loss"]) == steps
 
 
 def test_several_updates_and_epochs_use_the_start_of_the_round():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,10 +120,11 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     rows = unroll(batch)
     device = batch.token.device
     token, mask, index = rows.token.to(device), rows.mask.to(device), rows.at.to(device)
-    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]
-    logits = _at_least_float32(logits).log_softmax(-1)
-    row_logp = logits.gather(-1, token[:, 1:, None])[..., 0]
-    row_also = -(logits.exp() * logits).sum(-1) if also == "entropy" else _certainty(logits, real)
+    size, run = _rows_at_once(causal, token), _row_scores
+    if size < len(token) and torch.is_grad_enabled():
+        run = partial(checkpoint, _row_scores, use_reentrant=False)
+    pieces = [run(causal, t, m, also, real) for t, m in zip(token.split(size), mask.split(size), strict=True)]
+    row_logp, row_also = (torch.cat(some) for some in zip(*pieces, strict=True))
     seen = torch.zeros(len(batch.token), dtype=torch.bool)
     first = []
     for p in range(len(index)):
@@ -137,6 +139,21 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
 
 
+def _rows_at_once(causal, token: Tensor) -> int:
+    return max(1, KEPT // (token.shape[1] * causal.config.get_text_config().vocab_size))
+
+
+def _row_scores(causal, token: Tensor, mask: Tensor, also: str, real: int) -> tuple[Tensor, Tensor]:
+    """(logp, `also`) [P, R - 1] of every token of rows [P, R] but the first, as _score has them."""
+    logits = _at_least_float32(causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]).log_softmax(
+        -1
+    )
+    logp = logits.gather(-1, token[:, 1:, None])[..., 0]
+    if also == "entropy":
+        return logp, -(logits.exp() * logits).sum(-1)
+    return logp, _certainty(logits, real) if also else torch.zeros_like(logp)
+
+
 def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:
     """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `form` as in `values`."""
     if form:
@@ -147,8 +164,13 @@ def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: F
     else:
         rows = unroll(batch)
         token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
-        logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits
-        pieces = [logits[torch.arange(len(token), device=token.device), mask.sum(1) - 1]]
+        size = _rows_at_once(causal, token)
+        pieces = (
+            causal(input_ids=t, attention_mask=m.long(), use_cache=False).logits[
+                torch.arange(len(t), device=t.device), m.sum(1) - 1
+            ]
+            for t, m in zip(token.split(size), mask.split(size), strict=True)
+        )
     logp = (row for piece in pieces for row in _at_least_float32(piece).log_softmax(-1))
     return [row[list(some)] for row, some in zip(logp, candidates, strict=True)]
 

@@ -22,7 +22,7 @@ _OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside l
 
 @dataclass(frozen=True)
 class gradient:
-    """AdamW on `objective`, `epochs` passes over the round's examples in `updates` steps each.
+    """AdamW on `objective`, `epochs` passes over the round's examples in `updates` steps each; fewer where there are fewer trees.
 
     The optimiser survives rounds. Examples are split by tree, never inside one, into micro-batches of about `max_tokens` flat
     tokens; every sum is divided by its total over the whole update, so the split changes nothing. Columns of log-probs that
@@ -47,9 +47,10 @@ class gradient:
         engine = models.engine(learn.role)
         voices = learn.voices or (learn.role,)
         batches = self._batches(examples, voices, rng)
-        self._fill(models, engine, learn.role, [batch for update in batches for batch in update])
+        steps = self.epochs * len(batches)
+        self._fill(models, engine, learn.role, [batch for update in batches for batch in update], steps)
         optimiser = models.optimiser(learn.role, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
-        for step in range(self.epochs * self.updates):
+        for step in range(steps):
             update = batches[step % len(batches)]
             self._step(models, engine, optimiser, update, report, step)
         models.version[learn.role] += 1
@@ -91,11 +92,11 @@ class gradient:
             batch.totals = totals
         return packed
 
-    def _fill(self, models, engine, role: str, batches: list[Batch]) -> None:
+    def _fill(self, models, engine, role: str, batches: list[Batch], steps: int) -> None:
         """Log-probs under other weights, before anything changes."""
         for name in sorted(need for need in self.objective.needs if need.startswith("logp@")):
             who = name.removeprefix("logp@")
-            if who == "start" and self.epochs * self.updates == 1:
+            if who == "start" and steps == 1:
                 continue  # the one step is taken at the start: its own log-probs are these
             with models.using(role if who == "start" else who), torch.no_grad():
                 for batch in batches:
