@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from surpass.engines import ScriptedEngine
+from surpass.engines import LocalEngine, ScriptedEngine
 from surpass.engines.requests import Sampling
 from surpass.errors import EngineError, RunBroken, SurpassError, UnmetNeed
 from surpass.models import Models
@@ -93,6 +93,37 @@ def test_other_models_may_be_asked_inside_a_run():
         return [len(found) for found in await asyncio.wait_for(both, 10)]
 
     assert models.run(one()) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "lora", "trained", "loaded", "mixed"),
+    [
+        ("cpu", "auto", None, True, "float32", False),
+        ("meta", "auto", None, False, "bfloat16", False),
+        ("meta", "auto", None, True, "float32", True),
+        ("meta", "auto", {"r": 2}, True, "bfloat16", False),
+        ("meta", "bfloat16", None, True, "bfloat16", False),
+        ("cpu", "mixed", None, False, "float32", True),
+    ],
+)
+def test_what_learns_is_never_in_bfloat16_unasked(monkeypatch, device, given, lora, trained, loaded, mixed):
+    """The device "meta" stands for any that is no CPU."""
+
+    def load_model(name, dtype):
+        assert dtype == loaded
+        raise KeyError(name)
+
+    monkeypatch.setattr("surpass.engines.local.load_model", load_model)
+    engine = LocalEngine.__new__(LocalEngine)
+    with pytest.raises(KeyError):
+        LocalEngine.__init__(engine, "x", given, device, lora, trained=trained)
+    assert engine.mixed is mixed
+
+
+def test_training_in_half_precision_warns(nano):
+    models = Models(policy=nano(dtype=torch.bfloat16))
+    with pytest.warns(UserWarning, match='policy are trained in half precision.*"mixed"'):
+        models.optimiser("policy", lr=1e-5)
 
 
 def test_draws_depend_on_keys_alone():

@@ -110,7 +110,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     store = about = None
     if given["out"] is not None:
         about = configuration(given, method, task, spec)
-    models = _models_of(given["model"], spec)
+    models = _models_of(given["model"], spec | {"trained": True})
     loop.require(method, task, models, learns=True)
     if about is not None:
         folder = Path(given["out"])

@@ -142,7 +142,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         torch.set_num_threads(config["threads"])
     if config["model"]["name"].startswith("api:"):
         raise SurpassError("a model behind an API cannot be trained")
-    models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")})
+    models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")} | {"trained": True})
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])

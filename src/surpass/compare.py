@@ -223,7 +223,7 @@ def compare(
         )
     if seeds < 1:
         raise SurpassError(f"comparing wants one seed or more; found {seeds}")
-    models = make_models({"name": model})
+    models = make_models({"name": model, "trained": entries[0].learns})
     size, learning = parameters(models), entries[0].learns
     amount = (
         f"{limit} each, {short(len(entries) * seeds * limit.amount)} {limit.kind} together{longest(models, limit, len(entries) * seeds)}"

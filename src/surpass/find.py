@@ -184,8 +184,8 @@ def _named(data: Any) -> set[str]:
 
 
 def make_models(spec: Mapping[str, Any]) -> Any:
-    """Models with one policy. spec: name, and for a local model dtype, device, lora; for "api:NAME" the arguments of
-    surpass.engines.openai_api.OpenAIEngine."""
+    """Models with one policy. spec: name, and for a local model dtype, device, lora and `trained`, whether it is to learn; for "api:NAME" the
+    arguments of surpass.engines.openai_api.OpenAIEngine."""
     from surpass.models import Models
 
     if spec["name"].startswith("api:"):
@@ -195,4 +195,5 @@ def make_models(spec: Mapping[str, Any]) -> Any:
     from surpass.engines import LocalEngine
 
     lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"]} if spec.get("lora") else None
-    return Models(policy=LocalEngine(spec["name"], spec.get("dtype", "auto"), spec.get("device", "auto"), lora))
+    dtype, device, trained = spec.get("dtype", "auto"), spec.get("device", "auto"), spec.get("trained", False)
+    return Models(policy=LocalEngine(spec["name"], dtype, device, lora, trained=trained))

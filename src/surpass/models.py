@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -326,7 +327,14 @@ class Models:
     def optimiser(self, role: str, **settings: Any) -> torch.optim.Optimizer:
         """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas, eps) apply from now on."""
         if role not in self.optimisers:
-            self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), fused=True, **settings)
+            parameters = list(self.engine(role).trainable().values())
+            if any(p.dtype in (torch.bfloat16, torch.float16) for p in parameters):
+                warnings.warn(
+                    f"the weights of {role} are trained in half precision, where updates below about 1/500 of a weight are lost: "
+                    'take dtype "mixed", or LoRA',
+                    stacklevel=2,
+                )
+            self.optimisers[role] = torch.optim.AdamW(parameters, fused=True, **settings)
         for group in self.optimisers[role].param_groups:
             group.update(settings)
         return self.optimisers[role]

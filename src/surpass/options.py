@@ -36,7 +36,7 @@ class RunOptions:
     gate: int = 96
     """Gate problems: the decisions in between."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, on a GPU mixed, with --lora bfloat16."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     lora: int = 0
@@ -150,7 +150,7 @@ class CompareOptions:
     metric: str = "accuracy"
     """What is compared: a metric of the exam."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, on a GPU mixed."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     json: bool = False

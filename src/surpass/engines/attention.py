@@ -117,7 +117,8 @@ BLOCK = 128  # tokens, by which flex_attention leaves out what nobody sees
 def _flex(compiled: bool) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention) if compiled else flex_attention
+    # of any length from the start: what cannot be compiled so shows when a model is loaded, not at the second batch
+    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 
 def _listed(wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +136,7 @@ class FlexPlan:
     def __init__(self, parent: Tensor, end: Tensor):
         from torch.nn.attention.flex_attention import BlockMask
 
-        many = -(-len(end) // BLOCK)
+        many = max(2, -(-len(end) // BLOCK))  # one block alone would be compiled apart
         self.spare = many * BLOCK - len(end)
         ends = torch.cat([end, torch.arange(len(end), many * BLOCK, device=end.device) + 1])  # what pads sees itself
         of_block = ends.view(many, BLOCK)
@@ -150,6 +151,8 @@ class FlexPlan:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         length, groups = query.shape[2], query.shape[1] // key.shape[1]
+        if torch.is_autocast_enabled(query.device.type):  # what turns queries and keys leaves them in float32
+            query, key, value = (x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value))
         if groups & (groups - 1):  # the kernel shares a key among 1, 2, 4 ... queries
             key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
         q, k, v = (F.pad(x, (0, 0, 0, self.spare)) for x in (query, key, value))

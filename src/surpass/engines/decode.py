@@ -162,8 +162,8 @@ class Decoder:
             yield from self._run_chunk(requests, chunk, others)
 
     def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
-        """Rows in order, as many at a time as the buffers may hold: their own tokens (for a moment one and a half times that, while they
-        grow) and each prompt once; and not so unequal that groups, which are padded to the largest, are mostly padding."""
+        """Rows in order, as many at a time as the buffers may hold: their own tokens (one and a half times that while they grow, and on a CPU,
+        where outgrown memory is kept for the next batch, up to two and a half) and each prompt once; and not so unequal that groups, which are padded to the largest, are mostly padding."""
         chunk: list[_Row] = []
         own = longest = largest = 0
         counts: Counter[bytes] = Counter()
@@ -263,6 +263,8 @@ class Decoder:
                 grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most), name=f"rows from {t}")
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
+                if self.device.type != "cpu":  # elsewhere memory that was given back is at hand again
+                    self.kept = {name: some for name, some in self.kept.items() if name in ("prompts", f"rows from {t}")}
             hidden = self._forward(token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups)
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 

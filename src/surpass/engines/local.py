@@ -34,7 +34,8 @@ class LocalEngine:
     """One set of weights and the door to them.
 
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
-    and bfloat16 on a GPU; "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
+    and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
+    "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
     `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
     """
 
@@ -48,12 +49,19 @@ class LocalEngine:
         return frozenset({"text", "tokens", "logprobs", "train"} | ({"value"} if self.heads is not None else set()))
 
     def __init__(
-        self, model: str, dtype: str = "auto", device: str = "auto", lora: dict | None = None, memory_tokens: int = 65536
+        self,
+        model: str,
+        dtype: str = "auto",
+        device: str = "auto",
+        lora: dict | None = None,
+        memory_tokens: int = 65536,
+        trained: bool = False,
     ):
         device = _device(device)
+        if dtype == "auto":
+            dtype = "float32" if device == "cpu" else "mixed" if trained and lora is None else "bfloat16"
         self.mixed = dtype == "mixed"
-        plain = {"mixed": "float32", "auto": "float32" if device == "cpu" else "bfloat16"}.get(dtype, dtype)
-        causal, tokenizer = load_model(model, plain)
+        causal, tokenizer = load_model(model, "float32" if self.mixed else dtype)
         self._setup(causal.to(device), tokenizer, model, lora, memory_tokens)
 
     @classmethod
@@ -117,43 +125,49 @@ class LocalEngine:
         window = getattr(config, "sliding_window", None)
         if window and window < self.context and getattr(config, "use_sliding_window", True):
             return f"its layers see only the last {window} tokens"
-        rng = np.random.default_rng(0)
-        vocabulary = self.causal.config.get_text_config().vocab_size
-        tree = Tree(Problem("probe", ""))
-        for node in range(12):
-            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, vocabulary, 12))
-        batch = pack([Example(tree, (leaf,)) for leaf in tree.leaves()], ["policy"])
-        batch.trained &= batch.parent >= 0
-        with torch.inference_mode():
-            wanted = row_forward(self.causal, _to(batch, self.device), batch.trained.to(self.device)).logp
-        limit = 2e-3 if wanted.dtype == torch.float32 and next(self.causal.parameters()).dtype == torch.float32 else 0.5
+        limit = 2e-3 if next(self.causal.parameters()).dtype == torch.float32 else 0.5
         for form in attention.forms(self.device):
             self.form = form
+            # a compiled kernel has to serve other lengths and the arithmetic of `mixed`, too
+            checks = [(12, False)] if form is TreePlan else [(12, False), (40, False), *([(40, True)] if self.mixed else [])]
             try:
-                self.causal.set_attn_implementation(attention.NAME)
-                gap = self._gap(batch, wanted)
+                for nodes, mixed in checks:
+                    gap = self._gap(nodes, mixed)
+                    if not gap <= (0.5 if mixed else limit):  # nan, too
+                        why = f"log-probs or gradients differ by up to {gap:.2g}"
+                        break
+                else:
+                    return None
             except Exception as error:
-                gap, why = float("inf"), f"{type(error).__name__}: {error}"
-            else:
-                why = f"log-probs or gradients differ by up to {gap:.2g}"
-            if gap <= limit:  # false of nan, too
-                return None
+                why = f"{type(error).__name__}: {error}"
         self.causal.set_attn_implementation("sdpa")
         return why
 
-    def _gap(self, batch: Batch, wanted: Tensor) -> float:
-        """How far log-probs of a forest are from the wanted ones. The gradient of a fused kernel is another kernel: its relative distance from
-        TreePlan's counts, too."""
+    def _gap(self, nodes: int, mixed: bool) -> float:
+        """How far the log-probs of a random forest are from those of whole rows. The gradient of a fused kernel is another kernel: its relative
+        distance from TreePlan's counts, too."""
+        rng, vocabulary = np.random.default_rng(0), self.causal.config.get_text_config().vocab_size
+        tree = Tree(Problem("probe", ""))
+        for node in range(nodes):
+            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, vocabulary, 12))
+        batch = pack([Example(tree, (leaf,)) for leaf in tree.leaves()], ["policy"])
+        batch.trained &= batch.parent >= 0
         batch = _to(batch, self.device)
-        with torch.no_grad():
-            gap = (wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max()
-        first = next((p for p in self.module.parameters() if p.requires_grad), None)
-        if self.form is TreePlan or first is None:
-            return float(gap)
-        mine, right = (
-            torch.autograd.grad(tree_forward(self.causal, batch, batch.trained, form=form).logp.sum(), first)[0]
-            for form in (self.form, TreePlan)
-        )
+        self.causal.set_attn_implementation("sdpa")
+        with torch.inference_mode():
+            wanted = row_forward(self.causal, batch, batch.trained).logp
+        self.causal.set_attn_implementation(attention.NAME)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            with torch.inference_mode():
+                gap = (wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max()
+            # one parameter, whose gradient is not 0: an adapter's first half has none while the second is 0
+            first = next((p for name, p in self.module.named_parameters() if p.requires_grad and "lora_A" not in name), None)
+            if self.form is TreePlan or first is None:
+                return float(gap)
+            mine, right = (
+                torch.autograd.grad(tree_forward(self.causal, batch, batch.trained, form=form).logp.sum(), first)[0]
+                for form in (self.form, TreePlan)
+            )
         return float(torch.maximum(gap, (mine - right).norm() / right.norm()))  # nan where either is
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
