@@ -2,7 +2,7 @@
 
 Each workload begins two processes, one a side, on the same weights (SmolLM2-135M, float32) and two threads; after a warm-up both run in turn.
 Printed are medians, the median of the pairs' ratios and their range. TRL runs without gradient checkpointing and without bfloat16, at the
-best of three micro-batch sizes; --defaults compares with TRL as it comes, too. Of training steps the operations are counted (matrix products of body,
+best size of micro-batches, of three or more that are tried; --defaults compares with TRL as it comes, too. Of training steps the operations are counted (matrix products of body,
 attention and head; backwards twice of forwards) and set against the best rate that a plain matrix product reached here.
 """
 
@@ -122,12 +122,19 @@ def problems(n: int = 512) -> str:
 
 def compared(work: dict, model: str, pairs: int, *more: str) -> dict:
     """Both sides in turn: medians, ratios, peaks of memory."""
-    sides = {"ours": Side(*ours(model)),
-             "theirs": Side(str(REFERENCE), str(HERE / "reference.py"), model, *more)}  # fmt: skip
+    reference = str(REFERENCE), str(HERE / "reference.py"), model, *more
+    if (
+        "micro" not in work and not more and work["kind"] != "rollouts"
+    ):  # in a process of its own, whose peak of memory is not counted
+        finder = Side(*reference)
+        finder.ask({"prepare": work})
+        work = {**work, "micro": finder.ask({"run": 0})["micro"]}
+        finder.close()
+    sides = {"ours": Side(*ours(model)), "theirs": Side(*reference)}
     for side in sides.values():
         side.ask({"prepare": work})
     for i in range(2):
-        sides["ours"].ask({"run": i})  # theirs has warmed up while it chose its micro-batches
+        sides["ours"].ask({"run": i})  # theirs has warmed up while it was prepared
     runs = [{name: side.ask({"run": i}) for name, side in sides.items()} for i in range(pairs)]
     for side in sides.values():
         side.close()

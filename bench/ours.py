@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import torch
 from child import serve
-from workloads import DEMO, answers, lengths, widths
+from workloads import DEMO, answers, lengths, right, widths
 
 from surpass import learners, objectives
 from surpass.engines import LocalEngine
@@ -77,18 +77,20 @@ def rollouts(work: dict):
 
 
 def iteration(work: dict):
-    """A whole round of GRPO: draw, check, learn."""
+    """A whole round of GRPO: draw, judge as the other side does, learn."""
     task = make_task(*DEMO)
     method = grpo(problems=work["prompts"], n=work["n"], max_tokens=work["length"], temperature=1.0, lr=work.get("lr", 1e-6))
-    memory, (row,), start = Memory(), method.learn, work.get("seed", 0)
+    (row,), start = method.learn, work.get("seed", 0)
+    memory = Memory(seed=start)  # which orders the problems
 
     async def once() -> dict:
         MODELS.fresh()
         seed = fold(start, "round", memory.round)
         problems, _ = await method.curriculum(MODELS, task, memory, seed)
         trees = await search_all(method.search, MODELS, task, problems, seed)
-        for tree, column in zip(trees, await method.scores["reward"](MODELS, task, trees), strict=True):
-            tree.put("reward", column)
+        for tree in trees:
+            said = [MODELS.text("policy", tree, leaf) for leaf in tree.leaves()]
+            tree.put("reward", Column("leaf", np.array([right(text, tree.problem.answer["answer"]) for text in said])))
         examples = row.select(credited(trees, row, memory), memory, 0)
         await row.learner(MODELS, row, examples, memory, 0)
         memory.round += 1

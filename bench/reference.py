@@ -18,7 +18,7 @@ from child import serve
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
-from workloads import answers, lengths
+from workloads import answers, lengths, right
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 FOLDER, DEFAULTS = sys.argv[1], "--defaults" in sys.argv
@@ -68,19 +68,26 @@ def optimise(trainer) -> None:
 
 
 def best(work: dict, rows: int, make):
-    """make(micro) for the best of three sizes of micro-batches, the first of which warms up; with TRL's defaults its own, 8."""
-    sizes = [min(8, rows)] if DEFAULTS else sorted({max(1, min(rows, 16) // part) for part in (1, 2, 4)}, reverse=True)
-    if "micro" in work:
-        sizes = [work["micro"]]
-    took = {}
-    for micro in [sizes[0], *sizes] if len(sizes) > 1 else ():
+    """make(micro), warm, for a size of micro-batches; with TRL's defaults its own, 8. Without a size what finds the best one: at least three
+    are tried, from 16 rows downwards, and on as long as they get faster. The first warms up."""
+    if "micro" in work or DEFAULTS:
+        return warm(make, work.get("micro", min(8, rows)))
+    sizes = [size for size in (16, 8, 4, 2, 1) if size <= rows]
+    took: dict[int, float] = {}
+    for micro in [sizes[0], *sizes]:
+        tried = list(took.values())
+        if len(tried) > 2 and tried[-1] > tried[-2]:
+            break
         run = make(micro)
         begin = time.perf_counter()
         run()
         took[micro] = time.perf_counter() - begin
         del run
         gc.collect()  # a trainer holds itself
-    micro = min(took, key=took.__getitem__) if took else sizes[0]
+    return lambda: {"micro": min(took, key=took.__getitem__)}
+
+
+def warm(make, micro: int):
     run = make(micro)
     run()
     return lambda: (run() or {}) | {"micro": micro}
@@ -165,8 +172,7 @@ def iteration(work: dict):
     rows = json.loads(Path(work["problems"]).read_text())
 
     def reward(completions, answer, **_):
-        said = [c[0]["content"] for c in completions]
-        return [float(stated(text) == str(a)) for text, a in zip(said, answer, strict=True)]
+        return [right(c[0]["content"], a) for c, a in zip(completions, answer, strict=True)]
 
     def make(micro: int):
         trainer = grpo_trainer(work, micro, rows, reward)
@@ -180,11 +186,6 @@ def iteration(work: dict):
         return run
 
     return make(work["micro"]) if "lr" in work else best(work, work["prompts"] * work["n"], make)
-
-
-def stated(text: str) -> str:
-    """What follows the last "Answer:" on its line."""
-    return text.rpartition("Answer:")[2].partition("\n")[0].strip().rstrip(".") if "Answer:" in text else ""
 
 
 def save(folder: str) -> None:

@@ -31,3 +31,9 @@ def lengths(work: dict) -> np.ndarray:
     """[P, n]: how long each rollout is, uniform from 1 to `length`."""
     rng = np.random.default_rng(work.get("seed", 0) + 1)
     return rng.integers(1, work["length"] + 1, (work["prompts"], work["n"]))
+
+
+def right(text: str, answer: object) -> float:
+    """1 where what follows the last "Answer:" on its line is the answer, else 0."""
+    said = text.rpartition("Answer:")[2].partition("\n")[0].strip().rstrip(".") if "Answer:" in text else ""
+    return float(said == str(answer))
