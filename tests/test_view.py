@@ -331,7 +331,8 @@ def test_folders_and_ports_that_cannot_be(tmp_path, viewer):
 def test_as_a_user(root):
     """The command prints the address, answers there and ends with Ctrl-C without a word of complaint."""
     command = [sys.executable, "-m", "surpass.cli", "view", str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as process:
         address = process.stdout.readline().strip()
         with urllib.request.urlopen(address, timeout=30) as page:
             assert "<h1>Runs" in page.read().decode()
