@@ -123,10 +123,8 @@ def problems(n: int = 512) -> str:
 def compared(work: dict, model: str, pairs: int, *more: str) -> dict:
     """Both sides in turn: medians, ratios, peaks of memory."""
     reference = str(REFERENCE), str(HERE / "reference.py"), model, *more
-    if (
-        "micro" not in work and not more and work["kind"] != "rollouts"
-    ):  # in a process of its own, whose peak of memory is not counted
-        finder = Side(*reference)
+    if "micro" not in work and not more and work["kind"] != "rollouts":
+        finder = Side(*reference)  # a process of its own, whose peak of memory is not counted
         finder.ask({"prepare": work})
         work = {**work, "micro": finder.ask({"run": 0})["micro"]}
         finder.close()

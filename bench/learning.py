@@ -1,6 +1,6 @@
 """Time to accuracies on the demo's task, surpass's GRPO against TRL's: python bench/learning.py [--seeds 1 2 3 4 5] [--targets 0.5 0.7] [--most 80]
 
-The same problems, batch (8 x 8, at most 24 tokens), rewards of right and wrong, learning rate, clipping, normalisation and AdamW, no KL term. Every `--every`
+Problems of one training split, the same batch (8 x 8, at most 24 tokens), rewards of right and wrong, learning rate, clipping, normalisation and AdamW, no KL term. Every `--every`
 iterations both models sit the same exam, greedy, on 256 test problems; exams and loading are not counted. Slow: TRL takes about a minute an iteration.
 Two of these can run at once with a core and half of the seeds each: OMP_NUM_THREADS=1 taskset -c 0 python bench/learning.py --seeds 1 2 3.
 """
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument(
-        "--targets", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7], help="accuracies; a run ends at the last"
+        "--targets", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7], help="accuracies; a run ends at the highest"
     )
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--most", type=int, default=80, help="iterations after which a run that has not got there is given up")

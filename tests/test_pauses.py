@@ -201,3 +201,15 @@ def test_an_engine_that_leaves_a_request_without_having_paused_is_an_error(nano)
     root = models.open("policy", tree, "ab")
     with pytest.raises(EngineError, match="no answer"):
         models.run(models.generate("policy", tree, root, 1, max_tokens=3))
+
+
+def test_outgrown_memory_is_kept_on_a_cpu_alone(nano):
+    wanted, found = requests(max_tokens=100, stop=()), []
+    for hoards in (True, False):
+        engine = nano()
+        assert engine.decoder.hoards
+        engine.decoder.hoards = hoards
+        found.append(served(engine, wanted)[0])
+        grown = [name for name in engine.decoder.kept if name.startswith("rows")]
+        assert len(grown) == (3 if hoards else 1), grown
+    same(*found)

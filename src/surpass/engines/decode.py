@@ -58,6 +58,7 @@ class Decoder:
         self.kept: dict[str, Tensor] = {}
         weight = next(self.causal.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        self.hoards = self.device.type == "cpu"  # keeps outgrown buffers: elsewhere memory that was given back is at hand again
         self.prefilled = 0
 
     def clear(self) -> None:
@@ -263,7 +264,7 @@ class Decoder:
                 grown = self._buffers(len(slot), self.n_kv, min(2 * t, n_most), name=f"rows from {t}")
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
-                if self.device.type != "cpu":  # elsewhere memory that was given back is at hand again
+                if not self.hoards:
                     self.kept = {name: some for name, some in self.kept.items() if name in ("prompts", f"rows from {t}")}
             hidden = self._forward(token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups)
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
