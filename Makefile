@@ -21,8 +21,8 @@ demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; 
 	.venv/bin/surpass run tree_grpo --model smollm2-135m --task reasoning_gym:chain_sum --task.min_terms 3 --task.max_terms 3 \
 	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 7 --seed 1 --out runs/demo
 
-test: .venv/model  ## the quick tests
-	.venv/bin/python -m pytest -q --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
+test: .venv/model  ## the quick tests, on every core (a file's tests stay together)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
 
 .venv/web: .venv/base
 	$(PIP) playwright

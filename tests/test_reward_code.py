@@ -18,7 +18,7 @@ from surpass.models import Models
 from surpass.searches.round import search_all
 from surpass.tasks import keydoor, reward_code
 from surpass.tasks.unit_tests import program
-from test_sandbox import missing
+from test_sandbox import missing, without_bubblewrap
 from writer import writer
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -194,8 +194,7 @@ def test_without_a_sandbox_nothing_is_drawn(monkeypatch):
     from surpass.errors import UnmetNeed
 
     sandbox.close()  # none that waits from before
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    sandbox.ready.cache_clear()
+    without_bubblewrap(monkeypatch)
     heard: list[str] = []
     models = Models(policy=ScriptedEngine(lambda text, key: heard.append(text) or "x"))
     with pytest.raises(UnmetNeed, match="bubblewrap"):

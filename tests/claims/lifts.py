@@ -1,13 +1,12 @@
-"""The suite is of use: within two minutes on two cores GRPO and STaR each lift the tiny model on at least six of its tasks.
+"""The suite is of use: some rounds of GRPO and of STaR each lift the tiny model on at least six of its tasks.
 
 What is lifted is what they optimise, the share of right attempts at temperature 1, by three standard errors over problems; accuracy at
-temperature 0 stands beside it."""
+temperature 0 stands beside it. What is decided depends on the work, never on a clock."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import time
 
 import numpy as np
 
@@ -37,8 +36,8 @@ def accuracy(models: Models, task, n: int, temperature: float, problems: int = N
     }
 
 
-def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]], float]:
-    """{"sampled" | "greedy": (before, after, the gain in standard errors)}, and the seconds that the run took."""
+def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]], int]:
+    """{"sampled" | "greedy": (before, after, the gain in standard errors)}, and the tokens that the run drew to learn from."""
     models, task = Models(policy=LocalEngine("tiny", "mixed")), suite(name).parts[name]
     rounds, knobs = KNOBS[method]
     part = make_method(find_method(method), {**knobs, "max_tokens": TOKENS, "every": 10**6})
@@ -46,9 +45,8 @@ def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]],
     part = dataclasses.replace(part, gate=gates.always(every=10**6), exam=exam)
     figures = {"sampled": (2, 1.0), "greedy": (1, 0.0)}
     before = {key: accuracy(models, task, *how) for key, how in figures.items()}
-    began = time.monotonic()
     models.run(improve(part, task, models, rounds=rounds, seed=SEED))
-    seconds = time.monotonic() - began
+    tokens = models.cost["search"]["generated"]
     found = {}
     for key, how in figures.items():
         after = accuracy(models, task, *how)
@@ -56,12 +54,12 @@ def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]],
         old, new = (np.array([values[problem] for problem in both]) for values in (before[key], after))
         error = (new - old).std(ddof=1) / math.sqrt(len(both))
         found[key] = float(old.mean()), float(new.mean()), float((new - old).mean() / error) if error else 0.0
-    return found, seconds
+    return found, tokens
 
 
-def line(name: str, found, seconds: float) -> str:
+def line(name: str, found, tokens: int) -> str:
     return (f"{name} {found['sampled'][0]:.3f} -> {found['sampled'][1]:.3f} ({found['sampled'][2]:+.1f} SE; greedy {found['greedy'][0]:.3f} -> "
-            f"{found['greedy'][1]:.3f}, {found['greedy'][2]:+.1f} SE; {seconds:.0f} s)")  # fmt: skip
+            f"{found['greedy'][1]:.3f}, {found['greedy'][2]:+.1f} SE; {tokens / 1000:.0f} thousand tokens)")  # fmt: skip
 
 
 def lifts(claims, method: str) -> None:
@@ -70,7 +68,7 @@ def lifts(claims, method: str) -> None:
     for name in TASKS:
         all_[name] = lift(method, name)
         print(" ", method, line(name, *all_[name]), flush=True)
-    lifted = [name for name, (found, seconds) in all_.items() if found["sampled"][2] >= 3 and seconds <= 120]
-    claims.exact("lifts the tiny model's share of right attempts by three standard errors on six of the suite's tasks or more, within two minutes each",
+    lifted = [name for name, (found, _) in all_.items() if found["sampled"][2] >= 3]
+    claims.exact("lifts the tiny model's share of right attempts by three standard errors on six of the suite's tasks or more",
                  len(lifted) >= 6, f"{len(lifted)} of {len(TASKS)}: " + "; ".join(line(name, *one) for name, one in all_.items()),
                  kind="one seed, over problems")  # fmt: skip

@@ -22,7 +22,7 @@ from surpass.tasks import code, data
 from surpass.tasks.code import STEPS, _run, _source
 from surpass.tasks.splits import SHARES, split_of
 from surpass.tasks.unit_tests import normal, passed, refused, same
-from test_sandbox import missing
+from test_sandbox import missing, without_bubblewrap
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -164,8 +164,7 @@ def test_a_written_reward_sees_no_answer_and_no_machine():
 
 def test_without_a_sandbox_nothing_is_drawn(monkeypatch):
     sandbox.close()
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    sandbox.ready.cache_clear()
+    without_bubblewrap(monkeypatch)
     models = Models(policy=ScriptedEngine(lambda text, key: "x"))
     try:
         with pytest.raises(SurpassError, match="bubblewrap is not installed"):
