@@ -301,7 +301,7 @@ def test_where_user_namespaces_are_off_one_message_says_how_to_turn_them_on(tmp_
         )
     )
     monkeypatch.setattr(sandbox, "_setting", lambda name: sandbox._SWITCHES[name][0] if name == setting else "")
-    with pytest.raises(SurpassError, match="(?s)No permissions to create new namespace.*turn them on: ") as refusal:
+    with pytest.raises(SurpassError, match=r"(?s)No permissions to create new namespace.*turn them on: ") as refusal:
         sandbox.ready()
     assert wanted in str(refusal.value)
     with pytest.raises(SurpassError, match="turn them on"):

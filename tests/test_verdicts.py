@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from claims.verdicts import blocks, chance, counted, decided, verdicts
 
 
