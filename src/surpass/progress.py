@@ -25,13 +25,16 @@ from rich.text import Text
 
 from surpass.alarms import alarms
 from surpass.budget import Budget, parameters, spent
+from surpass.forecast import Forecast
+from surpass.gates import paired_values
 
 
 def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
-    """One line: the most tokens a run may draw, and the most time that takes on this machine; or what its budget is.
+    """One line: the most tokens a run may draw, and how long that would take here; or what its budget is.
 
     The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed of a large
-    matrix product measured just now. It is a bound: attempts usually end early.
+    matrix product measured just now. It is a bound, and a loose one: attempts usually end early. What it will really take is
+    said once the first exam is over (`Forecast`).
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
@@ -45,7 +48,10 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     examined = 2 * most("test") + decisions * most("gate")
     size = parameters(models)
     seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
-    return f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams; at most {_clock(seconds)} here"
+    return (
+        f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams, {clock(seconds)} here if no attempt ended by itself; how long it "
+        "really takes is known after the first exams"
+    )
 
 
 def longest(models: Any, budget: Budget, times: int = 1) -> str:
@@ -53,9 +59,9 @@ def longest(models: Any, budget: Budget, times: int = 1) -> str:
     size = parameters(models)
     each = {"tokens": 8.0 * size, "flops": 1.0}.get(budget.kind)  # a drawn token is trained on once
     if budget.kind == "seconds":
-        return f"; {_clock(times * budget.amount)} here"
+        return f"; {clock(times * budget.amount)} here"
     return (
-        f"; about {_clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here" if each and size else ""
+        f"; about {clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here" if each and size else ""
     )
 
 
@@ -71,7 +77,8 @@ def _flops(engine: Any) -> float:
     return 8 * 2 * 1024**3 / (time.perf_counter() - begin)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds in words: 40 s, 7 min, 2.1 h."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
@@ -124,6 +131,8 @@ class Progress:
         self.searched = self.problems = 0
         self.seconds = 0.0
         self.first: dict[str, Any] | None = None
+        self.start: dict[str, dict[str, float]] = {}  # by split, the accuracy of each problem in the exam at the start
+        self.forecast = Forecast(method, rounds, budget)
 
     def __enter__(self) -> Progress:
         self.bar.start()
@@ -138,11 +147,32 @@ class Progress:
             return round
         return int(self.budget.of(spent(self.models.cost), parameters(self.models), self.seconds))
 
+    def _gain(self, exam: dict[str, Any]) -> str:
+        """How much the accuracy of an exam is above that of the start, by the problems of both."""
+        now = {p: v for p, v in exam.get("rows", {}).get("accuracy", []) if v is not None and not math.isnan(v)}
+        before = self.start.setdefault(exam["split"], now)
+        if before is now or not now:
+            return ""
+        change, error, _ = paired_values(before, now)
+        return f", {change:+.3f} +- {error:.3f} since the start"
+
+    def _left(self) -> str:
+        """On a line of its own, how long the rest will take; "" where that is not known, or nothing is left."""
+        spent_ = float(self._done(0)) if self.budget else 0.0
+        found = self.forecast.left(spent_)
+        if found is None or self.forecast.round >= self.rounds:
+            return ""
+        least, most = (clock(seconds) for seconds in found)
+        return f"\npredicted: {least} to {most} more" if least != most else f"\npredicted: {most} more"
+
     def say(self, what: str, round: int, event: dict[str, Any]) -> None:
         """Told by the loop; shows it."""
         line = None
+        self.forecast.hear(what, round, event)
         if what == "exam" and "metrics" in event:
-            line = f"round {round:3}  {event['split']} {exam_words(event['metrics'])}"
+            line = f"round {round:3}  {event['split']} {exam_words(event['metrics'])}{self._gain(event)}"
+            if round == 0 and event["split"] == "gate":
+                line += self._left()
         elif what == "exam":
             self.bar.update(self.task, description=f"exam ({event['split']})")
         elif what == "problems":
@@ -157,11 +187,13 @@ class Progress:
             line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
             self.first = event if round == 1 else None
         elif what == "learn":
-            line = "\n".join(alarms([self.first, event])) if self.first else None  # said once, at round 1
+            line = (
+                "\n".join([*alarms([self.first, event]), self._left().strip()]).strip() if self.first else None
+            )  # said once, at round 1
             self.first = None
             self.bar.update(self.task, completed=self._done(round), description=f"round {round}")
         elif what == "gate":
             self.seconds = event.get("seconds", 0.0)
-            line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}"
+            line = f"round {round:3}  {'kept' if event['keep'] else 'refused'}: {event['why']}" + self._left()
         if line:
             self.console.print(line, soft_wrap=True)
