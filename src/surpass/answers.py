@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -49,7 +50,9 @@ def said(text: str, marks: Sequence[tuple[str, str]] = (), begun: bool = False) 
     closes = "|".join([_CLOSES, *(re.escape(closing) for _, closing in marks)])
     kept: list[str] = []
     at, thinking, found = 0, begun, begun
-    for mark in re.finditer(rf"(?<!`)(?:({_openings(marks)})|{closes})", text, re.IGNORECASE):
+    for mark in re.finditer(rf"(?:({_openings(marks)})|{closes})", text, re.IGNORECASE):
+        if re.search(r"(?:[^`]|\A)`\Z", text[max(0, mark.start() - 2) : mark.start()]):
+            continue  # `<think>`, which is only talked about
         found = True
         if not mark[1]:
             kept = kept if thinking else []
@@ -382,11 +385,23 @@ def number(text: str) -> Fraction | None:
 # -- fences
 
 _FENCE = re.compile(
-    r"^[ \t]*(?:>[ \t]*)?(`{3,}|~{3,})[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*(?:>[ \t]*)?\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+    r"^([ \t]*>?[ \t]*)?[^\n`~]*?(`{3,}|~{3,})(?:[ \t]*([^\n`]*)\n(.*?)(?:\2[`~]*[ \t]*(?=\n|\Z)|\Z)|(\w*)[ \t]+([^\n`]+)\2)",
+    re.DOTALL | re.MULTILINE,
 )
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """(language, content) of every fenced block, in order; ends of line are "\\n". A fence may be of ``` or ~~~, and stay unclosed."""
-    text = said(text).replace("\r\n", "\n").replace("\r", "\n")
-    return [(fence[2].strip().partition(" ")[0].lower(), fence[3]) for fence in _FENCE.finditer(text)]
+    """(language, content) of every fenced block in what a text says, in order. Ends of line are "\\n", and what all lines of a block begin
+    with is left out. A fence is of ``` or ~~~, and may stay unclosed."""
+    found = []
+    for fence in _FENCE.finditer(unix(said(text))):
+        quoted = ">" in (fence[1] or "")
+        language, content = (fence[3], fence[4]) if fence[4] is not None else (fence[5], fence[6])
+        content = re.sub(r"^[ \t]*> ?", "", content, flags=re.MULTILINE) if quoted else content
+        found.append((language.strip().partition(" ")[0].lower(), textwrap.dedent(content)))
+    return found
+
+
+def unix(text: str) -> str:
+    """The text with "\\n" at the end of every line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
