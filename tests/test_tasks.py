@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surpass.answers import final_answer
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError
 from surpass.models import Models
@@ -16,7 +17,6 @@ from surpass.rewards import check, vote
 from surpass.searches import samples
 from surpass.searches.round import search_all
 from surpass.tasks import arithmetic, reasoning_gym
-from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import worked
 from surpass.tasks.splits import SHARES, split_of
 from surpass.types import DONE, INVALID, Problem, Turn

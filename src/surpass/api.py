@@ -229,8 +229,8 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     for i, node in enumerate(tree.leaves()):
         text = models.text(exam.role, tree, node)
         scores = {name: float(tree.get(name).values[i]) for name in exam.scores}
-        tried.append((text, task.final_answer(text), scores, node == leaf))
-    return Solution(models.text(exam.role, tree, leaf), tried, tree, dict(models.cost.get("search", {})))
+        tried.append((text, task.final_answer(models.said(exam.role, tree, node)), scores, node == leaf))
+    return Solution(models.said(exam.role, tree, leaf), tried, tree, dict(models.cost.get("search", {})))
 
 
 def _method_of(method: str | Method, knobs: Mapping[str, Any]) -> Method:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from surpass import answers
 from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
 from surpass.errors import SurpassError, UnmetNeed
@@ -22,6 +23,7 @@ from surpass.serving import Queue
 from surpass.types import OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
+_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Models:
         tree = Tree(Problem(f"chat:{digest}", tuple(messages)), fold(key, digest))
         root = self.open(role, tree, messages)
         nodes = await self.generate(role, tree, root, n, **sampling)
-        return [self.text(role, tree, node, since=root) for node in nodes]
+        return [self.said(role, tree, node, since=root) for node in nodes]
 
     # -- the task's words
 
@@ -229,6 +231,18 @@ class Models:
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
         have the same author. Decoded from whole tokens, never joined from pieces."""
+        return self._decoded(role, tree, self._turn(tree, node, since)[1])
+
+    def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
+        """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began before the turn: what is
+        judged, compared and shown to others. The tree keeps what was drawn."""
+        before, turn = self._turn(tree, node, since)
+        prompt = self.engine(role).text.decode(tree.own(before)[-_TAIL:]) if before >= 0 else ""
+        return answers.said(self._decoded(role, tree, turn), begun=answers.opens_thought(prompt))
+
+    @staticmethod
+    def _turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
+        """(the node before a turn, -1 for none; the turn's nodes)."""
         path = tree.path(node)
         if since is None:
             first = len(path) - 1
@@ -236,7 +250,9 @@ class Models:
                 first -= 1
         else:
             first = path.index(since) + 1 if since >= 0 else 0
-        nodes = path[first:]
+        return path[first - 1] if first else -1, path[first:]
+
+    def _decoded(self, role: str, tree: Tree, nodes: Sequence[int]) -> str:
         if nodes and all(tree.text[i] is not None for i in nodes):
             return "".join(str(tree.text[i]) for i in nodes)
         tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)

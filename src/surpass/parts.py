@@ -60,7 +60,8 @@ class Task(Protocol):
 
     What stands here is a question with one answer; a task that inherits it writes `problems` and `check`. `branches = False`
     says that a state is no value (a live site); searches then replay from the start. A task whose answers can be compared, for
-    votes, has final_answer(text) -> str | None; one with exact knowledge has `oracle`, an Oracle.
+    votes, has final_answer(text) -> str | None; one with exact knowledge has `oracle`, an Oracle. What a model thought (surpass.answers.said)
+    is in none of the texts that a task is given; one with `reads_thoughts = True` is given them in check.
     """
 
     @property

@@ -86,7 +86,7 @@ class proposer:
         leaf = tree.leaves()[0]
         if tree.state[leaf] is None:  # the search failed
             return None, "failed", []
-        return writer.posed(tree.problem, tree.state[leaf], models.text("proposer", tree, leaf))
+        return writer.posed(tree.problem, tree.state[leaf], models.said("proposer", tree, leaf))
 
     async def _answered(self, models, task, problem: Problem | None, books: list[list[str]], i: int, rng: int) -> bool:
         if problem is None or not self.checked:

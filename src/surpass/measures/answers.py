@@ -14,7 +14,7 @@ from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search, shown, value_of
 from surpass.searches.round import search_all
-from surpass.searches.turns import worth
+from surpass.searches.turns import judged, worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
 
 
@@ -67,8 +67,8 @@ class answers:
         tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
         right = float(value >= 1 - 1e-9) if value == value else value
         if tree.unfinished(leaf) and tree.stop[leaf] != FAILED:
-            judged = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
-            right = 0.0 if judged == judged else right  # without a label nobody can know that either
+            known = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, self.role))
+            right = 0.0 if known == known else right  # without a label nobody can know that either
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": right,

@@ -32,7 +32,7 @@ class code:
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         asked = [(i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
-        calls = [(trees[i].problem.asks, models.text(self.voice, trees[i], leaf)) for i, leaf in asked]
+        calls = [(trees[i].problem.asks, models.said(self.voice, trees[i], leaf)) for i, leaf in asked]
         limits = sandbox.Limits(self.seconds, processor=math.ceil(self.seconds))
         ran = await sandbox.call(self.program, self.function, calls, limits) if calls else []
         values = [math.nan if error else _number(value) for value, error in ran]

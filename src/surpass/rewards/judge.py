@@ -55,13 +55,13 @@ class judge:
     async def _leaf(self, models, tree: Tree, leaf: int, question: str) -> float | EngineError:
         if tree.stop[leaf] == FAILED:
             return float("nan")
-        words = fill(self.prompt, {"{question}": question, "{answer}": models.text(self.voice, tree, leaf)})
+        words = fill(self.prompt, {"{question}": question, "{answer}": models.said(self.voice, tree, leaf)})
         root = models.open(self.role, tree, words, cause=leaf, aside=True)
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         try:
             nodes = await models.generate(self.role, tree, root, self.n, **sampling)
         except EngineError as error:  # e.g. too long for the judge: this attempt is not judged
             return error
-        found = [re.findall(self.pattern, models.text(self.role, tree, node, since=root)) for node in nodes]
+        found = [re.findall(self.pattern, models.said(self.role, tree, node, since=root)) for node in nodes]
         verdicts = [min(1.0, max(0.0, float(numbers[-1]) / self.best)) for numbers in found if numbers]
         return float(np.mean(verdicts)) if verdicts else float("nan")

@@ -77,7 +77,7 @@ class duels:
 async def _table(models, tree: Tree, ask, voice: str) -> Column:
     """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being asked."""
     leaves = tree.leaves()
-    texts = [models.text(voice, tree, leaf) for leaf in leaves]
+    texts = [models.said(voice, tree, leaf) for leaf in leaves]
     p = np.full((len(leaves), len(leaves)), 0.5)
 
     async def meet(i: int, j: int) -> None:

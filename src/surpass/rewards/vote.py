@@ -15,7 +15,7 @@ def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
     """The final answer of every leaf; None where none is stated or the attempt failed. Two answers are the same if task.final_answer gives the same
     text (the whole attempt, for tasks without one)."""
     final = getattr(task, "final_answer", str.strip)
-    return [None if tree.stop[leaf] == FAILED else final(models.text(role, tree, leaf)) for leaf in tree.leaves()]
+    return [None if tree.stop[leaf] == FAILED else final(models.said(role, tree, leaf)) for leaf in tree.leaves()]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class evolve:
         at = root
         for left in range(self.iterations - 1, -1, -1):
             nodes = await models.generate(self.role, tree, at, self.n, temperature=self.temperature, max_tokens=self.max_tokens)
-            said = [models.text(self.role, tree, node) for node in nodes]
+            said = [models.said(self.role, tree, node) for node in nodes]
             tried = await asyncio.gather(*(task.trial(models, problem, text) for text in said))
             for node, (value, _) in zip(nodes, tried, strict=True):
                 tree.mark("trial", node, value)

@@ -134,7 +134,7 @@ class _Plan:
         values = await asyncio.gather(
             *(worth(models, self.task, t, leaf, search.role) for t, leaf in zip(trees, leaves, strict=True))
         )
-        said = [models.text(search.role, t, leaf) for t, leaf in zip(trees, leaves, strict=True)]
+        said = [models.said(search.role, t, leaf) for t, leaf in zip(trees, leaves, strict=True)]
         return list(zip([float(v >= 1 - 1e-9) if v == v else v for v in values], problems, said, strict=True))
 
     def score(self, node: int) -> float:
@@ -195,10 +195,10 @@ class _Plan:
         if search.guided:
             ask = models.open(search.optimizer, tree, fill(FEEDBACK, words), cause=node, aside=True)
             (said_,) = await models.generate(search.optimizer, tree, ask, 1, **sampling)
-            words["{feedback}"] = models.text(search.optimizer, tree, said_, since=ask)
+            words["{feedback}"] = models.said(search.optimizer, tree, said_, since=ask)
         asked = models.open(search.optimizer, tree, fill(REWRITE, words), cause=node)
         (new,) = await models.generate(search.optimizer, tree, asked, 1, **sampling)
-        found = re.findall(r"<prompt>(.*?)</prompt>", models.text(search.optimizer, tree, new, since=asked), re.DOTALL)
+        found = re.findall(r"<prompt>(.*?)</prompt>", models.said(search.optimizer, tree, new, since=asked), re.DOTALL)
         text = found[-1].strip() if found else ""
         tree.end(new, int(tree.stop[new]), {"prompt": text} if text else None)
         return new if text else None

@@ -46,10 +46,10 @@ class refine:
         node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
         question, state = problem.asks, tree.state[root]
         for _ in range(self.times):
-            words = {"{question}": question, "{answer}": models.text(self.role, tree, node)}
+            words = {"{question}": question, "{answer}": models.said(self.role, tree, node)}
             ask = models.open(self.role, tree, fill(self.feedback, words), cause=node, aside=True)
             (said,) = await models.generate(self.role, tree, ask, 1, **sampling)
-            words["{feedback}"] = models.text(self.role, tree, said, since=ask)
+            words["{feedback}"] = models.said(self.role, tree, said, since=ask)
             if self.enough in words["{feedback}"]:
                 break
             again = models.open(self.role, tree, reasked(problem, fill(self.improve, words)), cause=node)

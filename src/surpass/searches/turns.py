@@ -84,7 +84,7 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
     for left in range(turns - 1, -1, -1):
         player = contexts.mover(node)
         state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
-        turn: Turn = await task.step(models, state, models.text(_plays(models, task, player, role), tree, node))
+        turn: Turn = await task.step(models, state, models.said(_plays(models, task, player, role), tree, node))
         models.count("steps")
         _record(tree, node, turn)
         if turn.player is None:
@@ -102,7 +102,7 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
 async def step_on(models, task, tree: Tree, node: int, role: str) -> int:
     """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1 where it is over."""
     state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
-    turn: Turn = await task.step(models, state, models.text(role, tree, node))
+    turn: Turn = await task.step(models, state, models.said(role, tree, node))
     models.count("steps")
     _record(tree, node, turn)
     return -1 if turn.player is None else models.tell(role, tree, node, turn.say[turn.player])
@@ -122,12 +122,17 @@ async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> fl
     players, the one who moved last); nan where nobody can judge, where the attempt failed, and where a search left it unfinished."""
     if tree.stop[leaf] == FAILED or tree.unfinished(leaf):
         return float("nan")
-    value = await value_of(task, models, tree.problem, models.text(role, tree, leaf))
+    value = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, role))
     players = getattr(task, "players", ("policy",))
     who = players[int(tree.get("player").values[tree.path(leaf)[0]])] if len(players) > 1 else players[0]
     if tree.has(f"reward/{who}"):
         value += float(np.nansum(tree.get(f"reward/{who}").values[tree.attempt(leaf)]))
     return value
+
+
+def judged(models, task, tree: Tree, leaf: int, role: str) -> str:
+    """The text of an attempt's last turn that task.check is given: without its thoughts, but for a task that `reads_thoughts`."""
+    return (models.text if getattr(task, "reads_thoughts", False) else models.said)(role, tree, leaf)
 
 
 def fill(template: str, words: dict[str, str]) -> str:

@@ -95,7 +95,7 @@ class truth:
         def one(node: int) -> float:
             state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
             spoken = tree.author[node] == self.role and tree.state[node] is None
-            return float(task.oracle.value(tree.problem, state, models.text(self.role, tree, node) if spoken else ""))
+            return float(task.oracle.value(tree.problem, state, models.said(self.role, tree, node) if spoken else ""))
 
         return np.array([one(node) for node in nodes], float)
 
@@ -128,7 +128,7 @@ class graded:
     def _one(self, models, task, tree: Tree, node: int) -> float:
         before = [i for i in tree.history(node)[:-1] if tree.state[i] is not None]
         used = sum(tree.author[i] == self.role for i in before)
-        score, over = task.oracle.grade(tree.problem, tree.state[before[-1]], models.text(self.role, tree, node))
+        score, over = task.oracle.grade(tree.problem, tree.state[before[-1]], models.said(self.role, tree, node))
         return score + (self.early * (self.turns - used - 1) / self.turns if over and score > 0 else 0.0)
 
 
@@ -149,7 +149,7 @@ class spoken:
         return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
 
     async def _one(self, models, tree: Tree, node: int) -> float:
-        words = models.text(self.voice, tree, node)
+        words = models.said(self.voice, tree, node)
         told = [i for i in tree.children(node) if tree.author[i] == "task" and not tree.aside[i]]
         if told:
             words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
@@ -157,5 +157,5 @@ class spoken:
             self.role, tree, fill(self.prompt, {"{question}": tree.problem.asks, "{answer}": words}), cause=node, aside=True
         )
         (said,) = await models.generate(self.role, tree, root, 1, temperature=self.temperature, max_tokens=self.max_tokens)
-        found = re.findall(self.pattern, models.text(self.role, tree, said, since=root))
+        found = re.findall(self.pattern, models.said(self.role, tree, said, since=root))
         return float(found[-1]) / self.best if found else float("nan")

@@ -1,6 +1,6 @@
 """Where problems come from and how attempts are judged."""
 
-from surpass.tasks.answers import final_answer
+from surpass.answers import final_answer
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.code import code
 from surpass.tasks.countdown import countdown

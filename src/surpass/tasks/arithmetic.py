@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from surpass.answers import final_answer, normal
 from surpass.errors import SurpassError
 from surpass.parts import Task
-from surpass.tasks.answers import final_answer
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
@@ -89,10 +89,11 @@ class arithmetic(Task):
         return None
 
     async def check(self, models, problem: Problem, text: str) -> float:
-        return float(final_answer(text) == problem.answer)
+        return float(self.final_answer(text) == problem.answer)
 
     def final_answer(self, text: str) -> str | None:
-        return final_answer(text)
+        found = final_answer(text)
+        return None if found is None else normal(found)
 
     def first_wrong_step(self, problem: Problem, text: str) -> int | None:
         """The line (from 0) of the first step that is not the exact next one; None if every step is. For tests and measures."""

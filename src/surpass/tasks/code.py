@@ -107,7 +107,7 @@ class code(Task):
         return share if self.partial else float(share == 1)
 
     def final_answer(self, text: str) -> str | None:
-        return normal(text)
+        return normal(text, "f")
 
     @property
     def oracle(self) -> Writer:

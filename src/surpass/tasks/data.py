@@ -13,10 +13,10 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
 
 from surpass import sandbox
+from surpass.answers import final_answer, plain, said
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import maths
-from surpass.tasks.answers import final_answer
 from surpass.tasks.rows import Row, read, stamp
 from surpass.tasks.splits import SHARES, problem_id, split_of
 from surpass.tasks.unit_tests import normal, passed, refused
@@ -121,9 +121,9 @@ class data(Task):
 
 
 def _folded(text: str) -> str:
-    """What is equal where answers are compared as text: what follows the last "Answer:", else all of it."""
+    """What is equal where answers are compared as text: what a text states with a mark (surpass.answers), else all that it says."""
     stated = final_answer(text)
-    return (text if stated is None else stated).strip().rstrip(".").strip().casefold()
+    return plain(said(text) if stated is None else stated)
 
 
 class _Loaded(NamedTuple):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
+from surpass.answers import final_answer
 from surpass.errors import SurpassError
 from surpass.parts import Oracle, Task
-from surpass.tasks.answers import final_answer
 from surpass.tasks.splits import problem_id, split_of, unique
 from surpass.tasks.tools import Call, parse, refusal, result
 from surpass.types import Problem, Turn, fold

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -20,19 +21,14 @@ import threading
 from decimal import Decimal
 from typing import Any
 
+from surpass.answers import normal, number, of_gold, stated
 from surpass.errors import SurpassError
-from surpass.tasks import answers
 
 SECONDS = 1.0  # of processor time for one question
 MEMORY = 4 * 2**30  # bytes of address space of a worker
 LONGEST = 1000  # characters of an answer that is read as mathematics; a longer one is compared as text
-TAIL = 2000  # characters, from the end, of a text that states no answer
 WORKERS = min(8, os.cpu_count() or 1)
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_WRAP = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}|\\\(|\\\)|\\\[|\\\]|\$")
-
-_HASHES = re.compile(r"####\s*([^\n#]+)\s*$")
 _NUMBER = re.compile(r"[-+$€£]*(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?\s*%?")
 _MATHS = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\boxed")
 _KNOWN = {*"and sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log exp sqrt inf infinity det max min gcd lcm mod".split(),
@@ -45,48 +41,24 @@ _SIGNS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot 
 
 
 def equal(gold: str, text: str) -> bool:
-    """Whether the answer that `text` states (`stated`, else the last that math-verify finds) equals `gold`: an answer, or a
-    whole solution that states one. What math-verify cannot read (a word), or is longer than LONGEST, is compared as text."""
-    right, given = _gold(gold), stated(text)
-    if plain(right) == plain(text if given is None else given):
+    """Whether the answer that `text` states (surpass.answers.stated) equals `gold`: an answer, or a whole solution that states one. What
+    math-verify cannot read (a word), or is longer than LONGEST, is compared by its form (surpass.answers.normal)."""
+    right, given = of_gold(gold), stated(text)
+    if normal(right) == normal(text if given is None else given):
         return True
-    if len(right) > LONGEST or len(given or "") > LONGEST:
+    if given is None or len(right) > LONGEST or len(given) > LONGEST:
         return False
-    return bool(_ask("equal", right, text[-TAIL:] if given is None else given))
+    return bool(_ask("equal", right, given))
 
 
 def canonical(text: str) -> str | None:
-    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer."""
+    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer. Where
+    math-verify is not installed, what is no number has its form by surpass.answers.normal alone."""
     given = stated(text)
-    if given is not None and len(given) > LONGEST:
-        return plain(given)
-    found = _ask("canonical", text[-TAIL:] if given is None else given)
-    return found if found is not None or given is None else plain(given)
-
-
-def stated(text: str) -> str | None:
-    r"""The answer that a text states: what follows its last "Answer:" (surpass.tasks.answers), else what its last \boxed{} holds."""
-    found = (answers.final_answer(text) or "").strip("*_ ")
-    return _boxed(found or text) or found or None
-
-
-def _boxed(text: str) -> str | None:
-    r"""What the last \boxed{...} holds; None without one that is closed."""
-    found = list(_BOX.finditer(text))
-    if not found:
+    if given is None:
         return None
-    depth = 1
-    for i in range(start := found[-1].end(), len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[start:i].strip() or None
-    return None
-
-
-def _gold(gold: str) -> str:
-    """The answer alone: of GSM8K's solutions what follows ####."""
-    found = _HASHES.search(gold)
-    return found[1].strip() if found else stated(gold) or gold.strip()
+    known = number(given) is not None or len(given) > LONGEST or importlib.util.find_spec("math_verify") is None
+    return (None if known else _ask("canonical", given)) or normal(given)
 
 
 def written(answer: Any) -> str:
@@ -94,11 +66,6 @@ def written(answer: Any) -> str:
     if isinstance(answer, float):
         return format(Decimal(repr(answer)), "f")
     return answer if isinstance(answer, str) else json.dumps(answer)
-
-
-def plain(text: str) -> str:
-    r"""Text without dollar signs, \text{} around words, a closing full stop, and differences of case and blanks."""
-    return " ".join(_WRAP.sub(lambda found: found[1] or "", text).split()).rstrip(".").strip().casefold()
 
 
 # -- workers

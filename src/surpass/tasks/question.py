@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from surpass.answers import plain, said
 from surpass.parts import Task
-from surpass.tasks.answers import final_answer
+from surpass.tasks import maths
 from surpass.tasks.splits import problem_id
 from surpass.types import Problem
 
 
 @dataclass(frozen=True)
 class question(Task):
-    """The problem `text`, with `instruction` after it; check gives nan. Answers are compared by what follows "Answer:", or, in
-    attempts without it, by their last line that is not blank."""
+    """The problem `text`, with `instruction` after it; check gives nan. Answers are compared as the task data compares them: by what an
+    attempt states (surpass.tasks.maths.canonical); where it states nothing, by its last line."""
 
     text: str
     instruction: str = ""
@@ -26,5 +27,5 @@ class question(Task):
         return float("nan")
 
     def final_answer(self, text: str) -> str | None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return final_answer(text) or (lines[-1] if lines else None)
+        lines = [line for line in said(text).splitlines() if line.strip()]
+        return maths.canonical(text) or (plain(lines[-1]) or None if lines else None)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from surpass.answers import final_answer, normal
 from surpass.errors import SurpassError
 from surpass.parts import Task
-from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import worked
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
@@ -118,4 +118,5 @@ class reasoning_gym(Task):
             return 0.0
 
     def final_answer(self, text: str) -> str | None:
-        return final_answer(text)
+        found = final_answer(text)
+        return None if found is None else normal(found)

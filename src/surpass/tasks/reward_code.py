@@ -94,7 +94,7 @@ class reward_code(Task):
         """What training with a program brought, or why there was none. `purpose` names the random numbers."""
         world = problem.meta["world"]
         grid = keydoor.Grid(world)
-        ran = await sandbox.call(program(text), "reward", [(world, *step) for step in grid.steps()])
+        ran = await sandbox.call(program(text, "reward"), "reward", [(world, *step) for step in grid.steps()])
         found = _tables(ran)
         if isinstance(found, str):
             return found

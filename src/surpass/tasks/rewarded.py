@@ -50,6 +50,7 @@ class rewarded:
     reward: str
     reward_seconds: float = 600.0
     files = ("reward",)
+    reads_thoughts = True  # as TRL and verl do, whose functions may reward a form of thinking
     _judge: ClassVar[_Judge]
 
     def __post_init__(self):

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from typing import Any
 
+from surpass.answers import blocks, said
 from surpass.errors import SurpassError
 
 MOST_CHARACTERS, MOST_STEPS, MOST_ROWS, MOST_PARTS = 1000, 50_000, 500, 8
@@ -24,7 +25,7 @@ _BEFORE_BRACKET = _FUNCTIONS | frozenset("all and as between by case cast distin
 _TOO_MUCH = re.compile("not authorized|vtable|too (?:complex|large|many|long|big)")  # among SQLite's plain errors
 _CALL = re.compile(r"(\w+)\s*\(")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_FENCE = re.compile(r"```(?:sqlite|sql)?\s(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_BEGINS = re.compile(r"(?:select|with)\b", re.IGNORECASE)
 
 
 def library() -> Any:
@@ -91,11 +92,13 @@ def run(connection: sqlite3.Connection, statement: str) -> tuple[int, list[tuple
 
 
 def statement_of(text: str) -> str:
-    """The statement in a turn: the first fenced block or all of it, without comments and a closing semicolon."""
+    """The statement in a turn: the last fenced block that begins as one, else the first block, else all of it, without comments and a
+    closing semicolon."""
+    text = said(text)
     if len(text) > 4 * MOST_CHARACTERS:
         return ""
-    fenced = _FENCE.search(text)
-    return _COMMENT.sub(" ", fenced[1] if fenced else text).strip().removesuffix(";").strip()
+    found = [_COMMENT.sub(" ", content).strip().removesuffix(";").strip() for _, content in blocks(text) or [("", text)]]
+    return next((statement for statement in reversed(found) if _BEGINS.match(statement)), found[0])
 
 
 def parsed(statement: str) -> Any | None:

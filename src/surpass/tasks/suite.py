@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from surpass.answers import final_answer, normal, said
 from surpass.errors import SurpassError
 from surpass.parts import Task
-from surpass.tasks.answers import final_answer
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
 from surpass.tasks.games import kuhn, tictactoe
@@ -87,7 +87,7 @@ class suite(Task):
 
     def final_answer(self, text: str) -> str | None:
         """What follows "Answer:"; where there is none, the whole attempt."""
-        return final_answer(text) or text.strip() or None
+        return normal(final_answer(text) or said(text)) or None
 
 
 def _within(name: str, turn: Turn) -> Turn:

@@ -4,30 +4,131 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from surpass import sandbox
+from surpass.answers import blocks, said, unix
 from surpass.errors import SurpassError
 
 LONGEST = 10_000  # characters of a program
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_MOST_LINES = 300  # of a text with words around its program
+_CODE = re.compile(r"(?:async def|def|class|import|@)\b|from [\w.]+ import\b|@")
 
 
-def program(text: str) -> str:
-    """The last fenced block of a text, or all of it."""
-    found = _FENCE.findall(text)
-    return found[-1] if found else text
+def program(text: str, function: str = "") -> str:
+    """The program in an attempt: the last fenced block that defines `function` ("": any), else the last block; all of it where there is none.
 
-
-def normal(text: str) -> str | None:
-    """The program without comments, in one layout, so that votes count programs that differ in no more as one; None for what is none."""
-    source = program(text)
-    if len(source) > LONGEST:
-        return None
+    It is judged by the function: what follows its definition, uses of it that print or end the program, is left out but for
+    what it needs, and what it needs from other blocks (imports, helpers) is put to it. A block that does not parse is given as it is.
+    """
+    found = [content for _, content in blocks(text)]
+    if not found:
+        return _in_words(unix(said(text)), function)
+    parsed = [_parsed(content) for content in found]
+    at = next((i for i in range(len(found) - 1, -1, -1) if _defines(found[i], parsed[i], function)), None)
+    if at is None:
+        whole = _in_words(unix(said(text)), function)
+        return whole if _defines(whole, _parsed(whole), function) else found[-1]
+    tree = parsed[at]
+    if tree is None:
+        return found[at]
+    end = max(i for i, part in enumerate(tree.body) if _binds(part, function)) + 1
+    before = [part for other in parsed[:at] if other for part in other.body]
+    after = [*tree.body[end:], *(part for other in parsed[at + 1 :] if other for part in other.body)]
+    body = tree.body[:end]
+    needed = _needed(body, [*before, *after])
+    if not needed and end == len(tree.body):
+        return found[at]
+    kept = [*(part for part in before if part in needed), *body, *(part for part in after if part in needed)]
     try:
-        return ast.unparse(ast.parse(source)) or None
+        return ast.unparse(ast.Module(kept, []))
+    except RecursionError:
+        return found[at]
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of "\\d", which is the program's affair
+            return ast.parse(source) if len(source) <= LONGEST else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _defines(source: str, tree: ast.Module | None, function: str) -> bool:
+    """Whether a block defines a function of this name, or any for ""; judged by its look where it does not parse."""
+    if tree is None:
+        return re.search(rf"^(?:async )?def {re.escape(function) or '[A-Za-z_]'}", source, re.MULTILINE) is not None
+    return any(_binds(part, function) for part in tree.body)
+
+
+def _binds(part: ast.stmt, function: str) -> bool:
+    """Whether a statement makes a function of this name, or any for "". An f that a file or a number is called is none."""
+    made = isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+    made |= isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda)
+    return made and (not function or function in _bound(part))
+
+
+def _bound(part: ast.stmt) -> set[str]:
+    """The names that a statement makes."""
+    if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {part.name}
+    if isinstance(part, (ast.Import, ast.ImportFrom)):
+        return {(name.asname or name.name).partition(".")[0] for name in part.names}
+    return {node.id for node in ast.walk(part) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _needed(body: list[ast.stmt], others: list[ast.stmt]) -> list[ast.stmt]:
+    """Of other statements those that make a name which the body uses and does not make, and what these need in turn; of several that make it
+    the last."""
+    made = set().union(*map(_bound, body))
+    wanted = [name for part in body for name in _used(part)]
+    found: list[ast.stmt] = []
+    while wanted:
+        name = wanted.pop()
+        maker = next((part for part in reversed(others) if name in _bound(part)), None) if name not in made else None
+        made.add(name)
+        if maker is not None and maker not in found:
+            found.append(maker)
+            wanted += _used(maker)
+    return found
+
+
+def _used(part: ast.stmt) -> list[str]:
+    """The names of the module that a statement reads; not those of its functions' own variables."""
+    try:
+        tables = [symtable.symtable(ast.unparse(part), "program", "exec")]
+    except (SyntaxError, RecursionError):
+        return []
+    used = [symbol.get_name() for symbol in tables[0].get_symbols() if symbol.is_referenced()]
+    while tables:
+        inner = tables.pop().get_children()
+        used += [symbol.get_name() for table in inner for symbol in table.get_symbols() if symbol.is_global()]
+        tables += inner
+    return used
+
+
+def _in_words(text: str, function: str) -> str:
+    """The longest run of whole lines, from the first that looks like code, that is a program; the text where there is none."""
+    if _parsed(text) is not None:
+        return text
+    lines = text.split("\n")
+    start = next((i for i, line in enumerate(lines) if _CODE.match(line)), None)
+    for end in range(len(lines), start, -1) if start is not None and len(lines) <= _MOST_LINES else ():
+        source = "\n".join(lines[start:end])
+        if (tree := _parsed(source)) is not None and _defines(source, tree, function):
+            return source
+    return text
+
+
+def normal(text: str, function: str = "") -> str | None:
+    """The program without comments, in one layout, so that votes count programs that differ in no more as one; None for what is none."""
+    tree = _parsed(program(text, function))
+    try:
+        return (ast.unparse(tree) or None) if tree else None
+    except RecursionError:
         return None
 
 
@@ -49,7 +150,7 @@ async def passed(text: str, tests: Mapping[str, Any], limits: sandbox.Limits | N
     wanted, and whatever it returns is compared here."""
     if wrong := refused(tests):
         raise SurpassError(wrong)
-    source = program(text)
+    source = program(text, tests["function"])
     if len(source) > LONGEST:
         return 0.0
     ran = await sandbox.call(source, tests["function"], tests["calls"], limits)
