@@ -106,7 +106,7 @@ def hidden_states(causal, token: Tensor, position: Tensor) -> Tensor:
 
 def body(causal) -> torch.nn.Module:
     """What a causal language model has below its head."""
-    return causal.base_model if causal.base_model is not causal else causal.get_decoder()
+    return causal.base_model if causal.base_model is not causal else causal.model
 
 
 def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan) -> Out:

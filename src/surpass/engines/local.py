@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from surpass.engines import attention, linear, probe
+from surpass.engines.adapters import adapt
 from surpass.engines.attention import TreePlan
 from surpass.engines.checkpoints import load_model, read_model
 from surpass.engines.decode import Decoder
@@ -36,7 +37,7 @@ class LocalEngine:
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
     and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
     "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
-    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
+    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
@@ -78,6 +79,11 @@ class LocalEngine:
         next turn."""
         return self.decoder.max_tokens * 3 // 4
 
+    @property
+    def exact(self) -> bool:
+        """Whether log-probs are computed in float32 or better."""
+        return not self.mixed and self.causal.dtype in (torch.float32, torch.float64)
+
     def twin(self, heads: int = 0) -> LocalEngine:
         """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
         twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)
@@ -96,12 +102,7 @@ class LocalEngine:
         self.text = Text(tokenizer)
         self.module: Any = causal
         if lora is not None:
-            from peft import LoraConfig, get_peft_model
-
-            torch.manual_seed(0)  # the adapter's random half repeats
-            self.module = get_peft_model(
-                causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)
-            ).eval()
+            self.module = adapt(causal, name, lora)
         linear.adopt(self.module)
         self.lora = lora
         self.device = next(causal.parameters()).device

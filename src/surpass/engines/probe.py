@@ -172,9 +172,12 @@ def _require_causal(engine: Any) -> None:
     row = chain.token[None, : int(chain.last[0]) + 1]
     try:
         with torch.inference_mode():
-            whole, part = (engine.causal(input_ids=some, use_cache=False).logits[0].float() for some in (row, row[:, : -(len(row[0]) // 2)]))
+            whole, part = (
+                engine.causal(input_ids=some, use_cache=False).logits[0].float() for some in (row, row[:, : -(len(row[0]) // 2)])
+            )
     except Exception as error:
-        raise SurpassError(f"the model {engine.name} cannot be run: {type(error).__name__}: {error}") from error
+        why = "; its adapter may not fit: name what is to be adapted with --lora-targets" if engine.lora else ""
+        raise SurpassError(f"the model {engine.name} cannot be run: {type(error).__name__}: {error}{why}") from error
     gap = float((whole[: len(part)].log_softmax(-1) - part.log_softmax(-1)).abs().max())
     if not gap <= limit_of(engine.causal):
         raise SurpassError(f"the model {engine.name} gives a token another log-probability, by up to {gap:.2g} nats, when more text follows it, so it "
