@@ -106,7 +106,13 @@ class LocalEngine:
         linear.adopt(self.module)
         self.lora = lora
         self.device = next(causal.parameters()).device
-        self.own = causal.config._attn_implementation  # what the model came with
+        # the attention that the model came with, noted on it: a copy has ours
+        self.own = causal.__dict__.setdefault("own_attention", causal.config._attn_implementation)
+        for config in (
+            causal.config,
+            causal.config.get_text_config(),
+        ):  # what else it is told to return is none of a run's business
+            config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
         declared = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
         self.context = probe.steady(causal, declared)
         if self.context < declared:
