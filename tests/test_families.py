@@ -253,18 +253,6 @@ def test_a_role_that_shares_weights_is_compared_until_they_move():
     assert "draw_gap" not in models.run(learner(models, row, examples, Memory(), 0)).metrics
 
 
-def test_a_run_whose_draws_are_scored_otherwise_ends_in_one_message(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("surpass.engines.local.LocalEngine.forward", lambda *given, f=LocalEngine.forward, **more:
-                        dataclasses.replace(out := f(*given, **more), logp=out.logp - 0.4))  # fmt: skip
-    at = folder("llama", tmp_path / "model")
-    words = ["run", "grpo", "--model", at, "--out", str(tmp_path / "run"), "--rounds", "1", "--test", "2", "--gate", "2", "--problems", "4", "--n", "4",
-             "--max-tokens", "4", "--task", "arithmetic", "--every", "1"]  # fmt: skip
-    assert main([*words, "--lr", "0.01", "--temperature", "1"]) in (0, 2)
-    err = capsys.readouterr().err
-    if "All rewards within a problem were equal" not in err:
-        assert "draw_gap is 0.4" in err and "Traceback" not in err
-
-
 def test_an_alarm_where_draw_gap_is_near_its_limit():
     search = {"event": "search", "round": 1}
     learnt = {"event": "learn", "round": 1, "examples": 3, "grad_norm": 1.0, "draw_gap_limit": 0.01}

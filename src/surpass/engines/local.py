@@ -37,7 +37,7 @@ class LocalEngine:
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
     and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
     "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
-    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
+    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or run, or that is not causal; warns where whole rows are needed.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
