@@ -5,6 +5,7 @@ docs/errors.md is made of these cases: SURPASS_WRITE=1 python -m pytest tests/te
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -51,6 +52,10 @@ CASES = [
     Case("a run of fewer rounds than none", ["run", "grpo", "--rounds", "-1"], "rounds of at least 0"),
     Case("a device that is not there", ["run", "grpo", "--model", "MODEL", "--device", "tpu", *DATA], "cpu, cuda", {"rows.jsonl": ROWS}),
     Case("a dtype that does not exist", ["run", "grpo", "--model", "MODEL", "--dtype", "float8", *DATA], "auto, float32", {"rows.jsonl": ROWS}),
+    Case("a target for an adapter that the model does not have", ["run", "grpo", "--model", "MODEL", "--lora", "2", "--lora-targets", "q_prj", *DATA],
+         "did you mean q_proj?", {"rows.jsonl": ROWS}),
+    Case("targets for an adapter that nobody asked for", ["run", "grpo", "--model", "MODEL", "--lora-targets", "q_proj", *DATA], "--lora 16",
+         {"rows.jsonl": ROWS}),
     Case("one method to compare", ["compare", "grpo"], "two methods or more"),
     Case("a knob of the wrong kind to compare", ["compare", "grpo,n=many", "star"], "wants n as int, such as 8"),
     Case("an export to another program's format", ["export", "nowhere", "--to", "gguf"], "hf by their own converters"),
@@ -241,6 +246,29 @@ def test_an_engine_that_dies_costs_no_finished_round(capsys, tmp_path, monkeypat
     assert "MemoryError" in MESSAGES["an engine that dies"]
     assert json.loads((tmp_path / "run" / "state.json").read_text())["round"] >= 1
     assert main(["resume", str(tmp_path / "run")]) == 0
+
+
+def test_a_model_that_scores_its_draws_otherwise_ends_the_run_before_an_update(capsys, tmp_path, monkeypatch, model):
+    """As one whose log-probabilities depend on what else is in a pass; where the model is mended the run goes on."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    (tmp_path / "price.py").write_text(
+        "def price(completions):\n    return [float(ord(c[-1:] or 'a') % 2) for c in completions]\n"
+    )
+    words = ["run", "grpo", "--model", model, *DATA, "--n", "8", "--reward", "price.py:price", "--out", "run"]
+    forward = LocalEngine.forward
+
+    def other(self, *given):
+        out = forward(self, *given)
+        return dataclasses.replace(out, logp=out.logp - 0.4)
+
+    with monkeypatch.context() as engine:
+        engine.setattr(LocalEngine, "forward", other)
+        assert main(words) == 2
+    MESSAGES["a model that scores its draws otherwise"] = told(capsys, tmp_path, model, model)
+    assert "draw_gap is 0.4" in MESSAGES["a model that scores its draws otherwise"]
+    assert not (tmp_path / "run" / "weights").exists()
+    assert main(["resume", "run", "--code", "price.py"]) == 0
 
 
 def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, tmp_path, monkeypatch, model):

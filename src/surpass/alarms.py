@@ -11,12 +11,13 @@ from surpass.gates import paired_values
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
+NEAR = 1 / 3  # share of its limit above which draw_gap is told of
 SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Weak votes, rewards without spread, attempts that became all alike or are cut off, a reward that rises while accuracy falls;
-    in that order."""
+    """Weak votes, rewards without spread, attempts that became all alike or are cut off, draws that are scored otherwise, a reward that rises
+    while accuracy falls; in that order."""
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
     if not searches:
@@ -42,6 +43,12 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if _number(last.get("completions/clipped_ratio")) > CUT:
         found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
+    apart = [event for event in learnt if _number(event.get("draw_gap")) > NEAR * _number(event.get("draw_gap_limit"))]
+    if apart:
+        worst = max(apart, key=lambda event: event["draw_gap"])
+        found.append(f"In round {worst['round']} the learner's log-probabilities were {worst['draw_gap']:.2g} nats a token from those at the draw, and above "
+                     f"{worst['draw_gap_limit']:g} a run ends: the model hardly computes again what it drew. Try --dtype float32, or look for what "
+                     "differs between drawing and learning (docs/troubleshooting.md).")  # fmt: skip
     rose, fell = _rose(first, last), _fell(_kept(events))
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "

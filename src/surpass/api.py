@@ -8,7 +8,7 @@ import dataclasses
 import json
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,8 +32,8 @@ R = TypeVar("R")
 def improve(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, rounds: int = 12, seed: int = 0,
     out: str | Path | None = None, reward: str | None = None, test: int = 256, gate: int = 96, dtype: str = "auto",
-    device: str = "auto", lora: int = 0, patience: int = 3, retain: int = 2, budget: str | None = None, track: str | None = None,
-    quiet: bool = False, **knobs: Any,
+    device: str = "auto", lora: int = 0, lora_targets: Sequence[str] = (), patience: int = 3, retain: int = 2, budget: str | None = None,
+    track: str | None = None, quiet: bool = False, **knobs: Any,
 ) -> Result:  # fmt: skip
     """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
 
@@ -106,7 +106,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     method = _method_of(given["method"], given["knobs"])
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": given["test"], "gate": given["gate"]}))
     task = _task_of(given["task"], given["reward"], given["model"])
-    spec = {key: given[key] for key in ("dtype", "device", "lora")}
+    spec = model_spec(given)
     store = about = None
     if given["out"] is not None:
         about = configuration(given, method, task, spec)
@@ -127,6 +127,12 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     budget = Budget.parse(given["budget"]) if given["budget"] else None
     options = {"rounds": given["rounds"], "seed": given["seed"], "patience": given["patience"], "budget": budget}
     return models, run(method, task, models, store, options, given["quiet"], given["track"])
+
+
+def model_spec(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's options, or its run.json, say of how a local model is loaded: what surpass.find.make_models wants beside its name."""
+    targets = {"lora_targets": list(given["lora_targets"])} if given.get("lora_targets") else {}
+    return {key: given[key] for key in ("dtype", "device", "lora")} | targets
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ def _spec(options: Any) -> dict[str, Any]:
 
 def run(arguments: Sequence[str]) -> int:
     """surpass run METHOD ..."""
-    from surpass.api import check_numbers, configuration
+    from surpass.api import check_numbers, configuration, model_spec
     from surpass.measures import sized
     from surpass.parts import run_hash
     from surpass.store import Store
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings, options.reward, options.model)
     label = function.__name__
-    spec = {"dtype": options.dtype, "device": options.device, "lora": options.lora}
+    spec = model_spec(vars(options))
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
@@ -142,7 +142,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         torch.set_num_threads(config["threads"])
     if config["model"]["name"].startswith("api:"):
         raise SurpassError("a model behind an API cannot be trained")
-    models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")} | {"trained": True})
+    models = make_models({"name": config["model"]["name"], **api.model_spec(config["model"]), "trained": True})
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])

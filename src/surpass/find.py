@@ -184,7 +184,7 @@ def _named(data: Any) -> set[str]:
 
 
 def make_models(spec: Mapping[str, Any]) -> Any:
-    """Models with one policy. spec: name, and for a local model dtype, device, lora and `trained`, whether it is to learn; for "api:NAME" the
+    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets and `trained`, whether it is to learn; for "api:NAME" the
     arguments of surpass.engines.openai_api.OpenAIEngine."""
     from surpass.models import Models
 
@@ -194,6 +194,9 @@ def make_models(spec: Mapping[str, Any]) -> Any:
         return Models(policy=OpenAIEngine(spec["name"].removeprefix("api:"), **spec.get("api", {})))
     from surpass.engines import LocalEngine
 
-    lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"]} if spec.get("lora") else None
+    targets = tuple(spec.get("lora_targets", ()))
+    if targets and not spec.get("lora"):
+        raise SurpassError("--lora-targets names what an adapter is put on; give its rank, too, such as --lora 16")
+    lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"], "targets": targets} if spec.get("lora") else None
     dtype, device, trained = spec.get("dtype", "auto"), spec.get("device", "auto"), spec.get("trained", False)
     return Models(policy=LocalEngine(spec["name"], dtype, device, lora, trained=trained))

@@ -87,6 +87,11 @@ class Models:
             raise UnmetNeed(f'no model plays the role "{base}"; there are: {", ".join(self.engines)}')
         return self.engines[base]
 
+    def made(self, role: str) -> int:
+        """How often the weights behind a role have changed, by whatever name they were trained: the version of what is drawn now."""
+        engine = self.engine(role)
+        return sum(n for name, n in self.version.items() if self.engines.get(name) is engine)
+
     def can(self, role: str) -> frozenset[str]:
         return self.engine(role).can
 
@@ -118,7 +123,7 @@ class Models:
         request = Generate(tree.path_tokens(node), keys, Sampling(**sampling))
         replies: list[Drawn] = await self._ask(role, request, (tree.problem.id, tree.key, node, ordinal))
         self.count("calls", n)
-        version = self.version[role.partition("@")[0]]
+        version = self.made(role)
         nodes = [
             tree.add(node, role, d.tokens, logp=d.logp, logq=d.logq, stop=d.stop, version=version, text=d.text, key=key)
             for d, key in zip(replies, keys, strict=True)

@@ -41,6 +41,8 @@ class RunOptions:
     """cpu, cuda, cuda:1 ..."""
     lora: int = 0
     """Rank of a LoRA adapter to train instead of the weights (0: the weights)."""
+    lora_targets: tuple[str, ...] = ()
+    """What the adapter is put on: names of layers (q_proj v_proj), of fused weights (experts.gate_up_proj), or all-linear, the default."""
     patience: int = 3
     """Stop after this many refused updates in a row."""
     retain: int = 2

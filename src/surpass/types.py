@@ -111,7 +111,7 @@ class Tree:
         logp: np.ndarray | None = None,
         logq: np.ndarray | None = None,
         stop: int = OPEN,
-        version: int = 0,
+        version: int = -1,
         state: Any = None,
         text: str | None = None,
         key: int | None = None,
@@ -160,7 +160,7 @@ class Tree:
 
     @property
     def version(self) -> np.ndarray:
-        """int32[N]: the weights each node was drawn from."""
+        """int32[N]: the weights each node was drawn from, as models.made counts them; -1: none that a run knows."""
         return np.asarray(self._version, np.int32)
 
     @property

@@ -1,6 +1,6 @@
 """The two attention patterns surpass needs, plugged into transformers' attention interface.
 
-A `plan` travels as a keyword argument through the model's forward to every layer. The tree plan serves one forest in
+Within `using`, a plan answers every layer that asks for attention, in the order in which they ask. The tree plan serves one forest in
 depth-first order, the flex plan does that in one kernel of a GPU; the row plan appends tokens to rows that own key and value buffers and share
 prefixes, in groups and all.
 """
@@ -8,6 +8,8 @@ prefixes, in groups and all.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,8 +17,53 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 NAME = "surpass"
+BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")  # what no plan knows of
+
+
+class _Asked:
+    """A plan at work, and how many layers have asked it."""
+
+    def __init__(self, plan: Any):
+        self.plan, self.layers = plan, 0
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+        layer, self.layers = self.layers, self.layers + 1
+        return self.plan(layer, query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
+
+
+_ASKED: ContextVar[_Asked | None] = ContextVar("asked", default=None)
+
+
+class _Direct(TorchFunctionMode):
+    """For models that call PyTorch's attention themselves (falcon): that call is answered. Their own mask is not read, so one that says more
+    than who sees whom shows when a model is loaded."""
+
+    def __init__(self, asked: _Asked):
+        self.asked = asked
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+        return self.asked(given["query"], given["key"], given["value"], given.get("scale"))
+
+
+@contextmanager
+def using(causal: Any, plan: Any) -> Iterator[None]:
+    """Attention of `causal` is what `plan` says. RuntimeError where no layer asked it: such a model computes its attention in its own way."""
+    asked = _Asked(plan)
+    token = _ASKED.set(asked)
+    try:
+        with nullcontext() if causal.config._attn_implementation == NAME else _Direct(asked):
+            yield
+    finally:
+        _ASKED.reset(token)
+    if not asked.layers:
+        raise RuntimeError("its layers compute attention in their own way, if they have any")
 
 
 def register() -> None:
@@ -24,11 +71,13 @@ def register() -> None:
     from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    def attention(module, query, key, value, attention_mask, scaling=None, plan=None, **kwargs):
-        if plan is None:
+    def attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        asked = _ASKED.get()
+        if asked is None:
             return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return plan(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
+        if more := [name for name in BEYOND if kwargs.get(name) is not None]:
+            raise RuntimeError(f"its attention has {more[0]}")
+        return asked(query, key, value, scaling).transpose(1, 2), None
 
     AttentionInterface.register(NAME, attention)
 
@@ -78,14 +127,14 @@ class TreePlan:
         return q, k, seen & (k[:, None] <= q[..., None]) & (q[..., None] < end[k][:, None])
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        n_heads, n_kv, width = query.shape[1], key.shape[1], query.shape[-1]
-        rows = [x[0].transpose(0, 1).flatten(1) for x in (query, key, value)]  # [T, heads * D]
+        n_heads, n_kv = query.shape[1], key.shape[1]
+        rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, D]; the values' D may be another
         found = []
         for (asked, seen, _), mask in zip(self.groups, self._masks(query.dtype, n_heads // n_kv), strict=True):
-            q, k, v = (x.index_select(0, at.flatten()).view(*at.shape, -1, width).transpose(1, 2)
+            q, k, v = (x.flatten(1).index_select(0, at.flatten()).view(*at.shape, *x.shape[1:]).transpose(1, 2)
                        for x, at in zip(rows, (asked, seen, seen), strict=True))  # fmt: skip
             out = F.scaled_dot_product_attention(_grouped(q, n_kv), k, v, attn_mask=mask, scale=scaling)
-            found.append(out.reshape(len(asked), n_heads, -1, width).transpose(1, 2).flatten(0, 1))
+            found.append(out.reshape(len(asked), n_heads, -1, value.shape[-1]).transpose(1, 2).flatten(0, 1))
         return torch.cat(found).index_select(0, self.place).transpose(0, 1)[None]
 
     def _masks(self, dtype: torch.dtype, groups: int) -> list[Tensor]:
@@ -165,6 +214,17 @@ def forms(device: torch.device) -> tuple[type[TreePlan] | type[FlexPlan], ...]:
     return (FlexPlan, TreePlan) if device.type == "cuda" else (TreePlan,)
 
 
+class Measure:
+    """Answers in the right shape, and notes what keys and values are like: n_kv, and the wider of both."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, int]] = []
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        self.shapes.append((key.shape[1], max(key.shape[-1], value.shape[-1])))
+        return value.repeat_interleave(query.shape[1] // key.shape[1], 1)
+
+
 class Groups:
     """Rows that go on from the same prompt share its keys and values: [layers, 2, G, n_kv, P, D], row b those of group at[b], of which
     lens[at[b]] count (the rest is padding). `place` [G, R] lists each group's rows (padded with 0), `seat` [B] a row's place in it."""
@@ -222,6 +282,12 @@ class RowPlan:
         self.mask: Tensor | None = None  # for prompts, made once for all layers
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        n_value, wide = value.shape[-1], self.buffers.shape[-1]
+        if not query.shape[-1] == n_value == wide:  # latent attention: zeros fill up what is narrower
+            query, key, value = (F.pad(x, (0, wide - x.shape[-1])) for x in (query, key, value))
+        return self._answer(layer, query, key, value, scaling)[..., :n_value]
+
+    def _answer(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         n_rows, _, n_new, width = query.shape
         n_kv, n_shared = key.shape[1], self.prefix.shape[-2]
         keys, values = self.buffers[layer, 0], self.buffers[layer, 1]

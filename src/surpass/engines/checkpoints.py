@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,6 +72,16 @@ def _convert(gguf: Path) -> Path:
     return folder
 
 
+def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
+    """A causal language model of transformers, from safetensors alone; `kind` is its class or AutoModelForCausalLM. SurpassError where the files
+    lack some of its weights, which transformers would make up."""
+    model, about = kind.from_pretrained(where, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    if missing := sorted(set(about["missing_keys"]) & {name for name, _ in model.named_parameters()}):
+        raise SurpassError(f"{where} does not hold {len(missing)} of the weights of {type(model).__name__}, such as {missing[0]}: it is incomplete, "
+                           "belongs to another model, or is no causal language model")  # fmt: skip
+    return model
+
+
 def load_model(name: str, dtype: str):
     """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the CPU."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -81,8 +92,10 @@ def load_model(name: str, dtype: str):
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SurpassError(f'dtype "{dtype}" is not one of auto, float32, bfloat16, float16, mixed')
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), use_safetensors=True)
+        model = read_model(where, AutoModelForCausalLM, getattr(torch, dtype))
         tokenizer = AutoTokenizer.from_pretrained(where)
+    except SurpassError:
+        raise
     except Exception as error:  # these files may hold anything, and so may what is raised over them
         words = " ".join(str(error).split("\n\n")[0].split())[:300]
         raise SurpassError(f'model "{name}" could not be loaded: {words or type(error).__name__}') from error

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines.attention import Groups, RowPlan
+from surpass.engines.attention import Groups, Measure, RowPlan, using
+from surpass.engines.forward import hidden_states
 from surpass.engines.prefix_cache import PrefixCache, common_length
 from surpass.engines.requests import PAUSED, Drawn, Generate, uniforms
 from surpass.engines.sampling import Settings, draw
 from surpass.engines.text import Text
+from surpass.errors import EngineError
 from surpass.types import DONE, LENGTH, OPEN
 
 PREFILL_TOKENS = 8192  # tokens in one prefill pass, padding included
@@ -49,17 +51,25 @@ class Decoder:
     cached: bool = True  # False: the model cannot be trusted with our attention; every step runs whole rows again
 
     def __post_init__(self):
-        config = self.causal.config.get_text_config()
-        self.n_kv = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.layers = config.num_hidden_layers
-        self.vocabulary = config.vocab_size
+        self.vocabulary = self.causal.config.get_text_config().vocab_size
         self.cache = PrefixCache(self.max_tokens)
         self.kept: dict[str, Tensor] = {}
         weight = next(self.causal.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        if self.cached:
+            self.layers, self.n_kv, self.width = self._measured()
         self.hoards = self.device.type == "cpu"  # keeps outgrown buffers: elsewhere memory that was given back is at hand again
         self.prefilled = 0
+
+    def _measured(self) -> tuple[int, int, int]:
+        """(layers with attention, key heads, width of keys or values, the wider): what a pass over one token shows."""
+        seen, one = Measure(), torch.zeros(1, 1, dtype=torch.int64, device=self.device)
+        with torch.inference_mode(), using(self.causal, seen):
+            hidden_states(self.causal, one, one)
+        n_kv = {heads for heads, _ in seen.shapes}
+        if len(n_kv) > 1:
+            raise EngineError(f"its layers have different numbers of key heads: {', '.join(map(str, sorted(n_kv)))}")
+        return len(seen.shapes), n_kv.pop(), max(width for _, width in seen.shapes)
 
     def clear(self) -> None:
         """Forget all keys and values, as new weights demand, and give their memory back."""
@@ -81,14 +91,8 @@ class Decoder:
     def _forward(self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None) -> Tensor:
         """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in place."""
         plan = RowPlan(buffers, lens, prefix, tokens.shape[1], groups)
-        mask = torch.zeros(1, 1, 1, 1, device=self.device)  # a ready-made mask, so that transformers builds none
-        return self.causal.base_model(
-            input_ids=tokens,
-            position_ids=plan.depth.clamp(max=self.context - 1),
-            attention_mask=mask,
-            use_cache=False,
-            plan=plan,
-        ).last_hidden_state
+        with using(self.causal, plan):
+            return hidden_states(self.causal, tokens, plan.depth.clamp(max=self.context - 1))
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -2) if parts else self._buffers(self.n_kv, 0)
@@ -305,6 +309,7 @@ class Decoder:
                 tokens, logp, logq, stop = request.tokens.tolist(), [], [], LENGTH
                 for t in range(self._room(request)):
                     logits = self.causal(input_ids=torch.tensor([tokens], device=self.device), use_cache=False).logits[:, -1]
+                    self.prefilled += len(tokens) - (t > 0)  # computed again, all but the token that was just drawn
                     token, p, q = draw(logits, settings, noise[t : t + 1])
                     tokens.append(int(token))
                     logp.append(float(p))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from surpass.engines.attention import FlexPlan, TreePlan
+from surpass.engines.attention import FlexPlan, TreePlan, using
 from surpass.engines.linear import Linear, times
 from surpass.flat import unroll
 from surpass.types import Batch, Out
@@ -94,11 +94,19 @@ def _chunked(
 
 def _hidden(causal, batch: Batch, form: Form) -> Tensor:
     """[T, d]: the last hidden states of a forest."""
-    plan = form(batch.parent, batch.end)
-    mask = torch.zeros(1, 1, 1, 1, device=batch.token.device)  # a ready-made mask, so that transformers builds none
-    return causal.base_model(
-        input_ids=batch.token[None], position_ids=batch.depth[None], attention_mask=mask, use_cache=False, plan=plan
-    ).last_hidden_state[0]
+    with using(causal, form(batch.parent, batch.end)):
+        return hidden_states(causal, batch.token[None], batch.depth[None])[0]
+
+
+def hidden_states(causal, token: Tensor, position: Tensor) -> Tensor:
+    """[B, Q, d]: the last hidden states of tokens [B, Q] at positions [B, Q], attention being whatever it is (attention.using)."""
+    mask = torch.zeros(1, 1, 1, 1, device=token.device)  # a ready-made mask, so that transformers builds none
+    return body(causal)(input_ids=token, position_ids=position, attention_mask=mask, use_cache=False).last_hidden_state
+
+
+def body(causal) -> torch.nn.Module:
+    """What a causal language model has below its head."""
+    return causal.base_model if causal.base_model is not causal else causal.model
 
 
 def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan) -> Out:
@@ -192,7 +200,7 @@ def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, form: F
         return Out(nothing, value=empty.index_copy(0, where, _read(heads, hidden[where])))
     rows = unroll(batch)
     token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
-    hidden = causal.base_model(input_ids=token, attention_mask=mask.long(), use_cache=False).last_hidden_state
+    hidden = body(causal)(input_ids=token, attention_mask=mask.long(), use_cache=False).last_hidden_state
     flat = rows.at[rows.mask].numpy()
     _, first = np.unique(flat, return_index=True)
     t = torch.from_numpy(flat[first]).to(empty.device)

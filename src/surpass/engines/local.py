@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines import attention, linear
+from surpass.engines import attention, linear, probe
+from surpass.engines.adapters import adapt
 from surpass.engines.attention import TreePlan
-from surpass.engines.checkpoints import load_model
+from surpass.engines.checkpoints import load_model, read_model
 from surpass.engines.decode import Decoder
 from surpass.engines.forward import Form, following, row_forward, tree_forward, values
 from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import EngineError, SurpassError
 from surpass.flat import pack
-from surpass.types import LENGTH, Batch, Example, Out, Problem, Tree
+from surpass.types import LENGTH, Batch, Example, Out
 
 SCORE_TOKENS = 4096  # tokens in one scoring pass
 
@@ -36,11 +37,12 @@ class LocalEngine:
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
     and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
     "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
-    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing.
+    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or run, or that is not causal; warns where whole rows are needed.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
     pauses = True  # `serve` may leave draws for later
+    decoder: Decoder  # what draws
     form: Form = TreePlan  # how attention over a forest is computed
     mixed = False  # passes over a forest in bfloat16 arithmetic, whatever the weights
 
@@ -77,6 +79,11 @@ class LocalEngine:
         next turn."""
         return self.decoder.max_tokens * 3 // 4
 
+    @property
+    def exact(self) -> bool:
+        """Whether log-probs are computed in float32 or better."""
+        return not self.mixed and self.causal.dtype in (torch.float32, torch.float64)
+
     def twin(self, heads: int = 0) -> LocalEngine:
         """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
         twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)
@@ -95,80 +102,30 @@ class LocalEngine:
         self.text = Text(tokenizer)
         self.module: Any = causal
         if lora is not None:
-            from peft import LoraConfig, get_peft_model
-
-            torch.manual_seed(0)  # the adapter's random half repeats
-            self.module = get_peft_model(
-                causal, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | lora)
-            ).eval()
+            self.module = adapt(causal, name, lora)
         linear.adopt(self.module)
         self.lora = lora
         self.device = next(causal.parameters()).device
-        self.context = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
+        # the attention that the model came with, noted on it: a copy has ours
+        self.own = causal.__dict__.setdefault("own_attention", causal.config._attn_implementation)
+        for config in (
+            causal.config,
+            causal.config.get_text_config(),
+        ):  # what else it is told to return is none of a run's business
+            config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
+        declared = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
+        self.context = probe.steady(causal, declared)
+        if self.context < declared:
+            warnings.warn(f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies follow the longest text "
+                          "of a pass, so that what is drawn would be scored otherwise", stacklevel=3)  # fmt: skip
         ends = getattr(causal.generation_config, "eos_token_id", None)
         ends = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
         self.ends = frozenset(int(token) for token in ends if token is not None)
-        self.why_not_trees = self._distrust()
+        self.why_not_trees = probe.distrust(self, memory_tokens)
         if self.why_not_trees is not None:
             warnings.warn(f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3)
-        self.decoder = Decoder(causal, self.text, self.ends, self.context, memory_tokens, cached=self.why_not_trees is None)
         self.scored = 0
         self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}  # draws of requests that were paused, by the request's id
-
-    def _distrust(self) -> str | None:
-        """None if a random forest gets the same log-probs from our attention as from the model's own; else the reason.
-
-        Models whose layers ignore a mask (sliding windows, convolutions, linear attention) or change the logits afterwards
-        show here; they are served by whole rows.
-        """
-        config = self.causal.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        if window and window < self.context and getattr(config, "use_sliding_window", True):
-            return f"its layers see only the last {window} tokens"
-        limit = 2e-3 if next(self.causal.parameters()).dtype == torch.float32 else 0.5
-        for form in attention.forms(self.device):
-            self.form = form
-            # a compiled kernel has to serve other lengths and the arithmetic of `mixed`, too
-            checks = [(12, False)] if form is TreePlan else [(12, False), (40, False), *([(40, True)] if self.mixed else [])]
-            try:
-                for nodes, mixed in checks:
-                    gap = self._gap(nodes, mixed)
-                    if not gap <= (0.5 if mixed else limit):  # nan, too
-                        why = f"log-probs or gradients differ by up to {gap:.2g}"
-                        break
-                else:
-                    return None
-            except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-        self.causal.set_attn_implementation("sdpa")
-        return why
-
-    def _gap(self, nodes: int, mixed: bool) -> float:
-        """How far the log-probs of a random forest are from those of whole rows. The gradient of a fused kernel is another kernel: its relative
-        distance from TreePlan's counts, too."""
-        rng, vocabulary = np.random.default_rng(0), self.causal.config.get_text_config().vocab_size
-        tree = Tree(Problem("probe", ""))
-        for node in range(nodes):
-            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, vocabulary, 12))
-        batch = pack([Example(tree, (leaf,)) for leaf in tree.leaves()], ["policy"])
-        batch.trained &= batch.parent >= 0
-        batch = _to(batch, self.device)
-        self.causal.set_attn_implementation("sdpa")
-        with torch.inference_mode():
-            wanted = row_forward(self.causal, batch, batch.trained).logp
-        self.causal.set_attn_implementation(attention.NAME)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            with torch.inference_mode():
-                gap = (wanted - tree_forward(self.causal, batch, batch.trained, form=self.form).logp).abs().max()
-            # one parameter, whose gradient is not 0: an adapter's first half has none while the second is 0
-            first = next((p for name, p in self.module.named_parameters() if p.requires_grad and "lora_A" not in name), None)
-            if self.form is TreePlan or first is None:
-                return float(gap)
-            mine, right = (
-                torch.autograd.grad(tree_forward(self.causal, batch, batch.trained, form=form).logp.sum(), first)[0]
-                for form in (self.form, TreePlan)
-            )
-        return float(torch.maximum(gap, (mine - right).norm() / right.norm()))  # nan where either is
 
     def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
         """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
@@ -304,27 +261,32 @@ class LocalEngine:
         return {"prefilled": self.decoder.prefilled, "scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
-        """The weights that `save` wrote, named as `weights` names them."""
+        """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft have names and shapes of their own."""
         from safetensors.torch import load_file
 
-        found: dict[str, Tensor] = {}
-        for path in [*sorted(Path(folder).glob("*model*.safetensors")), *Path(folder).glob("value_heads.safetensors")]:
-            found |= load_file(path)
+        heads = Path(folder) / "value_heads.safetensors"
+        found = load_file(heads) if heads.exists() else {}
+        if self.lora is not None:
+            from peft import get_peft_model_state_dict
+
+            stored = load_file(Path(folder) / "adapter_model.safetensors")
+            mine = {name: p.detach() for name, p in self.module.named_parameters()}
+            named = {id(value): name for name, value in mine.items()}
+            there = get_peft_model_state_dict(self.module, state_dict=mine, save_embedding_layers=False)
+            found |= {named[id(value)]: stored[name] for name, value in there.items() if name in stored}
+        else:
+            found |= dict(read_model(folder, type(self.causal), self.causal.dtype).named_parameters())
         out = {}
-        for name in self.trainable():
-            stored = (
-                name.replace(".default.weight", ".weight") if self.lora is not None else name
-            )  # peft leaves its adapter's name out
-            if stored not in found:
+        for name, parameter in self.trainable().items():
+            if name not in found or found[name].shape != parameter.shape:
                 raise SurpassError(f"{folder} does not hold the weight {name}; it belongs to another model")
-            out[name] = found[stored].to(self.device)
+            out[name] = found[name].detach().to(self.device, parameter.dtype)
         return out
 
     def save(self, folder: str | Path) -> None:
         """A folder that transformers (or peft) loads: plain safetensors, configuration, tokenizer."""
-        implementation = self.causal.config._attn_implementation
-        self.causal.config._attn_implementation = "sdpa"
-        self.module.save_pretrained(folder, safe_serialization=True)
+        with probe.own_attention(self):
+            self.module.save_pretrained(folder, safe_serialization=True)
         if self.heads is not None:
             from safetensors.torch import save_file
 
@@ -338,7 +300,6 @@ class LocalEngine:
                 for key, value in config.items()
             }
             adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
-        self.causal.config._attn_implementation = implementation
         self.tokenizer.save_pretrained(folder)
 
 

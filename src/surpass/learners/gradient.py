@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
 from surpass.parts import Learn, Objective
-from surpass.types import Batch, Example, Memory, Report, Row
+from surpass.types import Batch, Example, Memory, Out, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
 _MEANS = {"draw_gap": "drawn", "clip_ratio": "learnt", "kl": "learnt", "entropy": "learnt",
           "rewards/accuracies": "pairs", "rewards/margins": "pairs", "target_gap": "targets", "value_gap": "values"}  # fmt: skip
 _OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
+APART, APART_IN_HALF = 0.01, 0.1  # nats a token: a draw_gap above is no rounding, in float32 and in half precision
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class gradient:
     tokens; every sum is divided by its total over the whole update, so the split changes nothing. Columns of log-probs that
     the objective names ("logp@start", "logp@policy@0") are computed before the first step, and only where their value is
     not known: with one step a round the start is the step itself.
+
+    Figures: draw_gap, the mean of |log p(token) - log p at its draw| over the first step's tokens that were drawn from the weights as they are
+    before it: rounding, unless the model does not compute again what it drew. RunBroken above draw_gap_limit, before any update.
     """
 
     objective: Objective
@@ -44,15 +49,20 @@ class gradient:
         report = Report("gradient")
         if not examples:
             return report
+        if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+            raise SurpassError("learners.gradient trains in one process; start surpass without a distributed launcher")
         engine = models.engine(learn.role)
         voices = learn.voices or (learn.role,)
+        mine = {
+            i: models.made(voice) for i, voice in enumerate(voices) if models.engines.get(voice) is engine and not learn.start
+        }
         batches = self._batches(examples, voices, rng)
         steps = self.epochs * len(batches)
         self._fill(models, engine, learn.role, [batch for update in batches for batch in update], steps)
         optimiser = models.optimiser(learn.role, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
         for step in range(steps):
             update = batches[step % len(batches)]
-            self._step(models, engine, optimiser, update, report, step)
+            self._step(models, engine, optimiser, update, report, step, {} if step else mine)
         models.version[learn.role] += 1
         engine.fresh()
         return report
@@ -73,7 +83,8 @@ class gradient:
                   "tokens": float(sum(_learnt(e, voices) for e in everything))}  # fmt: skip
         if len(voices) > 1:
             totals |= {f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices}
-        columns = [name for name in self.objective.needs if not name.startswith("logp@") and name not in _OUTPUTS]
+        columns = {name for name in self.objective.needs if not name.startswith("logp@") and name not in _OUTPUTS}
+        columns |= {"logp", "version"}
         packed: list[Batch] = []
         waiting: list[Example] = []
         size = 0
@@ -103,12 +114,7 @@ class gradient:
                     batch.columns[name] = ("token", engine.forward(batch).logp.double().cpu())
                     models.count("scored", len(batch.token))
 
-    def _step(self, models, engine, optimiser, update: list[Batch], report: Report, step: int) -> None:
-        from accelerate import Accelerator
-
-        accelerator = Accelerator(cpu=engine.device.type == "cpu")
-        if accelerator.num_processes > 1:
-            raise SurpassError("learners.gradient trains in one process; start surpass without a distributed launcher")
+    def _step(self, models, engine, optimiser, update: list[Batch], report: Report, step: int, mine: Mapping[int, int]) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss = 0.0
         figures: dict[str, float] = {}
@@ -116,9 +122,11 @@ class gradient:
             batch = engine.to_device(batch)
             also = next(iter(self.objective.needs & _OUTPUTS), "")
             ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
-            sums, more = self.objective(engine.forward(batch, ends if also == "value" else None, also), batch)
+            out = engine.forward(batch, ends if also == "value" else None, also)
+            sums, more = self.objective(out, batch)
+            more = more if also == "value" else more | _draw_gap(out, batch, mine)
             part = sum(value / batch.totals[name] for name, value in sums.items())
-            accelerator.backward(part)
+            part.backward()
             loss += float(part.detach())
             for name, value in more.items():
                 figures[name] = figures.get(name, 0.0) + value
@@ -129,6 +137,9 @@ class gradient:
             raise RunBroken(
                 f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr"
             )
+        if figures.get("drawn"):
+            figures["draw_gap_limit"] = APART if getattr(engine, "exact", True) else APART_IN_HALF
+            _refuse_apart(figures["draw_gap"] / figures["drawn"], figures["draw_gap_limit"])
         if parameters:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip, torch.tensor(norm))
             optimiser.step()
@@ -137,6 +148,26 @@ class gradient:
         for name, value in {"loss": loss, "grad_norm": norm, "learning_rate": self.lr, **figures}.items():
             if name not in _MEANS.values():
                 report.rows.append(Row(str(step), 0, name, value))
+
+
+def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> dict[str, float]:
+    """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i], and their number; nothing where
+    there are none."""
+    logp, version = batch.columns["logp"][1], batch.columns["version"][1]
+    fresh = torch.zeros_like(batch.trained)
+    for voice, now in mine.items():
+        fresh |= (batch.voice == voice) & (version == now)
+    fresh &= batch.trained & ~logp.isnan()
+    if not bool(fresh.any()):
+        return {}
+    return {"draw_gap": float((out.logp.detach().to(logp.dtype) - logp)[fresh].abs().sum()), "drawn": float(fresh.sum())}
+
+
+def _refuse_apart(gap: float, limit: float) -> None:
+    if not gap <= limit:  # nan, too
+        raise RunBroken(f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from those at the draw, where rounding gives "
+                        f"less than {limit:g}. The model does not compute again what it drew, so the update was not made. Try --dtype float32, shorter "
+                        "prompts and answers, or another model; docs/troubleshooting.md says more")  # fmt: skip
 
 
 def _tokens(group: list[Example]) -> int:

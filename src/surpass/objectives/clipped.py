@@ -22,8 +22,7 @@ class clipped:
     "constant" (Dr. GRPO, with `length`). `correct` truncates at this value a weight p_start / q for tokens that were drawn
     from another distribution q (temperature, truncation, another engine); 0: no correction.
 
-    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens at the clip), draw_gap (mean
-    |log p_start - log p at the draw|).
+    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens at the clip).
     """
 
     low: float = 0.2
@@ -49,23 +48,19 @@ class clipped:
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
         start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
         weight, total = path_weights(batch, self.normaliser, self.length)
-        drawn = batch.trained & ~batch.columns["logp"][1].isnan()
-        figures = {
-            "draw_gap": float(((start.detach() - batch.columns["logp"][1]).abs())[drawn].sum()),
-            "drawn": float(drawn.sum()),
-        }
         log_ratio = torch.where(batch.trained, out.logp - start, 0.0)
         if self.ratio == "path":
-            return {"paths": self._paths(log_ratio, batch)}, figures
+            return {"paths": self._paths(log_ratio, batch)}, {}
         positive, negative = masses(batch, weight)
         _refuse_written(batch, (positive != 0) | (negative != 0))
         if self.correct:
+            drawn = batch.trained & ~batch.columns["logp"][1].isnan()
             drift = torch.where(drawn, (start - batch.columns["logq"][1]).exp().clamp(max=self.correct), 0.0).detach()
             positive, negative = positive * drift, negative * drift
         rho = log_ratio.exp()
         gain = positive * rho.clamp(max=1 + self.high) + negative * rho.clamp(min=1 - self.low)
         cut = ((rho > 1 + self.high) & (positive > 0)) | ((rho < 1 - self.low) & (negative < 0))
-        return {total: -gain.sum()}, figures | {"clip_ratio": float(cut.sum()), "learnt": float(batch.trained.sum())}
+        return {total: -gain.sum()}, {"clip_ratio": float(cut.sum()), "learnt": float(batch.trained.sum())}
 
     def _paths(self, log_ratio: Tensor, batch: Batch) -> Tensor:
         axis, advantage = batch.columns["advantage"]
