@@ -344,8 +344,9 @@ class Batch:
 class Out:
     """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T], certainty [T] and value [T, H].
 
-    logp[t] is log p(token[t] | its ancestors) at temperature 1; entropy[t], in nats, is that of the distribution token[t]
-    was drawn from; certainty[t], in nats, is KL(uniform || that distribution); all are 0 where the token is not wanted.
+    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature); the temperature is 1 unless the learner trains
+    at another. entropy[t], in nats, is that of p; certainty[t], in nats, is KL(uniform || p); all are 0 where the token is not
+    wanted.
     """
 
     logp: torch.Tensor

@@ -11,7 +11,8 @@ Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mar
 Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1)
 Needs    engine "train", "logprobs"; a tokenizer with a reserved token
 Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own log-probability, which the paper
-         calls equivalent and slower. "right" is worth at least 1.
+         calls equivalent and slower. "right" is worth at least 1. At a temperature other than 1, where the paper's code multiplies r_s by it,
+         everything is trained as at 1.
 Works    docs/claims.md, the tiny model's sums: after four rounds the self-score's AUC on problems not seen is above that without its loss; the
          card's 0.8 and a balanced accuracy of 0.7 are not reached, and whether accuracy suffers is not decided. The paper's premise, a
          reference whose log-probability of the mark hardly varies, does not hold for the tiny model. The mark's loss is tested by
