@@ -131,11 +131,19 @@ class _Run:
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
+        self.past: dict[
+            int, list[Tree]
+        ] = {}  # scored trees by round, where a part reads them and there is no folder to read them from
         self.roles = list(dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner)))
 
     def _read(self, round: int) -> list[Tree]:
-        found = self.store.read_trees(round) if self.store else None
-        if self.store and found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
+        if self.store is None:
+            if round not in self.past and 1 <= round <= self.at.round:
+                raise SurpassError(f"round {round}'s trees are read again in a run that has no folder, and were not kept in memory: a part "
+                                   'that reads them declares needs = {"past"}')  # fmt: skip
+            return self.past.get(round, [])
+        found = self.store.read_trees(round)
+        if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
             raise RunBroken(f"round {round}'s trees are damaged or missing, and the method learns from them again; put back a copy of "
                             f"{self.store.folder / 'trees'}, or begin a new run")  # fmt: skip
         return found[0] if found else []
@@ -224,6 +232,8 @@ class _Run:
                 credit.append((learn.role, rows))
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
+        if self.store is None and "past" in needs_of(self.method):
+            self.past[round] = list(trees)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
         if self.budget:
             now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)

@@ -310,7 +310,7 @@ class Store:
             return None
 
     def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
-        """What each Learn row of a round learnt from: the tree's number in the round (-1: made by the selector) and the nodes."""
+        """What each Learn row of a round learnt from: the tree's number in the round (-1: of another round, or made by the selector) and the nodes."""
         number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
         rows = [{"role": role, "tree": number.get((e.tree.problem.id, e.tree.key), -1), "nodes": list(e.nodes),
                  "since": None if e.since is None else list(e.since), "weight": e.weight, "confidence": e.confidence}

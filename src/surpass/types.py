@@ -344,9 +344,8 @@ class Batch:
 class Out:
     """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T], certainty [T] and value [T, H].
 
-    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature); the temperature is 1 unless the learner trains
-    at another. entropy[t], in nats, is that of p; certainty[t], in nats, is KL(uniform || p); all are 0 where the token is not
-    wanted.
+    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that of p and certainty[t], in
+    nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature is 1 unless the learner trains at another.
     """
 
     logp: torch.Tensor
@@ -447,5 +446,5 @@ class Memory:
     seed: int = 0
 
     def trees(self, round: int) -> list[Tree]:
-        """The trees of a finished round, with the columns they had; none without a store."""
+        """The trees of a finished round, with the columns they had. A part that reads them declares needs = {"past"}, for runs without a folder."""
         return self.read(round) if self.read else []
