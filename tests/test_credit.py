@@ -394,6 +394,24 @@ def test_step_advantages_read_node_scores():
     ]
 
 
+def test_choosing_a_temperature_takes_a_fifth_of_what_is_drawn():
+    """8 rounds of 32 problems x 16 attempts; after rounds 1 and 5 four temperatures x 8 problems x 16."""
+    from surpass import gates, measures
+    from surpass.loop import improve
+    from surpass.methods.b_star import b_star
+
+    @dataclasses.dataclass(frozen=True)
+    class many(copy_letter):
+        def problems(self, split, seed):
+            yield from (Problem(f"{split}-{i}", "a", "a") for i in range(64))
+
+    models, method = table(), b_star(max_tokens=1)
+    method = dataclasses.replace(method, gate=gates.always(), exam=measures.sized(method.exam, {"gate": 1, "test": 1}))
+    models.run(improve(method, many(), models, rounds=8))
+    assert models.cost["search"]["calls"] == 8 * 32 * 16 + 2 * 4 * 8 * 16
+    assert 2 * 4 * 8 * 16 / models.cost["search"]["calls"] == 0.2
+
+
 def test_a_dev_pool_without_a_right_attempt_changes_nothing():
     """All balances are 0 then; a threshold of 0 would have the model imitate wrong attempts."""
     import dataclasses

@@ -6,14 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from surpass import gates, learners, objectives, selectors
-from surpass.errors import SurpassError
+from surpass import gates, learners, objectives, rewards, selectors
+from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import improve
 from surpass.parts import Learn
-from surpass.store import Store
+from surpass.store import Store, columns_from
 from surpass.types import Column, Memory, Problem, Tree
 from test_conformance import digest, small
 from tiny import copy_letter, nano_models, table
@@ -160,3 +161,57 @@ def test_a_part_that_reads_the_past_has_to_say_so():
     models = nano_models()
     with pytest.raises(SurpassError, match=r'needs = \{"past"\}'):
         models.run(improve(method, copy_letter(), models, rounds=2))
+
+
+# -- scores that a Learn row takes when its turn comes: OmegaPRM
+
+
+def prm_run(tmp_path, **knobs):
+    """OmegaPRM for one round on the nano model: what each row learnt from, the scores the policy's row saw, the models, the round's trees."""
+    knobs = {"problems": 6, "n": 4, "k": 4, "max_tokens": 1, **knobs}
+    method = dataclasses.replace(small("omegaprm", **knobs), gate=gates.always())
+    models, store = nano_models(), Store(tmp_path)
+    result = models.run(improve(method, copy_letter(), models, rounds=1, store=store))
+    trees, _ = store.read_trees(1)
+    store.close()
+    learnt = {event["role"]: event["examples"] for event in result.events if event["event"] == "learn"}
+    credit = pq.read_table(tmp_path / "credit" / "0001.parquet").to_pylist()
+    seen = [columns_from(row["columns"])["prm"].values for row in credit if row["role"] == "policy"]
+    return learnt, seen, models, trees
+
+
+def test_nothing_is_imitated_while_the_reward_model_has_not_learnt(tmp_path):
+    """Every score is 1/2 then, and what is best of equals is chance."""
+    learnt, seen, *_ = prm_run(tmp_path, lr_value=0.0)
+    assert learnt["prm"] > 0 and all((row[~np.isnan(row)] == 0.5).all() for row in seen)
+    assert learnt["policy"] == 0
+
+
+def test_attempts_are_judged_by_the_reward_model_as_it_is_after_its_update(tmp_path):
+    learnt, seen, models, trees = prm_run(tmp_path)
+    assert learnt["prm"] > 0
+    now = models.run(rewards.process("prm")(models, copy_letter(), trees))  # the policy's own update moves no other weights
+    for row, column in zip(seen, now, strict=True):
+        np.testing.assert_allclose(row, column.values, atol=1e-6)
+    differ = [len({v for v in row if v == v}) > 1 and np.nanmax(row) > 0.5 for row in seen]
+    assert learnt["policy"] == sum(differ)
+    assert not any(tree.has("prm") for tree in trees), "the columns are that row's alone"
+
+
+@pytest.mark.parametrize(
+    "values, wanted", [([0.5, 0.5], []), ([0.5, 0.4], []), ([0.6, 0.6], []), ([0.5, 0.51], [2]), ([0.9, 0.7], [1])]
+)
+def test_the_best_is_above_and_not_one_of_equals(values, wanted):
+    found = selectors.top("reward", 1, 0.5, above=True)([tree_of("a", values)], Memory(), 0)
+    assert [e.nodes[0] for e in found] == wanted
+    assert len(selectors.top("reward", 1, 0.5)([tree_of("a", values)], Memory(), 0)) == 1
+
+
+def test_needs_of_a_row_s_own_scores_are_refused_before_the_first_token():
+    method = small("star")
+    (learn,) = method.learn
+    method = dataclasses.replace(method, learn=(dataclasses.replace(learn, scores={"v": rewards.process("policy")}),))
+    models = nano_models()
+    with pytest.raises(UnmetNeed, match="value head"):
+        models.run(improve(method, copy_letter(), models, rounds=1))
+    assert not models.cost

@@ -71,12 +71,13 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
                 raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
                                 f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
 
-    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), method.exam)):
+    anew = tuple(score for learn in method.learn for score in learn.scores.values())
+    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)):
         for name in getattr(part, "of_task", ()):
             if not _has(task, name):
                 raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
                                 f"says what it gives; {part.instead}")  # fmt: skip
-    for part in (method.search, *method.scores.values(), method.exam):
+    for part in (method.search, *method.scores.values(), *anew, method.exam):
         check(part)
         if "oracle" in needs_of(part):
             shown(task, part)
@@ -117,6 +118,14 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
     if learn.advantage is None:
         return trees
     return [tree.with_columns(columns) for tree, columns in zip(trees, learn.advantage(trees, memory), strict=True)]
+
+
+async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: Any) -> Sequence[Tree]:
+    """The trees with this Learn row's own scores, taken now, which no other row sees."""
+    for name, reward in learn.scores.items():
+        columns = await reward(models, shown(task, reward), trees)
+        trees = [tree.with_columns({name: column}) for tree, column in zip(trees, columns, strict=True)]
+    return trees
 
 
 class _Run:
@@ -225,7 +234,7 @@ class _Run:
                 if learn.start is not None:
                     self.models.engine(learn.role).load(self.models.snapshots[learn.start])
                     self.models.optimisers.pop(learn.role, None)
-                rows = credited(trees, learn, self.memory)
+                rows = credited(await rescored(trees, learn, self.models, self.task), learn, self.memory)
                 examples = learn.select(rows, self.memory, rng)
                 report = await learn.learner(self.models, learn, examples, self.memory, rng)
                 chosen.append((learn.role, examples))
@@ -260,6 +269,7 @@ class _Run:
     async def judge(self, round: int) -> None:
         """The gate's decision, where one is due; then the next round's method."""
         gate, new = self.method.gate, None
+        self.memory.round = round - 1  # also where a run goes on from here
         due = self._due(round)
         if due:
             new = await self._exam("gate", round)

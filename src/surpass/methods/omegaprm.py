@@ -28,14 +28,15 @@ def omegaprm(
 ) -> Method:  # fmt: skip
     """`problems` a round with at most `searches_each` halvings, at most `most` labels of each; `n` attempts at inference."""
     scores: dict[str, Reward] = {"prm": rewards.process("prm"), "votes": rewards.vote(weight="prm")}
+    best = selectors.top("prm", keep, 0.5, above=True)
     judge = learners.gradient(objectives.value("bce", target="mc"), lr_value, updates=updates)
     imitate = learners.gradient(objectives.sft(), lr, updates=updates)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.first_error(k, searches_each, temperature=temperature, max_tokens=max_tokens),
-        scores={"reward": rewards.check(), "prm": rewards.process("prm")},
+        scores={"reward": rewards.check()},
         learn=(Learn("prm", selectors.prefixes("mc", most), judge, voices=("policy",)),
-               Learn("policy", selectors.top("prm", keep, 0.5), imitate)),
+               Learn("policy", best, imitate, scores={"prm": rewards.process("prm")})),
         exam=measures.answers(searches.samples(n, temperature, max_tokens), choose=choose.best("votes", then="prm"), scores=scores),
         gate=gates.no_worse(every),
         cast={"prm": Cast("policy", heads=1)},
