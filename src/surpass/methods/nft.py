@@ -21,11 +21,12 @@ from surpass.parts import Learn, Method
 
 def nft(
     problems: int = 8, n: int = 16, temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-6, eps: float = 1.0,
-    omega: str = "hard", negative: float = 1.0, updates: int = 4, tempered: bool = True, every: int = 3,
+    omega: str = "hard", negative: float = 1.0, epochs: int = 4, updates: int = 4, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning)."""
+    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning); `epochs` passes over them
+    in `updates` steps each."""
     loss = objectives.nft(eps, omega, negative)
-    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
+    learner = learners.gradient(loss, lr, epochs, updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
