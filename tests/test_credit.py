@@ -460,3 +460,30 @@ def test_marks_are_balanced_over_attempts_that_ended():
     np.testing.assert_allclose(columns["balance"].values[marks], [0.2, 0.1, 0.1, NAN])
     np.testing.assert_allclose(columns["target"].values[marks], [1, 0, 0, NAN])
     assert (columns["advantage"].values[marks] == 0).all()
+
+
+def taught_nft(**knobs) -> torch.Tensor:
+    """The table's logits after one round of the method's own learner on "ab", "ab" (right), "ac" and "bc" (wrong)."""
+    from surpass.engines import TabularEngine
+    from surpass.methods.nft import nft
+    from surpass.types import Memory
+
+    engine = TabularEngine("abc", size=512)
+    models = Models(policy=engine)
+    tree = Tree(Problem("p", "a"))
+    root, third = models.open("policy", tree, "a"), math.log(1 / 4)  # three letters and the end
+    for text in ("ab", "ab", "ac", "bc"):
+        tree.add(root, "policy", engine.text.encode(text), logp=np.full(2, third))
+    tree.put("reward", Column("leaf", np.array([1.0, 1.0, 0.0, 0.0])))
+    (learn,) = nft(lr=0.3, updates=1, **knobs).learn
+    (credit,) = learn.advantage([tree], Memory())
+    models.run(learn.learner(models, learn, learn.select([tree.with_columns(credit)], Memory(), 0), Memory(), 0))
+    return engine.weights()["table"]
+
+
+def test_passes_over_the_same_attempts_make_nft_s_eps_matter():
+    """At R = 1 both ratios are 1 and the clamp holds nothing; the letter that right and wrong answers share rises above the start's, so
+    (1 - r R) / (1 - r) falls below 1 and eps = 1 holds it. One pass of one step never leaves R = 1."""
+    assert torch.equal(taught_nft(epochs=1, eps=1.0), taught_nft(epochs=1, eps=1e-3))
+    apart = (taught_nft(eps=1.0) - taught_nft(eps=1e-3)).abs().max()
+    assert apart > 1e-2, "the method's own number of passes"

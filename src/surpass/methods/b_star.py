@@ -11,12 +11,12 @@ Loss     SFT, mean over tokens; the optimiser goes on from round to round
 Adapt    after the first round, and then after every `period`: the next rounds' temperature and tau
 Needs    engine "train"
 Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own attempts. Dev problems come from
-         the train split. The paper chooses every iteration, of 67,500 attempts learnt from, on a few hundred problems; a round here is
-         some hundred attempts, so 8 problems every 4 rounds keep choosing to a fifth of what is drawn (4 temperatures; period=1 and
-         dev=32, the former default, spend four fifths). No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept.
-         Attempts count as distinct by their text without regard to blanks. `keep` is fixed, not raised until a target size is
-         reached, and no reference solution is added.
-Works    docs/claims.md, on tables: its temperature moves; more variety than at a fixed one is not shown, even where plain rejection sampling
+         the train split. The paper chooses in every iteration, of 67,500 attempts learnt from, on some hundred problems; a round here is
+         some hundred attempts, so 8 problems every 4 rounds keep choosing to a fifth of what is drawn (period=1, dev=32: four
+         fifths). No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept. Attempts
+         count as distinct by their text without regard to blanks. `keep` is fixed, not raised until a target size is reached, and no
+         reference solution is added.
+Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a fixed one is not shown, even where plain rejection sampling
          loses a third of it, and accuracy is a little lower. Its balance ranks thresholds as the round that follows does, temperatures
          not. The balance is tested by hand (tests/test_credit.py).
 """

@@ -8,8 +8,10 @@ Select   every attempt of the problems with some right and some wrong ones
 Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success rate, S a straight-through
          clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided by 1000 and by the number of attempts
 Needs    engine "train"
-Differs  the paper fills its batch with problems whose attempts differ and divides by 1000 alone; here the batch holds what a round gives,
-         and the mean over attempts is taken. AdamW is scale-free but for its eps and the clipping of the gradient.
+Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here 4 passes in 4 steps over a round's few, because in one pass
+         of few steps R stays 1, where eps holds nothing. The paper fills its batch with problems whose attempts differ and divides by
+         1000 alone; here the batch holds what a round gives, and the mean over attempts is taken. AdamW is scale-free but for its eps
+         and the clipping of the gradient.
 Works    docs/claims.md, on a table: entropy falls less than under rejection fine-tuning on the same attempts; that it ends higher is refuted
          there (0.587 against 0.597 after twelve rounds), and it ends within two points of GRPO. tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is
          GRPO's. Not tried on a language model.

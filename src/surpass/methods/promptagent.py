@@ -12,7 +12,8 @@ Differs  each round is one whole search, from the prompt that was kept; the pape
          task's own, and adopts none that is not better than none, on problems that did not choose it. Train and held problems are
          two orders of the train split and may overlap. The words of feedback and rewriting are ours.
 Works    docs/claims.md, a scripted player and optimiser: it finds all hidden rules of a task, and hardly any without looking at mistakes.
-         Not tried with language models.
+         tests/test_prompts.py: a prompt that is worse than none, no better, or better on the search's own problems alone is not
+         adopted. With language models not shown (docs/comparisons.md).
 """
 
 from surpass import curricula, gates, learners, measures, searches, selectors
