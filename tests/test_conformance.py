@@ -17,7 +17,7 @@ import surpass.methods
 from surpass import measures, rewards, searches
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError, UnmetNeed
-from surpass.loop import _snapshots, credited, improve, require
+from surpass.loop import _snapshots, credited, improve, require, rescored
 from surpass.models import Models
 from surpass.parts import SIGNED, from_json, needs_of, to_json
 from surpass.searches.round import search_all
@@ -153,11 +153,12 @@ def test_zero_advantage_gives_zero_gradient(name):
     for name, reward in method.scores.items():
         for tree, column in zip(trees, models.run(reward(models, task, trees)), strict=True):
             tree.put(name, column)
+    learn = [row for row in method.learn if row.role == "policy"][-1]
+    trees = models.run(rescored(trees, learn, models, task))
     for tree in trees:
-        for name in {*method.scores, "step", "q"} & {*tree.columns}:
+        for name in {*method.scores, *learn.scores, "step", "q"} & {*tree.columns}:
             column = tree.get(name)
             tree.put(name, Column(column.axis, np.where(np.isnan(column.values), np.nan, 0.0)))
-    learn = [row for row in method.learn if row.role == "policy"][-1]
     before = models.engine("policy").weights()
     memory = Memory()
     examples = learn.select(credited(trees, learn, memory), memory, 0)

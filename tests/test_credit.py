@@ -394,6 +394,24 @@ def test_step_advantages_read_node_scores():
     ]
 
 
+def test_choosing_a_temperature_takes_a_fifth_of_what_is_drawn():
+    """8 rounds of 32 problems x 16 attempts; after rounds 1 and 5 four temperatures x 8 problems x 16."""
+    from surpass import gates, measures
+    from surpass.loop import improve
+    from surpass.methods.b_star import b_star
+
+    @dataclasses.dataclass(frozen=True)
+    class many(copy_letter):
+        def problems(self, split, seed):
+            yield from (Problem(f"{split}-{i}", "a", "a") for i in range(64))
+
+    models, method = table(), b_star(max_tokens=1)
+    method = dataclasses.replace(method, gate=gates.always(), exam=measures.sized(method.exam, {"gate": 1, "test": 1}))
+    models.run(improve(method, many(), models, rounds=8))
+    assert models.cost["search"]["calls"] == 8 * 32 * 16 + 2 * 4 * 8 * 16
+    assert 2 * 4 * 8 * 16 / models.cost["search"]["calls"] == 0.2
+
+
 def test_a_dev_pool_without_a_right_attempt_changes_nothing():
     """All balances are 0 then; a threshold of 0 would have the model imitate wrong attempts."""
     import dataclasses
@@ -442,3 +460,30 @@ def test_marks_are_balanced_over_attempts_that_ended():
     np.testing.assert_allclose(columns["balance"].values[marks], [0.2, 0.1, 0.1, NAN])
     np.testing.assert_allclose(columns["target"].values[marks], [1, 0, 0, NAN])
     assert (columns["advantage"].values[marks] == 0).all()
+
+
+def taught_nft(**knobs) -> torch.Tensor:
+    """The table's logits after one round of the method's own learner on "ab", "ab" (right), "ac" and "bc" (wrong)."""
+    from surpass.engines import TabularEngine
+    from surpass.methods.nft import nft
+    from surpass.types import Memory
+
+    engine = TabularEngine("abc", size=512)
+    models = Models(policy=engine)
+    tree = Tree(Problem("p", "a"))
+    root, third = models.open("policy", tree, "a"), math.log(1 / 4)  # three letters and the end
+    for text in ("ab", "ab", "ac", "bc"):
+        tree.add(root, "policy", engine.text.encode(text), logp=np.full(2, third))
+    tree.put("reward", Column("leaf", np.array([1.0, 1.0, 0.0, 0.0])))
+    (learn,) = nft(lr=0.3, updates=1, **knobs).learn
+    (credit,) = learn.advantage([tree], Memory())
+    models.run(learn.learner(models, learn, learn.select([tree.with_columns(credit)], Memory(), 0), Memory(), 0))
+    return engine.weights()["table"]
+
+
+def test_passes_over_the_same_attempts_make_nft_s_eps_matter():
+    """At R = 1 both ratios are 1 and the clamp holds nothing; the letter that right and wrong answers share rises above the start's, so
+    (1 - r R) / (1 - r) falls below 1 and eps = 1 holds it. One pass of one step never leaves R = 1."""
+    assert torch.equal(taught_nft(epochs=1, eps=1.0), taught_nft(epochs=1, eps=1e-3))
+    apart = (taught_nft(eps=1.0) - taught_nft(eps=1e-3)).abs().max()
+    assert apart > 1e-2, "the method's own number of passes"

@@ -99,7 +99,7 @@ def test_clipped(normaliser, total, wanted):
     sums, figures = objectives.clipped(0.2, 0.3, normaliser, length=5.0)(Out(out), batch)
     assert list(sums) == [total] and float(sums[total].detach()) == pytest.approx(wanted, abs=1e-12)
     # at the clip: 10 (above, A > 0), 11 (below, A < 0), 15 (below, A < 0); 14 is above with A < 0 and so is free
-    assert figures["clip_ratio"] == 3 and figures["learnt"] == 6
+    assert figures["clip_ratio"] == 3 and figures["clippable"] == 6
 
 
 def test_clipped_gives_no_gradient_where_it_clips():
@@ -130,10 +130,11 @@ def test_clipped_by_path():
     tree = a_tree(advantage=[2.0, 1.0, -3.0])
     batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()})
-    sums, _ = objectives.clipped(0.05, 0.05, "path", "path")(Out(out), batch)
+    sums, figures = objectives.clipped(0.05, 0.05, "path", "path")(Out(out), batch)
     first, second = 0.825 ** (1 / 3), 1.35 ** (1 / 4)
     assert 0.9 < first < 0.95 < 1.05 < second  # A > 0 binds above only, A < 0 below only
     assert float(sums["paths"]) == pytest.approx(-(2 * first + 1 * 1.05 - 3 * 0.95), abs=1e-12)
+    assert figures["clip_ratio"] == 2 and figures["clippable"] == 3  # the second above with A > 0, the third below with A < 0
 
 
 def test_clipped_corrects_for_another_sampling_distribution():

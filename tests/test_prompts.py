@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+import pytest
 
+from surpass import gates
 from surpass.engines import ScriptedEngine
 from surpass.loop import improve
 from surpass.methods.promptagent import promptagent
 from surpass.models import Models
 from surpass.parts import Task
 from surpass.store import Store
-from surpass.types import Problem
+from surpass.types import Problem, fold
 
 RULES = ("upper", "reverse", "double", "bang")
 
@@ -96,7 +100,9 @@ def test_without_mistakes_to_look_at_it_finds_less():
 def test_the_number_of_evaluations_is_bounded():
     _, models = searched(True, 0)
     iterations, depth, width, batch, held = 4, 5, 2, 4, 24
-    most = iterations * depth * width * (held + batch + 2) + held
+    most = (
+        iterations * depth * width * (held + batch + 2) + held + 2 * held
+    )  # and the choice between what was found and none at all
     assert models.cost["search"]["calls"] <= most
 
 
@@ -131,3 +137,51 @@ def test_a_run_is_stored_and_goes_on_with_its_prompt(tmp_path):
     parts, resumed = go(tmp_path / "parts", 3)
     assert resumed.system == models.system
     assert parts.after.mean("accuracy") == whole.after.mean("accuracy") > whole.before.mean("accuracy")
+
+
+def chosen(policy, start: str = "", written: str = "<prompt>Think.</prompt>", held: int = 8):
+    models = Models(policy=ScriptedEngine(policy), optimizer=ScriptedEngine(lambda text, key: written))
+    method = promptagent(start, iterations=2, width=2, depth=2, held=held, batch=2, answer_tokens=32)
+    method = dataclasses.replace(method, gate=gates.always())
+    result = models.run(improve(method, words(), models, rounds=1))
+    return models.system.get("policy", ""), result
+
+
+def right(text: str, when: bool) -> str:
+    word, *wanted = text.rpartition("user: ")[2].partition("\n")[0].split()
+    return obey(word, wanted) if when else "no"
+
+
+@pytest.mark.parametrize("start", ["", "Answer the question."])
+def test_a_prompt_worse_than_none_is_not_adopted(start):
+    """It began with "Answer the question.", and no prompt at all was not among the candidates."""
+    system, result = chosen(lambda text, key: right(text, text[:6] == "user: "), start)
+    assert system == "" and result.after.mean("accuracy") == result.before.mean("accuracy") == 1.0
+
+
+@pytest.mark.parametrize("start", ["", "Answer the question."])
+def test_a_prompt_no_better_than_none_is_not_adopted(start):
+    system, _ = chosen(lambda text, key: right(text, True), start)
+    assert system == ""
+
+
+@pytest.mark.parametrize("start", ["", "Answer the question."])
+def test_a_prompt_better_than_none_and_than_the_start_is_adopted(start):
+    system, result = chosen(lambda text, key: right(text, "Think." in text), start)
+    assert system == "Think." and result.after.mean("accuracy") == 1.0
+
+
+def test_a_start_better_than_none_stays_where_nothing_better_is_found():
+    system, _ = chosen(lambda text, key: right(text, "Answer" in text), "Answer the question.")
+    assert system == "Answer the question."
+
+
+def test_what_is_better_on_the_problems_of_the_search_alone_is_not_adopted():
+    """Of a hundred prompts one is lucky on the held problems; as many others see through it."""
+    held = [p.prompt for p in islice(words().problems("train", fold(0, "prompts", "held")), 8)]
+
+    def lucky(text: str, key: int) -> str:
+        asked = text.rpartition("user: ")[2].partition("\n")[0]
+        return right(text, asked in held if "Think." in text else False)
+
+    assert chosen(lucky)[0] == ""

@@ -261,18 +261,19 @@ def test_many_branches_from_one_token_give_the_same_gradient_bytes_every_time(re
     assert len(found) == 1
 
 
-def test_log_probs_have_the_gradient_of_log_softmax_also_the_second_time():
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probs_have_the_gradient_of_log_softmax_also_the_second_time(temperature):
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (9, 7))
     token, g = torch.randint(0, 7, (9,), generator=generator), torch.randn(9, generator=generator, dtype=torch.float64)
     wanted = torch.autograd.grad(
-        ((hidden @ weight.T).log_softmax(-1).gather(1, token[:, None])[:, 0] * g).sum(), (hidden, weight)
+        ((hidden @ weight.T / temperature).log_softmax(-1).gather(1, token[:, None])[:, 0] * g).sum(), (hidden, weight)
     )
-    logp = _LogProb.apply(hidden, weight, token)
+    logp = _LogProb.apply(hidden, weight, token, temperature)[0]
     for _ in range(2):
         for found, right in zip(torch.autograd.grad((logp * g).sum(), (hidden, weight), retain_graph=True), wanted, strict=True):
             torch.testing.assert_close(found, right, atol=1e-12, rtol=0)
-    (alone,) = torch.autograd.grad(_LogProb.apply(hidden, weight.detach(), token).sum(), hidden)
+    (alone,) = torch.autograd.grad(_LogProb.apply(hidden, weight.detach(), token, temperature)[0].sum(), hidden)
     assert torch.isfinite(alone).all(), "a frozen head"
 
 

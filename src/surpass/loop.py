@@ -71,12 +71,13 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
                 raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
                                 f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
 
-    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), method.exam)):
+    anew = tuple(score for learn in method.learn for score in learn.scores.values())
+    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)):
         for name in getattr(part, "of_task", ()):
             if not _has(task, name):
                 raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
                                 f"says what it gives; {part.instead}")  # fmt: skip
-    for part in (method.search, *method.scores.values(), method.exam):
+    for part in (method.search, *method.scores.values(), *anew, method.exam):
         check(part)
         if "oracle" in needs_of(part):
             shown(task, part)
@@ -119,6 +120,14 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
     return [tree.with_columns(columns) for tree, columns in zip(trees, learn.advantage(trees, memory), strict=True)]
 
 
+async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: Any) -> Sequence[Tree]:
+    """The trees with this Learn row's own scores, taken now, which no other row sees."""
+    for name, reward in learn.scores.items():
+        columns = await reward(models, shown(task, reward), trees)
+        trees = [tree.with_columns({name: column}) for tree, column in zip(trees, columns, strict=True)]
+    return trees
+
+
 class _Run:
     """One run of `improve`: the standing, and one method per phase."""
 
@@ -131,11 +140,19 @@ class _Run:
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
+        self.past: dict[
+            int, list[Tree]
+        ] = {}  # scored trees by round, where a part reads them and there is no folder to read them from
         self.roles = list(dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner)))
 
     def _read(self, round: int) -> list[Tree]:
-        found = self.store.read_trees(round) if self.store else None
-        if self.store and found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
+        if self.store is None:
+            if round not in self.past and 1 <= round <= self.at.round:
+                raise SurpassError(f"round {round}'s trees are read again in a run that has no folder, and were not kept in memory: a part "
+                                   'that reads them declares needs = {"past"}')  # fmt: skip
+            return self.past.get(round, [])
+        found = self.store.read_trees(round)
+        if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
             raise RunBroken(f"round {round}'s trees are damaged or missing, and the method learns from them again; put back a copy of "
                             f"{self.store.folder / 'trees'}, or begin a new run")  # fmt: skip
         return found[0] if found else []
@@ -217,13 +234,15 @@ class _Run:
                 if learn.start is not None:
                     self.models.engine(learn.role).load(self.models.snapshots[learn.start])
                     self.models.optimisers.pop(learn.role, None)
-                rows = credited(trees, learn, self.memory)
+                rows = credited(await rescored(trees, learn, self.models, self.task), learn, self.memory)
                 examples = learn.select(rows, self.memory, rng)
                 report = await learn.learner(self.models, learn, examples, self.memory, rng)
                 chosen.append((learn.role, examples))
                 credit.append((learn.role, rows))
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
+        if self.store is None and "past" in needs_of(self.method):
+            self.past[round] = list(trees)
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
         if self.budget:
             now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)
@@ -250,6 +269,7 @@ class _Run:
     async def judge(self, round: int) -> None:
         """The gate's decision, where one is due; then the next round's method."""
         gate, new = self.method.gate, None
+        self.memory.round = round - 1  # also where a run goes on from here
         due = self._due(round)
         if due:
             new = await self._exam("gate", round)

@@ -206,7 +206,8 @@ class Learn:
     """One update of one role.
 
     `voices` are the authors whose tokens are trained (default: the role itself). `start` names the snapshot training begins
-    from ("policy@0": from the start every round); None: from the current weights.
+    from ("policy@0": from the start every round); None: from the current weights. `scores` are taken anew when this row's turn
+    comes, after the updates of the rows before it, and seen by this row only: what a model says that has just learnt.
     """
 
     role: str
@@ -215,6 +216,7 @@ class Learn:
     advantage: Advantage | None = None
     voices: tuple[str, ...] | None = None
     start: str | None = None
+    scores: Mapping[str, Reward] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class Method:
 
 
 COUNTS = frozenset({"n", "k", "answer_tokens", "batch", "branch", "budget", "depth", "dev", "epochs", "every", "expansions", "held", "in_flight",
-                    "iterations", "max_tokens", "pool", "searches", "simulations", "turns", "updates", "width"})  # fmt: skip
+                    "iterations", "max_tokens", "period", "pool", "searches", "simulations", "turns", "updates", "width"})  # fmt: skip
 SIGNED = frozenset({"enough", "margin", "threshold"})  # compared with rewards, which may be negative
 
 

@@ -78,6 +78,12 @@ def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
             for n, c in sorted(tree.columns.items()) if n not in but]  # fmt: skip
 
 
+def _shared(a: Tree, b: Tree) -> set[str]:
+    """The columns that both have, with the same values."""
+    mine = a.columns
+    return {name for name, column in b.columns.items() if np.array_equal(column.values, mine[name].values, equal_nan=True)}
+
+
 def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
     """One row per tree; `extra` travels in the schema's metadata."""
     rows = []
@@ -287,8 +293,9 @@ class Store:
         self.write_texts(round, texts, "exams")
 
     def write_credit(self, round: int, credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]) -> None:
-        """What advantages said of a round's trees, a row per Learn row and tree: the columns that the tree itself has not."""
-        rows = [{"role": role, "tree": i, "columns": columns_json(tree, set(trees[i].columns))}
+        """What advantages and scores of Learn rows said of a round's trees, a row per Learn row and tree: the columns that the tree itself
+        has not, or not so."""
+        rows = [{"role": role, "tree": i, "columns": columns_json(tree, _shared(tree, trees[i]))}
                 for role, some in credit if some is not trees for i, tree in enumerate(some[: len(trees)])]  # fmt: skip
         if rows:
             schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("columns", pa.list_(COLUMN))])
@@ -310,7 +317,7 @@ class Store:
             return None
 
     def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
-        """What each Learn row of a round learnt from: the tree's number in the round (-1: made by the selector) and the nodes."""
+        """What each Learn row of a round learnt from: the tree's number in the round (-1: of another round, or made by the selector) and the nodes."""
         number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
         rows = [{"role": role, "tree": number.get((e.tree.problem.id, e.tree.key), -1), "nodes": list(e.nodes),
                  "since": None if e.since is None else list(e.since), "weight": e.weight, "confidence": e.confidence}

@@ -344,14 +344,16 @@ class Batch:
 class Out:
     """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T], certainty [T] and value [T, H].
 
-    logp[t] is log p(token[t] | its ancestors) at temperature 1; entropy[t], in nats, is that of the distribution token[t]
-    was drawn from; certainty[t], in nats, is KL(uniform || that distribution); all are 0 where the token is not wanted.
+    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that of p and certainty[t], in
+    nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature is 1 unless the learner trains at another; then
+    plain [T] is logp at temperature 1, without a gradient.
     """
 
     logp: torch.Tensor
     entropy: torch.Tensor | None = None
     value: torch.Tensor | None = None
     certainty: torch.Tensor | None = None
+    plain: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -446,5 +448,5 @@ class Memory:
     seed: int = 0
 
     def trees(self, round: int) -> list[Tree]:
-        """The trees of a finished round, with the columns they had; none without a store."""
+        """The trees of a finished round, with the columns they had. A part that reads them declares needs = {"past"}, for runs without a folder."""
         return self.read(round) if self.read else []

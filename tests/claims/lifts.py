@@ -20,7 +20,7 @@ from surpass.tasks.suite import suite
 TASKS = ("arithmetic", "countdown", "maze", "instructions", "tictactoe", "kuhn", "judge", "sql")  # kgqa and rooms take longer
 KNOBS = {
     "grpo": (7, {"problems": 64, "n": 8, "temperature": 1.0, "lr": 2e-4, "updates": 4}),
-    "star": (2, {"problems": 768, "n": 4, "temperature": 1.0, "lr": 3e-4, "updates": 48}),
+    "star": (2, {"problems": 768, "n": 4, "temperature": 1.0, "lr": 3e-4, "updates": 48, "past": False}),
 }
 N, TOKENS, SEED = 512, 96, 1
 

@@ -103,7 +103,7 @@ def learnt(seed: int, temperature: float | None, rounds: int = ROUNDS):
     """(distinct, accuracy, temperatures used) after `rounds`; temperature None: B-STaR's own choice."""
     models = start(seed)
     method = b_star(problems=32, n=16, temperature=temperature or 1.0, max_tokens=3, keep=8, wanted=4, temperatures=TEMPERATURES,
-                    dev=32, lr=0.2, updates=2, every=10**6)  # fmt: skip
+                    dev=32, period=1, lr=0.2, updates=2, every=10**6)  # fmt: skip
     method = dataclasses.replace(method, gate=gates.always(every=1), adapt=method.adapt if temperature is None else None,
                                  exam=measures.sized(measures.answers(searches.samples(1, 0.0, 3)), {"gate": 1, "test": 1}))  # fmt: skip
     used: list[float] = []
@@ -125,7 +125,7 @@ def longer(seed: int, temperature: float | None) -> tuple[float, float]:
     """(distinct, exact chance of a right attempt) after more rounds on the second table."""
     models = knowing(seed)
     method = b_star(problems=16, n=4, temperature=temperature or 1.0, max_tokens=4, keep=4, wanted=4, temperatures=TEMPERATURES,
-                    dev=16, lr=0.2, updates=4, every=10**6)  # fmt: skip
+                    dev=16, period=1, lr=0.2, updates=4, every=10**6)  # fmt: skip
     method = dataclasses.replace(method, gate=gates.always(every=10**6), adapt=method.adapt if temperature is None else None,
                                  exam=measures.sized(method.exam, {"gate": 1, "test": 1}))  # fmt: skip
     models.run(improve(method, MANY, models, rounds=LONG, seed=seed))

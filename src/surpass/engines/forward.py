@@ -25,18 +25,29 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _score(hidden: Tensor, head: torch.nn.Module, token: Tensor, also: str, real: int) -> tuple[Tensor, Tensor]:
-    """(logp, `also`) of `token` [n] under the logits of `hidden` [n, d], in float32 or better. "entropy" is that of the
-    distribution p over V tokens, "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all; what
-    follows in a vocabulary is padding), "" zeros."""
-    logits = _at_least_float32(_read(head, hidden))
+def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """logits / temperature, in float32 or better; and the log-probs of `token` before, without a gradient (none where nothing changes)."""
+    logits = _at_least_float32(logits)
+    if temperature == 1:
+        return logits, logits.new_zeros(0)
+    plain = logits.detach()
+    return logits / temperature, plain.gather(-1, token[..., None])[..., 0] - plain.logsumexp(-1)
+
+
+def _score(
+    hidden: Tensor, head: torch.nn.Module, token: Tensor, also: str, real: int, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(logp, `also`, logp at temperature 1) of `token` [n] under p = softmax(logits / temperature), logits those of `hidden` [n, d], in float32 or better.
+    "entropy" is that of p over V tokens, "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all;
+    what follows in a vocabulary is padding), "" zeros."""
+    logits, plain = _tempered(_read(head, hidden), token, temperature)
     normaliser = logits.logsumexp(-1)
     logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
     if also == "entropy":
-        return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+        return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1), plain
     if also == "certainty":
-        return logp, _certainty(logits, real)
-    return logp, torch.zeros_like(logp)
+        return logp, _certainty(logits, real), plain
+    return logp, torch.zeros_like(logp), plain
 
 
 def _certainty(logits: Tensor, real: int) -> Tensor:
@@ -45,51 +56,59 @@ def _certainty(logits: Tensor, real: int) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """log softmax(hidden @ weight.T)[token] [n], in pieces. Logits are kept for the gradient while they are few, else computed again."""
+    """log softmax(hidden @ weight.T / temperature)[token] [n], in pieces. Logits are kept for the gradient while they are few, else computed
+    again."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, token: Tensor) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad) and len(token) * len(weight) <= KEPT
-        ctx.logits, logp, normaliser = [], [], []
+        ctx.temperature, ctx.logits, logp, normaliser, plain = temperature, [], [], [], []
         for h, t in zip(*(x.split(max(1, CHUNK // len(weight))) for x in (hidden, token)), strict=True):
-            logits = _at_least_float32(times(h, weight))
+            logits, some = _tempered(times(h, weight), t, temperature)
+            plain.append(some)
             normaliser.append(logits.logsumexp(-1))
             logp.append(logits.gather(-1, t[:, None])[:, 0] - normaliser[-1])
             ctx.logits.append(logits if keep else None)
         ctx.save_for_backward(hidden, weight, token, torch.cat(normaliser))
-        return torch.cat(logp)
+        before = torch.cat(plain)
+        ctx.mark_non_differentiable(before)
+        return torch.cat(logp), before
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         hidden, weight, token, normaliser = ctx.saved_tensors
         size = max(1, CHUNK // len(weight))
         parts, to_weight = [], torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for i, (h, t, z, g) in enumerate(zip(*(x.split(size) for x in (hidden, token, normaliser, grad)), strict=True)):
-            logits = ctx.logits[i] if ctx.logits[i] is not None else _at_least_float32(times(h, weight))
+            logits = ctx.logits[i] if ctx.logits[i] is not None else _tempered(times(h, weight), t, ctx.temperature)[0]
             ctx.logits[i] = None  # changed in place: a second backward pass computes it again
             error = logits.sub_(z[:, None]).exp_().mul_(-g[:, None])  # d logp / d logits = onehot - p
             error[torch.arange(len(t), device=t.device), t] += g
+            if ctx.temperature != 1:
+                error /= ctx.temperature
             error = error.to(weight.dtype)
             parts.append(times(error, weight.T))
             if to_weight is not None:
                 to_weight += times(error.T, h.T)
-        return torch.cat(parts) if ctx.needs_input_grad[0] else None, to_weight, None
+        return torch.cat(parts) if ctx.needs_input_grad[0] else None, to_weight, None, None
 
 
 def _chunked(
-    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int
-) -> tuple[Tensor, Tensor]:
+    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients recompute it piece by piece."""
     if not also and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
-            logp = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token)
-        return logp, torch.zeros_like(logp)
+            logp, plain = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token, temperature)
+        return logp, torch.zeros_like(logp), plain
     size = max(1, CHUNK // vocabulary)
     keep = len(token) <= size or not torch.is_grad_enabled()
     pieces = []
     for h, t in zip(hidden.split(size), token.split(size), strict=True):
-        pieces.append(_score(h, head, t, also, real) if keep else checkpoint(_score, h, head, t, also, real, use_reentrant=False))
-    return torch.cat([p for p, _ in pieces]), torch.cat([e for _, e in pieces])
+        some = h, head, t, also, real, temperature
+        pieces.append(_score(*some) if keep else checkpoint(_score, *some, use_reentrant=False))
+    logp, more, plain = (torch.cat(some) for some in zip(*pieces, strict=True))
+    return logp, more, plain
 
 
 def _hidden(causal, batch: Batch, form: Form) -> Tensor:
@@ -109,20 +128,25 @@ def body(causal) -> torch.nn.Module:
     return causal.base_model if causal.base_model is not causal else causal.model
 
 
-def tree_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan) -> Out:
-    """Out for the tokens where wanted [T] is True, every shared prefix computed once."""
+def tree_forward(
+    causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan, temperature: float = 1.0
+) -> Out:
+    """Out for the tokens where wanted [T] is True, under softmax(logits / temperature), every shared prefix computed once."""
     hidden = _hidden(causal, batch, form)
     where = torch.nonzero(wanted).flatten()
     head = causal.get_output_embeddings()
     vocabulary = causal.config.get_text_config().vocab_size
     # index_select, for brackets add up the gradient of tokens that several follow in any order, and its bytes differ
-    logp, more = _chunked(hidden.index_select(0, batch.parent[where]), head, batch.token[where], vocabulary, also, real)
+    logp, more, plain = _chunked(
+        hidden.index_select(0, batch.parent[where]), head, batch.token[where], vocabulary, also, real, temperature
+    )
     empty = torch.zeros(len(batch.token), device=logp.device, dtype=logp.dtype)
     extra: dict[str, Tensor] = {also: empty.index_copy(0, where, more)} if also else {}
+    extra |= {"plain": empty.index_copy(0, where, plain)} if temperature != 1 else {}
     return Out(empty.index_copy(0, where, logp), **extra)
 
 
-def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0) -> Out:
+def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, temperature: float = 1.0) -> Out:
     """The same from unrolled, padded rows through the model's own forward: the definition, and the path for models that
     cannot take our attention. A token shared by several paths takes its value from the first of them."""
     rows = unroll(batch)
@@ -131,8 +155,8 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
     size, run = _rows_at_once(causal, token), _row_scores
     if size < len(token) and torch.is_grad_enabled():
         run = partial(checkpoint, _row_scores, use_reentrant=False)
-    pieces = [run(causal, t, m, also, real) for t, m in zip(token.split(size), mask.split(size), strict=True)]
-    row_logp, row_also = (torch.cat(some) for some in zip(*pieces, strict=True))
+    pieces = [run(causal, t, m, also, real, temperature) for t, m in zip(token.split(size), mask.split(size), strict=True)]
+    row_logp, row_also, row_plain = (torch.cat(some) for some in zip(*pieces, strict=True))
     seen = torch.zeros(len(batch.token), dtype=torch.bool)
     first = []
     for p in range(len(index)):
@@ -143,23 +167,25 @@ def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int 
                 first.append((p, r - 1, t))
     p, r, t = torch.tensor(first, dtype=torch.int64, device=device).reshape(-1, 3).T
     empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
-    logp = empty.index_copy(0, t, row_logp[p, r]) * wanted
-    return Out(logp, **({also: empty.index_copy(0, t, row_also[p, r]) * wanted} if also else {}))
+    extra = {also: row_also} if also else {}
+    extra |= {"plain": row_plain} if temperature != 1 else {}
+    found = {name: empty.index_copy(0, t, values[p, r]) * wanted for name, values in ({"logp": row_logp} | extra).items()}
+    return Out(**found)
 
 
 def _rows_at_once(causal, token: Tensor) -> int:
     return max(1, KEPT // (token.shape[1] * causal.config.get_text_config().vocab_size))
 
 
-def _row_scores(causal, token: Tensor, mask: Tensor, also: str, real: int) -> tuple[Tensor, Tensor]:
-    """(logp, `also`) [P, R - 1] of every token of rows [P, R] but the first, as _score has them."""
-    logits = _at_least_float32(causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]).log_softmax(
-        -1
-    )
+def _row_scores(causal, token: Tensor, mask: Tensor, also: str, real: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(logp, `also`, logp at temperature 1) [P, R - 1] of every token of rows [P, R] but the first, as _score has them."""
+    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]
+    logits, plain = _tempered(logits, token[:, 1:], temperature)
+    logits = logits.log_softmax(-1)
     logp = logits.gather(-1, token[:, 1:, None])[..., 0]
     if also == "entropy":
-        return logp, -(logits.exp() * logits).sum(-1)
-    return logp, _certainty(logits, real) if also else torch.zeros_like(logp)
+        return logp, -(logits.exp() * logits).sum(-1), plain
+    return logp, _certainty(logits, real) if also else torch.zeros_like(logp), plain
 
 
 def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:

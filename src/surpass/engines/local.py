@@ -127,9 +127,10 @@ class LocalEngine:
         self.scored = 0
         self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}  # draws of requests that were paused, by the request's id
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
-        """Log-probs of the wanted tokens, bool[T] (default: the trained ones), with gradients where enabled; and "entropy" or
-        "certainty" (see Out). With "value" the values after those tokens, and no log-probs."""
+    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "", temperature: float = 1.0) -> Out:
+        """Log-probs of the wanted tokens, bool[T] (default: the trained ones), under softmax(logits / temperature), with gradients where
+        enabled; and "entropy" or "certainty" of that distribution (see Out). With "value" the values after those tokens, and no
+        log-probs."""
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
         form = self.form if self.why_not_trees is None else None
@@ -138,7 +139,7 @@ class LocalEngine:
                 assert self.heads is not None, "a role that gives values has heads"
                 return values(self.causal, self.heads, batch, wanted, form)
             run = partial(tree_forward, form=form) if form else row_forward
-            return run(self.causal, batch, wanted, also, len(self.tokenizer))
+            return run(self.causal, batch, wanted, also, len(self.tokenizer), temperature=temperature)
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""

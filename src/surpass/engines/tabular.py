@@ -87,7 +87,7 @@ class TabularEngine:
             row = (row * 1_000_003 + int(token) + 1) % 2_147_483_647
         return row % self.size
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "") -> Out:
+    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "", temperature: float = 1.0) -> Out:
         wanted = batch.trained if wanted is None else wanted
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
@@ -96,11 +96,15 @@ class TabularEngine:
             after = self.module["value"][torch.tensor([one % self.size for one in state])]
             return Out(torch.zeros(len(batch.token)), value=after * wanted[:, None])
         rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
-        logits = self.module["table"][rows].log_softmax(-1)
+        logits = (self.module["table"][rows] / temperature).log_softmax(-1)
         logp = logits.gather(-1, batch.token[:, None])[:, 0] * wanted
+        plain = None
+        if temperature != 1:
+            plain = self.module["table"].detach()[rows].log_softmax(-1).gather(-1, batch.token[:, None])[:, 0] * wanted
         if also == "entropy":
-            return Out(logp, entropy=-(logits.exp() * logits).sum(-1) * wanted)
-        return Out(logp, certainty=-(logits.mean(-1) + math.log(logits.shape[-1])) * wanted if also == "certainty" else None)
+            return Out(logp, entropy=-(logits.exp() * logits).sum(-1) * wanted, plain=plain)
+        certainty = -(logits.mean(-1) + math.log(logits.shape[-1])) * wanted if also == "certainty" else None
+        return Out(logp, certainty=certainty, plain=plain)
 
     def to_device(self, batch: Batch) -> Batch:
         return batch

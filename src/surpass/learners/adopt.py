@@ -11,7 +11,7 @@ from surpass.types import Example, Memory, Report, Row
 
 @dataclass(frozen=True)
 class adopt:
-    """The `field` of the state at the first example's node becomes the role's system message, kept in memory.notes: a refused trial
+    """The `field` of the state at the first example's node becomes the role's system message ("": it has none), kept in memory.notes: a refused trial
     brings the former one back. No weights change, so a model behind an API can learn this way."""
 
     field: str = "prompt"

@@ -16,7 +16,7 @@ from surpass.parts import Learn, Objective
 from surpass.types import Batch, Example, Memory, Out, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
-_MEANS = {"draw_gap": "drawn", "clip_ratio": "learnt", "kl": "learnt", "entropy": "learnt",
+_MEANS = {"draw_gap": "drawn", "clip_ratio": "clippable", "kl": "learnt", "entropy": "learnt",
           "rewards/accuracies": "pairs", "rewards/margins": "pairs", "target_gap": "targets", "value_gap": "values"}  # fmt: skip
 _OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
 APART, APART_IN_HALF = 0.01, 0.1  # nats a token: a draw_gap above is no rounding, in float32 and in half precision
@@ -31,6 +31,11 @@ class gradient:
     the objective names ("logp@start", "logp@policy@0") are computed before the first step, and only where their value is
     not known: with one step a round the start is the step itself.
 
+    With `batch` a step learns from that many trees, and there are as many steps as it takes: they grow with the examples, and
+    `updates` is not asked. `temperature` T is that of the distribution that is trained, p = softmax(logits / T): all log-probs, the
+    reference's too, and entropies are p's, and where T is not 1 the column "logp" is what the draw said under the distribution it
+    was made from ("logq"), so that attempts drawn at T have a ratio of 1 at the first step, as in TRL. 0, greedy draws: as 1.
+
     Figures: draw_gap, the mean of |log p(token) - log p at its draw| over the first step's tokens that were drawn from the weights as they are
     before it: rounding, unless the model does not compute again what it drew. RunBroken above draw_gap_limit, before any update.
     """
@@ -43,7 +48,14 @@ class gradient:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     max_tokens: int = 2048
+    batch: int | None = None
+    temperature: float = 1.0
     needs = frozenset({"train"})
+
+    @property
+    def heat(self) -> float:
+        """The temperature that is trained at."""
+        return self.temperature or 1.0
 
     async def __call__(self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report:
         report = Report("gradient")
@@ -73,8 +85,9 @@ class gradient:
         for example in examples:
             trees.setdefault(id(example.tree), []).append(example)
         groups = list(trees.values())
-        order = np.random.default_rng(rng).permutation(len(groups)) if self.updates > 1 else range(len(groups))
-        shares = np.array_split(np.array(list(order), int), min(self.updates, len(groups)))
+        steps = -(-len(groups) // self.batch) if self.batch else min(self.updates, len(groups))
+        order = np.random.default_rng(rng).permutation(len(groups)) if self.batch or self.updates > 1 else range(len(groups))
+        shares = np.array_split(np.array(list(order), int), steps)
         return [self._micro([groups[i] for i in share], voices) for share in shares]
 
     def _micro(self, groups: list[list[Example]], voices: Sequence[str]) -> list[Batch]:
@@ -84,7 +97,7 @@ class gradient:
         if len(voices) > 1:
             totals |= {f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices}
         columns = {name for name in self.objective.needs if not name.startswith("logp@") and name not in _OUTPUTS}
-        columns |= {"logp", "version"}
+        columns |= {"logp", "logq", "version"}
         packed: list[Batch] = []
         waiting: list[Example] = []
         size = 0
@@ -93,14 +106,17 @@ class gradient:
             group = [e for e in group if silent is None or not _is_silent(e, silent)]
             extra = _tokens(group)
             if waiting and size + extra > self.max_tokens:
-                packed.append(pack(waiting, voices, columns))
+                packed.append(pack(waiting, voices, sorted(columns)))
                 waiting, size = [], 0
             waiting += group
             size += extra
         if waiting:
-            packed.append(pack(waiting, voices, columns))
+            packed.append(pack(waiting, voices, sorted(columns)))
         for batch in packed:
             batch.totals = totals
+            batch.columns["drawn"] = batch.columns["logp"]
+            if self.heat != 1:
+                batch.columns["logp"] = batch.columns["logq"]
         return packed
 
     def _fill(self, models, engine, role: str, batches: list[Batch], steps: int) -> None:
@@ -111,7 +127,7 @@ class gradient:
                 continue  # the one step is taken at the start: its own log-probs are these
             with models.using(role if who == "start" else who), torch.no_grad():
                 for batch in batches:
-                    batch.columns[name] = ("token", engine.forward(batch).logp.double().cpu())
+                    batch.columns[name] = ("token", engine.forward(batch, temperature=self.heat).logp.double().cpu())
                     models.count("scored", len(batch.token))
 
     def _step(self, models, engine, optimiser, update: list[Batch], report: Report, step: int, mine: Mapping[int, int]) -> None:
@@ -122,7 +138,7 @@ class gradient:
             batch = engine.to_device(batch)
             also = next(iter(self.objective.needs & _OUTPUTS), "")
             ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
-            out = engine.forward(batch, ends if also == "value" else None, also)
+            out = engine.forward(batch, ends if also == "value" else None, also, self.heat)
             sums, more = self.objective(out, batch)
             more = more if also == "value" else more | _draw_gap(out, batch, mine)
             part = sum(value / batch.totals[name] for name, value in sums.items())
@@ -153,14 +169,15 @@ class gradient:
 def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> dict[str, float]:
     """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i], and their number; nothing where
     there are none."""
-    logp, version = batch.columns["logp"][1], batch.columns["version"][1]
+    logp, version = batch.columns["drawn"][1], batch.columns["version"][1]
     fresh = torch.zeros_like(batch.trained)
     for voice, now in mine.items():
         fresh |= (batch.voice == voice) & (version == now)
     fresh &= batch.trained & ~logp.isnan()
     if not bool(fresh.any()):
         return {}
-    return {"draw_gap": float((out.logp.detach().to(logp.dtype) - logp)[fresh].abs().sum()), "drawn": float(fresh.sum())}
+    now = out.logp.detach() if out.plain is None else out.plain
+    return {"draw_gap": float((now.to(logp.dtype) - logp)[fresh].abs().sum()), "drawn": float(fresh.sum())}
 
 
 def _refuse_apart(gap: float, limit: float) -> None:

@@ -20,17 +20,18 @@ from surpass.parts import Learn, Method
 
 def co_reward(
     problems: int = 8, n: int = 8, temperature: float = 1.0, max_tokens: int = 128, rewrite: str = "", beta: float = 0.005,
-    lr: float = 3e-6, clip: float = 0.2, updates: int = 1, every: int = 3,
+    lr: float = 3e-6, clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts at each of two wordings; `rewrite` asks a model for the second one."""
     loss = objectives.clipped(clip, clip, normaliser="path")
     if beta:
         loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.views(n, temperature, max_tokens, rewrite),
         scores={"reward": rewards.crossed()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group(apart=True)),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group(apart=True)),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
     )

@@ -10,7 +10,7 @@ Loss     -sum_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) / number of token
 Needs    engine "train"
 Differs  written from own knowledge of the paper. The paper draws until enough groups have spread; here oversample times as many are drawn at
          once, and fewer are learnt from where too few have spread. margin is a quarter of max_tokens, not 4096 of 20480; the check gives
-         0 or 1, not -1 or 1.
+         0 or 1, not -1 or 1. The paper draws at 1; at another temperature ratios are of softmax(logits / temperature), as in grpo.
 Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py: the loss is TRL's.
 """
 
@@ -20,11 +20,12 @@ from surpass.parts import Learn, Method
 
 def dapo(
     problems: int = 8, n: int = 8, oversample: int = 2, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5,
-    low: float = 0.2, high: float = 0.28, updates: int = 1, every: int = 3,
+    low: float = 0.2, high: float = 0.28, updates: int = 1, tempered: bool = True, correct: float = 0.0, every: int = 3,
 ) -> Method:  # fmt: skip
     """Learns from up to `problems` of the `oversample * problems` groups of `n` drawn a round, those whose checks differ; `updates`
     optimiser steps a round; a gate decision `every` so many rounds."""
-    loss = objectives.clipped(low, high, normaliser="token")
+    loss = objectives.clipped(low, high, normaliser="token", correct=correct)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(oversample * problems),
         search=searches.samples(n, temperature, max_tokens),
@@ -37,7 +38,7 @@ def dapo(
             Learn(
                 "policy",
                 selectors.nonconstant("check", problems),
-                learners.gradient(loss, lr, updates=updates),
+                learner,
                 advantages.group(),
             ),
         ),

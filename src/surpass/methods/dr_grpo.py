@@ -7,7 +7,7 @@ Score    the task's check
 Credit   A_i = r_i - mean(r), the same for all tokens of attempt i
 Loss     clipped policy gradient, sum over tokens / max_tokens, mean over attempts
 Needs    engine "train"
-Differs  written from own knowledge of the paper. Tokens drawn at a temperature other than 1 are trained as if drawn at 1.
+Differs  written from own knowledge of the paper. Ratios are of softmax(logits / temperature); tempered and correct as in grpo.
 Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py: the loss is TRL's.
 """
 
@@ -17,15 +17,16 @@ from surpass.parts import Learn, Method
 
 def dr_grpo(
     problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, clip: float = 0.2,
-    updates: int = 1, every: int = 3,
+    updates: int = 1, tempered: bool = True, correct: float = 0.0, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
-    loss = objectives.clipped(clip, clip, normaliser="constant", length=float(max_tokens))
+    loss = objectives.clipped(clip, clip, normaliser="constant", length=float(max_tokens), correct=correct)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group(scale=False)),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group(scale=False)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -6,8 +6,8 @@ Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens of attempt i
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts, + beta KL(policy || start)
 Needs    engine "train"
-Differs  beta defaults to 0, as in TRL, not the paper's 0.04. Tokens drawn at a temperature other than 1 are trained as if drawn
-         at 1 (no correction); set temperature=1 for the exact estimator.
+Differs  beta defaults to 0, as in TRL, not the paper's 0.04. Ratios are of softmax(logits / temperature), which was drawn from, as in TRL;
+         tempered=False trains tokens as if drawn at 1, then weighed by min(p / q, correct) where correct > 0.
 Works    docs/claims.md: within two minutes a task it lifts the tiny model on six of eight tasks of the suite; docs/results.md: SmolLM2-135M on
          sums. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
@@ -18,17 +18,20 @@ from surpass.parts import Learn, Method
 
 def grpo(
     problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, beta: float = 0.0,
-    scale: bool = True, normaliser: str = "path", clip: float = 0.2, updates: int = 1, every: int = 3,
+    scale: bool = True, normaliser: str = "path", clip: float = 0.2, updates: int = 1,
+    tempered: bool = True, correct: float = 0.0, every: int = 3,
 ) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
-    loss = objectives.clipped(clip, clip, normaliser=normaliser)
+    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds.
+    `tempered` trains the distribution that was drawn from; `correct` bounds the weight of tokens drawn from another one (0: none)."""
+    loss = objectives.clipped(clip, clip, normaliser=normaliser, correct=correct)
     if beta:
         loss = objectives.total((loss, objectives.kl(beta, normaliser=normaliser)))
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group(scale=scale)),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group(scale=scale)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -6,8 +6,8 @@ Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_start(y_i))^(1 / |y_i|)  (eq. 5 to 7)
 Needs    engine "train"
-Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4, the default here). Tokens drawn
-         at a temperature other than 1 are trained as if drawn at 1.
+Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4, the default here). Ratios
+         are of softmax(logits / temperature), which was drawn from; tempered=False trains as if drawn at 1.
 Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py: the loss is TRL's.
 """
 
@@ -17,15 +17,16 @@ from surpass.parts import Learn, Method
 
 def gspo(
     problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, low: float = 3e-4,
-    high: float = 4e-4, updates: int = 4, every: int = 3,
+    high: float = 4e-4, updates: int = 4, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
     loss = objectives.clipped(low, high, ratio="path")
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group()),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -8,14 +8,16 @@ Credit   A_v = group-normalised r_v; after `warm` rounds A = (1 - tau) A_v + tau
          groups where the deviation of the clipped r_s is at most 0.1
 Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mark z; w balances right and wrong over the round; attempts
          that were cut off have no such term
-Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1)
+Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1); where all weights are 0, as they are at the start, heads count
 Needs    engine "train", "logprobs"; a tokenizer with a reserved token
 Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own log-probability, which the paper
-         calls equivalent and slower. "right" is worth at least 1.
+         calls equivalent and slower. "right" is worth at least 1. At a temperature other than 1, where the paper's code multiplies r_s by it,
+         everything is trained as at 1.
 Works    docs/claims.md, the tiny model's sums: after four rounds the self-score's AUC on problems not seen is above that without its loss; the
-         card's 0.8 and a balanced accuracy of 0.7 are not reached, and whether accuracy suffers is not decided. The paper's premise, a
-         reference whose log-probability of the mark hardly varies, does not hold for the tiny model. The mark's loss is tested by
-         hand (tests/test_credit.py).
+         card's 0.8 and a balanced accuracy of 0.7 are not reached, and whether accuracy suffers is not decided. Its votes were
+         measured when weightless ones chose the first attempt, and not since. The paper's premise, a reference whose
+         log-probability of the mark hardly varies, does not hold for the tiny model. The mark's loss is tested by hand
+         (tests/test_credit.py).
 """
 
 from collections.abc import Sequence

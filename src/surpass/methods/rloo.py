@@ -6,8 +6,8 @@ Score    R = check - beta * sum_t [log p(token t) at the draw - log p_0(token t)
 Credit   A_i = R_i - mean of the other attempts' R  (eq. 8)
 Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is clipped where more than one update is made
 Needs    engine "train"; with beta, "logprobs" and the snapshot policy@0
-Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no leash here. Tokens drawn at a
-         temperature other than 1 are trained as if drawn at 1.
+Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no leash here. Ratios are of
+         softmax(logits / temperature); tempered and correct as in grpo. The leash, as R has it, is at temperature 1.
 Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_objectives.py: the advantage by hand.
 """
 
@@ -18,21 +18,22 @@ from surpass.parts import Learn, Method, Reward
 
 def rloo(
     problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, beta: float = 0.0,
-    clip: float = 0.2, updates: int = 1, every: int = 3,
+    clip: float = 0.2, updates: int = 1, tempered: bool = True, correct: float = 0.0, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
     if not beta >= 0:
         raise SurpassError(f"rloo needs beta of at least 0; found beta={beta}")
-    loss = objectives.clipped(clip, clip, normaliser="constant", length=1.0)
+    loss = objectives.clipped(clip, clip, normaliser="constant", length=1.0, correct=correct)
     scores: dict[str, Reward] = {"reward": rewards.check()}
     if beta:
         leash = rewards.weighted({"check": 1.0, "implicit": -beta})
         scores = {"check": rewards.check(), "implicit": rewards.implicit(base="policy@0"), "reward": leash}
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores=scores,
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.leave_one_out()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.leave_one_out()),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -17,17 +17,18 @@ from surpass.parts import Learn, Method
 
 def search_r1(
     problems: int = 8, n: int = 5, turns: int = 4, temperature: float = 1.0, max_tokens: int = 128, beta: float = 0.001, lr: float = 1e-6,
-    clip: float = 0.2, updates: int = 1, every: int = 3,
+    clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts of at most `turns` turns each."""
     loss = objectives.clipped(clip, clip, normaliser="path")
     if beta:
         loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens, turns=turns),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group()),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens, turns=turns)),
         gate=gates.no_worse(every),
     )

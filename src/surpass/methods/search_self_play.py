@@ -30,14 +30,14 @@ from surpass.types import Cast, Column, Example, Memory, Tree
 
 def search_self_play(
     problems: int = 8, n: int = 5, turns: int = 10, temperature: float = 0.8, max_tokens: int = 256, checked: bool = True, beta: float = 0.01,
-    lr: float = 1e-6, updates: int = 1, every: int = 3,
+    lr: float = 1e-6, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no rule refuses."""
     propose = searches.samples(1, temperature, max_tokens, turns=turns, role="proposer")
     loss = objectives.clipped(0.2, 0.285, normaliser="path")
     if beta:
         loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
-    learner = learners.gradient(loss, lr, updates=updates)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.proposer(problems, propose, checked),
         search=searches.samples(n, temperature, max_tokens, turns=turns),

@@ -32,7 +32,7 @@ End with a line "Score: 1" for good, "Score: 0" for harmless, "Score: -1" for ba
 
 def slate(
     problems: int = 8, k: int = 5, turns: int = 4, by: str = "oracle", early: float = 0.5, temperature: float = 1.0, max_tokens: int = 128,
-    beta: float = 0.001, lr: float = 1e-6, clip: float = 0.2, updates: int = 1, every: int = 3,
+    beta: float = 0.001, lr: float = 1e-6, clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round, `k` continuations at each of at most `turns` turns, scored `by` the task's oracle or a judge."""
     if by not in ("oracle", "judge"):
@@ -41,15 +41,12 @@ def slate(
     loss = objectives.clipped(clip, clip, normaliser="path")
     if beta:
         loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.stepwise(judge, k, turns, temperature=temperature, max_tokens=max_tokens),
         scores={},
-        learn=(
-            Learn(
-                "policy", selectors.steps(), learners.gradient(loss, lr, updates=updates), advantages.siblings("step", scale=True)
-            ),
-        ),
+        learn=(Learn("policy", selectors.steps(), learner, advantages.siblings("step", scale=True)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens, turns=turns)),
         gate=gates.no_worse(every),
         cast={"judge": Cast("policy", shared=True)} if by == "judge" else {},

@@ -25,16 +25,17 @@ from surpass.parts import Learn, Method
 
 def spiral_games(
     problems: int = 64, temperature: float = 1.0, max_tokens: int = 64, decay: float = 0.95, discount: float = 1.0, apart: bool = True,
-    lr: float = 1e-6, clip: float = 0.2, updates: int = 2, every: int = 5,
+    lr: float = 1e-6, clip: float = 0.2, updates: int = 2, tempered: bool = True, every: int = 5,
 ) -> Method:  # fmt: skip
     """`problems` games a round; without `apart` one baseline serves all seats."""
     loss = objectives.clipped(clip, clip, normaliser="token")
     credit = advantages.seats(decay=decay, discount=discount, apart=apart)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(1, temperature, max_tokens),
         scores={"outcome": rewards.outcome()},
-        learn=(Learn("policy", selectors.contexts(), learners.gradient(loss, lr, updates=updates), credit),),
+        learn=(Learn("policy", selectors.contexts(), learner, credit),),
         exam=measures.against(search=searches.samples(1, temperature, max_tokens)),
         gate=gates.no_worse(every, metric="reward"),
     )

@@ -34,17 +34,18 @@ Which answer is better, A or B? Say one letter."""
 
 def spo_minimax(
     problems: int = 8, n: int = 8, by: str = "task", temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-5,
-    clip: float = 0.2, updates: int = 1, every: int = 3,
+    clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each, every attempt against every other, judged `by` the task or a duel."""
     if by not in ("task", "duel"):
         raise SurpassError(f'spo_minimax compares by one of task, duel; found by="{by}"')
     loss = objectives.clipped(clip, clip, normaliser="path")
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"pairs": rewards.preferred() if by == "task" else rewards.duels(DUEL), "reward": rewards.wins("pairs")},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group(scale=False)),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group(scale=False)),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
     )

@@ -7,7 +7,7 @@ Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V o
 Loss     clipped policy gradient over the leaves' paths, mean over tokens: a token weighs as many leaves as lie below it,
          so the tree gives the gradient of the mean leaf reward with one baseline per branching
 Needs    engine "train"
-Differs  nothing to differ from. Tokens drawn at a temperature other than 1 are trained as if drawn at 1 (no correction).
+Differs  nothing to differ from. Ratios are of softmax(logits / temperature), which was drawn from; tempered and correct as in grpo.
 Works    tests/claims/test_tree_grpo.py: where the first step decides most of the reward, the gradient at the second step has less
          variance than with whole-attempt credit at the same number of leaves. docs/results.md: SmolLM2-135M on sums.
 """
@@ -18,15 +18,17 @@ from surpass.parts import Learn, Method
 
 def tree_grpo(
     problems: int = 8, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    lr: float = 1e-5, normaliser: str = "token", clip: float = 0.2, updates: int = 1, every: int = 3,
+    lr: float = 1e-5, normaliser: str = "token", clip: float = 0.2, updates: int = 1, tempered: bool = True,
+    correct: float = 0.0, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round; a step ends with `stop`; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
-    loss = objectives.clipped(clip, clip, normaliser=normaliser)
+    loss = objectives.clipped(clip, clip, normaliser=normaliser, correct=correct)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.siblings()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.siblings()),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -20,18 +20,19 @@ from surpass.parts import Learn, Method
 
 def tree_sharpen(
     problems: int = 16, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    scale: float = 4.0, lr: float = 1e-5, clip: float = 0.2, updates: int = 1, every: int = 3,
+    scale: float = 4.0, lr: float = 1e-5, clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round; a step ends with `stop`; reward exp(`scale` * mean log-prob under the start); a gate decision `every` so
     many rounds."""
     loss = objectives.clipped(clip, clip, normaliser="token")
     answers = measures.answers(searches.samples(1, 0.0, max_tokens))
     agreement = measures.agreement(searches.samples(8, temperature, max_tokens))
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.likelihood("policy@0", scale)},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.siblings()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.siblings()),),
         exam=measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))}),
         gate=gates.limits(every),
     )

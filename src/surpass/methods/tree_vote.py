@@ -20,7 +20,8 @@ from surpass.parts import Gate, Learn, Measure, Method
 
 def tree_vote(
     problems: int = 16, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    trust: float = 0.5, labels: bool = False, lr: float = 1e-5, clip: float = 0.2, updates: int = 1, every: int = 3,
+    trust: float = 0.5, labels: bool = False, lr: float = 1e-5, clip: float = 0.2, updates: int = 1,
+    tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round; a step ends with `stop`; the gate refuses below an agreement of `trust`, or, with `labels`, what is
     significantly worse by the task's own answers; a decision `every` so many rounds."""
@@ -29,6 +30,7 @@ def tree_vote(
     agreement = measures.agreement(searches.samples(8, temperature, max_tokens))
     seen: Measure = answers if labels else agreement
     gate: Gate = gates.no_worse(every) if labels else gates.limits(every, trust)
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
@@ -37,7 +39,7 @@ def tree_vote(
             "vote": rewards.vote(weight="sure"),
             "reward": rewards.majority(scaled=True),
         },
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.siblings()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.siblings()),),
         exam=measures.by_split({"gate": seen, "test": measures.together((answers, agreement))}),
         gate=gate,
     )

@@ -19,15 +19,16 @@ from surpass.parts import Learn, Method
 
 def ttrl(
     problems: int = 8, n: int = 16, temperature: float = 0.8, max_tokens: int = 128, trust: float = 0.5, lr: float = 1e-5,
-    clip: float = 0.2, updates: int = 1, every: int = 3,
+    clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; the gate refuses below an agreement of `trust`, a decision `every` so many rounds."""
     loss = objectives.clipped(clip, clip, normaliser="path")
+    learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"vote": rewards.vote(), "reward": rewards.majority()},
-        learn=(Learn("policy", selectors.every(), learners.gradient(loss, lr, updates=updates), advantages.group()),),
+        learn=(Learn("policy", selectors.every(), learner, advantages.group()),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every, trust),
     )

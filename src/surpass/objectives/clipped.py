@@ -20,9 +20,11 @@ class clipped:
     p_start is the learner's own probability before its first step of the round. `ratio` "path" uses one ratio per path, the
     geometric mean of its tokens' (GSPO, Zheng et al. 2025, eq. 7), and is divided by the number of paths, whatever `normaliser` says. `normaliser` is one of "token" (DAPO), "path" (GRPO),
     "constant" (Dr. GRPO, with `length`). `correct` truncates at this value a weight p_start / q for tokens that were drawn
-    from another distribution q (temperature, truncation, another engine); 0: no correction.
+    from another distribution q (temperature, truncation, another engine); 0: no correction. p is the distribution that is trained
+    (learners.gradient, `temperature`): trained at the temperature of the draws there is nothing left to correct but truncation.
 
-    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens at the clip).
+    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens, or of paths where the ratio is
+    theirs, at the clip).
     """
 
     low: float = 0.2
@@ -50,7 +52,8 @@ class clipped:
         weight, total = path_weights(batch, self.normaliser, self.length)
         log_ratio = torch.where(batch.trained, out.logp - start, 0.0)
         if self.ratio == "path":
-            return {"paths": self._paths(log_ratio, batch)}, {}
+            loss, cut = self._paths(log_ratio, batch)
+            return {"paths": loss}, {"clip_ratio": float(cut.sum()), "clippable": float(len(cut))}
         positive, negative = masses(batch, weight)
         _refuse_written(batch, (positive != 0) | (negative != 0))
         if self.correct:
@@ -60,16 +63,18 @@ class clipped:
         rho = log_ratio.exp()
         gain = positive * rho.clamp(max=1 + self.high) + negative * rho.clamp(min=1 - self.low)
         cut = ((rho > 1 + self.high) & (positive > 0)) | ((rho < 1 - self.low) & (negative < 0))
-        return {total: -gain.sum()}, {"clip_ratio": float(cut.sum()), "learnt": float(batch.trained.sum())}
+        return {total: -gain.sum()}, {"clip_ratio": float(cut.sum()), "clippable": float(batch.trained.sum())}
 
-    def _paths(self, log_ratio: Tensor, batch: Batch) -> Tensor:
+    def _paths(self, log_ratio: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(the loss's sum over paths, bool[P]: whose ratio is at the clip)."""
         axis, advantage = batch.columns["advantage"]
         if axis != "path":
             raise SurpassError("a ratio per path needs one advantage per path; use advantages.group or leave_one_out")
         _refuse_written(batch, spread(advantage.abs(), batch) > 0)
         rho = (gather(log_ratio, batch) / lengths(batch).clamp(min=1)).exp()
         gain = torch.where(advantage > 0, advantage * rho.clamp(max=1 + self.high), advantage * rho.clamp(min=1 - self.low))
-        return -(batch.weight[batch.example] * gain).sum()
+        cut = ((rho > 1 + self.high) & (advantage > 0)) | ((rho < 1 - self.low) & (advantage < 0))
+        return -(batch.weight[batch.example] * gain).sum(), cut
 
 
 def _refuse_written(batch: Batch, moves: Tensor) -> None:

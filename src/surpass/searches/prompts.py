@@ -16,7 +16,7 @@ from surpass.searches.samples import samples
 from surpass.searches.turns import fill, instructed, worth
 from surpass.types import Column, Problem, Tree, fold
 
-FEEDBACK = """A model was given this instruction:
+FEEDBACK = """A model was given {given}:
 <prompt>
 {prompt}
 </prompt>
@@ -25,7 +25,7 @@ FEEDBACK = """A model was given this instruction:
 
 {question} Explain each case, then list what the instruction should say."""
 
-REWRITE = """A model was given this instruction:
+REWRITE = """A model was given {given}:
 <prompt>
 {prompt}
 </prompt>
@@ -50,13 +50,19 @@ class prompts:
     A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains what went wrong (or, if
     nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on `held` other train problems. A path ends
     at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's, and where it is the best
-    so far. `guided`=False rewrites without looking at mistakes (the ablation).
+    so far. `guided`=False rewrites without looking at mistakes (the ablation). The root is the prompt that `role` plays with, at first
+    `start` ("": no system message).
 
-    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves; node columns "reward", "visits", and
-    "chosen", 1 at the best prompt on the path of an iteration with the highest mean reward. Wang et al. 2023 (PromptAgent), algorithm 1.
+    What was found is the best prompt on the path of an iteration with the highest mean reward (Wang et al. 2023, PromptAgent, algorithm
+    1). A maximum of noisy means flatters itself, so it, the root's and no prompt at all answer `held` other train problems, and the
+    best there is chosen, of equals none at all first, then the root's; a prompt that is not better than none on the first `held`
+    problems, too, is not chosen. (Where the task has no other train problems the first decide.)
+
+    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves, and "" a node of its own; node columns
+    "reward", "visits", and "chosen", 1 at the chosen prompt.
     """
 
-    start: str = "Answer the question."
+    start: str = ""
     iterations: int = 10
     width: int = 3
     explore: float = 2.5
@@ -74,19 +80,23 @@ class prompts:
     def at_most(self) -> int:
         """Tokens drawn at most."""
         rewrites = self.iterations * self.depth * self.width
-        return rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens)
+        return (
+            rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens) + 5 * self.held * self.answer_tokens
+        )
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         tree = Tree(problem, rng)
-        known = models.system.get(self.role) or self.start
+        known = models.system.get(self.role, self.start)
         root = models.open(self.optimizer, tree, "The instruction so far:")
-        first = models.put(self.optimizer, tree, root, known, self.optimizer)
-        tree.end(first, 0, {"prompt": known})
-        plan = _Plan(self, models, task, tree, first, rng)
-        await plan.visit(first)
+        given = {prompt: models.put(self.optimizer, tree, root, prompt, self.optimizer) for prompt in dict.fromkeys((known, ""))}
+        for prompt, node in given.items():
+            tree.end(node, 0, {"prompt": prompt})
+        plan = _Plan(self, models, task, tree, given[known], given[""], rng)
+        for node in given.values():
+            await plan.visit(node)
         for _ in range(self.iterations):
             await plan.iterate()
-        plan.mark()
+        await plan.mark()
         return tree
 
 
@@ -98,7 +108,8 @@ class _Plan:
     models: Any
     task: Any
     tree: Tree
-    root: int
+    root: int  # the prompt it begins with
+    none: int  # no prompt
     rng: int
     reward: dict[int, float] = field(default_factory=dict)
     returns: dict[int, list[float]] = field(default_factory=dict)
@@ -118,8 +129,11 @@ class _Plan:
 
     async def visit(self, node: int) -> None:
         """The accuracy of a prompt on the held problems: the same ones for every prompt."""
-        values = [value for value, _, _ in await self.answer(node, self.problems("held", self.search.held))]
-        self.reward[node], self.returns[node] = float(np.nanmean(values)), []
+        self.reward[node], self.returns[node] = await self.accuracy(node, self.problems("held", self.search.held)), []
+
+    async def accuracy(self, node: int, problems: list[Problem]) -> float:
+        """The share of right answers under a prompt, of those that were judged."""
+        return float(np.nanmean([value for value, _, _ in await self.answer(node, problems)]))
 
     def problems(self, name: str, n: int) -> list[Problem]:
         return list(islice(self.task.problems("train", fold(0, "prompts", name)), n))
@@ -189,8 +203,8 @@ class _Plan:
             if wrong
             else "These answers are right. Why did it work?"
         )
-        words = {"{prompt}": self.prompt(node), "{cases}": "\n\n".join(cases), "{question}": question if cases else "",
-                 "{history}": "\n".join(self.prompt(n) for n in self.path_to(node))}  # fmt: skip
+        words = {"{prompt}": self.prompt(node), "{given}": "this instruction" if self.prompt(node) else "no instruction", "{cases}": "\n\n".join(cases), "{question}": question if cases else "",
+                 "{history}": "\n".join(self.prompt(n) or "(none)" for n in self.path_to(node))}  # fmt: skip
         words["{feedback}"] = ""
         if search.guided:
             ask = models.open(search.optimizer, tree, fill(FEEDBACK, words), cause=node, aside=True)
@@ -203,10 +217,17 @@ class _Plan:
         tree.end(new, int(tree.stop[new]), {"prompt": text} if text else None)
         return new if text else None
 
-    def mark(self) -> None:
-        n = len(self.tree)
+    async def chosen(self) -> int:
+        """What to play with from now on."""
         best = max(self.paths, key=lambda path: float(np.mean([self.reward[node] for node in path])), default=[self.root])
-        chosen = max(best, key=lambda node: (self.reward[node], -node))
+        found = max(best, key=lambda node: (self.reward[node], -node))
+        others = self.problems("held", 2 * self.search.held)[self.search.held :]
+        final = [self.none, *(node for node in dict.fromkeys((self.root, found)) if self.reward[node] > self.reward[self.none])]
+        again = [await self.accuracy(node, others) if others else self.reward[node] for node in final]
+        return final[int(np.argmax(again))]  # the first of equals
+
+    async def mark(self) -> None:
+        chosen, n = await self.chosen(), len(self.tree)
         columns: dict[str, dict[int, float]] = {
             "reward": self.reward,
             "visits": {node: float(len(r)) for node, r in self.returns.items()},

@@ -1,6 +1,6 @@
 """What is worth learning from."""
 
 from surpass.selectors.pairs import best_worst, siblings
-from surpass.selectors.paths import contexts, correct, every, nonconstant, prefixes, steps, top
+from surpass.selectors.paths import contexts, correct, every, nonconstant, prefixes, so_far, steps, top
 
-__all__ = ["best_worst", "contexts", "correct", "every", "nonconstant", "prefixes", "siblings", "steps", "top"]
+__all__ = ["best_worst", "contexts", "correct", "every", "nonconstant", "prefixes", "siblings", "so_far", "steps", "top"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from surpass.parts import Selector
 from surpass.types import FAILED, Example, Memory, Tree, fold
 
 
@@ -68,18 +70,45 @@ class correct:
 
 
 @dataclass(frozen=True)
+class so_far:
+    """What `select` chooses of this round's trees and of those of all rounds before, refused ones too, with the columns they had when they
+    were scored. Of a problem that was asked again only the last round in which anything was chosen counts. In the order in which the
+    problems were first asked.
+
+    Zelikman et al. 2022 (STaR) and Singh et al. 2023 (ReST-EM) fit the start model to all that was generated.
+    """
+
+    select: Selector
+    needs: ClassVar[frozenset[str]] = frozenset({"past"})
+
+    def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
+        latest: dict[str, list[Example]] = {}
+        for round in range(1, memory.round + 2):
+            found: dict[str, list[Example]] = {}
+            for example in self.select(memory.trees(round) if round <= memory.round else trees, memory, rng):
+                found.setdefault(example.tree.problem.id, []).append(example)
+            latest |= found
+        return [example for examples in latest.values() for example in examples]
+
+
+@dataclass(frozen=True)
 class top:
     """The `limit` best attempts at each problem (0: all; the earlier of equals first) among those that score at least `threshold`;
-    equal token sequences count once."""
+    equal token sequences count once. With `above` those that score more than `threshold`, and nothing of a tree whose attempts all
+    score the same: there is no best among them."""
 
     score: str = "reward"
     limit: int = 1
     threshold: float = -np.inf
+    above: bool = False
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
         out = []
         for tree in trees:
-            judged = [(leaf, v) for leaf, v in judged_leaves(tree, self.score) if v >= self.threshold]
+            judged = judged_leaves(tree, self.score)
+            if self.above and len({v for _, v in judged}) < 2:
+                continue
+            judged = [(leaf, v) for leaf, v in judged if v > self.threshold or (v == self.threshold and not self.above)]
             best: dict[bytes, int] = {}
             for leaf, _ in sorted(judged, key=lambda lv: -lv[1]):
                 best.setdefault(tree.path_tokens(leaf).tobytes(), leaf)
