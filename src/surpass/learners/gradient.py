@@ -16,7 +16,8 @@ from surpass.types import Batch, Example, Memory, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
 _MEANS = {"draw_gap": "drawn", "clip_ratio": "learnt", "kl": "learnt", "entropy": "learnt",
-          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "target_gap": "targets", "value_gap": "values"}  # fmt: skip
+          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "rewards/abs_margins": "pairs",
+          "target_gap": "targets", "value_gap": "values"}  # fmt: skip
 _OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
 
 
