@@ -203,10 +203,13 @@ def test_snapshots_judge_with_old_weights_and_refusals_restore():
     models.keep()
     np.testing.assert_array_equal(models.run(score("policy@-1")), start)
     models.trial(["policy"])
+    models.snapshots["policy@-1"] = engine.weights()
     with torch.no_grad():
         next(iter(engine.trainable().values())).zero_()
+    np.testing.assert_array_equal(models.run(score("policy@-1")), moved)
     models.refuse()
     np.testing.assert_array_equal(models.run(score("policy")), moved)
+    np.testing.assert_array_equal(models.run(score("policy@-1")), start)
 
 
 def test_a_snapshots_answer_comes_after_the_weights_are_back(monkeypatch):

@@ -193,7 +193,8 @@ def test_dpo(settings, wanted):
     sums, figures = objectives.dpo(**settings)(Out(arrange(LOGP)), batch)
     assert list(sums) == ["examples"] and float(sums["examples"]) == pytest.approx(wanted, abs=1e-12)
     if "per_token" not in settings:
-        assert figures == {"rewards/accuracies": 1.0, "rewards/margins": pytest.approx(0.5 * (1.0 - 0.6)), "pairs": 2.0}
+        assert figures == {"rewards/accuracies": 1.0, "rewards/margins": pytest.approx(0.5 * (1.0 - 0.6)),
+                           "rewards/abs_margins": pytest.approx(0.5 * (1.0 + 0.6)), "pairs": 2.0}  # fmt: skip
 
 
 def test_dpo_learns_only_after_since():

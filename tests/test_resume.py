@@ -171,7 +171,7 @@ def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path)
 
     store, method = Store(tmp_path), small("rest_mcts")
     store.commit(
-        {"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None, "previous": 0}
+        {"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None}
     )
     state = store.state()
     assert from_json(state["method"]) == method

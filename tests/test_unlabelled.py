@@ -237,3 +237,9 @@ def test_alarms_say_what_went_wrong():
     assert "All rewards" in alarms([search(frac_reward_zero_std=1.0), learn])[0]
     assert "all alike" in alarms([search(), search(entropy=0.05), learn])[0]
     assert "No round found" in alarms([search(), learn | {"examples": 0}])[0]
+    near, far = ({**learn, "rewards/abs_margins": value} for value in (0.003, 0.3))
+    for rounds in ([near], [learn, near], [near, near]):
+        (words,) = alarms([search(), *rounds])
+        assert "Preferences stayed" in words and "0.003" in words
+    assert alarms([search(), far]) == alarms([search(), near, far]) == []
+    assert alarms([search(), {**learn, "rewards/abs_margins": None}]) == []

@@ -12,12 +12,13 @@ WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
 NEAR = 1 / 3  # share of its limit above which draw_gap is told of
+UNMOVED = 0.02  # mean |beta z| below which every pair still pulls within 1% of what it began with: tanh(|beta z| / 2)
 SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     """Weak votes, rewards without spread, attempts that became all alike or are cut off, draws that are scored otherwise, a reward that rises
-    while accuracy falls; in that order."""
+    while accuracy falls, nothing to learn from, preferences that stay where they begin; in that order."""
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
     if not searches:
@@ -56,6 +57,11 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if learnt and all(not event.get("examples") for event in learnt):
         found.append("No round found an example worth learning from, so the weights are those of the start. Where problems have no answers, "
                      "or no attempt is ever right, a reward gives nothing to learn from; docs/no-labels.md says what can.")  # fmt: skip
+    margins = [_number(event["rewards/abs_margins"]) for event in learnt if event.get("rewards/abs_margins") is not None]
+    if margins and max(margins) < UNMOVED:
+        found.append(f"Preferences stayed where they begin: mean |margin| (rewards/abs_margins) was at most {max(margins):.2g} in every round so far. "
+                     "There the loss is a plain policy gradient: neither its reference nor beta nor how sure a pair is changes the update. "
+                     "Try a higher lr, more --epochs, or more problems a round in more --updates.")  # fmt: skip
     return found
 
 

@@ -42,7 +42,6 @@ class Standing:
     phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
     weights: int = 0  # the round whose updates the current weights hold
     trial: int | None = None  # the round a refusal goes back to; None between trials
-    previous: int = 0  # the round ROLE@-1 comes from, where a method names it
     versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
     notes: dict[str, Any] = field(default_factory=dict)
     trial_notes: dict[str, Any] = field(default_factory=dict)
@@ -165,7 +164,11 @@ class _Run:
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
         self.models.remember(_snapshots(self.method))
         began = {role: weights_digest(weights) for role, weights in self.start.items()}
+        self.start |= {name: self.models.snapshots[name] for name in self.models.predecessors()}
         if state is not None:
+            if "previous" in state and self.models.predecessors():
+                raise SurpassError(f"this run was begun by a version of surpass in which {self.models.predecessors()[0]} was the kept model before "
+                                   "the current one; it is now the model before the last round's update, and one run cannot mean both: begin a new run")  # fmt: skip
             if state.get("start", began) != began:
                 raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
                                    "so load it again")  # fmt: skip
@@ -226,6 +229,7 @@ class _Run:
         self.models.trial(self.roles)
         self.models.account = "learn"
         self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
+        before = {name: self.models.engine(name).weights() for name in self.models.predecessors()}
         chosen: list[tuple[str, Sequence[Example]]] = []
         credit: list[tuple[str, Sequence[Tree]]] = []
         with self._timed("learn", round):
@@ -243,6 +247,7 @@ class _Run:
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         if self.store is None and "past" in needs_of(self.method):
             self.past[round] = list(trees)
+        self.models.succeed(before)  # only now: until here ROLE@-1 is what the round's scores took it for
         self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
         if self.budget:
             now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)
@@ -277,8 +282,6 @@ class _Run:
             verdict = gate(best, kept, new)
             if verdict.keep:
                 self.models.keep()
-                if self.at.trial is not None and any(name.endswith("@-1") for name in self.models.snapshots):
-                    self.at.previous = self.at.trial
                 self.at.reports["kept"] = new
                 metric = getattr(gate, "metric", None)
                 if metric is None or (metric and new.mean(metric) >= best.mean(metric)):  # "": the start stays the best
@@ -309,7 +312,7 @@ class _Run:
         if due:
             self._commit(judged=round)
         if due and self.store:
-            self.store.forget({self.at.weights, self.at.previous, self.at.trial or 0})
+            self.store.forget({self.at.weights, self.at.trial or 0})
 
     async def finish(self) -> Result:
         """The test exam of what was kept."""
@@ -371,11 +374,9 @@ class _Run:
         self.memory.notes = self.at.notes
         self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
-        for role in self.roles:
+        for role in [*self.roles, *self.models.predecessors()]:
             if self.at.trial is not None:
                 self.models.restore = (self.models.restore or {}) | {role: self._at_round(self.at.trial, role)}
-            if f"{role}@-1" in self.models.snapshots:
-                self.models.snapshots[f"{role}@-1"] = self._at_round(self.at.previous, role).weights
             self.models.put_back(role, self._at_round(self.at.weights, role))
 
     def _at_round(self, round: int, role: str) -> Snapshot:
@@ -399,7 +400,7 @@ async def improve(
     """Run `rounds` rounds of a method, or as many as a budget allows, and return test reports from before and after.
 
     Every need is checked first. Reported numbers come from the split "test", measured at the start and at the end; the gate
-    sees "gate" alone. A refused trial restores weights, optimiser and notes; after `patience` refusals in a row the run
+    sees "gate" alone. A refused trial restores weights, optimiser, notes and ROLE@-1; after `patience` refusals in a row the run
     stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
     told what happens; `modules` are the modules and files of the user whose parts may be resolved.
     """

@@ -38,8 +38,8 @@ class Snapshot:
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
-    "policy@0" is the policy at the start, "policy@-1" the kept one before the current; only the names given to `remember`
-    are held in memory. `cost` counts, per account (`account` names the current one): tokens prefilled, generated, scored
+    "policy@0" is the policy at the start, "policy@-1" as it was before the last round's update (until there is one: at the start);
+    only the names given to `remember` are held in memory. `cost` counts, per account (`account` names the current one): tokens prefilled, generated, scored
     and trained, calls, and steps of the task.
     """
 
@@ -289,10 +289,19 @@ class Models:
         """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
         for name in names:
             if not re.fullmatch(r"\w+@(0|-1)", name):
-                raise UnmetNeed(
-                    f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (the kept model before this one)'
-                )
+                raise UnmetNeed(f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (before the last update)')
             self.snapshots.setdefault(name, self.engine(name).weights())
+
+    def predecessors(self) -> list[str]:
+        """Those that are held of the names ROLE@-1."""
+        return [name for name in self.snapshots if name.endswith("@-1")]
+
+    def succeed(self, before: Mapping[str, dict[str, torch.Tensor]]) -> None:
+        """Let every ROLE@-1 of `before` stand for these weights, its role's ahead of an update, unless nothing has changed since."""
+        for name, weights in before.items():
+            now = self.engine(name).trainable()
+            if any(not torch.equal(now[key], value) for key, value in weights.items()):
+                self.snapshots[name] = weights
 
     def _weights(self, name: str) -> dict[str, torch.Tensor]:
         if name not in self.snapshots:
@@ -311,31 +320,33 @@ class Models:
         return self.engine(name).using(self._weights(name) if "@" in name else None)
 
     def snapshot(self, role: str) -> Snapshot:
-        """A copy of a role's weights, optimiser state and version."""
+        """A copy of a role's weights, optimiser state and version; of ROLE@-1 the weights it stands for."""
+        if "@" in role:
+            return Snapshot(self._weights(role), None, 0)
         optimiser = self.optimisers.get(role)
         state = copy.deepcopy(optimiser.state_dict()) if optimiser else None
         return Snapshot(self.engine(role).weights(), state, self.version[role])
 
     def trial(self, roles: Iterable[str]) -> None:
-        """Remember these roles as they are, once, until `keep` or `refuse` is called."""
+        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is called."""
         if self.restore is None:
-            self.restore = {role: self.snapshot(role) for role in dict.fromkeys(roles)}
+            self.restore = {role: self.snapshot(role) for role in dict.fromkeys([*roles, *self.predecessors()])}
 
     def keep(self) -> None:
-        """The trial's weights stand; what they replace becomes ROLE@-1."""
-        for role, before in (self.restore or {}).items():
-            if f"{role}@-1" in self.snapshots:
-                self.snapshots[f"{role}@-1"] = before.weights
+        """The trial's weights stand."""
         self.restore = None
 
     def refuse(self) -> None:
-        """Back to the weights and optimiser states before the trial."""
+        """Back to the weights, optimiser states and ROLE@-1 before the trial."""
         for role, before in (self.restore or {}).items():
             self.put_back(role, before)
         self.restore = None
 
     def put_back(self, role: str, snapshot: Snapshot) -> None:
-        """Give a role the weights, optimiser state and version of a snapshot."""
+        """Give a role the weights, optimiser state and version of a snapshot; ROLE@-1 the weights."""
+        if "@" in role:
+            self.snapshots[role] = snapshot.weights
+            return
         self.engine(role).load(snapshot.weights)
         self.version[role] = snapshot.version
         if snapshot.optimiser is None:

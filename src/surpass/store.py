@@ -8,6 +8,7 @@
     credit/0001.parquet   the columns that advantages added to them, per Learn row, for people
     exams/0000.parquet    the attempts of a test exam (before round 1, and at the end), exams/0000.jsonl their texts, for people
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
+    weights/0001/ROLE@-1.safetensors   the weights before the round's update, where the method names them
     weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
     state.json            where the run stands; replaced in one step after every phase
 
@@ -271,7 +272,7 @@ class Store:
         known = state.get("events_sha256")
         if known and hashlib.sha256(self._events()[: state["events"]]).hexdigest() != known:
             return f"{self.folder / 'events.jsonl'} is not as it was written"
-        rounds = {state["weights"], state["trial"] or 0, state["previous"]} - {0}
+        rounds = {state["weights"], state["trial"] or 0} - {0}
         old = (self.folder / "run.json").exists() and self.read_run(self.folder)["format"] == 1
         return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", old))), "")
 
@@ -345,7 +346,7 @@ class Store:
         return self.folder / "weights" / f"{round:04d}" / role
 
     def save(self, round: int, models: Models, roles: Iterable[str]) -> None:
-        """The roles' weights and optimisers after a round's updates."""
+        """The roles' weights and optimisers after a round's updates, and what ROLE@-1 stands for then."""
         final = self.folder / "weights" / f"{round:04d}"
         partial = final.with_suffix(".partial")
         if partial.exists():
@@ -364,15 +365,23 @@ class Store:
                 with _disk_errors(partial):
                     save_file(tensors, partial / role / "optimiser.safetensors")
                 (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
+        for name in models.predecessors():
+            with _disk_errors(partial):
+                save_file(
+                    {key: value.contiguous() for key, value in models.snapshots[name].items()}, partial / f"{name}.safetensors"
+                )
         seal(partial)
         if final.exists():
             shutil.rmtree(final)
         os.replace(partial, final)
 
     def load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
-        """A role as it was after a round's updates; round 0 is the start."""
+        """A role, or ROLE@-1, as it was after a round's updates; round 0 is the start."""
         if round == 0:
             return Snapshot(start, None, 0)
+        if "@" in role:
+            found = load_file(self.folder / "weights" / f"{round:04d}" / f"{role}.safetensors")
+            return Snapshot({name: value.to(start[name].device) for name, value in found.items()}, None, 0)
         folder = self.weights_folder(round, role)
         if not folder.exists():
             raise RunBroken(f"{folder} is missing; without it the run cannot be resumed from round {round}")

@@ -17,7 +17,8 @@ from surpass.types import Batch, Example, Memory, Out, Report, Row
 
 # figures are sums; each is reported as a mean over what stands beside it
 _MEANS = {"draw_gap": "drawn", "clip_ratio": "clippable", "kl": "learnt", "entropy": "learnt",
-          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "target_gap": "targets", "value_gap": "values"}  # fmt: skip
+          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "rewards/abs_margins": "pairs",
+          "target_gap": "targets", "value_gap": "values"}  # fmt: skip
 _OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
 APART, APART_IN_HALF = 0.01, 0.1  # nats a token: a draw_gap above is no rounding, in float32 and in half precision
 

@@ -28,23 +28,23 @@ from surpass.types import Column, Tree
 
 
 def cream(
-    problems: int = 16, n: int = 5, temperature: float = 0.8, max_tokens: int = 128, beta: float = 0.1, shared: bool = True,
-    least: float = 0.0, lr: float = 1e-6, updates: int = 1, every: int = 3,
+    problems: int = 64, n: int = 5, temperature: float = 0.8, max_tokens: int = 128, beta: float = 0.1, shared: bool = True,
+    least: float = 0.0, per_token: bool = True, lr: float = 1e-6, epochs: int = 8, updates: int = 4, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; one trust a round if `shared`, else one a problem, at least `least`."""
+    now, before = (
+        rewards.implicit(role, "policy@0", per_token=per_token, or_likelihood=True) for role in ("policy", "policy@-1")
+    )
+    learner = learners.gradient(objectives.dpo(beta), lr, epochs, updates)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={
-            "reward": rewards.implicit("policy", "policy@0", or_likelihood=True),
-            "before": rewards.implicit("policy@-1", "policy@0", or_likelihood=True),
+            "reward": now,
+            "before": before,
             "trust": Trust("reward", "before", shared, least),
         },
-        learn=(
-            Learn(
-                "policy", selectors.best_worst(confidence="trust"), learners.gradient(objectives.dpo(beta), lr, updates=updates)
-            ),
-        ),
+        learn=(Learn("policy", selectors.best_worst(confidence="trust"), learner),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
     )

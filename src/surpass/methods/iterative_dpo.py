@@ -15,15 +15,15 @@ from surpass.parts import Learn, Method
 
 
 def iterative_dpo(
-    problems: int = 16, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 5e-6, beta: float = 0.1,
-    updates: int = 2, every: int = 2,
+    problems: int = 64, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 5e-6, beta: float = 0.1,
+    epochs: int = 8, updates: int = 4, every: int = 2,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, updates=updates)),),
+        learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, epochs, updates)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -24,9 +24,9 @@ from surpass.parts import Learn, Method
 
 
 def mcts_dpo(
-    problems: int = 8, simulations: int = 16, width: int = 2, depth: int = 8, explore: float = 1.0, self_evaluate: bool = True,
+    problems: int = 32, simulations: int = 16, width: int = 2, depth: int = 8, explore: float = 1.0, self_evaluate: bool = True,
     margin: float = 0.0, in_flight: int = 1, temperature: float = 1.0, max_tokens: int = 128, beta: float = 0.1, lr: float = 1e-6,
-    updates: int = 1, every: int = 3,
+    epochs: int = 8, updates: int = 4, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round; `simulations` before each move; pairs of steps whose Q differs by more than `margin`."""
     guide = searches.values.asked() if self_evaluate else searches.values.constant()
@@ -37,7 +37,7 @@ def mcts_dpo(
         curriculum=curricula.shuffle(problems),
         search=search,
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.siblings("q", margin, visits="visits"), learners.gradient(loss, lr, updates=updates)),),
+        learn=(Learn("policy", selectors.siblings("q", margin, visits="visits"), learners.gradient(loss, lr, epochs, updates)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

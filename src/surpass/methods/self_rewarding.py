@@ -28,15 +28,15 @@ Say in one short sentence what is good or bad about the answer. Then end with a 
 
 
 def self_rewarding(
-    problems: int = 16, n: int = 4, temperature: float = 0.7, top_p: float = 0.9, max_tokens: int = 128, verdicts: int = 3,
-    beta: float = 0.1, lr: float = 1e-6, updates: int = 1, every: int = 3,
+    problems: int = 64, n: int = 4, temperature: float = 0.7, top_p: float = 0.9, max_tokens: int = 128, verdicts: int = 3,
+    beta: float = 0.1, lr: float = 1e-6, epochs: int = 8, updates: int = 4, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; a gate decision `every` so many rounds."""
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens, top_p=top_p),
         scores={"reward": rewards.judge(RUBRIC, n=verdicts, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)")},
-        learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, updates=updates)),),
+        learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, epochs, updates)),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
     )

@@ -19,10 +19,13 @@ class dpo:
 
     c is the example's confidence. kind "sigmoid": l(z) = -log sigmoid(beta z) (Rafailov et al. 2023, eq. 7; with c < 1 it
     is the conservative DPO of Mitchell 2023). kind "ipo": l(z) = (z - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), with
-    `per_token` on log-probs averaged over each path, as TRL does. `base` names the reference: "policy@0", or "start" for
+    `per_token` on log-probs averaged over each path, as TRL does for "ipo". `base` names the reference: "policy@0", or "start" for
     the weights the round began with. What a pair shares cancels by itself.
 
-    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z).
+    While |beta z| is far below 1 every pair pulls with the weight it begins with: beta and c are then factors that an optimiser
+    such as AdamW removes, and the reference does nothing. So |beta z| has to grow within a round: several passes, an lr that moves.
+
+    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z), rewards/abs_margins (mean |beta z|).
     """
 
     beta: float = 0.1
@@ -52,6 +55,7 @@ class dpo:
         figures = {
             "rewards/accuracies": float((z.detach() > 0).sum()),
             "rewards/margins": float(self.beta * z.detach().sum()),
+            "rewards/abs_margins": float(self.beta * z.detach().abs().sum()),
             "pairs": float(len(z)),
         }
         return {"examples": loss.sum()}, figures
