@@ -1,0 +1,497 @@
+"""Chat templates of every kind, written here with the behaviour of those in use: turns that end otherwise than the text, thoughts that are
+left out of earlier turns, roles that are not taken. What was drawn is never tokenised again, and learns where it was drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_causal
+from surpass import advantages, objectives, selectors
+from surpass.cli import main
+from surpass.engines import LocalEngine
+from surpass.engines.text import Text
+from surpass.errors import SurpassError
+from surpass.flat import gather, lengths, pack, spread, unroll
+from surpass.loop import improve
+from surpass.methods.grpo import grpo
+from surpass.methods.tree_grpo import tree_grpo
+from surpass.models import Models
+from surpass.parts import Learn
+from surpass.rewards.likelihood import mean_logp
+from surpass.searches import samples
+from surpass.searches.turns import begin, play_on
+from surpass.store import Store
+from surpass.types import DONE, Column, Example, Memory, Problem, Tree, Turn
+
+SPECIAL = ("<eos>", "<bos>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|observation|>", "<|assistant|>", "<think>", "</think>",
+           "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<answer>", "<tool_call>")  # fmt: skip
+CHARACTERS = "\n " + "".join(map(chr, range(33, 127)))
+
+CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+# thoughts stand in the last answer alone, as in Qwen3's; without thinking the answer begins after an empty one
+FORGETS = """{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}
+{%- endfor %}{% for m in messages %}<|im_start|>{{ m.role }}
+{% if m.role == 'assistant' and loop.index0 < ns.last %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content }}{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking is defined and enable_thinking is false %}<think>
+
+</think>
+
+{% endif %}{% endif %}"""
+# the answer begins in a thought, as in DeepSeek-R1's
+THINKS = """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% elif m.role == 'assistant' %}<|assistant|>
+{{- m.content.split('</think>')[-1] }}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>
+{% endif %}"""
+# a speaker's mark ends the turn before, as in GLM-4's
+SPEAKERS = """{% for m in messages %}<|{{ 'observation' if m.role == 'tool' else m.role }}|>
+{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% endif %}"""
+# no system message, turns take turns, contents are trimmed, as in Gemma's
+STRICT = """{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{{ bos_token }}
+{%- for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}
+{{- '<|im_start|>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>model
+{% endif %}"""
+# channels, as in gpt-oss's
+CHANNELS = """{% for m in messages %}{% if m.role == 'assistant' %}{% if '<|channel|>' in m.content %}{{ raise_exception('no channels in content') }}{% endif %}
+{{- '<|start|>assistant' }}{% if loop.last and m.thinking %}<|channel|>analysis<|message|>{{ m.thinking }}<|end|><|start|>assistant{% endif %}
+{{- '<|channel|>final<|message|>' + m.content }}{{ '<|return|>' if loop.last else '<|end|>' }}{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}
+{%- endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"""
+
+
+def make_tokenizer(template=None, marks=SPECIAL, **settings):
+    """Marks and printable characters, one token each."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*marks, *CHARACTERS])}, unk_token="?"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    core.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **{"eos_token": "<eos>", "bos_token": "<bos>"} | settings,
+                                        additional_special_tokens=list(marks[2:]), clean_up_tokenization_spaces=False)  # fmt: skip
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+VOCABULARY = len(SPECIAL) + len(CHARACTERS)
+
+
+def make_engine(template, seed=0, tokenizer=None, template_args=None, listed=(), **changes):
+    """A random model; `listed` are ends of turns that its generation_config names beside the end of text."""
+    causal = make_causal(seed, 0.1, vocab_size=VOCABULARY, max_position_embeddings=512, **changes)
+    tokenizer = tokenizer or make_tokenizer(template)
+    causal.generation_config.eos_token_id = [0, *tokenizer.convert_tokens_to_ids(list(listed))]
+    return LocalEngine.of(causal, tokenizer, template_args=template_args)
+
+
+def drawn(engine, text):
+    """Tokens as if a model had drawn them."""
+    return engine.text.encode(text)
+
+
+def shown(text, tokens):
+    return text.tokenizer.decode([int(t) for t in tokens], skip_special_tokens=False)
+
+
+def grown(engine, *turns, messages="q"):
+    """(models, tree, node): a dialogue in which what the model said is given, and the task answers "r1", "r2", ..."""
+    models = Models(policy=engine)
+    tree = Tree(Problem("p", "q"))
+    node = models.open("policy", tree, messages)
+    for i, said in enumerate(turns):
+        if i:
+            node = models.tell("policy", tree, node, f"r{i}")
+        node = models.put("policy", tree, node, drawn(engine, said), "policy", stop=DONE)
+    return models, tree, node
+
+
+# -- ends
+
+
+ENDINGS = {"im_end": (CHATML, "<|im_end|>", ()), "eos": (THINKS, "<eos>", ()), "channels": (CHANNELS, "<|return|>", ()),
+           "speakers": (SPEAKERS, "<eos>", ("<|user|>", "<|observation|>"))}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_a_turn_ends_where_the_template_or_the_model_ends_it(kind):
+    """Before, a base model whose end of text is another than the template's end of turn ran to its limit with every answer."""
+    template, end, listed = ENDINGS[kind]
+    tokenizer = make_tokenizer(template)
+    ids = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(list(SPECIAL)), strict=True))
+    causal = make_causal(0, 0.1, vocab_size=VOCABULARY)
+    causal.generation_config.eos_token_id = [0, *(ids[word] for word in listed)]
+    engine = LocalEngine.of(causal, tokenizer)
+    assert engine.ends == {0, ids[end], *(ids[word] for word in listed)} and engine.text.end == ids[end]
+    with torch.no_grad():  # a model that always says the same
+        for name, p in causal.named_parameters():
+            p.zero_() if "norm" not in name else p.fill_(1.0)
+        causal.lm_head.weight[ids[end]] = 0.0
+        causal.model.embed_tokens.weight.fill_(1.0)
+        causal.lm_head.weight[ids[listed[-1] if listed else end]] = 5.0
+    engine.fresh()
+    models = Models(policy=engine)
+    tree = Tree(Problem("p", "q"))
+    root = models.open("policy", tree, "q")
+    (node,) = models.run(models.generate("policy", tree, root, 1, temperature=0.0, max_tokens=9))
+    assert tree.stop[node] == DONE and len(tree.own(node)) == 1
+
+
+def test_plain_words_after_an_answer_end_nothing():
+    """A template without marks: a line's end after an answer is no token that ends turns."""
+    text = Text(make_tokenizer("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "))
+    assert text.ends == {0} and text.end == 0
+
+
+def test_a_speakers_mark_is_written_once():
+    """<|user|> both ends the answer and begins the next message."""
+    engine = make_engine(SPEAKERS, listed=("<|user|>", "<|observation|>"))
+    models, tree, node = grown(engine, "ab<|user|>")
+    told = models.tell("policy", tree, node, "r")
+    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+    models, tree, node = grown(engine, "ab")  # cut off: nothing was drawn that could be left out
+    told = models.tell("policy", tree, node, "r")
+    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+
+
+@pytest.mark.parametrize("mark", ["<|user|>", "<eos>"])
+def test_another_end_than_what_follows_opens_a_new_context(mark):
+    """The model gave the word to the user, and a tool answers: no text of this template holds both marks."""
+    engine = make_engine(SPEAKERS, listed=("<|user|>", "<|observation|>"))
+    models, tree, node = grown(engine, f"ab{mark}")
+    told = models.tell("policy", tree, node, {"role": "tool", "content": "r"})
+    assert tree.parent[told] == -1 and tree.cause[told] == node
+    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|observation|>\nr<|assistant|>\n"
+
+
+def test_an_answer_that_ended_its_text_gets_the_end_of_its_turn():
+    engine = make_engine(CHATML)
+    for ended in ("ab<|im_end|>", "ab", "ab<eos>"):
+        models, tree, node = grown(engine, ended)
+        told = models.tell("policy", tree, node, "r")
+        whole = shown(engine.text, tree.path_tokens(told)).replace("<eos>", "")
+        assert (
+            whole
+            == "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\nab<|im_end|>\n<|im_start|>user\nr<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+
+# -- earlier turns that are written otherwise
+
+
+def rendered(engine, *messages):
+    tokenizer = engine.tokenizer
+    return tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+
+
+def test_thoughts_that_a_template_forgets_open_a_new_context():
+    engine = make_engine(FORGETS)
+    first, second = "<think>\nhm\n</think>\n\nab<|im_end|>", "cd<|im_end|>"
+    models, tree, node = grown(engine, first, second)
+    root, said, new, last = range(4)
+    assert tree.parent.tolist() == [-1, root, -1, new] and tree.cause.tolist() == [-1, root, said, new]
+    assert shown(engine.text, tree.own(said)) == first, "what was drawn stays as it was drawn"
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ab"}, {"role": "user", "content": "r1"}]
+    assert shown(engine.text, tree.path_tokens(new)) == rendered(engine, *messages)
+    assert tree.author == ["task", "policy", "task", "policy"] and np.isnan(tree.drawn(new)[0]).all()
+    assert tree.parts(last) == [said, last] and tree.dialogue(last) == [root, said, new, last]
+    assert tree.leaves() == [last] and tree.history(last) == [root, said, new, last]
+    told = models.tell("policy", tree, last, "r2")
+    assert tree.parent[told] == last, "an answer without thoughts is written as it stands"
+    assert shown(engine.text, tree.path_tokens(told)) == rendered(
+        engine, *messages, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "r2"}
+    )
+
+
+def test_a_tools_words_keep_the_thoughts():
+    engine = make_engine(FORGETS)
+    models, tree, node = grown(engine, "<think>\nhm\n</think>\n\nab<|im_end|>")
+    told = models.tell("policy", tree, node, {"role": "tool", "content": "5"})
+    assert tree.parent[told] == node
+    again = models.put("policy", tree, told, drawn(engine, "cd<|im_end|>"), "policy", stop=DONE)
+    asked = models.tell("policy", tree, again, "r")
+    assert tree.parent[asked] == -1 and "hm" not in shown(engine.text, tree.own(asked)), "the user's words do not"
+    assert tree.parts(asked) == [again, asked]
+
+
+@pytest.mark.parametrize("template, args, said", [
+    (FORGETS, {"enable_thinking": False}, "ab<|im_end|>"), (THINKS, None, "hm\n</think>\n\nab<eos>"),
+    (CHANNELS, None, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>ab<|return|>"),
+])  # fmt: skip
+def test_whatever_is_rewritten_is_rendered_anew(template, args, said):
+    engine = make_engine(template, template_args=args)
+    models, tree, node = grown(engine, said)
+    told = models.tell("policy", tree, node, "r")
+    whole = shown(engine.text, tree.path_tokens(told))
+    assert tree.parent[told] == -1 and tree.cause[told] == node
+    assert "hm" not in whole and "ab" in whole and "r" in whole and whole.count("<think>") == (0 if template == CHANNELS else 1)
+
+
+def test_a_thought_that_was_cut_off_is_no_answer_to_forget():
+    engine = make_engine(THINKS)
+    models, tree, node = grown(engine, "hm")
+    told = models.tell("policy", tree, node, "r")
+    assert (
+        shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|><think>\nhm<eos><|user|>r<|assistant|><think>\n"
+    )
+    assert tree.parent[told] == node
+
+
+def test_an_aside_stays_aside_in_a_new_context():
+    engine = make_engine(FORGETS)
+    models, tree, node = grown(engine, "<think>\nhm\n</think>\n\nab<|im_end|>")
+    asked = models.tell("policy", tree, node, "Right?", aside=True)
+    assert tree.parent[asked] == -1 and tree.aside[asked] and tree.leaves() == [node]
+    inside = models.put("policy", tree, node, [], "policy", aside=True)
+    told = models.tell("policy", tree, inside, "r")
+    assert tree.aside[told], "what follows an aside is one"
+
+
+def test_keys_of_new_contexts_follow_from_their_own_past():
+    """Two branches of one tree, told in either order, draw the same."""
+    keys = []
+    for order in ((0, 1), (1, 0)):
+        engine = make_engine(FORGETS)
+        models, tree, node = grown(engine, "<think>\nhm\n</think>\n\nab<|im_end|>")
+        branches = [
+            models.put("policy", tree, int(tree.parent[node]), drawn(engine, f"<think>{c}</think>"), "policy") for c in "xy"
+        ]
+        found = {i: tree.keys[models.tell("policy", tree, branches[i], "r")] for i in order}
+        keys.append([found[0], found[1]])
+    assert keys[0] == keys[1] and keys[0][0] != keys[0][1]
+
+
+# -- credit
+
+
+def forest(engine, n=2):
+    """A tree whose two first answers were each told something and went on `n` ways, in new contexts; with real log-probabilities."""
+    models = Models(policy=engine)
+    tree = Tree(Problem("p", "q"), 7)
+    root = models.open("policy", tree, "q")
+    for a in range(2):
+        first = models.put("policy", tree, root, drawn(engine, f"<think>h{a}</think>x{a}<|im_end|>"), "policy", stop=DONE)
+        told = models.tell("policy", tree, first, "r")
+        for b in range(n):
+            models.put("policy", tree, told, drawn(engine, f"y{b}<|im_end|>"), "policy", stop=DONE)
+    return models, tree
+
+
+def by_hand(engine, tree, leaf):
+    """[(node, its log-probabilities)] of what the policy wrote on the way to a leaf, each context through the model's own forward."""
+    out = []
+    for end in tree.parts(leaf):
+        path = tree.path(end)
+        tokens = torch.from_numpy(tree.path_tokens(end).astype(np.int64))[None]
+        logp = engine.causal(input_ids=tokens).logits[0, :-1].log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
+        at = 0
+        for node in path:
+            n = len(tree.own(node))
+            if tree.author[node] == "policy":
+                out.append((node, logp[at - 1 : at - 1 + n]))
+            at += n
+    return out
+
+
+def test_each_drawn_token_learns_once_in_the_context_it_was_drawn_in():
+    """A path is the whole dialogue: sums, lengths and credit of two contexts are those of one path, and nothing rendered anew is trained."""
+    engine = make_engine(FORGETS)
+    models, tree = forest(engine)
+    leaves = tree.leaves()
+    assert len(leaves) == 4 and all(len(tree.parts(leaf)) == 2 for leaf in leaves)
+    batch = pack([Example(tree, (leaf,)) for leaf in leaves], ("policy",))
+    wrote = [sum(len(tree.own(i)) for i in tree.dialogue(leaf) if tree.author[i] == "policy") for leaf in leaves]
+    assert lengths(batch).tolist() == wrote
+    with torch.no_grad():
+        logp = engine.forward(batch).logp.double()
+        wanted = [float(sum(part.sum() for _, part in by_hand(engine, tree, leaf))) for leaf in leaves]
+    assert torch.allclose(gather(logp, batch), torch.tensor(wanted, dtype=torch.float64), atol=1e-3)
+    credit = spread(torch.tensor([1.0, 2.0, 4.0, 8.0]), batch)
+    said = {"h0": 3.0, "h1": 12.0}
+    text = [shown(engine.text, [t]) for t in batch.token.tolist()]
+    for word, weight in said.items():
+        at = next(i for i in range(len(text) - 1) if text[i] + text[i + 1] == word)
+        assert credit[at] == weight, "what several attempts share learns from each of them"
+    assert float(credit.sum()) == sum(w * n for w, n in zip((1, 2, 4, 8), wrote, strict=True))
+    task = torch.tensor([not t for t in batch.trained.tolist()])
+    assert (credit[task] == 0).all()
+    rows = unroll(batch)
+    assert int(rows.learns.sum()) == sum(wrote), "and so it is in unrolled rows"
+
+
+@pytest.mark.parametrize(
+    "objective", [objectives.sft(), objectives.sft(normaliser="path"), objectives.dpo()], ids=["token", "path", "pair"]
+)
+def test_the_gradient_is_that_of_the_contexts_as_they_were(objective):
+    engine = make_engine(FORGETS)
+    models, tree = forest(engine)
+    leaves = tree.leaves()
+    pair = isinstance(objective, objectives.dpo)
+    examples = [Example(tree, (leaves[0], leaves[3]))] if pair else [Example(tree, (leaf,)) for leaf in leaves]
+    found = {}
+    for trees in (True, False):
+        engine.why_not_trees = None if trees else "asked for"
+        batch = pack(examples, ("policy",))
+        batch.totals = {
+            "examples": len(examples),
+            "paths": float(sum(len(e.nodes) for e in examples)),
+            "tokens": float(lengths(batch).sum()),
+        }
+        for name in objective.needs:
+            batch.columns[name] = ("token", torch.zeros(len(batch.token), dtype=torch.float64))
+        engine.causal.zero_grad()
+        sums, _ = objective(engine.forward(batch), batch)
+        sum(value / batch.totals[name] for name, value in sums.items()).backward()
+        found[trees] = {name: p.grad.clone() for name, p in engine.causal.named_parameters()}
+    engine.causal.zero_grad()
+    totals = [sum(part.sum() for _, part in by_hand(engine, tree, leaf)) for leaf in leaves]
+    wrote = [sum(len(part) for _, part in by_hand(engine, tree, leaf)) for leaf in leaves]
+    if pair:
+        loss = -torch.nn.functional.logsigmoid(objective.beta * (totals[0] - totals[3]))
+    elif objective.normaliser == "path":
+        loss = -sum(t / n for t, n in zip(totals, wrote, strict=True)) / 4
+    else:
+        loss = -sum(totals) / sum(wrote)
+    loss.backward()
+    for name, p in engine.causal.named_parameters():
+        for trees in (True, False):
+            assert torch.allclose(found[trees][name], p.grad, atol=2e-4, rtol=2e-3), (name, trees)
+
+
+def test_since_learns_from_there_on():
+    engine = make_engine(FORGETS)
+    models, tree = forest(engine, 1)
+    leaf = tree.leaves()[0]
+    root, first, new, last = tree.dialogue(leaf)
+    own = {i: len(tree.own(i)) for i in (first, last)}
+    for since, wanted in ((-1, own[first] + own[last]), (root, own[first] + own[last]), (first, own[last]), (new, own[last])):
+        batch = pack([Example(tree, (leaf,), (since,))], ("policy",))
+        assert lengths(batch).tolist() == [wanted], since
+        assert int(unroll(batch).learns.sum()) == wanted
+    assert lengths(pack([Example(tree, (leaf,))], ("policy",), parts=False)).tolist() == [own[last]]
+
+
+def test_selectors_advantages_and_scores_see_whole_dialogues():
+    engine = make_engine(FORGETS)
+    models, tree = forest(engine)
+    tree.put("reward", Column("leaf", np.array([1.0, 1.0, 0.0, 1.0])))
+    memory = Memory()
+    assert len(selectors.correct()([tree], memory, 0)) == 3, "the same last words after other thoughts are another attempt"
+    (columns,) = advantages.siblings()([tree], memory)
+    value = columns["value"].values
+    first = [i for i in range(len(tree)) if tree.parent[i] == 0]
+    assert value[first].tolist() == [1.0, 0.5] and columns["advantage"].values[first].tolist() == [0.5, -0.5]
+    tree = tree.with_columns(columns)
+    ends = selectors.contexts()([tree], memory, 0)
+    assert [example.nodes[0] for example in ends] == tree.leaves(), "a dialogue is one example, not one per context"
+    (column,) = advantages.group(apart=True)([tree], memory)
+    assert np.allclose(column["advantage"].values, advantages.standardised(np.array([1.0, 1.0, 0.0, 1.0])))
+    leaf = tree.leaves()[0]
+    parts = [part for _, part in by_hand(engine, tree, leaf)]
+    for i in range(len(tree)):  # as if they had been drawn
+        tree._logp[i] = np.zeros(len(tree.own(i)), np.float32) if tree.author[i] == "policy" else tree._logp[i]
+    found = models.run(mean_logp(models, "policy", tree, leaf, "policy"))
+    assert found == pytest.approx(float(torch.cat(parts).detach().mean()), abs=1e-4)
+
+
+@dataclass(frozen=True)
+class thoughtful:
+    """Three turns; a random model's words before a "." count as its thoughts (the template forgets them). Right: a code of even sum."""
+
+    players: tuple = ("policy",)
+    branches = True
+
+    def problems(self, split, seed):
+        for letter in {"train": "abcdef", "gate": "gh", "test": "ij"}[split]:
+            yield Problem(f"{split}-{letter}", letter, letter)
+
+    async def start(self, models, problem):
+        return Turn({"turns": 0}, dict.fromkeys(self.players, problem.prompt), self.players[0])
+
+    async def step(self, models, state, text):
+        turns = state["turns"] + 1
+        if turns == 3 * len(self.players):
+            return Turn({"turns": turns})
+        player = self.players[turns % len(self.players)]
+        return Turn({"turns": turns}, {player: f"go on {turns}"}, player)
+
+    async def check(self, models, problem, text):
+        return float(sum(map(ord, text)) % 2 == 0)
+
+    def final_answer(self, text):
+        return text[-1:]
+
+
+DOTS = FORGETS.replace("m.content.split('</think>')[-1].lstrip('\\n')", "m.content.split('e')[-1]")
+assert DOTS != FORGETS
+
+
+def small(method=grpo, **more):
+    import dataclasses
+
+    found = method(problems=4, max_tokens=24, lr=1e-3, every=1, **({"n": 4} if method is grpo else {}) | more)
+    return dataclasses.replace(
+        found, exam=dataclasses.replace(found.exam, search=dataclasses.replace(found.exam.search, max_tokens=24))
+    )
+
+
+@pytest.mark.parametrize("method", [grpo, tree_grpo])
+def test_a_run_over_rewritten_dialogues_learns_what_it_drew_and_resumes(method, tmp_path):
+    """Log-probabilities at the draw are those the learner computes, in every context; a run that goes on ends in the same bytes."""
+    from test_conformance import digest
+
+    class Dying(Store):
+        def timed(self, phase, round):
+            if (phase, round) == ("learn", 2):
+                raise KeyboardInterrupt
+            return super().timed(phase, round)
+
+    def run(folder, kind=Store):
+        store, models = kind(folder), Models(policy=make_engine(DOTS))
+        try:
+            result = models.run(improve(small(method), thoughtful(), models, rounds=2, store=store))
+            return result, store.read_trees(1)[0]
+        finally:
+            store.close()
+
+    result, trees = run(tmp_path / "whole")
+    assert sum(len(tree.parts(leaf)) > 1 for tree in trees for leaf in tree.leaves()) > 3, "the template forgot something"
+    learnt = [event for event in result.events if event["event"] == "learn"]
+    assert all(event["draw_gap"] < 1e-3 for event in learnt) and any(event["grad_norm"] > 0 for event in learnt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", Dying)
+    run(tmp_path / "part")
+    assert digest(tmp_path / "part") == digest(tmp_path / "whole")
+
+
+def test_players_keep_their_side_in_new_contexts():
+    engine = make_engine(DOTS)
+    models, task = Models(policy=engine), thoughtful(("policy", "other"))
+
+    async def go():
+        tree, root, plays = await begin(models, task, Problem("p", "q"), 3)
+        nodes = await models.generate(plays, tree, root, 4, max_tokens=24)
+        return tree, [await play_on(models, task, tree, node, "policy", 32, {"max_tokens": 24}) for node in nodes]
+
+    tree, ends = models.run(go())
+    new = [
+        i
+        for i in range(len(tree))
+        if tree.parent[i] < 0 and tree.has("continues") and not np.isnan(tree.get("continues").values[i])
+    ]
+    assert new, "the template forgot something"
+    player = tree.get("player").values
+    for root in new:
+        before = int(tree.get("continues").values[root])
+        assert player[root] == player[tree.path(before)[0]], "the same player's context"
+        assert player[tree.path(int(tree.cause[root]))[0]] != player[root], "and in time it follows the other's move"
+    assert set(ends) == set(tree.leaves())
