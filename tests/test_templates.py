@@ -3,7 +3,6 @@ left out of earlier turns, roles that are not taken. What was drawn is never tok
 
 from __future__ import annotations
 
-import asyncio
 import json
 import warnings
 from dataclasses import dataclass
@@ -23,9 +22,7 @@ from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.methods.tree_grpo import tree_grpo
 from surpass.models import Models
-from surpass.parts import Learn
 from surpass.rewards.likelihood import mean_logp
-from surpass.searches import samples
 from surpass.searches.turns import begin, play_on
 from surpass.store import Store
 from surpass.types import DONE, Column, Example, Memory, Problem, Tree, Turn
@@ -196,7 +193,7 @@ def rendered(engine, *messages):
 def test_thoughts_that_a_template_forgets_open_a_new_context():
     engine = make_engine(FORGETS)
     first, second = "<think>\nhm\n</think>\n\nab<|im_end|>", "cd<|im_end|>"
-    models, tree, node = grown(engine, first, second)
+    models, tree, _ = grown(engine, first, second)
     root, said, new, last = range(4)
     assert tree.parent.tolist() == [-1, root, -1, new] and tree.cause.tolist() == [-1, root, said, new]
     assert shown(engine.text, tree.own(said)) == first, "what was drawn stays as it was drawn"
@@ -305,7 +302,7 @@ def by_hand(engine, tree, leaf):
 def test_each_drawn_token_learns_once_in_the_context_it_was_drawn_in():
     """A path is the whole dialogue: sums, lengths and credit of two contexts are those of one path, and nothing rendered anew is trained."""
     engine = make_engine(FORGETS)
-    models, tree = forest(engine)
+    _, tree = forest(engine)
     leaves = tree.leaves()
     assert len(leaves) == 4 and all(len(tree.parts(leaf)) == 2 for leaf in leaves)
     batch = pack([Example(tree, (leaf,)) for leaf in leaves], ("policy",))
@@ -333,7 +330,7 @@ def test_each_drawn_token_learns_once_in_the_context_it_was_drawn_in():
 )
 def test_the_gradient_is_that_of_the_contexts_as_they_were(objective):
     engine = make_engine(FORGETS)
-    models, tree = forest(engine)
+    _, tree = forest(engine)
     leaves = tree.leaves()
     pair = isinstance(objective, objectives.dpo)
     examples = [Example(tree, (leaves[0], leaves[3]))] if pair else [Example(tree, (leaf,)) for leaf in leaves]
@@ -369,7 +366,7 @@ def test_the_gradient_is_that_of_the_contexts_as_they_were(objective):
 
 def test_since_learns_from_there_on():
     engine = make_engine(FORGETS)
-    models, tree = forest(engine, 1)
+    _, tree = forest(engine, 1)
     leaf = tree.leaves()[0]
     root, first, new, last = tree.dialogue(leaf)
     own = {i: len(tree.own(i)) for i in (first, last)}
@@ -495,3 +492,251 @@ def test_players_keep_their_side_in_new_contexts():
         assert player[root] == player[tree.path(before)[0]], "the same player's context"
         assert player[tree.path(int(tree.cause[root]))[0]] != player[root], "and in time it follows the other's move"
     assert set(ends) == set(tree.leaves())
+
+
+# -- arguments, dates, and what a template cannot take
+
+
+def saved(folder, template, **settings):
+    """A model in a folder, as its makers publish it."""
+    engine = make_engine(template, tokenizer=make_tokenizer(template, **settings))
+    engine.save(folder)
+    return str(folder)
+
+
+def test_template_arguments_are_given_to_the_template():
+    for args, wanted in ((None, ""), ({"enable_thinking": True}, ""), ({"enable_thinking": False}, "<think>\n\n</think>\n\n")):
+        engine = make_engine(FORGETS, template_args=args)
+        assert shown(engine.text, engine.text.open("q")).endswith(f"<|im_start|>assistant\n{wanted}")
+        assert engine.twin().text.open("q") == engine.text.open("q")
+
+
+@pytest.mark.parametrize("template, args, words", [
+    (FORGETS, {"think": True}, 'takes no argument "think"; it takes: enable_thinking'), (CHATML, {"a": 1}, "it takes none"),
+    (CHATML, {"messages": []}, 'no argument "messages"'), (None, {"a": 1}, "no chat template that could take the argument a"),
+])  # fmt: skip
+def test_an_argument_that_no_template_reads_is_refused(template, args, words):
+    with pytest.raises(SurpassError, match=words):
+        Text(make_tokenizer(template), arguments=args)
+
+
+def test_template_args_on_the_command_line(tmp_path, capsys):
+    """Recorded in the run and used when it goes on; refused where the template does not read them, or by a model behind an API."""
+    model, out = saved(tmp_path / "model", FORGETS), tmp_path / "run"
+    run = [
+        "run",
+        "grpo",
+        "--model",
+        model,
+        "--rounds",
+        "1",
+        "--problems",
+        "2",
+        "--n",
+        "2",
+        "--max-tokens",
+        "4",
+        "--test",
+        "2",
+        "--gate",
+        "2",
+    ]
+    assert main([*run, "--out", str(out), "--template-args", "enable_thinking=false"]) == 0
+    assert json.loads((out / "run.json").read_text())["model"]["template_args"] == {"enable_thinking": False}
+    (tree, *_), _ = (store := Store(out)).read_trees(1)
+    store.close()
+    text = Text(make_tokenizer(FORGETS))
+    assert shown(text, tree.own(0)).endswith("<think>\n\n</think>\n\n"), "the run's openings have it"
+    assert main(["resume", str(out)]) == 0
+    capsys.readouterr()
+    for words, said in ((["--template-args", "think=1"], 'no argument "think"'), (["--template-args", "x"], "wants NAME=VALUE"),
+                        (["--template-args=a=1", "--template-args", "a=2"], "each name once")):  # fmt: skip
+        assert main([*run, *words]) == 2
+        seen = capsys.readouterr()
+        assert said in seen.err and len(seen.err.splitlines()) == 1, seen.err
+    evaluate = ["eval", "best_of_n", "--limit", "1", "--n", "1", "--max-tokens", "2"]
+    assert main([*evaluate, "--model", "api:m", "--url", "http://127.0.0.1:9/v1", "--template-args", "a=1"]) == 2
+    assert "local models" in capsys.readouterr().err
+    assert main([*evaluate, "--model", model, "--template-args", "enable_thinking=false"]) == 0
+
+
+def test_a_run_from_python_is_refused_with_other_arguments(tmp_path):
+    import surpass
+
+    model = saved(tmp_path / "model", FORGETS)
+    options = {"rounds": 1, "problems": 2, "n": 2, "max_tokens": 4, "test": 2, "gate": 2, "quiet": True, "out": tmp_path / "run"}
+    surpass.improve("grpo", "arithmetic", model, template_args={"enable_thinking": False}, **options)
+    for other in (None, {"enable_thinking": True}):
+        with pytest.raises(SurpassError, match=r"another model\.template_args"):
+            surpass.improve("grpo", "arithmetic", model, template_args=other, **options)
+    surpass.improve("grpo", "arithmetic", model, template_args={"enable_thinking": False}, **options)
+    with pytest.raises(SurpassError, match=r"LocalEngine\.of"):
+        surpass.improve("grpo", "arithmetic", make_engine(FORGETS), template_args={"enable_thinking": True})
+
+
+DATES = (
+    "{% set d = strftime_now('%d %B %Y') %}{% set f = '%Y-%m-%d %%' %}{{ d }}|{{ strftime_now(f) }}|{{ strftime_now('%-d %b') }}|{{ date_string }}|"
+    + CHATML
+)
+
+
+def test_every_date_is_the_runs_date():
+    text = Text(make_tokenizer(DATES))
+    assert shown(text, text.open("q")).startswith("01 January 2026|2026-01-01 %|1 Jan|01 January 2026|<|im_start|>user")
+    inside = "{% macro day() %}{{ strftime_now('%Y') }}{% endmacro %}" + CHATML.replace(
+        "{{ m.content }}", "{{ day() }} {{ m.content }}"
+    )
+    assert "2026 q" in shown(text, Text(make_tokenizer(inside)).open("q"))
+    for start in ("\n  {% if true %}x{% endif %}", " {{ 'y' }}", "\n\n"):  # blanks at the beginning stay as the template has them
+        plain, dated = (Text(make_tokenizer(start + CHATML + tail)) for tail in ("", "{% set z = strftime_now('%d') %}"))
+        assert plain.open("q") == dated.open("q")
+
+
+def notes_of(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(one.message) for one in caught if "chat template" in str(one.message)]
+
+
+def test_a_system_message_is_folded_where_the_template_takes_none():
+    engine = make_engine(STRICT)
+    text, messages = engine.text, [{"role": "system", "content": "S"}, {"role": "user", "content": "q"}]
+    assert len(notes_of(lambda: [text.open(messages) for _ in range(3)])) == 1, "said once"
+    assert shown(text, text.open(messages)) == "<bos><|im_start|>user\nS\n\nq<|im_end|>\n<|im_start|>model\n"
+    models, tree, node = grown(engine, "ab<|im_end|>", messages=messages)
+    told = models.tell("policy", tree, node, "r")
+    assert tree.parent[told] == node and "S\n\nq" in shown(text, tree.path_tokens(told))
+    silent = Text(
+        make_tokenizer("{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}")
+    )
+    assert "S\n\nq" in shown(silent, silent.open(messages)), "nor where it leaves it out without a word"
+
+
+def test_turns_take_turns_where_the_template_wants_it():
+    engine = make_engine(STRICT)
+    two = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    assert len(notes_of(lambda: [engine.text.open(two) for _ in range(2)])) == 1
+    assert "user\na\n\nb<|im_end|>" in shown(engine.text, engine.text.open(two))
+    models, tree, node = grown(engine, "ab<|im_end|>")
+    told = models.tell("policy", tree, node, two)
+    assert (
+        tree.parent[told] == node
+        and shown(engine.text, tree.own(told)) == "\n<|im_start|>user\na\n\nb<|im_end|>\n<|im_start|>model\n"
+    )
+    again = models.tell("policy", tree, told, "c")  # nothing was said in between: an empty turn
+    assert shown(engine.text, tree.own(again)).endswith("user\nc<|im_end|>\n<|im_start|>model\n")
+    told = models.tell("policy", tree, node, {"role": "tool", "content": "5"})
+    assert shown(engine.text, tree.own(told)).startswith("\n<|im_start|>user\n5<|im_end|>"), "a tool's words are the user's"
+
+
+def test_an_answer_that_the_template_trims_stays_as_it_was_drawn():
+    for said in ("ab\n<|im_end|>", " ab<|im_end|>", "\n\nab \n", "ab", ""):
+        engine = make_engine(STRICT)
+        models, tree, node = grown(engine, said)
+        told = models.tell("policy", tree, node, "r")
+        ended = said if said.endswith("<|im_end|>") else said + "<|im_end|>"
+        assert tree.parent[told] == node
+        assert shown(engine.text, tree.path_tokens(told)) == f"<bos><|im_start|>user\nq<|im_end|>\n<|im_start|>model\n{ended}\n" \
+            "<|im_start|>user\nr<|im_end|>\n<|im_start|>model\n"  # fmt: skip
+
+
+def test_a_templates_own_system_prompt_is_no_rewriting():
+    template = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}" + CHATML
+    engine = make_engine(template)
+    models, tree, node = grown(engine, "ab<|im_end|>")
+    told = models.tell("policy", tree, node, "r")
+    assert tree.parent[told] == node and shown(engine.text, tree.path_tokens(told)).count("You help.") == 1
+
+
+def test_a_template_refuses_in_one_sentence():
+    text = Text(make_tokenizer("{{ raise_exception('only on Sundays') }}"))
+    with pytest.raises(SurpassError, match="refuses messages of the roles user: only on Sundays") as error:
+        text.open("q")
+    assert "\n" not in str(error.value)
+
+
+def test_several_templates_in_one_tokenizer(tmp_path):
+    both = make_tokenizer({"default": CHATML, "tool_use": "{{ raise_exception('no tools') }}"})
+    assert Text(both).open("q") == Text(make_tokenizer(CHATML)).open("q")
+    assert Text(make_tokenizer({"only": CHATML})).open("q") == Text(both).open("q")
+    with pytest.raises(SurpassError, match=r"several chat templates \(a, b\) and none is named default"):
+        Text(make_tokenizer({"a": CHATML, "b": CHATML}))
+    make_engine(CHATML, tokenizer=both).save(tmp_path / "model")
+    assert LocalEngine(str(tmp_path / "model")).text.open("q") == Text(both).open("q")
+
+
+def test_a_template_in_a_file_of_its_own(tmp_path):
+    folder = tmp_path / "model"
+    saved(folder, None)
+    (folder / "chat_template.jinja").write_text(CHATML)
+    engine = LocalEngine(str(folder))
+    assert engine.text.open("q") == Text(make_tokenizer(CHATML)).open("q")
+    engine.save(tmp_path / "again")
+    assert LocalEngine(str(tmp_path / "again")).text.open("q") == engine.text.open("q")
+
+
+# -- tokens
+
+
+def test_what_the_tokenizer_puts_after_a_text_does_not_end_a_prompt():
+    from tokenizers.processors import TemplateProcessing
+
+    def wrapped(template, single):
+        tokenizer = make_tokenizer(template)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=single, special_tokens=[("<bos>", 1), ("<eos>", 0)]
+        )
+        return Text(tokenizer)
+
+    text = wrapped(None, "<bos> $A <eos>")
+    assert shown(text, text.open("ab")) == "<bos>ab" and shown(text, text.open("ab<eos>")) == "<bos>ab<eos>"
+    assert shown(text, text.open("<bos>ab")) == "<bos>ab", "one beginning, whoever wrote it"
+    assert shown(text, wrapped(None, "$A <eos>").open("ab")) == "ab" and shown(text, text.open("")) == "<bos>"
+    assert shown(text, text.tell("c", None)) == "c"
+    text = wrapped(THINKS, "<bos> $A <eos>")
+    assert shown(text, text.open("q")) == "<bos><|user|>q<|assistant|><think>\n"
+
+
+def test_marks_that_are_special_tokens_are_judged_text():
+    """A task whose answers stand in marks lost them: its accuracy was 0, without a word."""
+    text = Text(make_tokenizer(CHATML, pad_token="<|end|>"))
+    said = "<think>hm</think><tool_call>f</tool_call><answer>4</answer><|channel|>final<|message|>x"
+    tokens = text.encode(said)
+    ended = [1, *tokens, text.end, 0, *text.encode("<|end|><|end|>")]
+    assert text.decode(tokens) == said and text.decode(ended) == said
+    models = Models(policy=make_engine(CHATML))
+    tree = Tree(Problem("p", "q"))
+    root = models.open("policy", tree, "q")
+    node = models.put("policy", tree, root, ended[1:-2], "policy")
+    assert models.text("policy", tree, node) == said
+
+
+def test_a_thought_that_the_template_began_is_seen_in_the_text():
+    for template, mark in ((THINKS, "<think>\n"), (CHATML, ""), (FORGETS, "")):
+        engine = make_engine(template)
+        assert engine.text.thinks_first(engine.text.open("q")) == mark
+        models, tree, node = grown(engine, "hm</think>ab")
+        assert models.text("policy", tree, node) == f"{mark}hm</think>ab"
+        assert models.text("policy", tree, node, since=0) == "hm</think>ab"
+    engine = make_engine(FORGETS, template_args={"enable_thinking": False})
+    assert engine.text.thinks_first(engine.text.open("q")) == "", "an empty thought is over"
+
+
+def test_a_token_without_an_embedding_is_refused_in_words():
+    tokenizer = make_tokenizer(CHATML)
+    tokenizer.add_tokens(["<new>"], special_tokens=True)
+    with pytest.warns(UserWarning, match=r"'<new>' \(id 112\).*resize_token_embeddings"):
+        engine = make_engine(CHATML, tokenizer=tokenizer)
+    with pytest.raises(SurpassError, match=r"'<new>' \(id 112\).*holds 112 tokens.*resize_token_embeddings"):
+        engine.text.open("a<new>b")
+    with pytest.raises(SurpassError, match="resize_token_embeddings"):
+        make_engine(None, tokenizer=tokenizer).text.open("<new>")
+    tokenizer.chat_template = CHATML.replace("<|im_end|>", "<new>")
+    with pytest.raises(SurpassError, match="resize_token_embeddings"):
+        make_engine(None, tokenizer=tokenizer)
+    padded = make_tokenizer(CHATML)
+    padded.add_special_tokens({"pad_token": "[PAD]"})  # never in a text: such models are common, and work
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_engine(CHATML, tokenizer=padded)

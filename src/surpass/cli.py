@@ -61,7 +61,7 @@ def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def _spec(options: Any) -> dict[str, Any]:
     """What find.make_models needs of the options."""
-    spec = {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": getattr(options, "lora", 0)}
+    spec = {"name": options.model} | {name: getattr(options, name, 0) for name in ("dtype", "device", "lora", "template_args")}
     if options.model.startswith("api:") and hasattr(options, "api"):
         api = dataclasses.asdict(options.api)
         tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), api["cache"]
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings, options.reward, options.model)
     label = function.__name__
-    spec = {"dtype": options.dtype, "device": options.device, "lora": options.lora}
+    spec = {"dtype": options.dtype, "device": options.device, "lora": options.lora, "template_args": options.template_args}
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
@@ -142,7 +142,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         torch.set_num_threads(config["threads"])
     if config["model"]["name"].startswith("api:"):
         raise SurpassError("a model behind an API cannot be trained")
-    models = make_models({name: config["model"][name] for name in ("name", "dtype", "device", "lora")} | {"trained": True})
+    models = make_models(config["model"] | {"trained": True})
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])

@@ -265,7 +265,8 @@ class Models:
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
-        have the same author. Decoded from whole tokens, never joined from pieces."""
+        have the same author, with the mark in front that begins a thought where the template wrote one before the turn (<think>).
+        Decoded from whole tokens, never joined from pieces."""
         path = tree.path(node)
         if since is None:
             first = len(path) - 1
@@ -277,7 +278,9 @@ class Models:
         if nodes and all(tree.text[i] is not None for i in nodes):
             return "".join(str(tree.text[i]) for i in nodes)
         tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)
-        return self.engine(role).text.decode(tokens)
+        words = self.engine(role).text
+        thinks = since is None and first > 0 and hasattr(words, "thinks_first")
+        return (words.thinks_first(tree.own(path[first - 1])) if thinks else "") + words.decode(tokens)
 
     # -- the queue
 

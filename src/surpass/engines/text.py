@@ -110,7 +110,9 @@ class Text:
             raise SurpassError("this model has no chat template, so it cannot be given chat messages; give the task's prompt as "
                                "plain text, or use the instruction-tuned version of the model")  # fmt: skip
         plain, whole = self.encode(messages), self._known(self.tokenizer(messages)["input_ids"])
-        at = next((i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain), None) if plain else 0
+        if not plain:  # what stands before a text, and not what stands after one
+            return [token for token in whole if token == self.tokenizer.bos_token_id][:1]
+        at = next((i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain), None)
         return self._begun(whole if at is None else whole[: at + len(plain)])
 
     def _begun(self, tokens: list[int]) -> list[int]:
