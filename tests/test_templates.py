@@ -88,7 +88,7 @@ def make_engine(template, seed=0, tokenizer=None, template_args=None, listed=(),
     causal = make_causal(seed, 0.1, vocab_size=VOCABULARY, max_position_embeddings=512, **changes)
     tokenizer = tokenizer or make_tokenizer(template)
     causal.generation_config.eos_token_id = [0, *tokenizer.convert_tokens_to_ids(list(listed))]
-    return LocalEngine.of(causal, tokenizer, template_args=template_args)
+    return LocalEngine.of(causal, tokenizer, **({"template_args": template_args} if template_args else {}))
 
 
 def drawn(engine, text):
