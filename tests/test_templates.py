@@ -149,6 +149,13 @@ def test_plain_words_after_an_answer_end_nothing():
     assert text.ends == {0} and text.end == 0
 
 
+def test_the_beginning_of_an_answer_is_no_end_of_one():
+    """Some templates write it whether it is asked for or not."""
+    for end, wanted in (("", "<eos>"), ("<|end|>", "<|end|>")):
+        text = Text(make_tokenizer("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" + end + "{% endfor %}<|assistant|>"))
+        assert text.tokenizer.decode([text.end]) == wanted and text.ends == {0, text.end}
+
+
 def test_a_speakers_mark_is_written_once():
     """<|user|> both ends the answer and begins the next message."""
     engine = make_engine(SPEAKERS, listed=("<|user|>", "<|observation|>"))

@@ -138,13 +138,18 @@ class Template:
             warnings.warn(f"this model's chat template {what}", stacklevel=3)
 
     @functools.cached_property
-    def ending(self) -> str:
-        """What the template writes after an answer, before the next turn; "" where it cannot be tried."""
+    def ending(self) -> tuple[str, bool]:
+        """What the template writes after an answer, before the next turn; and whether the beginning of another answer stands in it, which
+        some templates write always. "" where it cannot be tried."""
+        turns = [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}]
         try:
-            text = self._rendered([{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}], False)
+            text, more = (self._rendered(turns, answer_next) for answer_next in (False, True))
         except SurpassError:
-            return ""
-        return text[text.rindex(ANSWER) + len(ANSWER) :] if ANSWER in text else ""
+            return "", False
+        if ANSWER not in text or USER not in text:
+            return "", False
+        end = text[text.rindex(ANSWER) + len(ANSWER) :]
+        return end, text == more and end == text[text.rindex(USER) + len(USER) : text.rindex(ANSWER)]
 
     def after(self, history: Sequence[Message], opened: str, said: str, new: Sequence[Message]) -> str | None:
         """What the template writes after the answer `said` to `history` when `new` messages and the beginning of the next answer follow.

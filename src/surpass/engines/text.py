@@ -68,17 +68,20 @@ class Text:
             raise SurpassError(self._beyond(beyond))
         if beyond:
             warnings.warn(f"{self._beyond(beyond)}. Until then a text that holds one is refused", stacklevel=4)
-        if self.chats and self.template.ending:
+        if self.chats and self.template.ending[0]:
             self.open(USER)
-            self.encode(self.template.ending)
+            self.encode(self.template.ending[0])
 
     @functools.cached_property
     def _template_end(self) -> int | None:
         """The token with which the template ends a turn; None where it writes none, or plain text."""
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
-        ending = self.template.ending.lstrip() if self.chats else ""
-        first = self.tokenizer(ending, add_special_tokens=False)["input_ids"][:1] if ending else []
-        return int(first[0]) if first and first[0] in special else None
+        ending, begins = self.template.ending if self.chats else ("", False)
+        tokens = self.tokenizer(ending.lstrip(), add_special_tokens=False)["input_ids"] if ending.strip() else []
+        marks = [token for token in tokens if token in special]
+        if not marks or marks[0] != tokens[0] or (begins and len(marks) == 1):
+            return None
+        return int(marks[0])
 
     @property
     def end(self) -> int:
