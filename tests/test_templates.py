@@ -648,6 +648,37 @@ def test_an_answer_that_the_template_trims_stays_as_it_was_drawn():
             "<|im_start|>user\nr<|im_end|>\n<|im_start|>model\n"  # fmt: skip
 
 
+def test_contents_are_parts_where_the_template_wants_them():
+    """Such a template, of a model that also sees, goes over a text's characters and shows none of them."""
+    template = CHATML.replace(
+        "{{ m.content }}", "{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}"
+    )
+    engine, plain = make_engine(template), make_engine(CHATML)
+    for messages in ("q", [{"role": "system", "content": "S"}, {"role": "user", "content": "q"}]):
+        assert engine.text.open(messages) == plain.text.open(messages)
+    models, tree, node = grown(engine, "ab<|im_end|>")
+    told = models.tell("policy", tree, node, "r")
+    assert tree.parent[told] == node and shown(engine.text, tree.own(told)).startswith("\n<|im_start|>user\nr<|im_end|>")
+
+
+def test_a_system_message_that_moves_opens_a_new_context():
+    """Some templates put it into the last user message, wherever that is, as Mistral's."""
+    template = """{% set system = messages[0].content if messages[0].role == 'system' else '' %}{{ bos_token }}{% for m in messages if m.role != 'system' %}
+{%- if m.role == 'user' %}<|user|>{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}<|assistant|>{% else %} {{ m.content }}<eos>{% endif %}{% endfor %}"""
+    engine = make_engine(template)
+    models, tree, node = grown(engine, "ab<eos>", messages=[{"role": "system", "content": "S"}, {"role": "user", "content": "q"}])
+    assert shown(engine.text, tree.path_tokens(node)) == "<bos><|user|>S\n\nq<|assistant|>ab<eos>"
+    told = models.tell("policy", tree, node, "r")
+    assert tree.parent[told] == -1
+    assert shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|> ab<eos><|user|>S\n\nr<|assistant|>"
+    models, tree, node = grown(engine, "ab<eos>")  # without one nothing moves; and a blank before an answer is no other answer
+    told = models.tell("policy", tree, node, "r")
+    assert (
+        tree.parent[told] == node
+        and shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|>ab<eos><|user|>r<|assistant|>"
+    )
+
+
 def test_a_templates_own_system_prompt_is_no_rewriting():
     template = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}" + CHATML
     engine = make_engine(template)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -97,9 +98,24 @@ class Template:
             return text
 
     def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
+        plain = [dict(message) for message in messages]
+        if self._in_parts:
+            plain = [m | {"content": [{"type": "text", "text": m["content"]}]} for m in plain]
+        return self._applied(plain, answer_next)
+
+    @functools.cached_property
+    def _in_parts(self) -> bool:
+        """Whether the template shows contents only where they are lists of parts, as those of models that also see do."""
+        for content, parts in ((USER, False), ([{"type": "text", "text": USER}], True)):
+            with contextlib.suppress(SurpassError):
+                if USER in self._applied([{"role": "user", "content": content}], True):
+                    return parts
+        return False
+
+    def _applied(self, messages: list[dict[str, Any]], answer_next: bool) -> str:
         try:
             return self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages], chat_template=self.source, add_generation_prompt=answer_next, tokenize=False,
+                messages, chat_template=self.source, add_generation_prompt=answer_next, tokenize=False,
                 **({"date_string": self.date} | self.arguments),
             )  # fmt: skip
         except Exception as error:  # a template may hold anything, and so may what is raised over it
