@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from types import SimpleNamespace
 
@@ -30,7 +31,7 @@ from surpass.searches import samples
 from surpass.searches.round import search_all
 from surpass.tasks import data, maths
 from surpass.tasks.splits import SHARES, split_of
-from surpass.types import Problem
+from surpass.types import FAILED, Problem
 
 ROWS = [{"question": f"What is {i} + {i}?", "answer": str(2 * i), "level": i % 3} for i in range(60)]
 
@@ -200,6 +201,118 @@ def test_messages_end_before_the_models_answer(tmp_path):
     said = {"role": "assistant", "content": "Ho"}
     assert only(tmp_path, {"messages": [user, said, other, said, said]}).prompt == (user, said, other)
     assert only(tmp_path, {"messages": [user, said]}).id == only(tmp_path, {"prompt": "Hi"}).id, "a chat model sees the same"
+
+
+def test_messages_stored_as_text_are_messages(tmp_path):
+    """As JSON or as Python prints a list: such text was itself the prompt, without a word."""
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": 'It\'s "a"?'},
+        {"role": "assistant", "content": "no"},
+    ]
+    wanted = only(tmp_path, {"prompt": turns})
+    for column in ("prompt", "messages"):
+        for stored in (json.dumps(turns), f" {json.dumps(turns, indent=1)}\n", repr(turns)):
+            found = only(tmp_path, {column: stored})
+            assert (found.prompt, found.id) == (wanted.prompt, wanted.id) and found.prompt == tuple(turns[:2])
+    one = {"role": "user", "content": "a"}
+    for stored in (one, json.dumps(one), [one]):
+        assert only(tmp_path, {"prompt": stored}).prompt == (one,)
+    for text in (
+        '[{"role": "user", "content": "a"',
+        '{"role": 1',
+        '[{"content": "a"}] is a list',
+        "[1, 2, 3]: how many?",
+        '{"a": {"role": 1}}',
+    ):
+        assert only(tmp_path, {"prompt": text}).prompt == text, "a question about JSON stays one"
+
+
+def test_contents_may_be_null_or_parts_and_tools_may_be_called(tmp_path):
+    user = {"role": "user", "content": "What is 6*7?"}
+    call = {"id": "c1", "type": "function", "function": {"name": "product", "arguments": '{"a": 6, "b": 7}'}}
+    rows = [user, {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "name": "product", "tool_call_id": "c1", "content": "42"}]  # fmt: skip
+    held = {"type": "function", "function": {"name": "product", "arguments": {"a": 6, "b": 7}}}
+    wanted = (
+        user,
+        {"role": "assistant", "content": "", "tool_calls": [held]},
+        {"role": "tool", "content": "42", "name": "product"},
+    )
+    assert only(tmp_path, {"messages": rows}).prompt == wanted
+    table = pa.Table.from_pylist([{"messages": rows, "answer": "42"}])  # a column has every key in every row, mostly null
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    assert [p.prompt for some in all_of(data(str(tmp_path / "a.parquet"))).values() for p in some] == [wanted]
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "6*7?"}]
+    assert only(tmp_path, {"messages": [{"role": "user", "content": parts}]}).prompt[0]["content"] == "What is\n6*7?"
+    assert only(tmp_path, {"messages": [{"role": "assistant", "content": None}, user]}).prompt[0]["content"] == ""
+
+
+@pytest.mark.parametrize("turn, words", [
+    ({"role": "user", "content": None}, "wants messages"), ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "a part of the type image_url"),
+    ({"role": "assistant", "content": None, "tool_calls": [{"function": {}}]}, "wants tool_calls"), ({"role": "user", "content": [5]}, "of the type int"),
+], ids=["null", "image", "call", "number"])  # fmt: skip
+def test_what_is_no_text_is_named(tmp_path, turn, words):
+    user = {"role": "user", "content": "a"}
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": [turn, user]}))
+    message = refused(tmp_path / "a.jsonl")
+    assert "a.jsonl line 1: " in message and words in message
+
+
+def test_calls_reach_every_model(tmp_path):
+    """A template that reads tool_calls gets them; another, and an API, the same in words."""
+    from surpass.engines.messages import MessageText
+    from test_templates import CHATML, Text, make_tokenizer, shown
+
+    call = {"function": {"name": "f", "arguments": {"a": 6}}}
+    rows = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "42"},
+    ]
+    prompt = only(tmp_path, {"messages": rows}).prompt
+    words = '<tool_call>\n{"name": "f", "arguments": {"a": 6}}\n</tool_call>'
+    plain = Text(make_tokenizer(CHATML))
+    assert words in shown(plain, plain.open(prompt)) and words in MessageText().decode(MessageText().open(prompt))
+    reads = Text(
+        make_tokenizer(
+            CHATML.replace("{{ m.content }}", "{{ m.content }}{% for c in m.tool_calls %}CALL {{ c.function.name }}{% endfor %}")
+        )
+    )
+    assert "CALL f" in shown(reads, reads.open(prompt)) and words not in shown(reads, reads.open(prompt))
+
+
+def test_a_prompt_with_two_answers_is_told(tmp_path):
+    rows = [*ROWS, *({**row, "answer": "0"} for row in ROWS[1:31]), *ROWS[:5]]
+    with pytest.warns(
+        UserWarning, match="30 rows repeat a prompt with another answer and are left out; the first row's answer counts"
+    ) as told:
+        task = data(write(tmp_path / "a.jsonl", rows))
+    assert len(told) == 1
+    assert task.counts["rows"] == 95 and task.counts["repeated"] == 35 and task.counts["contrary"] == 30
+    assert {p.prompt: p.answer for some in all_of(task).values() for p in some} == {
+        row["question"]: row["answer"] for row in ROWS
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert data(write(tmp_path / "b.jsonl", [*ROWS, *ROWS])).counts["contrary"] == 0
+        several = data(write(tmp_path / "c.jsonl", [{"prompt": "a", "answer": ["1", "2"]}]), compare="text")
+    (p,) = [p for some in all_of(several).values() for p in some]
+    assert checked(several, p, "2") == checked(several, p, "1") == 1.0
+
+
+def test_prompts_longer_than_the_context_are_counted_before_the_run(tmp_path):
+    from test_templates import CHATML, make_engine
+
+    rows = [{"prompt": "x" * (700 if i % 3 == 0 else 20) + str(i), "answer": "1"} for i in range(60)]
+    task = data(write(tmp_path / "a.jsonl", rows), compare="text")
+    models = Models(policy=make_engine(CHATML))
+    problems = [p for some in all_of(task).values() for p in some]
+    with pytest.warns(UserWarning, match="leave no room") as told:
+        trees = models.run(search_all(samples(1, max_tokens=2), models, task, problems, 0))
+    assert sum(tree.stop[0] == FAILED for tree in trees) == 20
+    said = [str(one.message) for one in told]
+    assert len(said) == 1 and "20 of the 60 prompts of" in said[0] and "context of 512 tokens" in said[0], "once"
 
 
 def test_instruction_and_system_frame_the_prompt_and_leave_its_split(tmp_path):

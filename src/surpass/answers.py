@@ -65,11 +65,6 @@ def said(text: str, marks: Sequence[tuple[str, str]] = (), begun: bool = False) 
     return "".join(kept if thinking else [*kept, text[at:]]).strip()
 
 
-def opens_thought(prompt: str, marks: Sequence[tuple[str, str]] = ()) -> bool:
-    """Whether a prompt ends with the opening of a thought, so that what is drawn next is one."""
-    return re.search(rf"(?:{_openings(marks)})\s*\Z", prompt, re.IGNORECASE) is not None
-
-
 def _openings(marks: Sequence[tuple[str, str]]) -> str:
     return "|".join([_OPENS, *(re.escape(opening) for opening, _ in marks)])
 

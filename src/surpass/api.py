@@ -33,12 +33,13 @@ def improve(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, rounds: int = 12, seed: int = 0,
     out: str | Path | None = None, reward: str | None = None, test: int = 256, gate: int = 96, dtype: str = "auto",
     device: str = "auto", lora: int = 0, lora_targets: Sequence[str] = (), patience: int = 3, retain: int = 2, budget: str | None = None,
-    track: str | None = None, quiet: bool = False, **knobs: Any,
+    track: str | None = None, template_args: Mapping[str, Any] | None = None, quiet: bool = False, **knobs: Any,
 ) -> Result:  # fmt: skip
     """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is changed in place.
 
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
     a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget).
+    `template_args` are names that the model's chat template reads, e.g. {"enable_thinking": False}.
     `track` names who is told every number (surpass.trackers), such as "wandb" or "tensorboard".
     With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
@@ -53,7 +54,8 @@ async def improve_async(method: str | Method, task: Any = "arithmetic", model: A
 
 def evaluate(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", *, split: str = "test", limit: int = 256,
-    seed: int = 0, reward: str | None = None, dtype: str = "auto", device: str = "auto", **knobs: Any,
+    seed: int = 0, reward: str | None = None, dtype: str = "auto", device: str = "auto",
+    template_args: Mapping[str, Any] | None = None, **knobs: Any,
 ) -> Report:  # fmt: skip
     """The method's exam on a split ("test" or "gate"), at most `limit` problems; arguments as in `improve`. Blocks."""
     return _blocking(*_evaluating(locals()))
@@ -67,10 +69,10 @@ async def evaluate_async(method: str | Method, task: Any = "arithmetic", model: 
 
 def solve(
     question: str, method: str | Method = "self_consistency", model: Any = "smollm2-135m", *, seed: int = 0,
-    instruction: str = "", **knobs: Any,
+    instruction: str = "", template_args: Mapping[str, Any] | None = None, **knobs: Any,
 ) -> Solution:  # fmt: skip
     """One question answered by a method's search and choice, with all that was tried. `instruction` is put after the question."""
-    models = _models_of(model, {})
+    models = _models_of(model, {"template_args": template_args})
     return _blocking(models, _solve(question, _method_of(method, knobs), models, seed, instruction))
 
 
@@ -131,8 +133,9 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
 
 def model_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's options, or its run.json, say of how a local model is loaded: what surpass.find.make_models wants beside its name."""
-    targets = {"lora_targets": list(given["lora_targets"])} if given.get("lora_targets") else {}
-    return {key: given[key] for key in ("dtype", "device", "lora")} | targets
+    more: dict[str, Any] = {"lora_targets": list(given["lora_targets"])} if given.get("lora_targets") else {}
+    more |= {"template_args": dict(given["template_args"])} if given.get("template_args") else {}
+    return {key: given[key] for key in ("dtype", "device", "lora")} | more
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:
@@ -163,9 +166,9 @@ def configuration(given: Mapping[str, Any], method: Method, task: Any, spec: Map
 
 def changed(was: Any, now: Any, at: str) -> Iterator[str]:
     """Where two values of JSON differ, as "KEY.KEY (was X, now Y)"."""
-    if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
-        for key in was:
-            yield from changed(was[key], now[key], f"{at}.{key}")
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in {**was, **now}:
+            yield from changed(was.get(key), now.get(key), f"{at}.{key}")
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for i, (a, b) in enumerate(zip(was, now, strict=True)):
             yield from changed(a, b, f"{at}.{i}")
@@ -208,7 +211,8 @@ def _evaluating(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, R
     # an exam trains nothing, so it needs nothing that training does
     method = dataclasses.replace(method, exam=sized(method.exam, {given["split"]: given["limit"]}), learn=())
     task = _task_of(given["task"], given["reward"], given["model"])
-    models = _models_of(given["model"], {key: given[key] for key in ("dtype", "device")} | {"api": given.get("api") or {}})
+    spec = {key: given[key] for key in ("dtype", "device", "template_args")}
+    models = _models_of(given["model"], spec | {"api": given.get("api") or {}})
     return models, loop.evaluate(method, task, models, split=given["split"], seed=given["seed"])
 
 
@@ -260,6 +264,9 @@ def _task_of(task: Any, reward: str | None, model: Any) -> Any:
 
 
 def _models_of(model: Any, spec: Mapping[str, Any]) -> Models:
+    if spec.get("template_args") and not isinstance(model, (str, Path)):
+        raise SurpassError("template_args are given to a model that is loaded by its name; one in memory has them from "
+                           "surpass.engines.LocalEngine.of(model, tokenizer, template_args=...)")  # fmt: skip
     if isinstance(model, Models):
         return model
     if isinstance(model, (str, Path)):

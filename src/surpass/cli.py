@@ -61,7 +61,7 @@ def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def _spec(options: Any) -> dict[str, Any]:
     """What find.make_models needs of the options."""
-    spec = {"name": options.model, "dtype": options.dtype, "device": options.device, "lora": getattr(options, "lora", 0)}
+    spec = {"name": options.model} | {name: getattr(options, name, 0) for name in ("dtype", "device", "lora", "template_args")}
     if options.model.startswith("api:") and hasattr(options, "api"):
         api = dataclasses.asdict(options.api)
         tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), api["cache"]

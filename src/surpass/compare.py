@@ -298,7 +298,7 @@ def _examined(
         "model": model,
         "seed": seed,
         "reward": reward,
-        **options,
+        **{name: value for name, value in options.items() if name != "template_args" or value},
     }
     path = folder / "report.json"
     known: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None

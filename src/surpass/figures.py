@@ -39,12 +39,13 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
         for leaf in tree.leaves():
-            drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
+            drawn = [node for node in tree.dialogue(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
         if len(tree.leaves()) > 1:
             said = {
-                tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.path(leaf)) for leaf in tree.leaves()
+                tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.dialogue(leaf))
+                for leaf in tree.leaves()
             }
             distinct.append(len(said) / len(tree.leaves()))
     for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt

@@ -184,12 +184,15 @@ def _named(data: Any) -> set[str]:
 
 
 def make_models(spec: Mapping[str, Any]) -> Any:
-    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets and `trained`, whether it is to learn; for "api:NAME" the
-    arguments of surpass.engines.openai_api.OpenAIEngine."""
+    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets, template_args and `trained`, whether it is to
+    learn; for "api:NAME" the arguments of surpass.engines.openai_api.OpenAIEngine."""
     from surpass.models import Models
 
     if spec["name"].startswith("api:"):
         from surpass.engines.openai_api import OpenAIEngine
+
+        if spec.get("template_args"):
+            raise SurpassError("arguments of a chat template are for local models: a model behind an API has its template there")
 
         return Models(policy=OpenAIEngine(spec["name"].removeprefix("api:"), **spec.get("api", {})))
     from surpass.engines import LocalEngine
@@ -199,4 +202,4 @@ def make_models(spec: Mapping[str, Any]) -> Any:
         raise SurpassError("--lora-targets names what an adapter is put on; give its rank, too, such as --lora 16")
     lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"], "targets": targets} if spec.get("lora") else None
     dtype, device, trained = spec.get("dtype", "auto"), spec.get("device", "auto"), spec.get("trained", False)
-    return Models(policy=LocalEngine(spec["name"], dtype, device, lora, trained=trained))
+    return Models(policy=LocalEngine(spec["name"], dtype, device, lora, trained=trained, template_args=spec.get("template_args")))

@@ -46,8 +46,14 @@ def up(x: Tensor, end: Tensor) -> Tensor:
 def gather(x: Tensor, batch: Batch) -> Tensor:
     """[P]: per path, the sum of the token values x [T] over its trained tokens after `since`."""
     total = down(torch.where(learners_of(batch) > 0, x, 0.0), batch.end)
-    before = total.index_select(0, batch.since.clamp(min=0))  # indexing in brackets adds up its gradient in any order
-    return total.index_select(0, batch.last) - torch.where(batch.since >= 0, before, 0.0)
+    own = _between(total, batch.last, batch.since)
+    return own.index_add(0, batch.part_of, _between(total, batch.part_last, batch.part_since)) if len(batch.part_of) else own
+
+
+def _between(total: Tensor, last: Tensor, since: Tensor) -> Tensor:
+    """Path sums at `last` without what stands up to `since` (-1: nothing)."""
+    before = total.index_select(0, since.clamp(min=0))  # indexing in brackets adds up its gradient in any order
+    return total.index_select(0, last) - torch.where(since >= 0, before, 0.0)
 
 
 def spread(w: Tensor, batch: Batch) -> Tensor:
@@ -64,10 +70,12 @@ def learners_of(batch: Batch) -> Tensor:
 
 
 def _at_ends(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: w [P] added at each path's last token and taken away at the token after which it learns."""
-    inside = batch.since >= 0
-    x = w.new_zeros(len(batch.token)).index_add(0, batch.last, w)
-    return x.index_add(0, batch.since[inside], -w[inside])
+    """[T]: w [P] added at the last token of each path and of each of its parts, and taken away at the token after which it learns."""
+    x = w.new_zeros(len(batch.token))
+    for last, since, own in ((batch.last, batch.since, w), (batch.part_last, batch.part_since, w[batch.part_of])):
+        inside = since >= 0
+        x = x.index_add(0, last, own).index_add(0, since[inside], -own[inside])
+    return x
 
 
 def lengths(batch: Batch) -> Tensor:
@@ -146,8 +154,9 @@ def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) 
     return pieces
 
 
-def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[str] = ()) -> Batch:
-    """The examples' paths as one Batch; what only other paths use is pruned.
+def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[str] = (), parts: bool = True) -> Batch:
+    """The examples' paths as one Batch; what only other paths use is pruned. A path is a whole dialogue: where a template rewrote earlier
+    turns, every context of it (Tree.parts); without `parts`, the last alone.
 
     `columns` names what objectives read: "logp", "logq" and "version" as drawn, and columns of the trees ("token" and "node" columns
     arrive per token, "leaf" columns per path). Raises SurpassError where a leaf column has no value for an example's node.
@@ -158,7 +167,7 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
     kept: list[set[int]] = [set() for _ in trees]
     for example in examples:
         for node in example.nodes:
-            kept[number[id(example.tree)]].update(example.tree.path(node))
+            kept[number[id(example.tree)]].update(example.tree.dialogue(node) if parts else example.tree.path(node))
     learns = [[author in voices for author in tree.author] for tree in trees]
     speaks = [[voices.index(author) if author in voices else -1 for author in tree.author] for tree in trees]
     pieces = _layout(trees, kept, learns)
@@ -190,13 +199,22 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
         for owner in piece.owners:
             last_of[owner] = max(last_of.get(owner, -1), int(b - 1))
 
-    last, since, which = [], [], []
+    last: list[int] = []
+    since, which = [], []
+    earlier: list[tuple[int, int, int]] = []  # (last token, since, path) of contexts before the last
     for k, example in enumerate(examples):
         i = number[id(example.tree)]
         for j, node in enumerate(example.nodes):
-            last.append(last_of[i, node])
             ancestor = -1 if example.since is None else example.since[j]
-            since.append(-1 if ancestor < 0 else last_of[i, ancestor])
+            ends = example.tree.parts(node) if parts else [node]
+            # the context that it learns from on
+            first = next((q for q, end in enumerate(ends) if ancestor in example.tree.path(end)), 0)
+            learnt = [(last_of[i, end], -1) for end in ends[first:]]
+            if ancestor >= 0:
+                learnt[0] = learnt[0][0], last_of[i, ancestor]
+            earlier += [(*one, len(last)) for one in learnt[:-1]]
+            last.append(learnt[-1][0])
+            since.append(learnt[-1][1])
             which.append(k)
     batch = Batch(
         token=torch.from_numpy(token),
@@ -211,6 +229,9 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
         confidence=torch.tensor([e.confidence for e in examples], dtype=torch.float64),
         voice=torch.from_numpy(voice),
         voices=voices,
+        part_last=torch.tensor([end for end, _, _ in earlier], dtype=torch.int64),
+        part_since=torch.tensor([after for _, after, _ in earlier], dtype=torch.int64),
+        part_of=torch.tensor([path for *_, path in earlier], dtype=torch.int64),
     )
     for name in columns:
         batch.columns[name] = _column(name, examples, trees, owner_tree, owner_token, number)
@@ -252,7 +273,8 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
 
 
 class Rows(NamedTuple):
-    """A batch unrolled into one padded row per path, P x R: the reference that tests compare with."""
+    """A batch unrolled into one padded row per path, P x R, and after these one per earlier part of a path: the reference that tests
+    compare with."""
 
     token: Tensor  # int64[P, R], right-padded with 0
     mask: Tensor  # bool[P, R]: a token, no padding
@@ -264,20 +286,20 @@ def unroll(batch: Batch) -> Rows:
     """Every path as a row of its own: shared prefixes are repeated, so path p's row holds exactly its tokens."""
     parent = batch.parent.tolist()
     paths = []
-    for last in batch.last.tolist():
+    for last in [*batch.last.tolist(), *batch.part_last.tolist()]:
         path = []
         while last >= 0:
             path.append(last)
             last = parent[last]
         paths.append(path[::-1])
-    width = max(map(len, paths))
+    sinces, width = [*batch.since.tolist(), *batch.part_since.tolist()], max(map(len, paths))
     index = torch.zeros(len(paths), width, dtype=torch.int64)
     mask = torch.zeros(len(paths), width, dtype=torch.bool)
     learns = torch.zeros(len(paths), width, dtype=torch.bool)
     for p, path in enumerate(paths):
         index[p, : len(path)] = torch.tensor(path)
         mask[p, : len(path)] = True
-        since = int(batch.since[p])
+        since = sinces[p]
         after = path.index(since) + 1 if since >= 0 else 0
         learns[p, after : len(path)] = batch.trained[path[after:]].cpu()
     return Rows(torch.where(mask, batch.token.cpu()[index], 0), mask, index, learns)

@@ -23,7 +23,6 @@ from surpass.serving import Queue
 from surpass.types import OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
-_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,12 @@ class Models:
         about the attempts, not one of them. A role's system message (`system`) comes first, unless the messages have one."""
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
-        system = self.system.get(role)
+        system, text = self.system.get(role), self.engine(role).text
         if system and (messages := as_messages(messages))[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
-        return tree.add(-1, "task", self.engine(role).text.open(messages), cause=cause, key=key, aside=aside)
+        root = tree.add(-1, "task", text.open(messages), cause=cause, key=key, aside=aside)
+        tree.said[root] = as_messages(messages)
+        return root
 
     def tell(
         self,
@@ -187,10 +188,45 @@ class Models:
         aside: bool = False,
     ) -> int:
         """The task's words after `node`, in time after `cause` (default: `node`); a turn that was cut off gets its end from the
-        task, untrained."""
-        tokens = tree.path_tokens(node)
-        last = int(tokens[-1]) if len(tokens) else None
-        return self._graft(tree, node, self.engine(role).text.tell(message, last), author, cause=cause, aside=aside)
+        task, untrained.
+
+        Where the role's chat template then writes earlier turns otherwise than they stand in the context (it leaves their thoughts
+        out), the node is a new root that holds all messages anew: the task's words, none of them trained. What was drawn stays in the context
+        it was drawn in, which the root continues (Tree.parts).
+        """
+        text, tokens = self.engine(role).text, tree.path_tokens(node)
+        heard = self._heard(text, tree, node)
+        if heard is None:
+            told = text.tell(message, int(tokens[-1]) if len(tokens) else None)
+            return self._graft(tree, node, told, author, cause=cause, aside=aside)
+        history, prompt, drawn = heard
+        suffix, said = text.follow(history, prompt, drawn, message), as_messages(message)
+        if suffix is not None:
+            new = self._graft(tree, node, suffix, author, cause=cause, aside=aside)
+        else:
+            said = [*history, text.said(prompt, drawn), *said]
+            key, cause = fold(tree.keys[node], "open", tree.draws[node]), node if cause is None else cause
+            tree.draws[node] += 1
+            new = tree.add(-1, "task", text.open(said), cause=cause, key=key, aside=aside or tree.aside[node])
+            tree.mark("continues", new, node)
+        tree.said[new] = said
+        return new
+
+    @staticmethod
+    def _heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
+        """(the messages of a context, the tokens of the last of them, those of the answer to it); None where nobody noted the messages, or
+        the engine renders no template."""
+        path = tree.path(node)
+        if not (hasattr(text, "follow") and text.chats and path[0] in tree.said):
+            return None
+        history, asked, drawn = list(tree.said[path[0]]), tree.own(path[0]), np.zeros(0, np.int32)
+        for i in path[1:]:
+            if i in tree.said:
+                history += [text.said(asked, drawn), *tree.said[i]]
+                asked, drawn = tree.own(i), np.zeros(0, np.int32)
+            else:
+                drawn = np.concatenate([drawn, tree.own(i)])
+        return history, asked, drawn
 
     def put(
         self,
@@ -235,15 +271,16 @@ class Models:
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
-        have the same author. Decoded from whole tokens, never joined from pieces."""
-        return self._decoded(role, tree, self._turn(tree, node, since)[1])
+        have the same author, with the mark in front that begins a thought where the template wrote one before the turn (<think>).
+        Decoded from whole tokens, never joined from pieces."""
+        before, nodes = self._turn(tree, node, since)
+        return (self._begun(role, tree, before) if since is None else "") + self._decoded(role, tree, nodes)
 
     def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began before the turn: what is
         judged, compared and shown to others. The tree keeps what was drawn."""
-        before, turn = self._turn(tree, node, since)
-        prompt = self.engine(role).text.decode(tree.own(before)[-_TAIL:]) if before >= 0 else ""
-        return answers.said(self._decoded(role, tree, turn), begun=answers.opens_thought(prompt))
+        before, nodes = self._turn(tree, node, since)
+        return answers.said(self._begun(role, tree, before) + self._decoded(role, tree, nodes))
 
     @staticmethod
     def _turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
@@ -256,6 +293,11 @@ class Models:
         else:
             first = path.index(since) + 1 if since >= 0 else 0
         return path[first - 1] if first else -1, path[first:]
+
+    def _begun(self, role: str, tree: Tree, before: int) -> str:
+        """The mark with which what stands before a turn begins a thought."""
+        words = self.engine(role).text
+        return words.thinks_first(tree.own(before)) if before >= 0 and hasattr(words, "thinks_first") else ""
 
     def _decoded(self, role: str, tree: Tree, nodes: Sequence[int]) -> str:
         if nodes and all(tree.text[i] is not None for i in nodes):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class RunOptions:
     """KIND=AMOUNT after which the run ends, too, e.g. tokens=200k; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
     track: str | None = None
     """Who is told every number: tensorboard, wandb, mlflow, trackio, comet_ml, ... (several: a,b), each a package of its own."""
+    template_args: tuple[str, ...] = ()
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -97,6 +100,8 @@ class EvalOptions:
     """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
+    template_args: tuple[str, ...] = ()
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object as the last line."""
     api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
@@ -125,6 +130,8 @@ class SkillOptions:
     """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
+    template_args: tuple[str, ...] = ()
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -155,6 +162,8 @@ class CompareOptions:
     """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, on a GPU mixed."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
+    template_args: tuple[str, ...] = ()
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -173,6 +182,8 @@ class SolveOptions:
     """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
+    template_args: tuple[str, ...] = ()
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object instead."""
     api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
@@ -199,12 +210,43 @@ def parse(function: Callable[..., Any], options: type, arguments: Sequence[str],
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=list(arguments), prog=program)
+            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=program)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise SurpassError(_unboxed(said.getvalue(), program)) from None
+    parsed.options.template_args = template_arguments(parsed.options.template_args) or None
     return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
+
+
+def _gathered(arguments: Sequence[str]) -> list[str]:
+    """The arguments with all --template-args as one, whose values stand behind it."""
+    rest, values, waiting = [], [], list(arguments)
+    while waiting:
+        word, equals, value = (
+            waiting.pop(0).partition("=") if waiting[0].startswith("--template-args=") else (waiting.pop(0), "", "")
+        )
+        if word not in ("--template-args", "--template_args"):
+            rest.append(word)
+            continue
+        values += [value] if equals else []
+        while not equals and waiting and not waiting[0].startswith("--"):
+            values.append(waiting.pop(0))
+    return [*rest, *(["--template-args", *values] if values else [])]
+
+
+def template_arguments(words: Sequence[str]) -> dict[str, Any]:
+    """{NAME: VALUE} of NAME=VALUE; a value is JSON, or else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier() or name in found:
+            raise SurpassError(f'--template-args wants NAME=VALUE, each name once, such as enable_thinking=false; found "{word}"')
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def _unboxed(text: str, program: str) -> str:

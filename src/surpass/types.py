@@ -80,10 +80,9 @@ class Tree:
     """
 
     def __init__(self, problem: Problem, key: int = 0):
-        self.problem, self.key = problem, key
+        self.problem, self.key, self.opened = problem, key, 0
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
-        self.opened = 0
         self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
         self._parent: list[int] = []
         self._cause: list[int] = []
@@ -93,6 +92,7 @@ class Tree:
         self.aside: list[bool] = []
         self.state: list[Any] = []
         self.text: list[str | None] = []
+        self.said: dict[int, Sequence[Mapping[str, Any]]] = {}  # the messages that a node was rendered from; not stored on disk
         self._tokens: list[np.ndarray] = []
         self._logp: list[np.ndarray] = []
         self._logq: list[np.ndarray] = []
@@ -128,19 +128,14 @@ class Tree:
         logq = logp if logq is None else np.asarray(logq, np.float32)
         if not len(tokens) == len(logp) == len(logq):
             raise ValueError(f"{len(tokens)} tokens came with {len(logp)} logp and {len(logq)} logq")
-        self._parent.append(parent)
-        self._cause.append(cause)
-        self.author.append(author)
-        self._stop.append(stop)
-        self._version.append(version)
-        self.aside.append(aside or (parent >= 0 and self.aside[parent]))
-        self.state.append(state)
-        self.text.append(text)
-        self._tokens.append(tokens)
-        self._logp.append(logp)
-        self._logq.append(logq)
-        self.keys.append(fold(self.key, "node", node) if key is None else key)
-        self.draws.append(0)
+        aside = aside or (parent >= 0 and self.aside[parent])
+        fields: tuple[tuple[list[Any], Any], ...] = (
+            (self._parent, parent), (self._cause, cause), (self.author, author), (self._stop, stop), (self._version, version),
+            (self.aside, aside), (self.state, state), (self.text, text), (self._tokens, tokens), (self._logp, logp),
+            (self._logq, logq), (self.keys, fold(self.key, "node", node) if key is None else key), (self.draws, 0),
+        )  # fmt: skip
+        for values, value in fields:
+            values.append(value)
         return node
 
     @property
@@ -213,6 +208,18 @@ class Tree:
             nodes.append(node)
             node = self._parent[node]
         return nodes[::-1]
+
+    def parts(self, node: int) -> list[int]:
+        """The last node of each context that the dialogue up to `node` went through: [node], unless a template rewrote earlier turns:
+        then a new context was opened, and the node column "continues" says after which node it goes on."""
+        if "continues" not in self._columns:
+            return [node]
+        before = self.get("continues").values[self.path(node)[0]]
+        return [node] if math.isnan(before) else [*self.parts(int(before)), node]
+
+    def dialogue(self, node: int) -> list[int]:
+        """The nodes of all `parts`, in order. Each drawn token stands there once; what was rendered anew is the task's."""
+        return [i for end in self.parts(node) for i in self.path(end)]
 
     def history(self, node: int) -> list[int]:
         """Nodes from the beginning of time to `node`, along `cause`: the way credit flows."""
@@ -319,9 +326,10 @@ class Batch:
 
     token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at token last[p]
     and learns from the tokens after since[p] (-1: from all). example[p] says which example it belongs to; weight and
-    confidence are per example [K]. voice int64[T] is each token's author as a place in `voices`, the authors that learn (-1:
-    another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole update, of which this
-    may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
+    confidence are per example [K]. A path is a whole dialogue: where a template rewrote earlier turns, path part_of[q] also learns from
+    the context that ends at token part_last[q], after part_since[q]. voice int64[T] is each token's author as a place in `voices`,
+    the authors that learn (-1: another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole
+    update, of which this may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
     """
 
     token: torch.Tensor
@@ -336,6 +344,9 @@ class Batch:
     confidence: torch.Tensor
     voice: torch.Tensor
     voices: tuple[str, ...]
+    part_last: torch.Tensor
+    part_since: torch.Tensor
+    part_of: torch.Tensor
     columns: dict[str, tuple[str, torch.Tensor]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
 

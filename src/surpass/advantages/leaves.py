@@ -31,7 +31,7 @@ class group:
         r = np.asarray(tree.get(self.score).values, float)
         if not self.apart:
             return standardised(r, self.scale, self.eps)
-        roots = np.array([tree.path(leaf)[0] for leaf in tree.leaves()])
+        roots = np.array([tree.dialogue(leaf)[0] for leaf in tree.leaves()])
         out = np.full(len(r), np.nan)
         for root in np.unique(roots):
             out[roots == root] = standardised(r[roots == root], self.scale, self.eps)

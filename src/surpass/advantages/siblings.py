@@ -41,7 +41,7 @@ class siblings:
         total, count = np.zeros(len(tree)), np.zeros(len(tree))
         for leaf, reward in zip(tree.leaves(), tree.get(self.score).values, strict=True):
             if not np.isnan(reward):
-                for node in tree.path(leaf):
+                for node in tree.dialogue(leaf):
                     total[node] += reward
                     count[node] += 1
         return np.divide(total, count, out=np.full(len(tree), np.nan), where=count > 0)

@@ -7,7 +7,7 @@ import copy
 import ctypes
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class LocalEngine:
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
     and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
     "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
+    `template_args` are names that the model's chat template reads, e.g. {"enable_thinking": False}.
     `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or run, or that is not causal; warns where whole rows are needed.
     """
 
@@ -58,19 +59,27 @@ class LocalEngine:
         lora: dict | None = None,
         memory_tokens: int = 65536,
         trained: bool = False,
+        template_args: Mapping[str, Any] | None = None,
     ):
         device = _device(device)
         if dtype == "auto":
             dtype = "float32" if device == "cpu" else "mixed" if trained and lora is None else "bfloat16"
         self.mixed = dtype == "mixed"
         causal, tokenizer = load_model(model, "float32" if self.mixed else dtype)
-        self._setup(causal.to(device), tokenizer, model, lora, memory_tokens)
+        self._setup(causal.to(device), tokenizer, model, lora, memory_tokens, template_args)
 
     @classmethod
-    def of(cls, causal, tokenizer, lora: dict | None = None, memory_tokens: int = 65536) -> LocalEngine:
+    def of(
+        cls,
+        causal,
+        tokenizer,
+        lora: dict | None = None,
+        memory_tokens: int = 65536,
+        template_args: Mapping[str, Any] | None = None,
+    ) -> LocalEngine:
         """An engine around a model and tokenizer that are already in memory."""
         engine = cls.__new__(cls)
-        engine._setup(causal, tokenizer, "in memory", lora, memory_tokens)
+        engine._setup(causal, tokenizer, "in memory", lora, memory_tokens, template_args)
         return engine
 
     @property
@@ -86,7 +95,7 @@ class LocalEngine:
 
     def twin(self, heads: int = 0) -> LocalEngine:
         """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
-        twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens)
+        twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens, self.template_args)
         twin.name, twin.mixed = self.name, self.mixed
         if heads:
             twin.heads = torch.nn.Linear(self.causal.config.get_text_config().hidden_size, heads, device=self.device)
@@ -94,12 +103,15 @@ class LocalEngine:
             torch.nn.init.zeros_(twin.heads.bias)
         return twin
 
-    def _setup(self, causal, tokenizer, name: str, lora: dict | None, memory_tokens: int) -> None:
+    def _setup(
+        self, causal, tokenizer, name: str, lora: dict | None, memory_tokens: int, template_args: Mapping[str, Any] | None
+    ) -> None:
         attention.register()
         if next(causal.parameters()).device.type == "cpu":
             _hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
-        self.text = Text(tokenizer)
+        rows = causal.get_input_embeddings().weight.shape[0]
+        self.text, self.template_args = Text(tokenizer, ends=_ends(causal), rows=rows, arguments=template_args), template_args
         self.module: Any = causal
         if lora is not None:
             self.module = adapt(causal, name, lora)
@@ -118,9 +130,7 @@ class LocalEngine:
         if self.context < declared:
             warnings.warn(f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies follow the longest text "
                           "of a pass, so that what is drawn would be scored otherwise", stacklevel=3)  # fmt: skip
-        ends = getattr(causal.generation_config, "eos_token_id", None)
-        ends = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
-        self.ends = frozenset(int(token) for token in ends if token is not None)
+        self.ends = self.text.ends
         self.why_not_trees = probe.distrust(self, memory_tokens)
         if self.why_not_trees is not None:
             warnings.warn(f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3)
@@ -193,7 +203,7 @@ class LocalEngine:
                 some.append(request)
                 seen |= new
             requests = requests[len(some) :]
-            batch = pack([Example(request.tree, (request.node,)) for request in some], ())
+            batch = pack([Example(request.tree, (request.node,)) for request in some], (), parts=False)
             self.scored += len(batch.token)  # ahead of the replies: the last one may end the run
             yield some, batch
 
@@ -302,6 +312,15 @@ class LocalEngine:
             }
             adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
         self.tokenizer.save_pretrained(folder)
+
+
+def _ends(causal) -> set[int]:
+    """Tokens that the model's own configuration says end a turn."""
+    found: set[int] = set()
+    for config in (causal.generation_config, causal.config.get_text_config()):
+        ends = getattr(config, "eos_token_id", None)
+        found |= {int(token) for token in (ends if isinstance(ends, (list, tuple)) else [ends]) if token is not None}
+    return found
 
 
 def _hold_memory() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from surpass.engines.bytes import END
+from surpass.engines.templates import in_words
 from surpass.errors import SurpassError
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -26,6 +27,8 @@ class MessageText:
 
     def _message(self, message: str | Mapping[str, str]) -> list[int]:
         message = {"role": "user", "content": message} if isinstance(message, str) else message
+        if {"tool_calls", "name"} & message.keys():
+            message = in_words(message)
         role, content = message.get("role"), message.get("content")
         if role not in MARKERS:
             raise SurpassError(f"a chat message needs one of the roles {', '.join(ROLES)}; found {role!r}")

@@ -3,101 +3,175 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from surpass.engines.templates import ANSWER, OPENING, USER, Message, Template, answer, as_messages
 from surpass.errors import SurpassError
 
-_USER, _ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
-
-
-def as_messages(said: str | Mapping[str, str] | Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Text as one user message, a message as a list of one."""
-    if isinstance(said, str):
-        return [{"role": "user", "content": said}]
-    return [said] if isinstance(said, Mapping) else list(said)
+__all__ = ["Text", "as_messages"]
 
 
 class Text:
-    """A tokenizer of transformers with its chat template. Templates are rendered by transformers' sandboxed renderer;
-    a template that prints the date is given one fixed date, so that runs repeat."""
+    """A tokenizer of transformers with its chat template (surpass.engines.templates).
 
-    def __init__(self, tokenizer, date: str = "01 January 2026"):
-        self.tokenizer, self.date = tokenizer, date
+    `ends` are tokens that end a turn beside the end of text and what the template writes after an answer: a model's own list.
+    `rows` is how many tokens the model's table of embeddings holds (0: all). `arguments` are given to the template.
+    """
 
-    @property
-    def chats(self) -> bool:
-        return bool(getattr(self.tokenizer, "chat_template", None))
-
-    def _render(self, messages: Sequence[Mapping[str, str]], answer_next: bool) -> str:
-        return self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=answer_next, tokenize=False, date_string=self.date
-        )
+    def __init__(
+        self,
+        tokenizer,
+        date: str = "01 January 2026",
+        ends: Iterable[int] = (),
+        rows: int = 0,
+        arguments: Mapping[str, Any] | None = None,
+    ):
+        self.tokenizer, self.rows = tokenizer, rows
+        self.chats = bool(getattr(tokenizer, "chat_template", None))
+        if arguments and not self.chats:
+            raise SurpassError(f"this model has no chat template that could take the argument {', '.join(arguments)}")
+        if self.chats:
+            self.template = Template(tokenizer, date, arguments or {})
+        known = {tokenizer.eos_token_id, self._template_end}
+        self.ends = frozenset({int(token) for token in {*ends, *known} if token is not None})
+        marks = {tokenizer.bos_token_id, tokenizer.pad_token_id} - {None}
+        self.silent = self.ends | {int(token) for token in marks}  # say nothing: begin, end or fill up a turn
+        if rows:
+            self._check_rows()
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of text that nobody drew, without special ones."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Tokens of text that nobody drew, without special ones. SurpassError for a token that the model has no embedding of."""
+        return self._known(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _known(self, tokens: list[int]) -> list[int]:
+        if self.rows and tokens and max(tokens) >= self.rows:
+            raise SurpassError(self._beyond([max(tokens)]))
+        return tokens
+
+    def _beyond(self, tokens: Sequence[int]) -> str:
+        names = ", ".join(f"{self.tokenizer.convert_ids_to_tokens(t)!r} (id {t})" for t in tokens[:3])
+        return (f"the tokenizer has {names}{' ...' if len(tokens) > 3 else ''}, and the model's table of embeddings holds {self.rows} "
+                "tokens: it was not resized when tokens were added. Call model.resize_token_embeddings(len(tokenizer)), save model and "
+                "tokenizer together, and give that folder")  # fmt: skip
+
+    def _check_rows(self) -> None:
+        """SurpassError where the template writes a token that the model does not have, or no end of a turn can be drawn."""
+        vocabulary = self.tokenizer.get_added_vocab().values()
+        beyond = sorted({*self.ends, *vocabulary} - set(range(self.rows)) - {self.tokenizer.pad_token_id})
+        if self.ends and self.ends <= set(beyond):
+            raise SurpassError(self._beyond(beyond))
+        if beyond:
+            warnings.warn(f"{self._beyond(beyond)}. Until then a text that holds one is refused", stacklevel=4)
+        if self.chats and self.template.ending[0]:
+            self.open(USER)
+            self.encode(self.template.ending[0])
+
+    @functools.cached_property
+    def _template_end(self) -> int | None:
+        """The token with which the template ends a turn; None where it writes none, or plain text."""
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        ending, begins = self.template.ending if self.chats else ("", False)
+        tokens = self.tokenizer(ending.lstrip(), add_special_tokens=False)["input_ids"] if ending.strip() else []
+        marks = [token for token in tokens if token in special]
+        if not marks or marks[0] != tokens[0] or (begins and len(marks) == 1):
+            return None
+        return int(marks[0])
 
     @property
     def end(self) -> int:
         """The token that ends a turn: the template's where it has one, else the end of text."""
-        ending = self.encode(self._turn_end) if self.chats else []
-        return int(ending[0] if ending else self.tokenizer.eos_token_id)
+        end = self.tokenizer.eos_token_id if self._template_end is None else self._template_end
+        if end is None:
+            raise SurpassError("this tokenizer names no token that ends a turn (eos_token), nor does a chat template write one")
+        return int(end)
 
     def reserved(self) -> int:
         """A token that no text is made of: the last special one that neither ends nor begins a turn, else the one for the unknown."""
-        tokenizer = self.tokenizer
-        ids = tokenizer.all_special_ids
-        used = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id}
+        used = set(self.silent)
         if self.chats:
-            used |= set(self.open(_USER)) | set(self.tell(_USER, None))
-        free = [token for token in ids if token not in used]
+            used |= set(self.open(USER)) | set(self.tell(USER, None))
+        free = [token for token in self.tokenizer.all_special_ids if token not in used and not 0 < self.rows <= token]
         if not free:
             raise SurpassError("this tokenizer reserves no token that could serve as a mark; name one: mark=...")
         return int(max(free))
 
-    def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+    def open(self, messages: str | Sequence[Message]) -> list[int]:
         """Tokens of a new context, up to where an answer begins.
 
-        Text counts as one user message where the model has a chat template, and as the raw beginning where it has none.
+        Text counts as one user message where the model has a chat template, and as the raw beginning where it has none: then with
+        the tokens that the tokenizer puts before a text, and without those it puts after one.
         """
-        if isinstance(messages, str):
-            if not self.chats:
-                return self.tokenizer(messages)["input_ids"]
-            messages = [{"role": "user", "content": messages}]
-        if not self.chats:
+        if self.chats:
+            return self._begun(self.encode(self.template.render(as_messages(messages), True)))
+        if not isinstance(messages, str):
             raise SurpassError("this model has no chat template, so it cannot be given chat messages; give the task's prompt as "
                                "plain text, or use the instruction-tuned version of the model")  # fmt: skip
-        return self.encode(self._render(messages, True))
+        plain, whole = self.encode(messages), self._known(self.tokenizer(messages)["input_ids"])
+        if not plain:  # what stands before a text, and not what stands after one
+            return [token for token in whole if token == self.tokenizer.bos_token_id][:1]
+        at = next((i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain), None)
+        return self._begun(whole if at is None else whole[: at + len(plain)])
 
-    @functools.cached_property
-    def _turn_end(self) -> str:
-        """What the template writes after an answer, before the next turn."""
-        text = self._render([{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}], False)
-        return text[text.rindex(_ANSWER) + len(_ANSWER) :]
+    def _begun(self, tokens: list[int]) -> list[int]:
+        """The tokens with one beginning of text, where both a text and its tokenizer wrote one."""
+        while len(tokens) > 1 and tokens[0] == tokens[1] == self.tokenizer.bos_token_id != self.tokenizer.eos_token_id:
+            tokens = tokens[1:]
+        return tokens
 
-    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
+    def thinks_first(self, prompt: Sequence[int] | np.ndarray) -> str:
+        """The mark with which these tokens, what stands before an answer, begin a thought, e.g. "<think>\\n": what is drawn then is a
+        thought from its first token on. "" where they begin none."""
+        tail = self.tokenizer.decode([int(token) for token in prompt[-24:]], skip_special_tokens=False)
+        found = OPENING.search(tail) if self.chats else None
+        return found.group() if found else ""
+
+    def said(self, prompt: Sequence[int] | np.ndarray, drawn: Sequence[int] | np.ndarray) -> Message:
+        """The assistant's message that was drawn after `prompt`."""
+        return answer(self.thinks_first(prompt) + self.decode(drawn))
+
+    def tell(self, message: str | Message | Sequence[Message], last: int | None) -> list[int]:
         """Tokens that follow an answer whose last token was `last`: its end of turn if it has none, the message or messages, and
-        the beginning of the next answer. Only this suffix is rendered; what was drawn stays as it is."""
-        messages = as_messages(message)
+        the beginning of the next answer. Only this suffix is rendered; what was drawn stays as it is. For an answer whose history is not
+        known; `follow` is exact."""
         if not self.chats:
-            return self.encode("\n".join(message["content"] for message in messages))
-        answer = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
-        head, whole = self._render(answer, False), self._render([*answer, *messages], True)
-        if not whole.startswith(head):
-            raise SurpassError("this chat template rewrites earlier turns when a message is added; open a new context instead")
-        end = self._turn_end
-        ending = self.encode(end)
-        if last is not None and ending and ending[0] == last:
-            ending = ending[1:]
-        return [*ending, *self.encode(whole[len(head) :])]
+            return self.encode("\n".join(str(one["content"]) for one in as_messages(message)))
+        rest = self.template.after([{"role": "user", "content": USER}], "", ANSWER, as_messages(message))
+        tokens = None if rest is None else self._suffix(rest, last)
+        if tokens is None:
+            raise SurpassError("this chat template rewrites earlier turns when a message is added, and what they said is not known here; "
+                               "open a new context with all messages instead: models.open")  # fmt: skip
+        return tokens
+
+    def follow(
+        self, history: Sequence[Message], prompt: Sequence[int] | np.ndarray, drawn: Sequence[int] | np.ndarray, message: Any
+    ) -> list[int] | None:
+        """As `tell`, after the answer `drawn` to `history`, of which `prompt` are the last tokens; None where the template writes otherwise
+        what is in the context already, so that a new one has to be opened."""
+        rest = self.template.after(history, self.thinks_first(prompt), self.decode(drawn), as_messages(message))
+        return None if rest is None else self._suffix(rest, int(drawn[-1]) if len(drawn) else None)
+
+    def _suffix(self, rest: str, last: int | None) -> list[int] | None:
+        """Tokens of the rest, of which an end that was drawn is not written again. None where what was drawn, e.g. one speaker's mark,
+        is no end that this rest could go on from, e.g. with another's."""
+        if last in self.ends:
+            mark = self.tokenizer.decode([last], skip_special_tokens=False)
+            if rest.lstrip().startswith(mark):
+                rest = rest.lstrip()[len(mark) :]
+            elif last == self.end or self._template_end is None:
+                return None
+        return self.encode(rest)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of whole tokens, without special ones."""
-        return self.tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
+        """The text of whole tokens, without those that begin or end a turn or fill it up; other special ones, such as a model's marks of
+        thoughts, tools and channels, are text."""
+        said = [int(token) for token in tokens if int(token) not in self.silent]
+        return self.tokenizer.decode(said, skip_special_tokens=False)
 
     @functools.cached_property
     def _pieces(self) -> list[str]:

@@ -190,20 +190,18 @@ def _refuse_apart(gap: float, limit: float) -> None:
 
 def _tokens(group: list[Example]) -> int:
     """The tokens of one tree that a group of its examples uses, shared ones once."""
-    return (
-        sum(len(group[0].tree.own(i)) for i in {i for e in group for node in e.nodes for i in e.tree.path(node)}) if group else 0
-    )
+    return sum(len(group[0].tree.own(i)) for i in {i for e in group for node in e.nodes for i in e.tree.dialogue(node)})
 
 
 def _learnt(example: Example, voices: Sequence[str]) -> int:
     """The number of tokens an example learns from, over its paths; a context's very first token is predicted by nothing."""
     tree, n = example.tree, 0
     for i, node in enumerate(example.nodes):
-        path = tree.path(node)
+        path = tree.dialogue(node)
         since = -1 if example.since is None else example.since[i]
         for at in path[path.index(since) + 1 if since >= 0 else 0 :]:
             if tree.author[at] in voices:
-                n += len(tree.own(at)) - (at == path[0])
+                n += len(tree.own(at)) - (tree.parent[at] < 0)
     return n
 
 
@@ -215,5 +213,5 @@ def _is_silent(example: Example, column: str) -> bool:
         where = {leaf: i for i, leaf in enumerate(tree.leaves())}
         return all(values.values[where[node]] == 0 for node in example.nodes)
     if values.axis == "node":
-        return all(values.values[i] == 0 for node in example.nodes for i in tree.path(node))
+        return all(values.values[i] == 0 for node in example.nodes for i in tree.dialogue(node))
     return False

@@ -70,4 +70,4 @@ class agreement:
         return float(np.nanmean(gaps)) if not np.isnan(gaps).all() else float("nan")
 
     def _length(self, tree: Tree, leaf: int) -> int:
-        return sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
+        return sum(tree.length(node) for node in tree.dialogue(leaf) if tree.author[node] == self.role)

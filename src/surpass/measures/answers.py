@@ -69,7 +69,7 @@ class answers:
         if tree.unfinished(leaf) and tree.stop[leaf] != FAILED:
             known = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, self.role))
             right = 0.0 if known == known else right  # without a label nobody can know that either
-        drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
+        drawn = sum(tree.length(node) for node in tree.dialogue(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": right,
             "reward": value,

@@ -74,9 +74,9 @@ class strategies:
         """Attempts beyond the budget stand aside."""
         spent, leaves = 0, tree.leaves()
         for number, leaf in enumerate(leaves):
-            spent += self._drawn(tree, tree.path(leaf))
+            spent += self._drawn(tree, tree.dialogue(leaf))
             if spent > self.budget and number:
-                for node in tree.path(leaf)[1:]:
+                for node in tree.dialogue(leaf)[1:]:
                     tree.aside[node] = True
 
     async def _put(self, models, task, trees: Sequence[Tree]) -> None:
@@ -105,7 +105,9 @@ class strategies:
         rows: list[Row] = []
         for name, pick in picks.items():
             leaf = pick(tree)
-            rows += self._rows(tree, name, right[where[leaf]], self._drawn(tree, tree.path(leaf)) if name == "single" else tokens)
+            rows += self._rows(
+                tree, name, right[where[leaf]], self._drawn(tree, tree.dialogue(leaf)) if name == "single" else tokens
+            )
         known = right[~np.isnan(right)]
         if len(known):
             rows += self._rows(tree, "random", float(right[fold(tree.key, "random") % len(leaves)]), tokens)

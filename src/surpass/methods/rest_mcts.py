@@ -68,7 +68,7 @@ class Inferred:
         return [{"target": Column("node", self._tree(tree))} for tree in trees]
 
     def _tree(self, tree: Tree) -> np.ndarray:
-        steps = {leaf: [i for i in tree.path(leaf) if tree.author[i] != "task"] for leaf in tree.leaves()}
+        steps = {leaf: [i for i in tree.dialogue(leaf) if tree.author[i] != "task"] for leaf in tree.leaves()}
         value = dict(zip(steps, values_at(tree, self.score, list(steps)), strict=True))
         dist: dict[int, int] = {}
         for leaf, path in steps.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
-from surpass.rewards.likelihood import written
+from surpass.rewards.likelihood import along, written
 from surpass.tasks.judge import RIGHT
 from surpass.types import DONE, FAILED, Column, Tree
 
@@ -36,7 +36,7 @@ class certainty:
         mine = written(tree, leaf, self.voice)
         if not mine.any() or tree.stop[leaf] == FAILED:
             return float("nan")
-        return float((await models.certainty(self.role, tree, leaf))[mine].astype(float).mean())
+        return float((await along(models.certainty, self.role, tree, leaf))[mine].astype(float).mean())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +71,15 @@ class implicit:
 
 
 def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:
-    """bool[t]: which tokens on the path to `leaf` were drawn by `voice`."""
-    path = tree.path(leaf)
+    """bool[t]: which tokens of the dialogue up to `leaf` (all its parts) were drawn by `voice`."""
+    path = tree.dialogue(leaf)
     drawn = np.concatenate([tree.drawn(node)[0] for node in path])
     return np.repeat([tree.author[node] == voice for node in path], [len(tree.own(node)) for node in path]) & ~np.isnan(drawn)
+
+
+async def along(ask: Callable[[str, Tree, int], Awaitable[np.ndarray]], role: str, tree: Tree, leaf: int) -> np.ndarray:
+    """[t, ...]: what `ask` (models.logprobs, .certainty, .value) tells of each token of the dialogue up to `leaf`, all its parts."""
+    return np.concatenate(await asyncio.gather(*(ask(role, tree, end) for end in tree.parts(leaf))))
 
 
 async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> float:
@@ -82,5 +87,6 @@ async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> flo
     mine = written(tree, leaf, voice)
     if not mine.any() or tree.stop[leaf] == FAILED:
         return float("nan")
-    logp = await models.logprobs(role, tree, leaf) if role else np.concatenate([tree.drawn(node)[0] for node in tree.path(leaf)])
+    drawn = np.concatenate([tree.drawn(node)[0] for node in tree.dialogue(leaf)])
+    logp = await along(models.logprobs, role, tree, leaf) if role else drawn
     return float(logp[mine].astype(float).mean())

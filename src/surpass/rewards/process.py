@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.rewards.likelihood import along
 from surpass.searches.steps import step_ends
 from surpass.types import FAILED, Column, Tree
 
@@ -43,7 +44,7 @@ class process:
             return float("nan")
         decode, at, ends = models.engine(self.role).text.decode, 0, []
         run: list[int] = []  # the tokens of one turn, over the nodes it consists of
-        for node in [*tree.path(leaf), -1]:
+        for node in [*tree.dialogue(leaf), -1]:
             if node >= 0 and tree.author[node] == self.voice:
                 run += tree.own(node).tolist()
                 continue
@@ -51,5 +52,5 @@ class process:
             at, run = at + len(run) + (len(tree.own(node)) if node >= 0 else 0), []
         if not ends:
             return float("nan")
-        p = 1 / (1 + np.exp(-(await models.value(self.role, tree, leaf))[ends, self.head].astype(float)))
+        p = 1 / (1 + np.exp(-(await along(models.value, self.role, tree, leaf))[ends, self.head].astype(float)))
         return float({"min": p.min, "product": p.prod, "last": lambda: p[-1]}[self.over]())

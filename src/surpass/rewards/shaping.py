@@ -43,5 +43,5 @@ class overlong:
         return [Column("leaf", np.array([self._leaf(tree, leaf) for leaf in tree.leaves()], float)) for tree in trees]
 
     def _leaf(self, tree: Tree, leaf: int) -> float:
-        length = sum(len(tree.own(node)) for node in tree.path(leaf) if tree.author[node] == self.voice)
+        length = sum(len(tree.own(node)) for node in tree.dialogue(leaf) if tree.author[node] == self.voice)
         return -min(1.0, max(0.0, (length - (self.most - self.margin)) / self.margin))

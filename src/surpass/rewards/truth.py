@@ -38,6 +38,6 @@ class noisy_truth:
         flips = np.array([fold(tree.keys[leaf], "noise") / 2**63 < self.noise for leaf in leaves], bool)
         right = np.where(np.isnan(values), np.nan, (values >= 1 - 1e-9).astype(float))
         lengths = np.array(
-            [sum(tree.length(i) for i in tree.path(leaf) if tree.author[i] == self.role) for leaf in leaves], float
+            [sum(tree.length(i) for i in tree.dialogue(leaf) if tree.author[i] == self.role) for leaf in leaves], float
         )
         return Column("leaf", np.where(flips, 1 - right, right) + self.bias * lengths / max(1.0, lengths.max(initial=1.0)))

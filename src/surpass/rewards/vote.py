@@ -100,7 +100,7 @@ class crossed:
 
     def _leaves(self, answers: list[str | None], tree: Tree) -> np.ndarray:
         leaves = tree.leaves()
-        roots = [tree.path(leaf)[0] for leaf in leaves]
+        roots = [tree.dialogue(leaf)[0] for leaf in leaves]
         votes = {root: Counter(a for a, r in zip(answers, roots, strict=True) if r == root and a is not None) for root in roots}
         if len(votes) != 2:
             return np.full(len(leaves), np.nan)

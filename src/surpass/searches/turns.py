@@ -65,7 +65,10 @@ class _Contexts:
         """The node after which `player` moves: told what was said, in the player's own context, opened if need be."""
         words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, self.task, player, self.role)
         if player in self.last:
-            return self.models.tell(role, self.tree, self.last[player], words, cause=cause)
+            told = self.models.tell(role, self.tree, self.last[player], words, cause=cause)
+            if self.tree.parent[told] < 0 and self.tree.has("player"):  # a template that rewrote what came before
+                self.tree.mark("player", told, self.task.players.index(player))
+            return told
         node = self.models.open(role, self.tree, words, cause=cause)
         self.tree.mark("player", node, self.task.players.index(player))
         return node

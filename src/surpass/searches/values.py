@@ -150,9 +150,11 @@ class spoken:
 
     async def _one(self, models, tree: Tree, node: int) -> float:
         words = models.said(self.voice, tree, node)
-        told = [i for i in tree.children(node) if tree.author[i] == "task" and not tree.aside[i]]
-        if told:
+        told = [i for i in np.flatnonzero(tree.cause == node).tolist() if tree.author[i] == "task" and not tree.aside[i]]
+        if told and tree.parent[told[0]] == node:
             words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
+        elif told:  # rendered anew with all that was before: what is new was kept as messages
+            words += "\n" + str(tree.said[told[0]][-1]["content"]).strip()
         root = models.open(
             self.role, tree, fill(self.prompt, {"{question}": tree.problem.asks, "{answer}": words}), cause=node, aside=True
         )

@@ -20,6 +20,11 @@ def judged_leaves(tree: Tree, score: str) -> list[tuple[int, float]]:
     ]
 
 
+def _tokens(tree: Tree, leaf: int) -> bytes:
+    """All tokens of an attempt: equal where two attempts are the same."""
+    return np.concatenate([tree.own(i) for i in tree.dialogue(leaf)]).tobytes()
+
+
 @dataclass(frozen=True)
 class every:
     """Every judged attempt."""
@@ -56,11 +61,7 @@ class correct:
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
         out = []
         for tree in trees:
-            right = {
-                tree.path_tokens(leaf).tobytes(): leaf
-                for leaf, v in reversed(judged_leaves(tree, self.score))
-                if v >= self.threshold
-            }
+            right = {_tokens(tree, leaf): leaf for leaf, v in reversed(judged_leaves(tree, self.score)) if v >= self.threshold}
             leaves = sorted(right.values())
             if self.limit and len(leaves) > self.limit:
                 chooser = np.random.default_rng(fold(rng, tree.problem.id))
@@ -111,15 +112,15 @@ class top:
             judged = [(leaf, v) for leaf, v in judged if v > self.threshold or (v == self.threshold and not self.above)]
             best: dict[bytes, int] = {}
             for leaf, _ in sorted(judged, key=lambda lv: -lv[1]):
-                best.setdefault(tree.path_tokens(leaf).tobytes(), leaf)
+                best.setdefault(_tokens(tree, leaf), leaf)
             out += [Example(tree, (leaf,)) for leaf in list(best.values())[: self.limit or None]]
         return out
 
 
 @dataclass(frozen=True)
 class contexts:
-    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of an attempt whose history
-    was rewritten, each part. Contexts without a number in the node column `score`, and attempts that failed, are left out."""
+    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of an attempt that opened a
+    workspace anew, each part. What a template rewrote is one dialogue still (Tree.parts). Contexts without a number in the node column `score`, and attempts that failed, are left out."""
 
     score: str = "advantage"
     voices: tuple[str, ...] = ("policy",)
@@ -129,9 +130,9 @@ class contexts:
 
     def _ends(self, tree: Tree) -> list[int]:
         mine = [i for i in range(len(tree)) if tree.author[i] in self.voices and not tree.aside[i] and tree.stop[i] != FAILED]
-        inner = {above for i in mine for above in tree.path(i)[:-1]}
+        inner = {above for i in mine for above in tree.dialogue(i)[:-1]}
         values = tree.get(self.score).values
-        return [i for i in mine if i not in inner and not np.isnan(values[tree.path(i)]).all()]
+        return [i for i in mine if i not in inner and not np.isnan(values[tree.dialogue(i)]).all()]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import functools
 import importlib.util
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
@@ -17,16 +18,17 @@ from surpass.answers import final_answer, plain, said
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import maths
+from surpass.tasks.messages import asked, unpacked
 from surpass.tasks.rows import Row, read, stamp
 from surpass.tasks.splits import SHARES, problem_id, split_of
 from surpass.tasks.unit_tests import normal, passed, refused
-from surpass.types import Problem, fold
+from surpass.types import Problem, Turn, fold
 
 PROMPTS = ("prompt", "messages", "question", "problem", "instruction", "input", "query")
 ANSWERS = ("answer", "final_answer", "ground_truth", "solution", "target", "label", "reward_model.ground_truth")
 COMPARE = ("math", "text", "tests")
 
-Prompt = str | tuple[Mapping[str, str], ...]
+Prompt = str | tuple[Mapping[str, Any], ...]
 _NONE: Any = object()  # no such column, as distinct from null
 
 
@@ -36,13 +38,15 @@ class data(Task):
     or gate, or a Hugging Face data set "ID" or "ID:CONFIG". All of it is held in memory.
 
     `prompt` and `answer` name columns ("a.b": b inside a); by default the first there is of PROMPTS and of ANSWERS. A prompt
-    is text or messages [{"role", "content"}, ...]; answers at the end of messages are left out. `instruction` is put after
+    is text or messages [{"role", "content"}, ...], also where a text holds these as JSON; contents may be null or parts of the type text,
+    and tool_calls stay for templates that read them; answers at the end of messages are left out. `instruction` is put after
     the last user message, `system` before all. Every column but the prompt is in problem.meta. `limit`: rows at most, of each split
     (0: all).
 
     A problem's id, and with it its split, follows from its prompt alone, not from `instruction` and `system`. Splits that the
     source names are used (validation, valid and dev are the gate's); a missing one is made out of train, by hash. No
-    problem is in two: test goes before gate, gate before train.
+    problem is in two: test goes before gate, gate before train. Of rows with one prompt the first counts; a note says how many
+    others had another answer. Prompts that leave no room in the model's context are counted in a note when the first attempt begins.
 
     `compare`: "math", equal to math-verify (surpass.tasks.maths says how); "text", the same but for case and surrounding
     blanks; "tests", a program in the attempt passes all tests that the answer holds (surpass.tasks.unit_tests says their form), run in
@@ -85,8 +89,8 @@ class data(Task):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows read, rows dropped because their problem came before ("repeated") or is in another split ("shared"), and the
-        problems of each split."""
+        """Rows read, rows dropped because their problem came before ("repeated", and of these the ones with another answer:
+        "contrary") or is in another split ("shared"), and the problems of each split."""
         return dict(self._loaded.counts)
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
@@ -100,6 +104,24 @@ class data(Task):
                                f"folder with a file {split}.jsonl")  # fmt: skip
         random.Random(fold(seed, "data", split)).shuffle(found)
         return iter(found)
+
+    async def start(self, models, problem: Problem) -> Turn:
+        self._measure(models)
+        return await super().start(models, problem)
+
+    def _measure(self, models) -> None:
+        """Say once for a model how many prompts leave no room in its context."""
+        engine = models.engine("policy") if hasattr(models, "engines") and "policy" in models.engines else None
+        context = getattr(engine, "context", None)
+        if engine is None or context is None or id(engine) in self._loaded.measured:
+            return
+        self._loaded.measured.add(id(engine))
+        counts = {split: sum(_fills(engine.text, p.prompt, context) for p in some) for split, some in self._loaded.splits.items()}
+        if full := sum(counts.values()):
+            n = sum(map(len, self._loaded.splits.values()))
+            where = ", ".join(f"{count} {split}" for split, count in counts.items() if count)
+            warnings.warn(f"{full} of the {n} prompts of {self.source} ({where}) leave no room for an answer in the model's context of "
+                          f"{context:,} tokens: their searches fail. Shorten these, or leave them out", stacklevel=2)  # fmt: skip
 
     async def check(self, models, problem: Problem, text: str) -> float:
         if self.compare == "tests":
@@ -129,6 +151,7 @@ def _folded(text: str) -> str:
 class _Loaded(NamedTuple):
     splits: dict[str, tuple[Problem, ...]]
     counts: dict[str, int]
+    measured: set[int]  # models whose context the prompts were compared with
 
 
 @functools.lru_cache(maxsize=4)
@@ -147,7 +170,26 @@ def _load(source: str, prompt: str, answer: str, instruction: str, system: str, 
     distinct = sum(len({problem.id for problem in part}) for part in own.values())
     kept = {split: len(problems) for split, problems in splits.items()}
     counts = {"rows": len(everything), "repeated": len(everything) - distinct, "shared": distinct - sum(kept.values())}
-    return _Loaded(splits, counts | kept)
+    if contrary := _contrary(own):
+        warnings.warn(f"{source}: {contrary} rows repeat a prompt with another answer and are left out; the first row's answer counts. Where "
+                      "several answers are right, give them in one row, as a list", stacklevel=4)  # fmt: skip
+    return _Loaded(splits, counts | {"contrary": contrary} | kept, set())
+
+
+def _contrary(own: Mapping[str, Sequence[Problem]]) -> int:
+    """How many rows say another answer to a prompt than the row that counts: the first, of the test split before gate and train."""
+    first: dict[str, Any] = {}
+    ordered = [problem for split in ("test", "gate", "train", "") for problem in own.get(split, ())]
+    return sum(first.setdefault(problem.id, problem.answer) != problem.answer for problem in ordered)
+
+
+def _fills(text: Any, prompt: Prompt, context: int) -> bool:
+    """Whether a prompt leaves no room for an answer. A token is a byte or more, so most need not be looked at."""
+    said = [prompt] if isinstance(prompt, str) else [str(turn) for turn in prompt]
+    try:
+        return sum(len(words.encode()) for words in said) + 256 > context and len(text.open(prompt)) >= context
+    except SurpassError:
+        return False  # its own search says why
 
 
 def _split(own: dict[str, list[Problem]]) -> dict[str, tuple[Problem, ...]]:
@@ -196,7 +238,8 @@ def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str) 
     value = _get(row.values, prompt)
     if value is _NONE:
         raise SurpassError(f'{row.place}: has no column "{prompt}", where the prompts of this data set are')
-    seen = _messages(value, row.place, prompt) if isinstance(value, list) else value
+    value = unpacked(value)
+    seen = asked(value, row.place, prompt) if isinstance(value, list) else value
     if not isinstance(seen, (str, tuple)) or not seen or (isinstance(seen, str) and not seen.strip()):
         raise SurpassError(f'{row.place}: "{prompt}" wants text or messages; found {value!r:.60}')
     gold = _get(row.values, answer) if answer else None
@@ -206,20 +249,6 @@ def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str) 
     alone = isinstance(seen, tuple) and len(seen) == 1
     id = problem_id(seen if isinstance(seen, str) else seen[0]["content"] if alone else json.dumps(seen, ensure_ascii=False))
     return Problem(id, _shown(seen, instruction, system), gold, meta)
-
-
-def _messages(value: Iterable[Any], place: str, column: str) -> tuple[Mapping[str, str], ...]:
-    """Messages up to the last that the model does not write itself; what follows is a completion, not a prompt."""
-    turns = []
-    for turn in value:
-        if not (isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)):
-            raise SurpassError(f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}')
-        turns.append({"role": turn["role"], "content": turn["content"]})
-    while turns and turns[-1]["role"] == "assistant":
-        turns.pop()
-    if not any(turn["role"] == "user" for turn in turns):
-        raise SurpassError(f'{place}: "{column}" has no message of the role user that is to be answered')
-    return tuple(turns)
 
 
 def _shown(prompt: Prompt, instruction: str, system: str) -> Prompt:

@@ -1,0 +1,226 @@
+"""Chat templates: what a model's own template makes of messages, and what it can take."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import jinja2.meta
+
+from surpass.errors import SurpassError
+
+Message = Mapping[str, Any]
+
+USER, ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
+GIVEN = ("messages", "add_generation_prompt", "strftime_now", "raise_exception")
+"""Names that every template is given, so that nobody else may give them."""
+OPENING = re.compile(
+    r"(?:<(?:think|thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>analysis<\|message\|>)\s*\Z"
+)
+"""The mark that begins a thought, at the end of a text."""
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL)
+_DIRECTIVES = "aAbBcdeFHIjmMpSTuUwWxXyYZz"
+
+
+def as_messages(said: str | Message | Sequence[Message]) -> list[Message]:
+    """Text as one user message, a message as a list of one."""
+    if isinstance(said, str):
+        return [{"role": "user", "content": said}]
+    return [said] if isinstance(said, Mapping) else list(said)
+
+
+def answer(said: str) -> Message:
+    """What a model wrote, as the assistant's message. Templates take thoughts out of "content" themselves; those of gpt-oss, which
+    refuse channels there, get the thoughts apart."""
+    channels = _CHANNEL.findall(said)
+    if not channels:
+        return {"role": "assistant", "content": said}
+    final = "".join(text for channel, text in channels if channel == "final")
+    return {"role": "assistant", "content": final, "thinking": "\n".join(text for c, text in channels if c != "final")}
+
+
+def in_words(message: Message) -> Message:
+    """The message with its tool calls as text, `<tool_call>JSON</tool_call>` a line, where nobody reads them as such."""
+    calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
+    lines = [f"<tool_call>\n{json.dumps(dict(call), ensure_ascii=False)}\n</tool_call>" for call in calls]
+    return {"role": message["role"], "content": "\n".join([*([message["content"]] if message["content"] else []), *lines])}
+
+
+class Template:
+    """The chat template of a tokenizer of transformers, rendered by transformers' sandboxed renderer.
+
+    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat. `arguments` are more
+    names that it reads, such as enable_thinking. What a template cannot take it is given otherwise, and a note says so once:
+    a system message as the beginning of the first user message, a tool's result as the user's words, messages of one role in a row as one.
+    """
+
+    def __init__(self, tokenizer, date: str, arguments: Mapping[str, Any]):
+        self.tokenizer, self.date, self.arguments = tokenizer, date, dict(arguments)
+        self.source = _source(tokenizer)
+        self._check_arguments()
+        self.reads_calls = "tool_calls" in self.source
+        if "strftime_now" in self.source:
+            self.source = _frozen(self.source, datetime.strptime(date, "%d %B %Y"))
+        self._told: set[str] = set()
+
+    def _check_arguments(self) -> None:
+        try:
+            tree = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(
+                re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", self.source)
+            )
+            reads = jinja2.meta.find_undeclared_variables(tree)
+        except jinja2.TemplateError:
+            return  # rendering says it
+        for name in self.arguments:
+            if name not in reads or name in GIVEN:
+                others = sorted(reads - {*GIVEN, "bos_token", "eos_token", "pad_token", "unk_token"})
+                raise SurpassError(f'this model\'s chat template takes no argument "{name}"; '
+                                   + (f"it takes: {', '.join(others)}" if others else "it takes none"))  # fmt: skip
+
+    def render(self, messages: Sequence[Message], answer_next: bool) -> str:
+        """The messages as text, with `answer_next` up to where the next answer begins. SurpassError where the template refuses them."""
+        fitting = self._fitting(messages)
+        try:
+            return self._rendered(fitting, answer_next)
+        except SurpassError:
+            joined = _joined(fitting)
+            if len(joined) == len(fitting):
+                raise
+            text = self._rendered(joined, answer_next)
+            self._say("refuses messages of one role in a row, so they are put together")
+            return text
+
+    def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
+        plain = [dict(message) for message in messages]
+        if self._in_parts:
+            plain = [m | {"content": [{"type": "text", "text": m["content"]}]} for m in plain]
+        return self._applied(plain, answer_next)
+
+    @functools.cached_property
+    def _in_parts(self) -> bool:
+        """Whether the template shows contents only where they are lists of parts, as those of models that also see do."""
+        for content, parts in ((USER, False), ([{"type": "text", "text": USER}], True)):
+            with contextlib.suppress(SurpassError):
+                if USER in self._applied([{"role": "user", "content": content}], True):
+                    return parts
+        return False
+
+    def _applied(self, messages: list[dict[str, Any]], answer_next: bool) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, chat_template=self.source, add_generation_prompt=answer_next, tokenize=False,
+                **({"date_string": self.date} | self.arguments),
+            )  # fmt: skip
+        except Exception as error:  # a template may hold anything, and so may what is raised over it
+            roles = ", ".join(str(message.get("role")) for message in messages)
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SurpassError(f"the model's chat template refuses messages of the roles {roles}: {words}") from error
+
+    def _fitting(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages in a form that this template shows all of."""
+        fitting = [in_words(m) if m.get("tool_calls") and not self.reads_calls else m for m in messages]
+        roles = {message["role"] for message in fitting}
+        if "tool" in roles and not self._shows("tool", any(m.get("tool_calls") for m in fitting)):
+            self._say("shows no tool's words, so they are given as the user's")
+            fitting = [{**m, "role": "user"} if m["role"] == "tool" else m for m in fitting]
+        if "system" in roles and not self._shows("system"):
+            self._say("shows no system message, so it is put before the first user message")
+            fitting = _folded(fitting)
+        return fitting
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - one Template lives as long as its engine
+    def _shows(self, role: str, called: bool = False) -> bool:
+        """Whether a message of this role is seen in what the template writes."""
+        said = {"role": "user", "content": USER}
+        call = {"type": "function", "id": "call00001", "function": {"name": "f", "arguments": {}}}
+        spoken = {"role": "assistant", "content": "", "tool_calls": [call]} if called else {"role": "assistant", "content": "ok"}
+        told = {"role": role, "content": ANSWER, **({"name": "f", "tool_call_id": "call00001"} if called else {})}
+        messages = [told, said] if role == "system" else [said, spoken, told]
+        try:
+            return ANSWER in self._rendered(messages, False)
+        except SurpassError:
+            return False
+
+    def _say(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            warnings.warn(f"this model's chat template {what}", stacklevel=3)
+
+    @functools.cached_property
+    def ending(self) -> tuple[str, bool]:
+        """What the template writes after an answer, before the next turn; and whether the beginning of another answer stands in it, which
+        some templates write always. "" where it cannot be tried."""
+        turns = [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}]
+        try:
+            text, more = (self._rendered(turns, answer_next) for answer_next in (False, True))
+        except SurpassError:
+            return "", False
+        if ANSWER not in text or USER not in text:
+            return "", False
+        end = text[text.rindex(ANSWER) + len(ANSWER) :]
+        return end, text == more and end == text[text.rindex(USER) + len(USER) : text.rindex(ANSWER)]
+
+    def after(self, history: Sequence[Message], opened: str, said: str, new: Sequence[Message]) -> str | None:
+        """What the template writes after the answer `said` to `history` when `new` messages and the beginning of the next answer follow.
+
+        `opened` is the thought that the template itself began before the answer, if it did. None where it then writes otherwise
+        what came before: thoughts left out of earlier turns, a system message moved. An answer that it merely trims stays as it is.
+        """
+        before = self.render(history, True)
+        whole = self.render([*history, answer(opened + said), *new], True)
+        if not whole.startswith(before):
+            return None
+        rest, bare = whole[len(before) :], said.strip()
+        if rest.startswith(said):
+            return rest[len(said) :]
+        rest = rest.lstrip()
+        return rest[len(bare) :] if rest.startswith(bare) else None
+
+
+def _source(tokenizer) -> str:
+    """The template's text; of several the one named default, or the only one."""
+    found = tokenizer.chat_template
+    if not isinstance(found, Mapping):
+        return str(found)
+    if "default" not in found and len(found) > 1:
+        raise SurpassError(f"this model has several chat templates ({', '.join(sorted(found))}) and none is named default; "
+                           "give its tokenizer the one to use as chat_template")  # fmt: skip
+    return str(found.get("default") or next(iter(found.values())))
+
+
+def _frozen(source: str, now: datetime) -> str:
+    """The template with a strftime_now of its own. A function would not be let in; and nothing of this is written."""
+    told = "".join(
+        f".replace({json.dumps(f'%{flag}{c}')}, {json.dumps(now.strftime(f'%{flag}{c}'))})"
+        for c in _DIRECTIVES
+        for flag in ("", "-")
+    )
+    return f"{{% macro strftime_now(format) %}}{{{{ format{told}.replace('%%', '%') }}}}{{% endmacro %}}\n{source}"
+
+
+def _folded(messages: Sequence[Message]) -> list[Message]:
+    """System messages as the beginning of the first user message; later ones as the user's words."""
+    first = next((i for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
+    system = "\n\n".join(str(m["content"]) for m in messages[:first])
+    rest = [{**m, "role": "user"} if m["role"] == "system" else m for m in messages[first:]]
+    if system and rest and rest[0]["role"] == "user":
+        return [{**rest[0], "content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]]
+    return [{"role": "user", "content": system}, *rest] if system else rest
+
+
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """Messages of one role in a row as one."""
+    out: list[Message] = []
+    for message in messages:
+        if out and out[-1]["role"] == message["role"] != "assistant" and len(message) == len(out[-1]) == 2:
+            out[-1] = {**out[-1], "content": f"{out[-1]['content']}\n\n{message['content']}"}
+        else:
+            out.append(message)
+    return out
