@@ -11,6 +11,7 @@ from surpass.gates import paired_values
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
+UNJUDGED = 0.1  # share of attempts, or of an exam's problems, that nobody judged above which figures are of something else
 SURE = 2.0  # standard errors
 
 
@@ -42,6 +43,15 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if _number(last.get("completions/clipped_ratio")) > CUT:
         found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
+    if (share := _number(last.get("unjudged")) / max(1, _number(last.get("leaves")))) > UNJUDGED and _number(
+        last.get("reward")
+    ) == _number(last.get("reward")):
+        found.append(f"{share:.0%} of the last round's attempts could not be judged; the reward is of the others, and nothing was learnt from these. "
+                     "If it is the hard problems that cannot be judged, both look better than they are. Read the attempts.")  # fmt: skip
+    for exam in _grown_unjudged(events):
+        m = exam["metrics"]["accuracy"]
+        found.append(f"In the {exam['split']} exam of round {exam['round']} {m['missing']} of {m['n'] + m['missing']} problems could not be judged, more than at the "
+                     "start; accuracy is of the others.")  # fmt: skip
     rose, fell = _rose(first, last), _fell(_kept(events))
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
@@ -49,6 +59,21 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if learnt and all(not event.get("examples") for event in learnt):
         found.append("No round found an example worth learning from, so the weights are those of the start. Where problems have no answers, "
                      "or no attempt is ever right, a reward gives nothing to learn from; docs/no-labels.md says what can.")  # fmt: skip
+    return found
+
+
+def _grown_unjudged(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last exam of each split, where the share that nobody judged rose by more than UNJUDGED since the first."""
+
+    def share(exam: Mapping[str, Any]) -> float:
+        m = exam.get("metrics", {}).get("accuracy", {})
+        return _number(m.get("missing")) / max(1, _number(m.get("missing")) + _number(m.get("n")))
+
+    found = []
+    for split in ("gate", "test"):
+        exams = [event for event in events if event["event"] == "exam" and event.get("split") == split]
+        if len(exams) > 1 and share(exams[-1]) > share(exams[0]) + UNJUDGED:
+            found.append(exams[-1])
     return found
 
 

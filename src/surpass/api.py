@@ -19,6 +19,7 @@ from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
 from surpass.gates import always
 from surpass.loop import Result
+from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
 from surpass.parts import Method, modules_in, to_json
@@ -322,5 +323,6 @@ def _opened(box: dict[str, Any]) -> Any:
 
 def as_json(result: Result) -> str:
     """A result as one line."""
-    return as_line({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
+    bounds = {"before": all_bounds(result.before.metrics), "after": all_bounds(result.after.metrics)}
+    return as_line({"before": result.before.metrics, "after": result.after.metrics, "bounds": bounds, "change": result.change(),
                        "cost": result.cost, "run": str(result.folder)})  # fmt: skip

@@ -21,6 +21,7 @@ from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
+from surpass.means import all_bounds
 from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse
 from surpass.progress import watching
 
@@ -199,7 +200,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.json:
         from surpass.store import as_line
 
-        print(as_line({"metrics": report.metrics, "cost": report.cost}))
+        print(as_line({"metrics": report.metrics, "bounds": all_bounds(report.metrics), "cost": report.cost}))
     return 0
 
 
@@ -230,7 +231,14 @@ def _skills(arguments: Sequence[str]) -> int:
     if options.json:
         from surpass.store import as_line
 
-        print(as_line({name: {"metrics": report.metrics, "auc": report.info["auc"]} for name, report in reports.items()}))
+        print(
+            as_line(
+                {
+                    name: {"metrics": report.metrics, "bounds": all_bounds(report.metrics), "auc": report.info["auc"]}
+                    for name, report in reports.items()
+                }
+            )
+        )
     return 0
 
 

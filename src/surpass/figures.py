@@ -38,7 +38,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     for tree in trees:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
-        for leaf in tree.leaves():
+        for leaf in [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]:
             drawn = [node for node in tree.path(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
@@ -62,8 +62,12 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
 
 
 def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    """An exam's metrics, and the values by problem of those that are compared in pairs."""
-    pairs = {name: list(report.by_problem(name).items()) for name in ("accuracy", "agreement") if name in report.metrics}
+    """An exam's metrics, and the values by problem of those that are compared in pairs; nan (null on disk) where nobody judged."""
+    pairs = {}
+    for name in ("accuracy", "agreement"):
+        if name in report.metrics:
+            known = report.by_problem(name)
+            pairs[name] = [(p, known.get(p, math.nan)) for p in dict.fromkeys(r.problem for r in report.rows if r.metric == name)]
     return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
 
 

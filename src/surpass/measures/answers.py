@@ -66,16 +66,17 @@ class answers:
         value = await worth(models, task, tree, leaf, self.role)
         tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
         right = float(value >= 1 - 1e-9) if value == value else value
-        if tree.unfinished(leaf) and tree.stop[leaf] != FAILED:
+        failed = tree.stop[leaf] == FAILED
+        if tree.unfinished(leaf) and not failed:
             judged = await value_of(task, models, tree.problem, models.text(self.role, tree, leaf))
             right = 0.0 if judged == judged else right  # without a label nobody can know that either
         drawn = sum(tree.length(node) for node in tree.path(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": right,
             "reward": value,
-            "completions/mean_length": float(drawn),
-            "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
+            "completions/mean_length": np.nan if failed else float(drawn),
+            "completions/clipped_ratio": np.nan if failed else float(tree.stop[leaf] == LENGTH),
         }
-        for name in counted if tree.stop[leaf] != FAILED else ():
+        for name in counted if not failed else ():
             figures[name] = float(np.nansum(tree.get(name).values[tree.attempt(leaf)])) if tree.has(name) else 0.0
         return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]
