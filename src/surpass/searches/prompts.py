@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from surpass.errors import RunBroken
 from surpass.searches.round import search_all
 from surpass.searches.samples import samples
 from surpass.searches.turns import fill, instructed, worth
@@ -48,7 +49,8 @@ class prompts:
     from it to the path's end.
 
     A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains what went wrong (or, if
-    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on `held` other train problems. A path ends
+    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on those of `held` other train problems that could be
+    judged under the first one; what cannot be under another counts as wrong there. A path ends
     at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's, and where it is the best
     so far. `guided`=False rewrites without looking at mistakes (the ablation).
 
@@ -106,6 +108,7 @@ class _Plan:
     above: dict[int, int] = field(default_factory=dict)
     paths: list[list[int]] = field(default_factory=list)
     batches: int = 0
+    judgeable: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def prompt(self, node: int) -> str:
         return str(self.tree.state[node]["prompt"])
@@ -118,8 +121,14 @@ class _Plan:
 
     async def visit(self, node: int) -> None:
         """The accuracy of a prompt on the held problems: the same ones for every prompt."""
-        values = [value for value, _, _ in await self.answer(node, self.problems("held", self.search.held))]
-        self.reward[node], self.returns[node] = float(np.nanmean(values)), []
+        values = np.array([value for value, _, _ in await self.answer(node, self.problems("held", self.search.held))], float)
+        if node == self.root:
+            self.judgeable = ~np.isnan(values)
+            if not self.judgeable.any():
+                raise RunBroken(
+                    "none of the held problems could be judged under the first prompt, so no prompt can be told to be better"
+                )
+        self.reward[node], self.returns[node] = float(np.nan_to_num(values[self.judgeable]).mean()), []
 
     def problems(self, name: str, n: int) -> list[Problem]:
         return list(islice(self.task.problems("train", fold(0, "prompts", name)), n))

@@ -60,7 +60,8 @@ class asked:
 
 @dataclass(frozen=True)
 class completions:
-    """The mean worth of `n` attempts that `role` completes from the node, drawn aside. They are judged by the task: labels."""
+    """The mean worth of `n` attempts that `role` completes from the node, drawn aside, over those that can be judged; nan where none can.
+    They are judged by the task: labels."""
 
     n: int = 4
     temperature: float = 1.0
@@ -69,7 +70,8 @@ class completions:
     role: str = "policy"
 
     async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
-        return np.array([float(np.nanmean(some)) for some in await self.each(models, task, tree, nodes)], float)
+        known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
+        return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
     async def each(self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True) -> list[np.ndarray]:
         """The worth of every completion, float64[n] per node."""
