@@ -26,6 +26,7 @@ from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
 from surpass.store import Store, as_line
 from surpass.types import Report, Tree
+from surpass.verdicts import unread
 
 R = TypeVar("R")
 
@@ -86,6 +87,22 @@ class Solution:
 
     def __str__(self) -> str:
         return self.answer
+
+    def notes(self) -> list[str]:
+        """What a person should know about the choice: verdicts that could not be read, attempts that could not be judged, votes that are none."""
+        missed, asked = unread([self.tree])
+        found = [f"{missed} of {asked} verdicts hold no score that could be read"] if missed else []
+        scores = [scores for _, _, scores, _ in self.attempts]
+        for name in scores[0] if scores else ():
+            unknown = sum(one[name] != one[name] for one in scores)
+            if name not in ("vote", "votes", "rank") and 0 < unknown < len(scores):  # an attempt without an answer has no vote
+                found.append(f"{unknown} of {len(scores)} attempts have no {name}: they come after those that have one")
+        if scores and scores[0] and all(value != value for one in scores for value in one.values()):
+            found.append("no attempt could be judged, so the first one is shown as the answer")
+        votes = [one["vote"] for one in scores if "vote" in one]
+        if len(votes) > 1 and max(votes) <= 1 / len(votes):
+            found.append("no two attempts agree, so the first one is shown as the answer")
+        return found
 
 
 # -- what both forms do

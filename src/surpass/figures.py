@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from surpass.types import FAILED, LENGTH, Report, Row, Tree
+from surpass.verdicts import unread
 
 
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
     problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
     is a column "vote", vote_share: the winner's share, mean over problems; distinct: the share of a problem's attempts that are not copies
-    of another, mean over problems with several."""
+    of another, mean over problems with several; where a judge was asked, verdicts, and how many of them state no score."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
     if score is not None:
@@ -31,6 +32,9 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
                 "frac_reward_zero_std": float((spreads == 0).mean()),
             }
             figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    missed, asked = unread(trees)
+    if asked:
+        figures |= {"verdicts": asked, "verdicts_unread": missed}
     votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
     if votes:
         figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))

@@ -15,9 +15,9 @@ FEW_POINTS = 100  # in a chart that repeats what others show
 MOST_POINTS = 300  # rounds drawn and listed; longer runs are thinned evenly
 _COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
             "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
-            "unjudged": "not judged"}  # fmt: skip
+            "unjudged": "not judged", "verdicts_unread": "verdicts not read"}  # fmt: skip
 _LEARNT = {"examples": "examples", "loss": "loss", "grad_norm": "gradient norm"}
-_COUNTS = ("failed", "unjudged", "examples")
+_COUNTS = ("failed", "unjudged", "verdicts_unread", "examples")
 
 
 def curves(run: Run) -> str:
