@@ -156,6 +156,34 @@ def test_verdicts_name_the_better_one_and_what_it_costs():
     assert json.loads(found.as_json())["pairs"][0]["decided"] is True
 
 
+def test_nobody_wins_by_failing_at_hard_problems():
+    """Both are right at 120 of 200 problems; the one fails at the other 80, so that nobody can judge them."""
+    honest = np.concatenate([np.ones((2, 110)), np.zeros((2, 10)), np.repeat([[1.0, 0.0]], 2, 0).repeat(40, 1)], 1)
+    fails = np.concatenate([np.ones((2, 120)), np.full((2, 80), np.nan)], 1)
+    names = ("self_consistency,n=2", "self_consistency,n=3")
+    runs = [
+        Runs(Entry.parse(n), reports(v), costs=[{"exam": {"generated": 100}}] * 2)
+        for n, v in zip(names, (honest, fails), strict=True)
+    ]
+    found = judged(runs, "t", "m", None, "accuracy", 10)
+    assert difference(runs[0].values("accuracy"), runs[1].values("accuracy"))[2] < 0.05, (
+        "over what both were judged on it seems better"
+    )
+    assert not found.differences[0].decided
+    lines = str(found).splitlines()
+    assert any("80 of 200 problems were not judged in every run: the table is of the other 120" in line for line in lines)
+    assert (
+        "self_consistency,n=3: 80 not judged, accuracy over all 200 from 0.600 (if these are wrong) to 1.000 (if right)" in lines
+    )
+    assert json.loads(found.as_json())["methods"][1]["unjudged"] == 80
+
+
+def test_what_nobody_could_judge_is_left_out_without_a_word():
+    values = np.array([[1.0, 0, np.nan], [0, 1, np.nan]])
+    runs = [Runs(Entry.parse(f"self_consistency,n={n}"), reports(values), costs=[{"exam": {"generated": 1}}] * 2) for n in (2, 3)]
+    assert not judged(runs, "t", "m", None, "accuracy", 10).left_out()
+
+
 def test_who_spent_more_than_the_budget_is_named():
     rng = np.random.default_rng(0)
     costs = [[{"search": {"generated": n}, "exam": {"generated": 900}}] * 2 for n in (109, 150)]

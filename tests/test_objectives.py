@@ -402,8 +402,8 @@ def test_no_worse_without_spread_or_without_problems():
     assert not gates.no_worse()(report([1]), report([1]), report([1])).keep
 
 
-def test_no_worse_compares_only_what_both_judged_and_means_over_samples():
-    """p0 has two samples, 1 and 0: .5. p2 was judged once only. d = (.5 - 1, 1 - 0), p(t = .25 / .75) with 1 degree."""
+def test_no_worse_counts_what_is_judged_no_more_as_wrong_and_means_over_samples():
+    """p0 has two samples, 1 and 0: .5. p2 was judged before only. d = (.5 - 1, 1 - 0, 0 - 1)."""
     new = Report(
         "exam",
         [
@@ -414,7 +414,50 @@ def test_no_worse_compares_only_what_both_judged_and_means_over_samples():
         ],
     )
     verdict = gates.no_worse()(report([1, 0, 1]), report([1, 0, 1]), new)
-    assert verdict.keep and verdict.p == pytest.approx(0.5 + math.atan(1 / 3) / math.pi, abs=1e-12)
+    d = np.array([-0.5, 1, -1])
+    p = stats.t.cdf(d.mean() / (d.std(ddof=1) / math.sqrt(3)), 2)
+    assert verdict.keep and verdict.p == pytest.approx(p, abs=1e-12)
+    assert "1 that the best had judged could not be judged now" in verdict.why
+    unknown = report([1, NAN, 1, 0])  # nobody knows whether p1 was right before, so nothing can be lost there
+    assert gates.no_worse()(unknown, unknown, report([1, 0, 1, 0])).p == 1.0
+
+
+HARD = [1] * 12 + [1, 0] * 4  # the last eight are hard: half of them right
+
+
+@pytest.mark.parametrize("gate", [gates.no_worse(), gates.best_so_far()])
+def test_a_gate_refuses_a_model_that_learnt_to_fail_at_hard_problems(gate):
+    """Over the twelve that are judged in the end nothing changed, and the mean of what is judged even rose from 0.8 to 1."""
+    fails = report([1] * 12 + [NAN] * 8)
+    assert fails.mean("accuracy") > report(HARD).mean("accuracy")
+    verdict = gate(report(HARD), report(HARD), fails)
+    assert not verdict.keep and "8 that the best had judged" in verdict.why
+    assert gate(report(HARD), report(HARD), report(HARD)).keep
+    assert not gates.at_least(report(HARD), fails, "accuracy"), "nor does it become the best"
+
+
+def test_below_zero_what_is_not_judged_is_the_worst_there_is():
+    old, new = (
+        Report("exam", [Row(f"p{i}", 0, "reward", v) for i, v in enumerate(vs)]) for vs in ([-1.0, -3, 2], [-2.0, NAN, 2])
+    )
+    assert gates.counted(old, new, "reward")[1] == {"p0": -2.0, "p1": -3.0, "p2": 2.0}
+
+
+def test_limits_refuse_where_more_problems_could_not_be_measured():
+    def measured(failed: int) -> Report:
+        names = {
+            "agreement": 0.8,
+            "answered": 1.0,
+            "sameness": 0.1,
+            "drift": 0.1,
+            "sampled/mean_length": 9,
+            "sampled/clipped_ratio": 0.0,
+        }
+        return Report("agreement", [Row(f"p{i}", 0, n, NAN if i < failed else v) for i in range(10) for n, v in names.items()])
+
+    assert gates.limits()(measured(0), measured(0), measured(1)).keep
+    verdict = gates.limits()(measured(0), measured(0), measured(2))
+    assert not verdict.keep and verdict.why.startswith("more problems could not be measured")
 
 
 def test_best_so_far_and_always():

@@ -149,8 +149,21 @@ def test_the_change_is_paired_by_problem(tmp_path):
     after["rows"]["accuracy"] = after["rows"]["accuracy"][::-1][:8]  # another order, and two problems that were not judged
     end = {"event": "end", "round": 1, "kept": 1, "why": ""}
     page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10), after, end]))
-    difference = np.array([1.0, 1, 1, 0, 0, 0, 0, 0])
-    assert f"Change +0.375 ± {difference.std(ddof=1) / math.sqrt(8):.3f} paired, n = 8" in page.says
+    difference = np.array([-1.0, -1, 1, 1, 1, 0, 0, 0, 0, 0])  # the two were right before: not judged now, they count as wrong
+    assert f"Change +0.100 ± {difference.std(ddof=1) / math.sqrt(10):.3f} paired, n = 10, 2 of them judged once only" in page.says
+
+
+def test_what_was_not_judged_is_said_with_the_result(tmp_path):
+    before, after = exam(0, "test", range(5), 10), exam(1, "test", range(5), 10)
+    after["metrics"]["accuracy"] = {"mean": 1.0, "stderr": 0.0, "n": 5, "missing": 5}
+    after["rows"]["accuracy"] = [[p, v or None] for p, v in after["rows"]["accuracy"]]
+    end = {"event": "end", "round": 1, "kept": 1, "why": ""}
+    search = {"event": "search", "round": 1, "reward": 1.0, "leaves": 10, "unjudged": 4}
+    page = page_of(write(tmp_path / "run", [before, search, after, end]))
+    assert "after 0.500 to 1.000 5 of 10 not judged; 1.000 ± 0.000 of the others" in page.says
+    assert "Change 0.000 ± 0.000 paired, n = 10, 5 of them judged once only" in page.says
+    assert "40% of the last round's attempts could not be judged" in page.says
+    assert "In the test exam of round 1 5 of 10 problems could not be judged, more than at the start" in page.says
 
 
 def test_nothing_is_requested_and_nothing_runs_but_the_page_s_own_script(run):

@@ -170,9 +170,7 @@ def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path)
     from test_conformance import small
 
     store, method = Store(tmp_path), small("rest_mcts")
-    store.commit(
-        {"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None}
-    )
+    store.commit({"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None})
     state = store.state()
     assert from_json(state["method"]) == method
     assert math.isnan(state["notes"]["x"]) and state["notes"]["y"] == -math.inf

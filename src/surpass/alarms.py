@@ -13,6 +13,7 @@ FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
 NEAR = 1 / 3  # share of its limit above which draw_gap is told of
 UNMOVED = 0.02  # mean |beta z| below which every pair still pulls within 1% of what it began with: tanh(|beta z| / 2)
+UNJUDGED = 0.1  # share of attempts, or of an exam's problems, that nobody judged above which figures are of something else
 SURE = 2.0  # standard errors
 
 
@@ -50,6 +51,18 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append(f"In round {worst['round']} the learner's log-probabilities were {worst['draw_gap']:.2g} nats a token from those at the draw, and above "
                      f"{worst['draw_gap_limit']:g} a run ends: the model hardly computes again what it drew. Try --dtype float32, or look for what "
                      "differs between drawing and learning (docs/troubleshooting.md).")  # fmt: skip
+    if (share := _number(last.get("unjudged")) / max(1, _number(last.get("leaves")))) > UNJUDGED and _number(
+        last.get("reward")
+    ) == _number(last.get("reward")):
+        found.append(f"{share:.0%} of the last round's attempts could not be judged; the reward is of the others, and nothing was learnt from these. "
+                     "If it is the hard problems that cannot be judged, both look better than they are. Read the attempts.")  # fmt: skip
+    if (share := _number(last.get("verdicts_unread")) / max(1, _number(last.get("verdicts")))) > UNJUDGED:
+        found.append(f"{share:.0%} of the judge's {last['verdicts']} verdicts in the last round hold no score that could be read: they count for nothing. Read what it "
+                     "says (beside the attempts, aside); a larger model, or a shorter prompt, may judge as it is asked to.")  # fmt: skip
+    for exam in _grown_unjudged(events):
+        m = exam["metrics"]["accuracy"]
+        found.append(f"In the {exam['split']} exam of round {exam['round']} {m['missing']} of {m['n'] + m['missing']} problems could not be judged, more than at the "
+                     "start; accuracy is of the others.")  # fmt: skip
     rose, fell = _rose(first, last), _fell(_kept(events))
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "
@@ -62,6 +75,21 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append(f"Preferences stayed where they begin: mean |margin| (rewards/abs_margins) was at most {max(margins):.2g} in every round so far. "
                      "There the loss is a plain policy gradient: neither its reference nor beta nor how sure a pair is changes the update. "
                      "Try a higher lr, more --epochs, or more problems a round in more --updates.")  # fmt: skip
+    return found
+
+
+def _grown_unjudged(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last exam of each split, where the share that nobody judged rose by more than UNJUDGED since the first."""
+
+    def share(exam: Mapping[str, Any]) -> float:
+        m = exam.get("metrics", {}).get("accuracy", {})
+        return _number(m.get("missing")) / max(1, _number(m.get("missing")) + _number(m.get("n")))
+
+    found = []
+    for split in ("gate", "test"):
+        exams = [event for event in events if event["event"] == "exam" and event.get("split") == split]
+        if len(exams) > 1 and share(exams[-1]) > share(exams[0]) + UNJUDGED:
+            found.append(exams[-1])
     return found
 
 

@@ -19,12 +19,14 @@ from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
 from surpass.gates import always
 from surpass.loop import Result
+from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
 from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
 from surpass.store import Store, as_line
 from surpass.types import Report, Tree
+from surpass.verdicts import unread
 
 R = TypeVar("R")
 
@@ -87,6 +89,22 @@ class Solution:
 
     def __str__(self) -> str:
         return self.answer
+
+    def notes(self) -> list[str]:
+        """What a person should know about the choice: verdicts that could not be read, attempts that could not be judged, votes that are none."""
+        missed, asked = unread([self.tree])
+        found = [f"{missed} of {asked} verdicts hold no score that could be read"] if missed else []
+        scores = [scores for _, _, scores, _ in self.attempts]
+        for name in scores[0] if scores else ():
+            unknown = sum(one[name] != one[name] for one in scores)
+            if name not in ("vote", "votes", "rank") and 0 < unknown < len(scores):  # an attempt without an answer has no vote
+                found.append(f"{unknown} of {len(scores)} attempts have no {name}: they come after those that have one")
+        if scores and scores[0] and all(value != value for one in scores for value in one.values()):
+            found.append("no attempt could be judged, so the first one is shown as the answer")
+        votes = [one["vote"] for one in scores if "vote" in one]
+        if len(votes) > 1 and max(votes) <= 1 / len(votes):
+            found.append("no two attempts agree, so the first one is shown as the answer")
+        return found
 
 
 # -- what both forms do
@@ -335,5 +353,6 @@ def _opened(box: dict[str, Any]) -> Any:
 
 def as_json(result: Result) -> str:
     """A result as one line."""
-    return as_line({"before": result.before.metrics, "after": result.after.metrics, "change": result.change(),
+    bounds = {"before": all_bounds(result.before.metrics), "after": all_bounds(result.after.metrics)}
+    return as_line({"before": result.before.metrics, "after": result.after.metrics, "bounds": bounds, "change": result.change(),
                        "cost": result.cost, "run": str(result.folder)})  # fmt: skip

@@ -21,6 +21,7 @@ from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
+from surpass.means import all_bounds
 from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse
 from surpass.progress import watching
 
@@ -199,7 +200,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.json:
         from surpass.store import as_line
 
-        print(as_line({"metrics": report.metrics, "cost": report.cost}))
+        print(as_line({"metrics": report.metrics, "bounds": all_bounds(report.metrics), "cost": report.cost}))
     return 0
 
 
@@ -230,7 +231,8 @@ def _skills(arguments: Sequence[str]) -> int:
     if options.json:
         from surpass.store import as_line
 
-        print(as_line({name: {"metrics": report.metrics, "auc": report.info["auc"]} for name, report in reports.items()}))
+        print(as_line({name: {"metrics": report.metrics, "bounds": all_bounds(report.metrics), "auc": report.info["auc"]}
+                       for name, report in reports.items()}))  # fmt: skip
     return 0
 
 
@@ -286,25 +288,18 @@ def solve(arguments: Sequence[str]) -> int:
         from surpass.store import as_line
 
         attempts = [dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True)) for attempt in found.attempts]
-        print(as_line({"answer": found.answer, "attempts": attempts, "cost": found.cost}))
+        print(as_line({"answer": found.answer, "attempts": attempts, "notes": found.notes(), "cost": found.cost}))
         return 0
     console = Console(highlight=False, markup=False)
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
-        known = ", ".join(f"{key} {value:.3f}" for key, value in scores.items())
+        known = ", ".join(f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items())
         console.print(
             f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
             style="bold" if chosen else None,
         )
         console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
-    if (
-        found.attempts
-        and all(value != value for _, _, scores, _ in found.attempts for value in scores.values())
-        and found.attempts[0][2]
-    ):
-        console.print("no attempt could be judged, so the first one is shown as the answer")
-    votes = [scores["vote"] for _, _, scores, _ in found.attempts if "vote" in scores]
-    if len(votes) > 1 and max(votes) <= 1 / len(votes):
-        console.print("no two attempts agree, so the first one is shown as the answer")
+    for note in found.notes():
+        console.print(note)
     console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
     return 0
 

@@ -21,6 +21,7 @@ from surpass.errors import SurpassError
 from surpass.figures import report_from, report_json
 from surpass.find import find_method, make_method, make_models
 from surpass.intact import write_whole
+from surpass.means import SHARES
 from surpass.measures import sized
 from surpass.parts import to_json
 from surpass.progress import longest
@@ -82,11 +83,23 @@ class Runs:
     costs: list[dict[str, dict[str, int]]] = field(default_factory=list)
     curves: list[list[tuple[float, float]]] = field(default_factory=list)
     problems: Sequence[str] = ()  # those that every run of every method was judged on
+    partly: Sequence[str] = ()  # those that some were and others were not
 
     def values(self, metric: str, before: bool = False) -> np.ndarray:
         """[seeds, problems]"""
         found = [report.by_problem(metric) for report in (self.before if before else self.reports)]
         return np.array([[some.get(p, math.nan) for p in self.problems] for some in found], float)
+
+    def strict(self, metric: str, unjudged: float = 0.0) -> np.ndarray:
+        """[seeds, problems + partly]: what was not judged counts as `unjudged`."""
+        found = [report.by_problem(metric) for report in self.reports]
+        return np.array([[some.get(p, unjudged) for p in (*self.problems, *self.partly)] for some in found], float)
+
+    def unjudged(self, metric: str) -> float:
+        """How many of the problems that some run was judged on this method's runs were not, on average."""
+        return float(
+            np.mean([sum(p not in known for p in self.partly) for known in (r.by_problem(metric) for r in self.reports)])
+        )
 
     def per_problem(self) -> float:
         """Tokens drawn for one test problem: what an inference costs."""
@@ -149,7 +162,25 @@ class Comparison:
     differences: list[Difference]
 
     def __str__(self) -> str:
-        return "\n".join([self.table(), "", *self.verdicts(), *self.overspent()])
+        return "\n".join([self.table(), "", *self.left_out(), *self.verdicts(), *self.overspent()])
+
+    def left_out(self) -> list[str]:
+        """A sentence where runs were judged on different problems, and one for every method with what it comes to at worst and at best."""
+        partly, n = len(self.runs[0].partly), len(self.runs[0].problems) + len(self.runs[0].partly)
+        if not partly:
+            return []
+        share = self.metric.startswith(SHARES)
+        found = [f"{partly} of {n} problems were not judged in every run: the table is of the other {n - partly}, and a pair is called better only if it "
+                 f"is so {'where what was not judged counts as wrong, too' if share else 'there'}"]  # fmt: skip
+        for runs in self.runs:
+            words = f"{runs.entry.name}: {runs.unjudged(self.metric):.3g} not judged"
+            low, high = (runs.strict(self.metric, value).mean() for value in (0.0, 1.0))
+            found.append(
+                f"{words}, {self.metric} over all {n} from {low:.3f} (if these are wrong) to {high:.3f} (if right)"
+                if share
+                else words
+            )
+        return found
 
     def table(self) -> str:
         """A Markdown table: a line per method, best first."""
@@ -200,7 +231,8 @@ class Comparison:
     def as_json(self) -> str:
         """The comparison as one line; a method's curves are, per seed, (spent, gate accuracy of what was kept)."""
         rows = [{"method": r.entry.name, "mean": float(r.values(self.metric).mean()), "seeds": r.values(self.metric).mean(1).tolist(),
-                 "costs": r.costs, "curves": r.curves} for r in self.runs]  # fmt: skip
+                 "strict": float(r.strict(self.metric).mean()), "unjudged": r.unjudged(self.metric), "costs": r.costs, "curves": r.curves}
+                for r in self.runs]  # fmt: skip
         return as_line({"task": self.task, "model": self.model, "budget": str(self.budget) if self.budget else None, "methods": rows,
                         "pairs": [vars(d) | {"decided": d.decided} for d in self.differences]})  # fmt: skip
 
@@ -255,13 +287,23 @@ def judged(runs: list[Runs], task: str, model: str, budget: Budget | None, metri
     if not problems:
         raise SurpassError(f'no test problem has a "{metric}" in every run; there are: {", ".join(runs[0].reports[0].metrics)}')
     for some in runs:
-        some.problems = problems
+        some.problems, some.partly = problems, sorted(set().union(*everywhere) - set(problems))
     pairs = list(combinations(runs, 2))
-    raw = [difference(a.values(metric), b.values(metric)) for a, b in pairs]
+    raw = [_told_apart(a, b, metric) for a, b in pairs]
     adjusted = holm([p for *_, p in raw])
     differences = [Difference(a.entry.name, b.entry.name, mean, stderr, p)
                    for (a, b), (mean, stderr, _), p in zip(pairs, raw, adjusted, strict=True)]  # fmt: skip
     return Comparison(task, model, budget, metric, size, runs, differences)
+
+
+def _told_apart(a: Runs, b: Runs, metric: str) -> tuple[float, float, float]:
+    """`difference` over the problems that all were judged on. Where some were not, p is the larger of that and of the one in which what was
+    not judged counts as wrong, and 1 where the two disagree about who is better: nobody wins by failing at hard problems."""
+    mean, stderr, p = difference(a.values(metric), b.values(metric))
+    if not a.partly or not metric.startswith(SHARES):
+        return mean, stderr, p
+    strictly, _, q = difference(a.strict(metric), b.strict(metric))
+    return mean, stderr, max(p, q) if mean * strictly > 0 else 1.0
 
 
 def _learnt(runs: Runs, result: Any, budget: Budget, size: int, metric: str) -> None:

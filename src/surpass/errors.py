@@ -13,6 +13,10 @@ class EngineError(SurpassError):
     """An engine could not serve a request."""
 
 
+class TooLong(EngineError):
+    """A prompt is longer than the model's context."""
+
+
 class BudgetSpent(SurpassError):
     """The next request could cost more than what is left of a budget of tokens or dollars."""
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from surpass.types import FAILED, LENGTH, Report, Row, Tree
+from surpass.verdicts import unread
 
 
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
     problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
     is a column "vote", vote_share: the winner's share, mean over problems; distinct: the share of a problem's attempts that are not copies
-    of another, mean over problems with several."""
+    of another, mean over problems with several; where a judge was asked, verdicts, and how many of them state no score."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
     if score is not None:
@@ -31,6 +32,9 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
                 "frac_reward_zero_std": float((spreads == 0).mean()),
             }
             figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+    missed, asked = unread(trees)
+    if asked:
+        figures |= {"verdicts": asked, "verdicts_unread": missed}
     votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
     if votes:
         figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
@@ -38,7 +42,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     for tree in trees:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
-        for leaf in tree.leaves():
+        for leaf in [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]:
             drawn = [node for node in tree.dialogue(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
@@ -63,8 +67,12 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
 
 
 def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    """An exam's metrics, and the values by problem of those that are compared in pairs."""
-    pairs = {name: list(report.by_problem(name).items()) for name in ("accuracy", "agreement") if name in report.metrics}
+    """An exam's metrics, and the values by problem of those that are compared in pairs; nan (null on disk) where nobody judged."""
+    pairs = {}
+    for name in ("accuracy", "agreement"):
+        if name in report.metrics:
+            known = report.by_problem(name)
+            pairs[name] = [(p, known.get(p, math.nan)) for p in dict.fromkeys(r.problem for r in report.rows if r.metric == name)]
     return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
 
 

@@ -25,9 +25,38 @@ def paired_values(before: Mapping[str, float], after: Mapping[str, float]) -> tu
     return (float(difference.mean()) if n else float("nan")), stderr, n
 
 
+def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], dict[str, float], int]:
+    """(values of `best`, values of `new`, how many of these were not judged) over the problems that `best` judged.
+
+    What was judged in `best` and is not in `new` counts as the least: 0, or the lowest value of either where that is below. Left out it
+    would make a model that learnt to fail at hard problems look like one that became better.
+    """
+    old, now = best.by_problem(metric), new.by_problem(metric)
+    least = min([0.0, *old.values(), *now.values()])
+    return old, {problem: now.get(problem, least) for problem in old}, len(old.keys() - now.keys())
+
+
+def at_least(best: Report, new: Report, metric: str) -> bool:
+    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged nothing."""
+    old, now, _ = counted(best, new, metric)
+    return bool(old) and sum(now.values()) >= sum(old.values())
+
+
+def strict(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
+    """`paired`, over all problems that either report judged; what the other did not judge counts there as the least (`counted`)."""
+    old, now, _ = counted(before, after, metric)
+    back, then, _ = counted(after, before, metric)
+    return paired_values(then | old, back | now)
+
+
+def _lost(n: int) -> str:
+    return f"; {n} that the best had judged could not be judged now and count as wrong" if n else ""
+
+
 @dataclass(frozen=True)
 class no_worse:
-    """Keep unless the trial is significantly worse than the best kept model: one-sided paired t-test at level `alpha`.
+    """Keep unless the trial is significantly worse than the best kept model: one-sided paired t-test at level `alpha`, over the problems
+    that the best was judged on (`counted`).
 
     Against the last kept model a run could slide down unnoticed; asking for a significant gain would stall it.
     """
@@ -38,33 +67,36 @@ class no_worse:
     labels: bool = True
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
-        a, b = best.by_problem(self.metric), new.by_problem(self.metric)
-        both = [problem for problem in a if problem in b]
-        if len(both) < 2:
-            return Verdict(False, f"only {len(both)} gate problems were judged both times")
-        old, now = np.array([a[p] for p in both]), np.array([b[p] for p in both])
-        change, stderr, n = paired(best, new, self.metric)
-        difference = now - old
-        if np.ptp(difference) == 0:  # the test is undefined without spread
+        a, b, lost = counted(best, new, self.metric)
+        if len(a) - lost < 2:
+            return Verdict(False, f"only {len(a) - lost} gate problems were judged both times")
+        old, now = np.array(list(a.values())), np.array(list(b.values()))
+        change, stderr, n = paired_values(a, b)
+        if np.ptp(now - old) == 0:  # the test is undefined without spread
             p = 1.0 if change >= 0 else 0.0
         else:
             p = float(ttest_rel(now, old, alternative="less").pvalue)
-        words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}); "
+        words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}{_lost(lost)}); "
         words += f"p={p:.3f} that it is no worse" if p >= self.alpha else f"significantly worse, p={p:.3f} < {self.alpha}"
         return Verdict(p >= self.alpha, words, p)
 
 
 @dataclass(frozen=True)
 class best_so_far:
-    """Keep only what scores at least as high as the best kept model. Overstates its own score: the maximum of noisy means."""
+    """Keep only what scores at least as high as the best kept model, over the problems that the best was judged on (`counted`).
+    Overstates its own score: the maximum of noisy means."""
 
     every: int = 1
     metric: str = "accuracy"
     labels: bool = True
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
-        old, now = best.mean(self.metric), new.mean(self.metric)
-        return Verdict(now >= old, f"{self.metric} {now:.3f} against {old:.3f} of the best")
+        a, b, lost = counted(best, new, self.metric)
+        if not a:
+            return Verdict(False, f"no gate problem was judged: {self.metric} of the best is not known")
+        old, now = sum(a.values()) / len(a), sum(b.values()) / len(a)
+        words = f"{self.metric} {now:.3f} against {old:.3f} of the best (n={len(a)}{_lost(lost)})"
+        return Verdict(at_least(best, new, self.metric), words)
 
 
 @dataclass(frozen=True)
@@ -85,8 +117,8 @@ class limits:
 
     Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that weak teaches mistakes;
     0: not asked); drift from the start is above `drift` nats a token; mean length left [1 / length, length] times the start's;
-    the share cut off rose, the share that states an answer fell, or the share of problems that get one and the same answer
-    rose by more than `change`.
+    the share cut off rose, the share that states an answer fell, or the share of problems that get one and the same answer, or that
+    could not be measured, rose by more than `change`.
     """
 
     every: int = 1
@@ -118,6 +150,13 @@ class limits:
             "more attempts are cut off": now["sampled/clipped_ratio"] > start["sampled/clipped_ratio"] + self.change,
             "fewer attempts state an answer": now["answered"] < start["answered"] - self.change,
             "more problems get one and the same answer": now["sameness"] > start["sameness"] + self.change,
+            "more problems could not be measured": _unmeasured(new) > _unmeasured(best) + self.change,
         }
         found = [what for what, holds in wrong.items() if holds]
         return Verdict(not found, "; ".join([*(found or ["within the limits"]), words]))
+
+
+def _unmeasured(report: Report) -> float:
+    """The share of problems whose attempts all failed."""
+    m = report.metrics["agreement"]
+    return m["missing"] / max(1, m["n"] + m["missing"])

@@ -18,6 +18,7 @@ import torch
 from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.figures import exam_event, report_from, report_json, round_figures
+from surpass.gates import at_least
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
@@ -284,7 +285,7 @@ class _Run:
                 self.models.keep()
                 self.at.reports["kept"] = new
                 metric = getattr(gate, "metric", None)
-                if metric is None or (metric and new.mean(metric) >= best.mean(metric)):  # "": the start stays the best
+                if metric is None or (metric and at_least(best, new, metric)):  # "": the start stays the best
                     self.at.reports["best"] = new
                 self.at.refusals = 0
             else:

@@ -241,7 +241,7 @@ class Method:
 
 COUNTS = frozenset({"n", "k", "answer_tokens", "batch", "branch", "budget", "depth", "dev", "epochs", "every", "expansions", "held", "in_flight",
                     "iterations", "max_tokens", "period", "pool", "searches", "simulations", "turns", "updates", "width"})  # fmt: skip
-SIGNED = frozenset({"enough", "margin", "threshold"})  # compared with rewards, which may be negative
+SIGNED = frozenset({"enough", "margin", "threshold", "worst"})  # compared with rewards, which may be negative
 
 
 def _check_numbers(part: Any) -> None:

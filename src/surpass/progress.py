@@ -27,6 +27,7 @@ from surpass.alarms import alarms
 from surpass.budget import Budget, parameters, spent
 from surpass.forecast import Forecast
 from surpass.gates import paired_values
+from surpass.means import measured
 
 
 def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
@@ -111,11 +112,14 @@ def exam_words(metrics: dict[str, Any]) -> str:
         if name not in metrics:
             continue
         m = metrics[name]
-        known = f"{m['mean']:.3f} +- {m['stderr']:.3f} (n={m['n']})"
-        words.append(f"{name} {known}" if m["n"] else f"{name} not known: no label")
+        words.append(f"{name} {_brief(name, m)}" if m["n"] else f"{name} not known: no label")
     if not words:
-        words = [f"{name} {m['mean']:.3f} +- {m['stderr']:.3f} (n={m['n']})" for name, m in list(metrics.items())[:1]]
+        words = [f"{name} {_brief(name, m)}" for name, m in list(metrics.items())[:1]]
     return ", ".join(words)
+
+
+def _brief(name: str, m: dict[str, Any]) -> str:
+    return measured(name, m).replace("   (", " (")
 
 
 class Progress:
@@ -184,6 +188,8 @@ class Progress:
             self.bar.update(self.task, description="learning")
             reward = event.get("reward")
             line = f"round {round:3}  reward {reward:.3f}" if reward is not None else f"round {round:3}"
+            if event.get("unjudged"):
+                line += f" of the judged; {event['unjudged']} of {event.get('leaves', 0)} attempts not judged"
             line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
             self.first = event if round == 1 else None
         elif what == "learn":

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from surpass.alarms import alarms
-from surpass.gates import paired
+from surpass.gates import paired, strict
+from surpass.means import SHARES, measured
 from surpass.types import Report, frame
 
 
@@ -25,7 +26,8 @@ class Result:
     page: Path | None = None
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the same test problems; n is 0 where no problem has a label."""
+        """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is 0 where no problem has a
+        label."""
         mean, stderr, n = paired(self.before, self.after, metric)
         return {"mean": mean, "stderr": stderr, "n": n}
 
@@ -52,8 +54,13 @@ class Result:
             if not change["n"]:
                 lines.append(f"test {name:22} not known: no test problem has a label")
                 continue
-            lines.append(f"test {name:22} {before['mean']:.3f} +- {before['stderr']:.3f}  ->  {after['mean']:.3f} +- {after['stderr']:.3f}"
-                         f"   change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})")  # fmt: skip
+            words = f"change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})"
+            mean, stderr, n = strict(self.before, self.after, name)
+            if name.startswith(SHARES) and n > change["n"]:
+                words = (f"change {mean:+.3f} +- {stderr:.3f} (paired, n={n}, what was not judged at one time counts as wrong then; "
+                         f"{change['mean']:+.3f} +- {change['stderr']:.3f} over the {change['n']} judged both times)")  # fmt: skip
+            before, after = (measured(name, m).partition("   (")[0] for m in (before, after))
+            lines.append(f"test {name:22} {before}  ->  {after}   {words}")
         spent = {what: sum(a.get(what, 0) for a in self.cost.values()) for what in ("generated", "prefilled", "trained")}
         lines.append(f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
         if not self.kept_round:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.means import measured
 
 if TYPE_CHECKING:
     import torch
@@ -424,12 +425,7 @@ class Report:
         return frame([row._asdict() for row in self.rows], ("problem", "sample", "metric", "value"))
 
     def __str__(self) -> str:
-        lines = []
-        for metric, m in self.metrics.items():
-            missing = f", {m['missing']} not judged" if m["missing"] else ""
-            known = f"{m['mean']:.3f} +- {m['stderr']:.3f}" if m["n"] else "not known"
-            lines.append(f"{metric:28} {known}   (n={m['n']}{missing})")
-        return "\n".join(lines)
+        return "\n".join(f"{metric:28} {measured(metric, m)}" for metric, m in self.metrics.items())
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:

@@ -24,7 +24,7 @@ from surpass.engines.decode import Decoder
 from surpass.engines.forward import Form, following, row_forward, tree_forward, values
 from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
-from surpass.errors import EngineError, SurpassError
+from surpass.errors import SurpassError, TooLong
 from surpass.flat import pack
 from surpass.types import LENGTH, Batch, Example, Out
 
@@ -171,7 +171,7 @@ class LocalEngine:
             if len(request.tokens) > self.context:
                 yield (
                     request,
-                    EngineError(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}"),
+                    TooLong(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}"),
                 )
             elif len(request.tokens) == self.context:
                 nothing = np.zeros(0, np.float32)

@@ -72,6 +72,9 @@ def read_reply(data: Any, key: str) -> Reply:
         finish, text = choice["finish_reason"], choice["message"].get("content")
         if not isinstance(finish, str) or not isinstance(text, str | None):
             raise TypeError
+        text = (
+            "" if text is None and finish == "length" else text
+        )  # its thoughts took all it had: cut off before it said anything
     except (LookupError, TypeError, AttributeError):
         raise Fault(f"JSON of the wrong shape: {short(json.dumps(data), key)}") from None
     if finish not in STOPS or text is None:

@@ -16,6 +16,7 @@ from surpass.parts import Choose, Reward, Search, shown, value_of
 from surpass.searches.round import search_all
 from surpass.searches.turns import judged, worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
+from surpass.verdicts import unread
 
 
 async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
@@ -35,7 +36,8 @@ class answers:
     """Per problem: the value (task.check) of the answer that `choose` picks from what `search` finds.
 
     Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the chosen answer's
-    path that were drawn), completions/clipped_ratio, and what the task counted (count/NAME, a sum per attempt). `n` problems a split, the same in every run: they do not depend on the
+    path that were drawn), completions/clipped_ratio, where a judge was asked verdicts/unread (the share of a problem's verdicts that state no
+    score), and what the task counted (count/NAME, a sum per attempt). `n` problems a split, the same in every run: they do not depend on the
     run's seed. `scores` are what `choose` may read. An attempt that failed counts as missing, not as wrong; one that the search left
     unfinished is no answer: not accurate, and without a value.
     """
@@ -59,6 +61,9 @@ class answers:
         counted = sorted({name for tree in trees for name in tree.columns if name.startswith("count/")})
         for rows in await asyncio.gather(*(self._rows(models, task, tree, counted) for tree in trees)):
             report.rows += rows
+        verdicts = [(tree.problem.id, *unread([tree])) for tree in trees]
+        if any(asked for _, _, asked in verdicts):
+            report.rows += [Row(id, 0, "verdicts/unread", n / asked if asked else np.nan) for id, n, asked in verdicts]
         return report
 
     async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
@@ -66,16 +71,17 @@ class answers:
         value = await worth(models, task, tree, leaf, self.role)
         tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
         right = float(value >= 1 - 1e-9) if value == value else value
-        if tree.unfinished(leaf) and tree.stop[leaf] != FAILED:
+        failed = tree.stop[leaf] == FAILED
+        if tree.unfinished(leaf) and not failed:
             known = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, self.role))
             right = 0.0 if known == known else right  # without a label nobody can know that either
         drawn = sum(tree.length(node) for node in tree.dialogue(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": right,
             "reward": value,
-            "completions/mean_length": float(drawn),
-            "completions/clipped_ratio": float(tree.stop[leaf] == LENGTH),
+            "completions/mean_length": np.nan if failed else float(drawn),
+            "completions/clipped_ratio": np.nan if failed else float(tree.stop[leaf] == LENGTH),
         }
-        for name in counted if tree.stop[leaf] != FAILED else ():
+        for name in counted if not failed else ():
             figures[name] = float(np.nansum(tree.get(name).values[tree.attempt(leaf)])) if tree.has(name) else 0.0
         return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from surpass.means import measured
 from surpass.measures.answers import exam_trees
 from surpass.rewards import certainty, check, verdict
 from surpass.searches import samples
@@ -41,7 +42,8 @@ class skills:
     sampled attempt a problem separate right from wrong over problems, as (AUC, standard error), over `more` times as many
     problems (as many as there are): such errors fall slowly.
 
-    `n` problems of a split, the same in every run. Right means worth at least 1.
+    `n` problems of a split, the same in every run. Right means worth at least 1. A problem some of whose attempts nobody could judge has
+    no pass@1, and a pass@k only if one that was judged is right. info["judged"]: the attempts that each AUC is of.
     """
 
     n: int = 512
@@ -65,13 +67,13 @@ class skills:
         values = [column.values for column in await check(self.role)(models, task, drawn)]
         for tree, some in zip(drawn, values, strict=True):
             right = _right(some)
-            figures = {"pass@1": np.nanmean(right), f"pass@{self.k}": np.nanmax(right), "reward@1": np.nanmean(some)}
+            figures = {"pass@1": right.mean(), f"pass@{self.k}": any_right(right), "reward@1": some.mean()}
             report.rows += [Row(tree.problem.id, 0, name, float(value)) for name, value in figures.items()]
         first = await exam_trees(
             samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.more * self.n, seed + 1
         )
         right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
-        report.info["auc"], report.info["judged"] = {}, len(first)
+        report.info["auc"], report.info["judged"] = {}, int((~np.isnan(right)).sum())
         for name, score in (("certainty", certainty(self.role, self.role)), ("verdict", _asked(models, self.role))):
             scores = np.array([column.values[0] for column in await score(models, task, first)], float)
             known = ~np.isnan(scores) & ~np.isnan(right)
@@ -87,6 +89,11 @@ def _asked(models, role: str) -> verdict:
     return verdict(role, "Is this right? Answer yes or no.", "yes", "no")
 
 
+def any_right(right: np.ndarray) -> float:
+    """1.0 where any is 1, nan where none is and one is not known, else 0.0."""
+    return 1.0 if (right == 1).any() else float("nan") if np.isnan(right).any() or not len(right) else 0.0
+
+
 def _right(values: Any) -> np.ndarray:
     """1.0 where a value is at least 1, 0.0 below, nan where it is not known."""
     values = np.asarray(values, float)
@@ -97,8 +104,7 @@ def table(reports: Mapping[str, Report], k: int) -> str:
     """A Markdown table, a line per task: mean +- standard error of each figure, AUC with the lower end of its 95% interval."""
 
     def figure(report: Report, name: str) -> str:
-        m = report.metrics[name]
-        return f"{m['mean']:.3f} ± {m['stderr']:.3f}"
+        return measured(name, report.metrics[name]).replace("+-", "±").partition("   (")[0]
 
     def separates(report: Report, name: str) -> str:
         value, error = report.info["auc"][name]
@@ -122,8 +128,10 @@ def fit(report: Report, k: int) -> list[str]:
     if not 0.25 <= report.mean("greedy") <= 0.75:
         why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not within 0.25 to 0.75")
     once, any_of = report.by_problem("pass@1"), report.by_problem(f"pass@{k}")
-    gains = np.array([any_of[problem] - once[problem] for problem in once])
-    if not gains.mean() > 3 * gains.std(ddof=1) / math.sqrt(len(gains)):
+    gains = np.array([any_of[problem] - once[problem] for problem in once if problem in any_of])
+    if missing := report.metrics["greedy"]["missing"]:
+        why.append(f"{missing} answers could not be judged")
+    if not len(gains) > 1 or not gains.mean() > 3 * gains.std(ddof=1) / math.sqrt(len(gains)):
         why.append(f"pass@{k} is not above pass@1")
     for name, (value, error) in report.info["auc"].items():
         if not value - 1.96 * error > 0.55:

@@ -11,6 +11,7 @@ import numpy as np
 
 from surpass import choose, rewards
 from surpass.measures.answers import exam_trees
+from surpass.measures.skills import any_right
 from surpass.parts import Reward, Search, shown
 from surpass.searches import samples
 from surpass.searches.turns import worth
@@ -29,7 +30,8 @@ class strategies:
     the last, where it has none).
 
     Per strategy accuracy/NAME, tokens/NAME (drawn) and, of those that choose from the pool, in info["efficiency"] the share of the way from
-    mean to any that the choice goes: (accuracy - mean) / (any - mean). Tokens that a score reads are not in the budget; the
+    mean to any that the choice goes: (accuracy - mean) / (any - mean), over the problems where all three are known. A problem some of whose
+    attempts nobody could judge has no mean, and no any unless one that was judged is right. Tokens that a score reads are not in the budget; the
     report's cost counts them.
     """
 
@@ -59,10 +61,9 @@ class strategies:
             right = await asyncio.gather(*(self._worth(models, task, tree, [end]) for tree, end in zip(found, ends, strict=True)))
             for tree, (one,) in zip(found, right, strict=True):
                 report.rows += self._rows(tree, name, one, self._drawn(tree, range(len(tree))))
-        any_, mean = report.mean("accuracy/any"), report.mean("accuracy/mean")
         report.info["efficiency"] = {
-            metric.removeprefix("accuracy/"): (figure["mean"] - mean) / (any_ - mean) if any_ > mean else float("nan")
-            for metric, figure in report.metrics.items()
+            metric.removeprefix("accuracy/"): _efficiency(report, metric)
+            for metric in report.metrics
             if metric.startswith(("accuracy/best/", "accuracy/weighted/", "accuracy/majority", "accuracy/random"))
         }
         return report
@@ -108,10 +109,8 @@ class strategies:
             rows += self._rows(
                 tree, name, right[where[leaf]], self._drawn(tree, tree.dialogue(leaf)) if name == "single" else tokens
             )
-        known = right[~np.isnan(right)]
-        if len(known):
-            rows += self._rows(tree, "random", float(right[fold(tree.key, "random") % len(leaves)]), tokens)
-            rows += self._rows(tree, "mean", float(known.mean()), tokens) + self._rows(tree, "any", float(known.max()), tokens)
+        rows += self._rows(tree, "random", float(right[fold(tree.key, "random") % len(leaves)]), tokens)
+        rows += self._rows(tree, "mean", float(right.mean()), tokens) + self._rows(tree, "any", any_right(right), tokens)
         return rows
 
     def _answer(self, tree: Tree) -> int:
@@ -120,6 +119,16 @@ class strategies:
 
     def _rows(self, tree: Tree, name: str, right: float, tokens: int) -> list[Row]:
         return [Row(tree.problem.id, 0, f"accuracy/{name}", right), Row(tree.problem.id, 0, f"tokens/{name}", float(tokens))]
+
+
+def _efficiency(report: Report, metric: str) -> float:
+    """(metric - mean) / (any - mean), over the problems where all three are known; nan where there is no way to go."""
+    found, mean, any_ = (report.by_problem(name) for name in (metric, "accuracy/mean", "accuracy/any"))
+    rows = np.array([(found[p], mean[p], any_[p]) for p in found if p in mean and p in any_])
+    if not len(rows) or not rows[:, 2].mean() > rows[:, 1].mean():
+        return float("nan")
+    choice, chance, best = rows.mean(0)
+    return float((choice - chance) / (best - chance))
 
 
 def _scaled(values: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ def best_of_n(n: int = 8, by: str = "judge", temperature: float = 0.7, max_token
         "check": rewards.check(),
         "vote": rewards.vote(),
         "likelihood": rewards.likelihood(role=""),
-        "judge": rewards.judge(RUBRIC, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)"),
+        "judge": rewards.judge(RUBRIC),
     }
     if by not in known:
         raise SurpassError(f'best_of_n chooses by one of {", ".join(known)}; found by="{by}"')

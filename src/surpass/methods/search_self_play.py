@@ -55,16 +55,18 @@ class Paid:
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         solved = dict(zip(map(id, trees), await rewards.check()(models, task, trees), strict=True))
-        rates = {
-            tree.problem.meta.get("proposal"): float(np.nanmean(solved[id(tree)].values))
-            for tree in trees
-            if not tree.has("accepted")
-        }
+        rates = {tree.problem.meta.get("proposal"): _rate(solved[id(tree)].values) for tree in trees if not tree.has("accepted")}
         return [self._proposal(tree, rates) if tree.has("accepted") else solved[id(tree)] for tree in trees]
 
     def _proposal(self, tree: Tree, rates: dict) -> Column:
         accepted = tree.get("accepted").values
         return Column("leaf", np.where(accepted == 1, 1 - rates.get(tree.problem.id, np.nan), 0.0))
+
+
+def _rate(values: np.ndarray) -> float:
+    """The mean of what was judged; nan where nothing was."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Rated:
     """advantages.group, and the success rates of what may be asked again."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        rates = {tree.problem.id: float(np.nanmean(tree.get("reward").values)) for tree in trees if not tree.has("accepted")}
+        rates = {tree.problem.id: _rate(tree.get("reward").values) for tree in trees if not tree.has("accepted")}
         for entry in memory.notes.get("pool", []):
-            entry["rate"] = rates.get(entry["id"], entry["rate"])
+            rate = rates.get(entry["id"], np.nan)
+            entry["rate"] = entry["rate"] if np.isnan(rate) else rate
         return advantages.group()(trees, memory)

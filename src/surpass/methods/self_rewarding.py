@@ -2,7 +2,7 @@
 
 Idea     The policy judges its own attempts with a five-point rubric and learns by preference what it rated highest.
 Search   n attempts a problem (N = 4, T = 0.7, p = 0.9)
-Score    mean of 3 verdicts, each the last number the policy writes when shown question and attempt with the rubric, over 5
+Score    mean of 3 verdicts, each the score out of 5 that the policy states, in whatever form, when shown question and attempt with the rubric
 Select   best against worst attempt, where the scores differ
 Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]), start = the weights at the round's start
 Needs    engine "train", "logprobs"
@@ -15,7 +15,7 @@ Works    tests/claims/test_votes.py: with a judge that is right the pairs are, a
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
 
-RUBRIC = """Grade an answer to a question with 0 to 5 points, one point for each of these that holds:
+RUBRIC = """Grade an answer to a question with {worst} to {best} points, one point for each of these that holds:
 it is about the question; it deals with most of what was asked; it gives what was asked for; it is well organised; it is correct throughout.
 
 Question:
@@ -35,7 +35,7 @@ def self_rewarding(
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens, top_p=top_p),
-        scores={"reward": rewards.judge(RUBRIC, n=verdicts, pattern=r"[Ss]core:?\s*(\d+(?:\.\d+)?)")},
+        scores={"reward": rewards.judge(RUBRIC, n=verdicts)},
         learn=(Learn("policy", selectors.best_worst(), learners.gradient(objectives.dpo(beta), lr, epochs, updates)),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),

@@ -27,7 +27,7 @@ One step of an attempt, and what it brought:
 {answer}
 
 Is this step good? It is if it looks for a fact that is still needed, or gives the right answer; it is bad if it repeats, is unclear or wrong.
-End with a line "Score: 1" for good, "Score: 0" for harmless, "Score: -1" for bad."""
+End with a line "Score: {best}" for good, "Score: 0" for harmless, "Score: {worst}" for bad."""
 
 
 def slate(

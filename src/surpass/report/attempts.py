@@ -36,7 +36,12 @@ def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple
     leaves = tree.leaves()
     cells = "".join(f'<i style="--v:{view.share(view.values[leaf]):.0f}%"></i>' for leaf in leaves[:MOST_CELLS])
     value, n = _mean(view.values.values()), some(len(leaves), "attempt")
-    words = f"{n}, mean reward {plain(value)}" if math.isfinite(value) else f"{n}, not judged"
+    unknown = sum(not math.isfinite(v) for v in view.values.values())
+    words = (
+        f"{n}, mean reward {plain(value)}{f', {unknown} not judged' if unknown else ''}"
+        if math.isfinite(value)
+        else f"{n}, not judged"
+    )
     return (
         f'<details class="problem"{" open" if opened else ""}><summary><span class="asked">{_escape(_title(tree), 160)}</span>'
         f'<span class="sum"><span class="cells" aria-hidden="true">{cells}</span>{words}</span></summary>'

@@ -57,7 +57,7 @@ def write_comparison(found: Any, folder: Path) -> Path:
     body = (
         f"<main><h1>{html.escape(name)} <span>{html.escape(about)}</span></h1>"
         f'<section><h2>In the end</h2><div class="card wide">{_table(found.table())}</div>'
-        f'<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p>{_list(found.overspent())}</section>'
+        f'<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p>{_list([*found.left_out(), *found.overspent()])}</section>'
         f"<section><h2>Better, and undecided</h2>{_list(decided) or '<p class=lead>No pair is told apart at this budget.</p>'}"
         f"{f'<details class=more><summary>{len(open_)} pairs undecided</summary>{_list(open_)}</details>' if open_ else ''}</section>"
         f"<section><h2>{'Along the budget' if learns else 'What accuracy costs'}</h2>{_curves(found) if learns else _prices(found)}</section></main>"

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surpass.report.chart import Point, Series, bars, legend, line_chart
-from surpass.report.read import Run, number, thin
+from surpass.report.read import Mean, Run, number, thin
 from surpass.report.words import amount, between, duration, plain
 
 FEW_POINTS = 100  # in a chart that repeats what others show
 MOST_POINTS = 300  # rounds drawn and listed; longer runs are thinned evenly
 _COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
             "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
-            "unjudged": "not judged"}  # fmt: skip
+            "unjudged": "not judged", "verdicts_unread": "verdicts not read"}  # fmt: skip
 _LEARNT = {"examples": "examples", "loss": "loss", "grad_norm": "gradient norm"}
-_COUNTS = ("failed", "unjudged", "examples")
+_COUNTS = ("failed", "unjudged", "verdicts_unread", "examples")
 
 
 def curves(run: Run) -> str:
@@ -91,13 +91,13 @@ def _exams(run: Run) -> str:
     for event in thin(run.of("exam", split="gate"), MOST_POINTS):
         m, r, keep = run.exam(event, metric), event["round"], verdicts.get(event["round"], event["round"] == 0)
         words = "start" if r == 0 else "kept" if keep else "refused"
-        tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}"
+        tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}{_missing(m)}"
         (kept if keep else refused).points.append(Point(r, m.mean, m.stderr, tip))
     if len(kept.points) > 1:
         kept.points[-1] = kept.points[-1]._replace(label=plain(kept.points[-1].y))
     for i, event in enumerate([*tests[:1], *tests[1:][-1:]]):
         m, tip = run.exam(event, metric), f"test, {('start', 'end')[i]}: "
-        tip += f"{between(m.mean, m.stderr)}, n = {m.n}"
+        tip += f"{between(m.mean, m.stderr)}, n = {m.n}{_missing(m)}"
         test.points.append(Point(event["round"], m.mean, m.stderr, tip, (-20, 20)[i], plain(m.mean), ("left", "right")[i]))
     series, whole = [kept, refused, test], (0.0, 1.0) if metric in ("accuracy", "agreement") else None
     full, narrow = (line_chart(f"{metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300)))
@@ -107,6 +107,10 @@ def _exams(run: Run) -> str:
         words += "; the share of attempts that state the commonest answer, right or wrong"
     card = _card(metric[:1].upper() + metric[1:], words)
     return f'{card}{names}<div class="full">{full}</div><div class="narrow">{narrow}</div></figure>' if full else ""
+
+
+def _missing(m: Mean) -> str:
+    return f", {m.missing} not judged" if m.missing else ""
 
 
 def _numbers(run: Run) -> str:
@@ -119,7 +123,7 @@ def _numbers(run: Run) -> str:
     for event in thin(searches, MOST_POINTS):
         r = event["round"]
         values = [_cell(event, field) for field in _COLUMNS] + [_cell(learns.get(r, {}), field) for field in _LEARNT]
-        values.append(between(*gates[r][:2]) if r in gates else "")
+        values.append(between(*gates[r][:2]) + _missing(gates[r]) if r in gates else "")
         rows.append(f'<tr><th scope="row">{r}</th>{"".join(f"<td>{html.escape(value)}</td>" for value in values)}</tr>')
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam"))
     return (

@@ -78,12 +78,17 @@ def headline(run: Run) -> str:
     tests, change, big = run.of("exam", split="test"), run.change(), ""
     if tests:
         before, after = run.exam(tests[0]), run.exam(tests[-1])
-        big = f"<p>Test {html.escape(run.metric)} before<b>{plain(before.mean)}</b>± {plain(before.stderr)}"
+        big = f"<p>Test {html.escape(run.metric)} before{_big(before)}"
         if change is not None:
             big += '</p><span class="arrow" aria-hidden="true">→</span>'
-            big += f"<p>after<b>{plain(after.mean)}</b>± {plain(after.stderr)}</p>"
+            big += f"<p>after{_big(after)}</p>"
             big += f'<p class="change{" down" if change.mean < 0 else ""}">Change<b>{signed(change.mean)}</b>'
-            big += f"± {plain(change.stderr)} paired, n = {change.n}</p>" if change.n else "</p>"
+            big += f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else ""
+            big += (
+                f", {change.missing} of them judged once only and counted as wrong the other time</p>"
+                if change.missing
+                else "</p>"
+            )
         else:
             big += f", n = {before.n}</p>"
     done = max((event["round"] for event in run.of("search")), default=0)
@@ -99,6 +104,14 @@ def headline(run: Run) -> str:
     says = "".join(f'<p class="says">{html.escape(words)}</p>' for words in (_says(run, change), _unlabelled(run)) if words)
     says += "".join(f'<p class="says alarm">{html.escape(words)}</p>' for words in alarms(run.events))
     return f'<div class="card"><div class="result">{big}</div>{says}<dl class="facts-row">{"".join(rows)}</dl></div>'
+
+
+def _big(m: Mean) -> str:
+    """A figure of an exam; where something was not judged, first between what it lies."""
+    if not math.isfinite(m.low):
+        return f"<b>{plain(m.mean)}</b>± {plain(m.stderr)}"
+    of = f"{m.missing} of {m.n + m.missing} not judged; {plain(m.mean)} ± {plain(m.stderr)} of the others"
+    return f"<b>{plain(m.low)} to {plain(m.high)}</b>{of}"
 
 
 def _kept(run: Run) -> str:

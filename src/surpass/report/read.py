@@ -14,17 +14,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from surpass.errors import SurpassError
-from surpass.gates import paired
+from surpass.gates import paired, strict
+from surpass.means import SHARES, bounds
 from surpass.store import Store, trees_from_table
 from surpass.types import Report, Row, Tree
 
 
 class Mean(NamedTuple):
-    """A measured mean with its standard error over n problems; nan where there is none."""
+    """A measured mean with its standard error over n problems; nan where there is none. `missing` were not judged, and then a share
+    lies between `low` and `high`."""
 
     mean: float
     stderr: float = math.nan
     n: int = 0
+    missing: int = 0
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass
@@ -61,10 +66,12 @@ class Run:
     def exam(self, event: Mapping[str, Any], metric: str | None = None) -> Mean:
         """A figure of an exam; by default the leading one."""
         m = event.get("metrics", {}).get(metric or self.metric, {})
-        return Mean(number(m.get("mean")), number(m.get("stderr")), int(m.get("n") or 0))
+        between = bounds(metric or self.metric, m) or (math.nan, math.nan)
+        return Mean(number(m.get("mean")), number(m.get("stderr")), int(m.get("n") or 0), int(m.get("missing") or 0), *between)
 
     def change(self, metric: str | None = None) -> Mean | None:
-        """After - before over the problems that both test exams judged; None before the second one."""
+        """After - before over the problems that a test exam judged, what the other did not judge counting as wrong there (`missing` of
+        them); None before the second one."""
         exams, metric = self.of("exam", split="test"), metric or self.metric
         if len(exams) < 2:
             return None
@@ -72,7 +79,9 @@ class Run:
         if None in rows:
             return Mean(self.exam(exams[-1], metric).mean - self.exam(exams[0], metric).mean)
         before, after = (Report("test", [Row(str(p), 0, metric, number(value)) for p, value in some]) for some in rows)
-        return Mean(*paired(before, after, metric))
+        both = paired(before, after, metric)
+        mean, stderr, n = strict(before, after, metric) if metric.startswith(SHARES) else both
+        return Mean(mean, stderr, n, n - both[2])
 
     @property
     def labels(self) -> bool:

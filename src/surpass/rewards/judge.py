@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,30 +11,38 @@ import numpy as np
 from surpass.errors import EngineError, SurpassError
 from surpass.searches.turns import fill
 from surpass.types import FAILED, Column, Tree
+from surpass.verdicts import asking, read
 
 
 @dataclass(frozen=True)
 class judge:
-    """Per leaf: the mean of `n` verdicts by `role`, each the last number that `pattern` finds in its words, divided by `best`
-    and held to [0, 1]; nan where no verdict holds a number or the judge cannot be asked; an EngineError where it never can.
+    """Per leaf: the mean of `n` verdicts by `role`, each the score x that its words state (verdicts.score_of) on the scale from `worst` to
+    `best` as (x - worst) / (best - worst), in [0, 1]. nan where no verdict states one or the judge cannot be asked; an EngineError where
+    it never can. An attempt that says nothing is worth 0, and nobody is asked about it.
 
-    `prompt` is one user message with {question} and {answer}: what the players were told last, and the attempt. What the judge
-    is shown and says stands in the tree, aside. Uses no labels. Yuan et al. 2024 (self-rewarding), section 2.2.
+    `prompt` is one user message with {question} and {answer}: what the players were told last, and the attempt. {worst} and {best} in
+    it are the scale; without them a sentence that says it is put after the prompt. `pattern`, a regular expression of one's own, reads
+    the last number it finds instead, and nothing is added then; what lies outside the scale is not read. What the judge is shown
+    and says stands in the tree, aside, and the node column "read" is 1 at verdicts that state a score and 0 at others. Uses no
+    labels. Yuan et al. 2024 (self-rewarding), section 2.2.
     """
 
     prompt: str
     role: str = "policy"
     n: int = 3
     best: float = 5.0
-    pattern: str = r"(-?\d+(?:\.\d+)?)"
+    pattern: str = ""
     temperature: float = 0.7
     top_p: float = 0.9
     max_tokens: int = 128
     voice: str = "policy"
+    worst: float = 0.0
 
     def __post_init__(self):
         if "{question}" not in self.prompt or "{answer}" not in self.prompt:
             raise SurpassError('a judge\'s prompt needs "{question}" and "{answer}"')
+        if not self.worst < self.best:
+            raise SurpassError(f"a judge's scale goes from worst up to best; found worst={self.worst}, best={self.best}")
 
     def at_most(self) -> int:
         """Tokens drawn for one attempt, if every verdict uses all it may."""
@@ -55,13 +62,19 @@ class judge:
     async def _leaf(self, models, tree: Tree, leaf: int, question: str) -> float | EngineError:
         if tree.stop[leaf] == FAILED:
             return float("nan")
-        words = fill(self.prompt, {"{question}": question, "{answer}": models.said(self.voice, tree, leaf)})
+        attempt = models.said(self.voice, tree, leaf)
+        if not attempt.strip():
+            return 0.0
+        prompt = self.prompt if self.pattern else asking(self.prompt, self.worst, self.best)
+        words = fill(prompt, {"{question}": question, "{answer}": attempt})
         root = models.open(self.role, tree, words, cause=leaf, aside=True)
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         try:
             nodes = await models.generate(self.role, tree, root, self.n, **sampling)
         except EngineError as error:  # e.g. too long for the judge: this attempt is not judged
             return error
-        found = [re.findall(self.pattern, models.said(self.role, tree, node, since=root)) for node in nodes]
-        verdicts = [min(1.0, max(0.0, float(numbers[-1]) / self.best)) for numbers in found if numbers]
-        return float(np.mean(verdicts)) if verdicts else float("nan")
+        found = [read(models.said(self.role, tree, node, since=root), self.worst, self.best, self.pattern) for node in nodes]
+        for node, score in zip(nodes, found, strict=True):
+            tree.mark("read", node, float(score == score))
+        known = [(score - self.worst) / (self.best - self.worst) for score in found if score == score]
+        return float(np.mean(known)) if known else float("nan")

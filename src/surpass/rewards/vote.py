@@ -12,18 +12,22 @@ from surpass.types import FAILED, Column, Tree
 
 
 def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
-    """The final answer of every leaf; None where none is stated or the attempt failed. Two answers are the same if task.final_answer gives the same
-    text (the whole attempt, for tasks without one)."""
+    """The final answer of every leaf; None where none is stated, where the attempt failed and where a search left it unfinished. Two answers are
+    the same if task.final_answer gives the same text (the whole attempt, for tasks without one)."""
     final = getattr(task, "final_answer", str.strip)
-    return [None if tree.stop[leaf] == FAILED else final(models.said(role, tree, leaf)) for leaf in tree.leaves()]
+    over = [not (tree.stop[leaf] == FAILED or tree.unfinished(leaf)) for leaf in tree.leaves()]
+    return [
+        (final(models.said(role, tree, leaf)) or None) if ended else None for leaf, ended in zip(tree.leaves(), over, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
 class vote:
     """Per leaf: the share of this tree's leaves that state the same final answer; nan where none is stated.
 
-    With `weight`, the name of a score, leaves count by it (nan: not at all), and the share is of all weight. Uses no labels.
-    Wang et al. 2022, self-consistency.
+    With `weight`, the name of a score, leaves count by it (nan: not at all; below 0: as 0), and the share is of all weight. Where no
+    attempt that states an answer has any weight, the weights say nothing, and heads are counted: of those that have a weight, else of all.
+    Uses no labels. Wang et al. 2022, self-consistency.
     """
 
     role: str = "policy"
@@ -33,33 +37,44 @@ class vote:
         return [Column("leaf", self._shares(stated(models, task, tree, self.role), tree)) for tree in trees]
 
     def _shares(self, answers: list[str | None], tree: Tree) -> np.ndarray:
-        weights = np.ones(len(answers)) if self.weight is None else np.nan_to_num(tree.get(self.weight).values.astype(float))
+        weights = np.ones(len(answers))
+        if self.weight is not None:
+            given = np.asarray(tree.get(self.weight).values, float)
+            states = np.array([answer is not None for answer in answers], bool)
+            weights = np.nan_to_num(given).clip(0)
+            if not weights[states].any():  # weightless votes count heads
+                known = ~np.isnan(given)
+                weights = np.where(known | ~known[states].any(), 1.0, 0.0)
         total = weights.sum()
         votes: dict[str, float] = defaultdict(float)
         for answer, weight in zip(answers, weights, strict=True):
             if answer is not None:
                 votes[answer] += weight
-        return np.array([np.nan if answer is None or total == 0 else votes[answer] / total for answer in answers], float)
+        return np.array([np.nan if answer is None else votes[answer] / total for answer in answers], float)
 
 
 @dataclass(frozen=True)
 class ranks:
     """Per leaf: (N - r + 1) ** power, r in 1..N its place among the tree's N judged leaves by `score`, the highest first (the earlier
-    of equals); nan where it was not judged. As the `weight` of `vote` a Borda count: power 0 counts heads, a large power
-    follows the best alone. Kang et al. 2025 (self-certainty), section 4.
+    of equals); nan where it was not judged. Leaves that state no answer come last of the N, whatever their score, and have no weight (nan). As
+    the `weight` of `vote` a Borda count: power 0 counts heads, a large power follows the best alone. Kang et al. 2025
+    (self-certainty), section 4.
     """
 
     score: str = "reward"
     power: float = 0.5
+    role: str = "policy"
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
-        return [Column("leaf", self._weights(np.asarray(tree.get(self.score).values, float))) for tree in trees]
+        return [Column("leaf", self._weights(stated(models, task, tree, self.role), tree)) for tree in trees]
 
-    def _weights(self, values: np.ndarray) -> np.ndarray:
-        judged = np.flatnonzero(~np.isnan(values))
-        order = judged[np.argsort(-values[judged], kind="stable")]
+    def _weights(self, answers: list[str | None], tree: Tree) -> np.ndarray:
+        values = np.asarray(tree.get(self.score).values, float)
+        judged = int((~np.isnan(values)).sum())
+        ranked = np.flatnonzero(~np.isnan(values) & np.array([answer is not None for answer in answers], bool))
+        order = ranked[np.argsort(-values[ranked], kind="stable")]
         weights = np.full(len(values), np.nan)
-        weights[order] = np.arange(len(order), 0, -1.0) ** self.power
+        weights[order] = np.arange(judged, judged - len(order), -1.0) ** self.power
         return weights
 
 

@@ -41,7 +41,9 @@ class _Stepped:
 
 def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
     tree = steps.tree
-    tree.put("worth", Column("node", np.array([scores.get(i, np.nan) for i in range(len(tree))])))
+    tree.put(
+        "worth", Column("node", np.array([np.nan if i in steps.unknown else scores.get(i, np.nan) for i in range(len(tree))]))
+    )
     return tree
 
 
@@ -76,8 +78,8 @@ class beam(_Stepped):
 
 @dataclass(frozen=True)
 class best_first(_Stepped):
-    """`expansions` times the most promising step found so far, wherever it stands, is continued `branch` times; steps worth less than
-    `prune` are given up; the search ends with the `attempts`-th finished attempt. Leaves the node column "worth"."""
+    """`expansions` times the most promising step found so far, wherever it stands, is continued `branch` times; steps known to be worth less
+    than `prune` are given up; the search ends with the `attempts`-th finished attempt. Leaves the node column "worth"."""
 
     expansions: int = 20
     branch: int = 3
@@ -98,6 +100,6 @@ class best_first(_Stepped):
             for child in await steps.expand(node, self.branch):
                 if steps.over(child):
                     ended += 1
-                elif steps.worth[child] >= self.prune:
+                elif child in steps.unknown or steps.worth[child] >= self.prune:
                     heapq.heappush(open_, (-steps.worth[child], child))
         return _marked(steps, {node: worth for node, worth in steps.worth.items() if node != root})

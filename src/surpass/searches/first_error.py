@@ -19,7 +19,7 @@ from surpass.types import Column, Problem, Tree
 class first_error:
     """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions stay in the tree.
 
-    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels. The root's first: 0 or 1 ends the search.
+    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels; of those that could be judged. The root's first: 0 or 1 ends the search.
     Then, `searches` times at most, of the wrong completions r of prefixes s with 0 < MC < 1 the one with the highest
     alpha^(1 - MC(s)) beta^(|r| / length) + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of
     its steps (lines, `stop`) the middle one's prefix is completed k times: where any is right the first error lies later,
@@ -82,11 +82,11 @@ class _Found:
         part = completions(search.k, search.temperature, search.max_tokens, role=self.role)
         (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
         drawn = [i for i in range(before, len(self.tree)) if self.tree.parent[i] == node]
-        right = np.nan_to_num(values) >= 1 - 1e-9
-        self.ends |= dict(zip(drawn, right.astype(float), strict=True))
-        self.mc[node], self.taken[node] = float(right.mean()), 0
+        right = {leaf: float(value >= 1 - 1e-9) for leaf, value in zip(drawn, values, strict=True) if not np.isnan(value)}
+        self.ends |= right
+        self.mc[node], self.taken[node] = float(np.mean(list(right.values()))) if right else math.nan, 0
         if 0 < self.mc[node] < 1:
-            self.pool += [(node, leaf) for leaf, good in zip(drawn, right, strict=True) if not good]
+            self.pool += [(node, leaf) for leaf, good in right.items() if not good]
         return self.mc[node]
 
     def take(self) -> tuple[int, int] | None:
@@ -114,7 +114,10 @@ class _Found:
             middle = low + 1 if self.search.linear else (low + high) // 2
             cut = tokens[cuts[low - 1] if low else 0 : cuts[middle - 1]]
             probe = self.models.put(self.role, self.tree, node, cut, self.role)
-            if await self.complete(probe) > 0:
+            found = await self.complete(probe)
+            if math.isnan(found):  # nobody can say on which side the error is
+                return
+            if found > 0:
                 low, node = middle, probe
             else:
                 high = middle

@@ -34,7 +34,8 @@ class mcts:
     most       tokens drawn after which no simulation begins (0: none)
 
     A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and an attempt has at most
-    `depth` steps. Leaves node columns "visits", "q" and "worth" (the step's own, at first sight).
+    `depth` steps. Leaves node columns "visits", "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with `outcome`
+    at steps below which no attempt ended that the task could judge) and "worth" (the step's own, at first sight; nan: not known).
     """
 
     value: Value = field(default_factory=constant)
@@ -112,7 +113,8 @@ class _Grown:
         self.worth = steps.worth
         self.worth[root] = 0.0
         self.flying: dict[int, int] = {}
-        self.ends: dict[tuple[int, ...], float] = {}
+        self.ends: dict[tuple[int, ...], int] = {}
+        self.heard: dict[int, list[float]] = {}  # what the simulations through a node that ended in something judged ended with
         self.done = False
 
     def open(self) -> bool:
@@ -130,6 +132,20 @@ class _Grown:
             return max(self.q(c) for c in children)
         weights = [max(self.visits[c], self.search.backup == "all") for c in children]
         return float(np.average([self.q(c) for c in children], weights=weights)) if sum(weights) else self.worth[node]
+
+    def told(self, node: int) -> float:
+        """`q` over what was judged alone: guesses and defaults lead the search, but make no step better or worse than another. nan where
+        nothing at the node or below it was judged."""
+        own = self.worth[node] if self.steps.judged(node) else math.nan
+        if self.search.backup == "mean":
+            return float(np.mean(self.heard[node])) if node in self.heard else own
+        found = {c: value for c in self.children.get(node, ()) if not math.isnan(value := self.told(c))}
+        if not found:
+            return own
+        if self.search.backup == "max":
+            return max(found.values())
+        weights = [max(self.visits[c], self.search.backup == "all") for c in found]
+        return float(np.average(list(found.values()), weights=weights)) if sum(weights) else own
 
     def _score(self, node: int, child: int) -> float:
         flying, n = self.flying.get(child, 0), self.visits[child]
@@ -160,16 +176,15 @@ class _Grown:
             self.children[path[-1]] = new
             for child in new:
                 self.visits[child], self.total[child] = 0, 0.0
-                self.done |= steps.over(child) and self.worth[child] >= self.search.enough
+                self.done |= steps.over(child) and child not in steps.unknown and self.worth[child] >= self.search.enough
             if self.search.rollout and new:
                 await self._roll(max(new, key=lambda c: (self.worth[c], -c)))
             if not self.search.to_end or not new:
                 break
             path.append(max(new, key=lambda c: (self._score(path[-1], c), -c)))
-        self.ends[began] = self.worth[path[-1]]
+        self.ends[began] = path[-1]
         for node in path[len(began) :]:
-            self.visits[node] += 1
-            self.total[node] += self.worth[path[-1]]
+            self._passed(node, path[-1])
 
     async def _roll(self, child: int) -> None:
         """Look ahead from the best new step, one step at a time."""
@@ -188,13 +203,20 @@ class _Grown:
     def back_up(self, path: list[int]) -> None:
         """One visit more on the path, and what the simulation ended with."""
         for node in path:
-            self.visits[node] += 1
-            self.total[node] += self.ends[tuple(path)]
+            self._passed(node, self.ends[tuple(path)])
             self.flying[node] -= 1
+
+    def _passed(self, node: int, end: int) -> None:
+        """A simulation passed through a node and ended at another, or the same."""
+        self.visits[node] += 1
+        self.total[node] += self.worth[end]
+        if self.steps.judged(end):
+            self.heard.setdefault(node, []).append(self.worth[end])
 
     def mark(self) -> None:
         """The statistics as columns of the tree."""
         tree = self.steps.tree
-        for name, of in (("visits", self.visits.get), ("worth", self.worth.get), ("q", self.q)):
-            values = [float(of(i)) if i in self.visits else np.nan for i in range(len(tree))]  # type: ignore[arg-type]
+        known = {i: math.nan if i in self.steps.unknown else self.worth[i] for i in self.visits}
+        for name, of in (("visits", self.visits.__getitem__), ("worth", known.__getitem__), ("q", self.told)):
+            values = [float(of(i)) if i in self.visits else np.nan for i in range(len(tree))]
             tree.put(name, Column("node", np.array(values)))

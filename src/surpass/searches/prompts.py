@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from surpass.errors import RunBroken
 from surpass.searches.round import search_all
 from surpass.searches.samples import samples
 from surpass.searches.turns import fill, instructed, worth
@@ -48,7 +49,8 @@ class prompts:
     from it to the path's end.
 
     A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains what went wrong (or, if
-    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on `held` other train problems. A path ends
+    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on those of `held` other train problems that could be
+    judged under the first one; what cannot be under another counts as wrong there. A path ends
     at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's, and where it is the best
     so far. `guided`=False rewrites without looking at mistakes (the ablation). The root is the prompt that `role` plays with, at first
     `start` ("": no system message).
@@ -117,6 +119,7 @@ class _Plan:
     above: dict[int, int] = field(default_factory=dict)
     paths: list[list[int]] = field(default_factory=list)
     batches: int = 0
+    judgeable: dict[str, np.ndarray] = field(default_factory=dict)
 
     def prompt(self, node: int) -> str:
         return str(self.tree.state[node]["prompt"])
@@ -129,11 +132,18 @@ class _Plan:
 
     async def visit(self, node: int) -> None:
         """The accuracy of a prompt on the held problems: the same ones for every prompt."""
-        self.reward[node], self.returns[node] = await self.accuracy(node, self.problems("held", self.search.held)), []
+        self.reward[node], self.returns[node] = await self.accuracy(node, "held", self.problems("held", self.search.held)), []
 
-    async def accuracy(self, node: int, problems: list[Problem]) -> float:
-        """The share of right answers under a prompt, of those that were judged."""
-        return float(np.nanmean([value for value, _, _ in await self.answer(node, problems)]))
+    async def accuracy(self, node: int, name: str, problems: list[Problem]) -> float:
+        """The share of right answers under a prompt, of those of the problems called `name` that could be judged under the first prompt
+        that answered them."""
+        values = np.array([value for value, _, _ in await self.answer(node, problems)], float)
+        known = self.judgeable.setdefault(name, ~np.isnan(values))
+        if not known.any():
+            raise RunBroken(
+                f"none of the {name} problems could be judged under the first prompt, so no prompt can be told to be better"
+            )
+        return float(np.nan_to_num(values[known]).mean())
 
     def problems(self, name: str, n: int) -> list[Problem]:
         return list(islice(self.task.problems("train", fold(0, "prompts", name)), n))
@@ -223,7 +233,7 @@ class _Plan:
         found = max(best, key=lambda node: (self.reward[node], -node))
         others = self.problems("held", 2 * self.search.held)[self.search.held :]
         final = [self.none, *(node for node in dict.fromkeys((self.root, found)) if self.reward[node] > self.reward[self.none])]
-        again = [await self.accuracy(node, others) if others else self.reward[node] for node in final]
+        again = [await self.accuracy(node, "other held", others) if others else self.reward[node] for node in final]
         return final[int(np.argmax(again))]  # the first of equals
 
     async def mark(self) -> None:

@@ -20,7 +20,9 @@ class Steps:
     """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), and turns where the task answers.
 
     at[node] is the node after which the attempt goes on (the task's answer, where it gave one), -1 where it is over. worth[node]
-    is what a step is thought to be worth: `value`, or for finished attempts the task's own judgement if `outcome`.
+    is what a step is thought to be worth: `value`, or for finished attempts the task's own judgement if `outcome`. Where neither
+    can say (nan), the node is in `unknown`, and worth holds what favours and harms it least: the mean of the known new steps beside it,
+    else what stands for the step before. judged(node): whether worth rests on a judgement: with `outcome` the task's alone.
     """
 
     models: Any
@@ -37,6 +39,7 @@ class Steps:
     at: dict[int, int] = field(default_factory=dict)
     worth: dict[int, float] = field(default_factory=dict)
     depth: dict[int, int] = field(default_factory=dict)
+    unknown: set[int] = field(default_factory=set)
     drawn: int = 0
 
     def begin(self, root: int) -> None:
@@ -46,6 +49,9 @@ class Steps:
 
     def over(self, node: int) -> bool:
         return self.at[node] < 0
+
+    def judged(self, node: int) -> bool:
+        return node in self.depth and self.depth[node] > 0 and node not in self.unknown and (self.over(node) or not self.outcome)
 
     async def expand(self, node: int, n: int) -> list[int]:
         """Up to `n` different next steps after `node`; a step that was drawn twice stands aside the second time."""
@@ -69,7 +75,7 @@ class Steps:
                 tree.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
         nodes = list(new.values())
         await asyncio.gather(*(self._settle(child, left) for child in nodes))
-        await self._judge(nodes)
+        await self._judge(nodes, self.worth.get(node, 0.0))
         return nodes
 
     def _turn(self, node: int) -> list[int]:
@@ -89,13 +95,16 @@ class Steps:
         if self.at[node] >= 0 and self.depth[node] >= self.deepest:
             self.at[node] = -1
 
-    async def _judge(self, nodes: Sequence[int]) -> None:
+    async def _judge(self, nodes: Sequence[int], before: float) -> None:
         ended = [node for node in nodes if self.over(node)] if self.outcome else []
         open_ = [node for node in nodes if node not in ended]
         paid = await asyncio.gather(*(worth(self.models, self.task, self.tree, node, self.role) for node in ended))
         thought = await self.value.values(self.models, self.task, self.tree, open_) if open_ else np.zeros(0)
-        for node, value in [*zip(ended, paid, strict=True), *zip(open_, thought, strict=True)]:
-            self.worth[node] = 0.0 if np.isnan(value) else float(value)
+        found = {node: float(value) for node, value in [*zip(ended, paid, strict=True), *zip(open_, thought, strict=True)]}
+        self.unknown |= {node for node, value in found.items() if np.isnan(value)}
+        known = [value for value in found.values() if not np.isnan(value)]
+        least_harm = float(np.mean(known)) if known else before
+        self.worth |= {node: least_harm if np.isnan(value) else value for node, value in found.items()}
 
 
 def step_ends(decode: Callable[[Sequence[int]], str], tokens: Sequence[int] | np.ndarray, stop: str) -> list[int]:

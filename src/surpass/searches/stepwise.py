@@ -53,9 +53,8 @@ class stepwise:
 
     def _kept(self, values: np.ndarray, seed: int) -> int:
         chooser = np.random.default_rng(seed)
-        values = np.nan_to_num(
-            values, nan=0.0 if np.isnan(values).all() else float(np.nanmin(values))
-        )  # not judged: as the worst
+        known = values[~np.isnan(values)]
+        values = np.where(np.isnan(values), known.mean() if len(known) else 0.0, values)  # not judged: neither better nor worse
         if self.softness:
             p = np.exp((values - values.max()) / self.softness)
             return int(chooser.choice(len(values), p=p / p.sum()))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from surpass.errors import TooLong
 from surpass.parts import value_of
-from surpass.types import FAILED, INVALID, Problem, Tree, Turn
+from surpass.types import FAILED, INVALID, LENGTH, Problem, Tree, Turn
 
 Words = str | Sequence[Mapping[str, str]]
 
@@ -82,7 +83,7 @@ def _joined(said: list[Words]) -> Words:
 
 async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]) -> int:
     """The last node of the attempt that `node` began: the task answers, players move, until the task says it is over or
-    `turns` moves were made. What the task counts stands in node columns "count/NAME"."""
+    `turns` moves were made; cut off where it outgrew the model's context. What the task counts stands in node columns "count/NAME"."""
     contexts = _Contexts(models, task, tree, node, role)
     for left in range(turns - 1, -1, -1):
         player = contexts.mover(node)
@@ -98,7 +99,12 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         contexts.last[player] = node
         contexts.hear(turn.say)
         told = contexts.next(turn.player, node)
-        (node,) = await models.generate(_plays(models, task, turn.player, role), tree, told, 1, **sampling)
+        try:
+            (node,) = await models.generate(_plays(models, task, turn.player, role), tree, told, 1, **sampling)
+        except TooLong:  # what was said so far fills the context: the attempt is cut off, nothing failed
+            tree.aside[told] = True
+            tree.end(node, LENGTH)
+            return node
     return node
 
 
@@ -122,10 +128,15 @@ def _record(tree: Tree, node: int, turn: Turn) -> None:
 
 async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
     """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the way (of several
-    players, the one who moved last); nan where nobody can judge, where the attempt failed, and where a search left it unfinished."""
+    players, the one who moved last); nan where nobody can judge, where the attempt failed, and where a search left it unfinished.
+
+    To say nothing is wrong where there is a right answer, also if a check cannot judge nothing: 0, not nan."""
     if tree.stop[leaf] == FAILED or tree.unfinished(leaf):
         return float("nan")
-    value = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, role))
+    text = judged(models, task, tree, leaf, role)
+    value = await value_of(task, models, tree.problem, text)
+    if value != value and not text.strip() and tree.problem.answer is not None:
+        value = 0.0
     players = getattr(task, "players", ("policy",))
     who = players[int(tree.get("player").values[tree.path(leaf)[0]])] if len(players) > 1 else players[0]
     if tree.has(f"reward/{who}"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from surpass.searches.turns import fill, play_on, worth
 from surpass.tasks.judge import RIGHT
 from surpass.types import Tree
+from surpass.verdicts import asking, read
 
 
 class Value(Protocol):
@@ -60,7 +60,8 @@ class asked:
 
 @dataclass(frozen=True)
 class completions:
-    """The mean worth of `n` attempts that `role` completes from the node, drawn aside. They are judged by the task: labels."""
+    """The mean worth of `n` attempts that `role` completes from the node, drawn aside, over those that can be judged; nan where none can.
+    They are judged by the task: labels."""
 
     n: int = 4
     temperature: float = 1.0
@@ -69,7 +70,8 @@ class completions:
     role: str = "policy"
 
     async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
-        return np.array([float(np.nanmean(some)) for some in await self.each(models, task, tree, nodes)], float)
+        known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
+        return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
     async def each(self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True) -> list[np.ndarray]:
         """The worth of every completion, float64[n] per node."""
@@ -134,16 +136,20 @@ class graded:
 
 @dataclass(frozen=True)
 class spoken:
-    """The last number that `role` writes when shown `prompt` with {question} and {answer}: the turn that ends at the node and what the
-    task answered to it. Divided by `best`; nan where it writes none. What is shown and said stands in the tree, aside."""
+    """The score, on the scale from `worst` to `best`, that `role` states (verdicts.score_of) when shown `prompt` with {question} and {answer}: the
+    turn that ends at the node and what the task answered to it. Divided by `best`; nan where it states none. {worst} and {best} in the
+    prompt are the scale; without them a sentence after it says it. `pattern`: the last number that this finds instead. What is shown
+    and said stands in the tree, aside; node column "read": 1 where a score was stated, 0 where not.
+    """
 
     prompt: str
     role: str = "judge"
     best: float = 1.0
-    pattern: str = r"[Ss]core:?\s*(-?\d+(?:\.\d+)?)"
+    pattern: str = ""
     temperature: float = 0.7
     max_tokens: int = 128
     voice: str = "policy"
+    worst: float = -1.0
 
     async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
@@ -155,9 +161,10 @@ class spoken:
             words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
         elif told:  # rendered anew with all that was before: what is new was kept as messages
             words += "\n" + str(tree.said[told[0]][-1]["content"]).strip()
-        root = models.open(
-            self.role, tree, fill(self.prompt, {"{question}": tree.problem.asks, "{answer}": words}), cause=node, aside=True
-        )
+        prompt = self.prompt if self.pattern else asking(self.prompt, self.worst, self.best)
+        shown = fill(prompt, {"{question}": tree.problem.asks, "{answer}": words})
+        root = models.open(self.role, tree, shown, cause=node, aside=True)
         (said,) = await models.generate(self.role, tree, root, 1, temperature=self.temperature, max_tokens=self.max_tokens)
-        found = re.findall(self.pattern, models.said(self.role, tree, said, since=root))
-        return float(found[-1]) / self.best if found else float("nan")
+        score = read(models.said(self.role, tree, said, since=root), self.worst, self.best, self.pattern)
+        tree.mark("read", said, float(score == score))
+        return score / self.best

@@ -42,10 +42,10 @@ class best_worst:
 @dataclass(frozen=True)
 class siblings:
     """Steps: at every node with several judged continuations the best against the worst by the node column `score`, where they
-    differ by more than `margin`; what is learnt follows their parent.
+    differ by more than `margin`; what is learnt follows their parent. What has no score (nan) is neither.
 
-    `visits` names a node column of counts: the pair's confidence is then N_best / (N_best + N_worst), at least 1/2. Xie et al.
-    2024 (MCTS-DPO), eq. 5.
+    `visits` names a node column of counts: what was not visited takes no part, because its score is a guess at first sight, and the pair's
+    confidence is N_best / (N_best + N_worst), at least 1/2. Xie et al. 2024 (MCTS-DPO), eq. 5.
     """
 
     score: str = "q"
@@ -58,14 +58,15 @@ class siblings:
     def _at(self, tree: Tree, node: int) -> list[Example]:
         values = tree.get(self.score).values
         steps = [i for i in tree.children(node) if not np.isnan(values[i]) and not tree.aside[i] and tree.author[i] != "task"]
+        counts = np.ones(len(tree)) if self.visits is None else np.nan_to_num(tree.get(self.visits).values)
+        steps = [i for i in steps if counts[i] > 0]
         if len(steps) < 2:
             return []
-        counts = np.ones(len(tree)) if self.visits is None else np.nan_to_num(tree.get(self.visits).values)
         best = max(steps, key=lambda i: (values[i], counts[i], -i))
         worst = min(steps, key=lambda i: (values[i], counts[i], i))
         if not values[best] - values[worst] > self.margin or np.array_equal(tree.own(best), tree.own(worst)):
             return []
         trust = 1.0
-        if self.visits is not None and counts[best] + counts[worst] > 0:
+        if self.visits is not None:
             trust = max(0.5, float(counts[best] / (counts[best] + counts[worst])))
         return [Example(tree, (best, worst), (node, node), confidence=trust)]

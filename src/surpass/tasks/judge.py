@@ -14,18 +14,20 @@ from surpass.tasks.countdown import countdown
 from surpass.tasks.maze import maze
 from surpass.tasks.splits import problem_id
 from surpass.types import Problem, fold
+from surpass.verdicts import word_of
 
 KINDS = ("solution", "step", "pair")
 _SOURCES = {"arithmetic": arithmetic, "countdown": countdown, "maze": maze}
 RIGHT = "Right? <yes> or <no>"
 STEP = "So far right? <yes> or <no>"
 PAIR = "Which is right? A or B"
+VERDICTS = ("yes", "no", "A", "B")
 
 
 def said(text: str) -> str:
-    """The first word of a verdict, lower case, without brackets and punctuation; "" if there is none."""
+    """The verdict that a text states (verdicts.word_of), else its first word; lower case, without brackets and punctuation; "" if there is none."""
     words = text.strip().split()
-    return words[0].strip("<>.,:;!\"'()*").lower() if words else ""
+    return (word_of(text, VERDICTS) or (words[0] if words else "")).strip("<>.,:;!\"'()*[]").lower()
 
 
 @dataclass(frozen=True)
