@@ -15,7 +15,7 @@ SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Weak votes, rewards without spread, attempts that became all alike or are cut off, a reward that rises while accuracy falls;
+    """Weak votes, rewards without spread, attempts that became all alike, are cut off or failed, a reward that rises while accuracy falls;
     in that order."""
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
@@ -42,6 +42,10 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if _number(last.get("completions/clipped_ratio")) > CUT:
         found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
+    failed, leaves = (sum(event.get(name) or 0 for event in searches) for name in ("failed_attempts", "leaves"))
+    if failed:
+        found.append(f"{failed} of {leaves} attempts failed: the model gave nothing that could be judged. They count neither as right nor as "
+                     "wrong; the report says of each why.")  # fmt: skip
     rose, fell = _rose(first, last), _fell(_kept(events))
     if rose and fell:
         found.append(f"The reward that is learnt from rose by {rose:.3f} while accuracy on held-out problems fell by {fell:.3f}, both by more than "

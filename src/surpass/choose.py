@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.parts import values_at
-from surpass.types import Tree
+from surpass.types import FAILED, Tree
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,14 @@ class best:
         leaves = tree.leaves()
         keys = [-values_at(tree, name, leaves) for name in (self.score, self.then) if name]
         keys = [np.where(np.isnan(key), np.inf, key) for key in keys]
-        keys = [np.array([tree.unfinished(leaf) for leaf in leaves], float), *keys]
+        keys = [np.array([tree.stop[leaf] == FAILED or tree.unfinished(leaf) for leaf in leaves], float), *keys]
         return leaves[int(np.lexsort(keys[::-1])[0])]  # stable; the last key counts first
 
 
 @dataclass(frozen=True)
 class first:
-    """The first leaf."""
+    """The first leaf that did not fail; the first where all did."""
 
     def __call__(self, tree: Tree) -> int:
-        return tree.leaves()[0]
+        leaves, stop = tree.leaves(), tree.stop
+        return next((leaf for leaf in leaves if stop[leaf] != FAILED), leaves[0])

@@ -19,7 +19,7 @@ from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.serving import Queue
-from surpass.types import OPEN, Cast, Problem, Tree, fold
+from surpass.types import FAILED, OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
 
@@ -236,7 +236,8 @@ class Models:
                 first -= 1
         else:
             first = path.index(since) + 1 if since >= 0 else 0
-        nodes = path[first:]
+        stop = tree.stop
+        nodes = [i for i in path[first:] if stop[i] != FAILED]  # the text of one that failed is why
         if nodes and all(tree.text[i] is not None for i in nodes):
             return "".join(str(tree.text[i]) for i in nodes)
         tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)

@@ -17,7 +17,7 @@ async def search_all(
     search: Search, models, task, problems: Sequence[Problem], key: int, done: Callable[[], None] = lambda: None
 ) -> list[Tree]:
     """One tree per problem, in order. An exception in a search becomes a FAILED tree that holds its message; RunBroken where
-    more than half fail."""
+    more than half fail, those among them whose every attempt failed."""
     task = shown(task, search)
     places = asyncio.Semaphore(LIVE)
 
@@ -35,7 +35,7 @@ async def search_all(
             return tree
 
     trees = list(await asyncio.gather(*(one(problem) for problem in problems)))
-    failed = [tree for tree in trees if len(tree) and tree.stop[0] == FAILED]
+    failed = [why for tree in trees if (why := tree.failure()) is not None]
     if len(failed) > MOST_FAILED * len(trees):
-        raise RunBroken(f"{len(failed)} of {len(trees)} searches failed; the first: {failed[0].text[0]}")
+        raise RunBroken(f"{len(failed)} of {len(trees)} searches failed; the first: {failed[0]}")
     return trees
