@@ -207,7 +207,7 @@ def _evaluating(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, R
 
 
 async def _solve(question: str, method: Method, models: Models, seed: int, instruction: str) -> Solution:
-    from surpass.searches.round import search_all
+    from surpass.searches.round import failure, search_all
     from surpass.tasks.question import question as one
 
     exam = answering(method.exam)
@@ -219,7 +219,7 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)
-    if (why := tree.failure()) is not None:
+    if (why := failure(tree)) is not None:
         raise SurpassError(f"the search failed: {why}")
     for name, reward in exam.scores.items():
         tree.put(name, (await reward(models, task, [tree]))[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from surpass.searches.round import failure
 from surpass.types import FAILED, LENGTH, Report, Row, Tree
 
 
@@ -18,7 +19,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     of another, mean over problems with several; failed: searches that came to nothing; failed_attempts, where there are any (they are in no
     other figure)."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
-    figures["failed"] = sum(tree.failure() is not None for tree in trees)
+    figures["failed"] = sum(failure(tree) is not None for tree in trees)
     if failed := sum(int((tree.stop[tree.leaves()] == FAILED).sum()) for tree in trees):
         figures["failed_attempts"] = failed
     if score is not None:

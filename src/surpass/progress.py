@@ -44,8 +44,13 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     most = getattr(method.exam, "at_most", lambda split: 0)
     examined = 2 * most("test") + decisions * most("gate")
     size = parameters(models)
-    seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
-    return f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams; at most {_clock(seconds)} here"
+    here = ""
+    if size:  # nobody knows how fast a model behind an API is
+        seconds = (
+            size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
+        )
+        here = f"; at most {_clock(seconds)} here"
+    return f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams{here}"
 
 
 def longest(models: Any, budget: Budget, times: int = 1) -> str:

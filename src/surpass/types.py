@@ -206,14 +206,6 @@ class Tree:
         """Whether a search stopped here before the attempt was over: at a step the task has not answered, or at its answer."""
         return self.author[node] == "task" or (self._stop[node] == OPEN and self.state[node] is None)
 
-    def failure(self) -> str | None:
-        """Why nothing came of it: what a failed search says, or the first of attempts that all failed; None where one did not."""
-        stop = self.stop
-        if FAILED not in stop:
-            return None
-        ends = [0] if stop[0] == FAILED else self.leaves()
-        return str(self.text[ends[0]]) if all(stop[i] == FAILED for i in ends) else None
-
     def path(self, node: int) -> list[int]:
         """Nodes from the opening of this context to `node`, along `parent`."""
         nodes = []

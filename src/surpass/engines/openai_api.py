@@ -24,6 +24,7 @@ from surpass.engines.messages import ANSWER, MessageText
 from surpass.engines.replies import Lost
 from surpass.engines.requests import Drawn, Generate
 from surpass.errors import BudgetSpent, EngineError, SurpassError
+from surpass.files import at_home
 from surpass.types import FAILED
 
 OURS = {"model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
@@ -78,7 +79,7 @@ class OpenAIEngine:
         self.concurrency, self.timeout, self.retries, self.delay = concurrency, timeout, retries, delay
         self.wait, self.extra = wait, dict(extra or {})
         self.purse = Purse(tokens, dollars, price)
-        self.cache = Cache(Path(cache).expanduser()) if cache is not None else None
+        self.cache = Cache(at_home(cache)) if cache is not None else None
         self.refused: set[str] = set()  # parameters that this server does not take
         self.counts = dict.fromkeys(("prefilled", "calls_made", "retries", "waits", "cached", "failed"), 0)
         self._key, self._told = key, False
