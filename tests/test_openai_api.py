@@ -22,11 +22,16 @@ import numpy as np
 import pytest
 import torch
 
+from surpass import choose, rewards
+from surpass.alarms import alarms
 from surpass.engines import replies
+from surpass.engines.asking import Round
 from surpass.engines.messages import MessageText
-from surpass.engines.openai_api import OpenAIEngine, _Round
+from surpass.engines.openai_api import OpenAIEngine
 from surpass.engines.requests import Generate, Next, Sampling, Score
-from surpass.errors import BudgetSpent, EngineError, SurpassError
+from surpass.engines.waits import asked_to_wait
+from surpass.errors import BudgetSpent, EngineError, RunBroken, SurpassError
+from surpass.figures import round_figures
 from surpass.models import Models
 from surpass.searches import samples
 from surpass.searches.round import search_all
@@ -165,7 +170,9 @@ def hang_up(handler, body):
 
 
 def engine(server, **changes):
-    return OpenAIEngine("nano-1", **{"url": server.url, "key": KEY, "delay": 0.01, "retries": 2, "timeout": 10.0} | changes)
+    return OpenAIEngine(
+        "nano-1", **{"url": server.url, "key": KEY, "delay": 0.01, "retries": 2, "timeout": 10.0, "wait": 0.0} | changes
+    )
 
 
 def ask(prompt="hi", keys=(1,), **sampling):
@@ -298,7 +305,10 @@ PASSING = {
     "a list": (raw(b"[]"), "wrong shape"),
     "no choices": (raw(b'{"choices": []}'), "wrong shape"),
     "no message": (raw(b'{"choices": [{"message": "hi", "finish_reason": "stop"}]}'), "wrong shape"),
-    "no finish": (raw(b'{"choices": [{"message": {"content": "hi"}, "finish_reason": null}]}'), "wrong shape"),
+    "nothing": (raw(b'{"choices": [{"message": {"content": ""}, "finish_reason": null}]}'), "wrong shape"),
+    "no body": (raw(b""), "an empty answer"),
+    "a broken stream": (raw(b'data: {"choices": [{"delta": {"content": "Answ"}}]}\n\n'), "a stream that broke off"),
+    "a stream of errors": (raw(b'data: {"error": {"message": "upstream ill"}}\n\ndata: [DONE]\n\n'), "upstream ill"),
     "odd content": (raw(b'{"choices": [{"message": {"content": [1]}, "finish_reason": "stop"}]}'), "wrong shape"),
     "an error": (raw(b'{"error": {"message": "upstream ill"}}'), "upstream ill"),
 }
@@ -310,7 +320,7 @@ def test_a_passing_fault_is_mended(server, fault):
     mended = engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0)
     assert texts(only(mended, ask())) == ["hi 1"]
     assert len(server.seen) == 2 and server.seen[0] == server.seen[1]
-    assert mended.counters() == {"prefilled": 9, "calls_made": 2, "retries": 1, "cached": 0}
+    assert mended.counters() == {"prefilled": 9, "calls_made": 2, "retries": 1, "waits": 0, "cached": 0, "failed": 0}
     lost = [0, 0] if fault in ("429", "500", "503", "408", "409") else [2 + 16, 50]  # it may have been billed, or not
     assert mended.purse.spent.tolist() == [9 + lost[0], 2 + lost[1]]
 
@@ -337,25 +347,173 @@ def test_a_fault_of_one_request_is_none_of_another(server):
     assert len(found) == 3 and len(server.seen) == 6
 
 
-def test_one_failed_draw_fails_its_request_once(server):
-    server.faults = [status(400, "bad")]
-    bad, fine = ask("a", range(8)), ask("b", range(3))
-    found = list(engine(server, concurrency=1).serve([bad, fine]))
-    assert [request for request, _ in found] == [bad, fine]
-    assert isinstance(found[0][1], EngineError) and len(server.seen) == 1 + 3  # its other draws are not paid for
+FAILING = {
+    "refused": (status(400, "bad"), "HTTP 400: bad"),
+    "no text": (says(text=None), "no text: finish_reason is"),
+    "filtered": (says(text="half an ans", finish="content_filter"), "content_filter"),
+    "Gemini's filter": (says(text=None, finish="SAFETY"), "SAFETY"),
+    "a tool": (raw(b'{"choices": [{"message": {"content": null, "tool_calls": [{"id": "1"}]}, "finish_reason": "tool_calls"}]}'), "a call of a tool"),
+    "a refusal": (raw(b'{"choices": [{"message": {"content": null, "refusal": "I cannot."}, "finish_reason": "stop"}]}'), 'refused: "I cannot."'),
+    "a refusal as a part": (raw(b'{"choices": [{"message": {"content": [{"type": "refusal", "refusal": "No."}]}, "finish_reason": "stop"}]}'),
+                            'refused: "No."'),
+    "nothing but thoughts": (raw(b'{"choices": [{"message": {"content": null, "reasoning_content": "42?"}, "finish_reason": "stop"}]}'), "but thoughts"),
+    "thoughts as parts": (raw(b'{"choices": [{"message": {"content": [{"type": "thinking", "thinking": "42?"}]}, "finish_reason": "stop"}]}'),
+                          "but thoughts"),
+    "an error in a choice": (raw(b'{"choices": [{"error": {"message": "ill"}, "message": {"content": ""}, "finish_reason": "error"}]}'), "ill"),
+    "malformed": (raw(b'{"choices": ["what"]}'), "wrong shape"),
+    "server error": (status(500), "HTTP 500"),
+    "busy": (status(429), "HTTP 429"),
+    "hang": (hang, "within 1 seconds"),
+    "cut": (cut_length, "RemoteProtocolError"),
+}  # fmt: skip
 
 
-def test_retry_after_is_honoured_and_capped(server, monkeypatch):
-    def seconds(value):
-        server.faults = [status(429, Retry_After=value)]
-        began = time.monotonic()
-        assert texts(only(engine(server), ask())) == ["hi 1"]
-        return time.monotonic() - began
+@pytest.mark.parametrize("fault", FAILING)
+def test_one_failed_draw_is_a_failed_attempt_and_its_siblings_are_used(server, tmp_path, fault):
+    """Whatever went wrong with one draw, the others are answers; it costs what was billed, and is not kept."""
+    wrong, words = FAILING[fault]
 
-    assert 0.5 < seconds("0.5") < 3
-    assert seconds("Wed, 21 Oct 2026 07:28:00 GMT") < 3
-    monkeypatch.setattr("surpass.engines.openai_api.LONGEST_WAIT", 0.3)
-    assert 0.3 < seconds("1000") < 3
+    def answer(handler, body):
+        (wrong if body["seed"] == 3 else good)(handler, body)
+
+    server.always = answer
+    mine = engine(server, concurrency=4, timeout=1.0, retries=1, cache=tmp_path)
+    with pytest.warns(UserWarning, match="1 of 8 draws failed, and are failed attempts: "):
+        drawn = only(mine, ask("a", range(8)))
+    assert [d.stop for d in drawn] == [FAILED if i == 3 else DONE for i in range(8)]
+    assert words in drawn[3].text and not len(drawn[3].tokens)
+    assert texts(drawn[:3]) == ["a 0", "a 1", "a 2"] and mine.counters()["failed"] == 1
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 7
+    server.always, before = None, len(server.seen)
+    assert texts(only(engine(server, cache=tmp_path), ask("a", range(8))))[3] == "a 3" and len(server.seen) == before + 1
+
+
+def test_a_request_whose_every_draw_fails_is_an_error(server):
+    server.always = status(400, "bad")
+    bad, fine = ask("a", range(3)), ask("b", range(3))
+    mine = engine(server, concurrency=1)
+    server.faults = [status(400, "worse")] * 3 + [None] * 3
+    server.always = None
+    found = list(mine.serve([bad, fine]))
+    assert [request for request, _ in found] == [bad, fine] and mine.counters()["failed"] == 3
+    assert isinstance(found[0][1], EngineError) and "worse" in str(found[0][1]) and len(found[1][1]) == 3
+
+
+def test_failed_attempts_are_counted_and_nothing_else(server):
+    """The whole way: of 4 attempts 1 fails at the start and 1 at its second turn; 2 are judged, votes and figures are of those."""
+
+    def answer(handler, body):
+        turn = len(body["messages"]) // 2
+        seeds.setdefault(turn, []).append(body["seed"])
+        good(handler, body, text=None if len(seeds[turn]) == 1 else "yes")
+
+    seeds: dict[int, list[int]] = {}
+    server.always = answer
+    models, task = Models(policy=engine(server, concurrency=1)), guess()
+    with pytest.warns(UserWarning, match="1 of 4 draws failed"):
+        (tree,) = models.run(search_all(samples(4, max_tokens=20), models, task, [Problem("p", "q")], 5))
+    ends = [int(tree.stop[leaf]) for leaf in tree.leaves()]
+    assert Counter(ends) == {FAILED: 2, DONE: 2} and models.cost["search"]["failed"] == 2
+    (column,) = models.run(rewards.check()(models, task, [tree]))
+    assert np.isnan(column.values).tolist() == [end == FAILED for end in ends]
+    (votes,) = models.run(rewards.vote()(models, task, [tree]))
+    assert np.isnan(votes.values).tolist() == [end == FAILED for end in ends]
+    tree.put("reward", column)
+    figures = round_figures([tree], "reward")
+    assert (figures["failed_attempts"], figures["failed"], figures["unjudged"], figures["reward"]) == (2, 0, 2, 1.0)
+    assert figures["completions/mean_length"] == 2 and tree.stop[choose.first()(tree)] == DONE  # two turns of one token each
+    assert [models.text("policy", tree, leaf) for leaf in tree.leaves()] == ["" if end == FAILED else "yes" for end in ends]
+    shown = " ".join(alarms([{"event": "search", "round": 1} | figures]))
+    assert "2 of 4 attempts failed" in shown
+
+
+def test_a_search_whose_every_attempt_fails_in_the_end_is_a_failed_search(server):
+    server.always = lambda handler, body: good(handler, body, text=None if len(body["messages"]) > 1 else "yes")
+    models = Models(policy=engine(server, concurrency=1))
+    with pytest.raises(RunBroken, match="1 of 1 searches failed; the first: the model gave no text"):
+        models.run(search_all(samples(2, max_tokens=20), models, guess(), [Problem("p", "q")], 5))
+
+
+NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
+ASKED = {  # headers, words, the seconds they ask for
+    "seconds": ({"Retry-After": "90"}, "", 90), "a fraction": ({"retry-after": " 0.5 "}, "", 0.5), "none": ({"Retry-After": "0"}, "", 0),
+    "milliseconds": ({"retry-after-ms": "1500", "Retry-After": "2"}, "", 1.5),
+    "a date": ({"Date": NOW, "Retry-After": "Sun, 06 Nov 1994 08:50:37 GMT"}, "", 61),  # a date may be a second too early
+    "RFC 850": ({"Date": NOW, "Retry-After": "Sunday, 06-Nov-94 08:50:37 GMT"}, "", 61),
+    "asctime": ({"Date": NOW, "Retry-After": "Sun Nov  6 08:50:37 1994"}, "", 61),
+    "a past date": ({"Date": NOW, "Retry-After": "Sun, 06 Nov 1994 07:50:37 GMT"}, "", 0),
+    "OpenAI": ({"x-ratelimit-remaining-requests": "4", "x-ratelimit-reset-requests": "17ms", "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "6m0s"}, "Rate limit reached", 360),
+    "used up": ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1.5s", "x-ratelimit-remaining-tokens": "9",
+                 "x-ratelimit-reset-tokens": "6m0s"}, "", 1.5),
+    "GitHub": ({"Date": NOW, "X-RateLimit-Remaining": "0", "x-ratelimit-reset": "784111787"}, "", 11),
+    "OpenRouter": ({"X-RateLimit-Reset": "784111807000", "Date": NOW}, "", 31),
+    "IETF": ({"RateLimit-Reset": "7"}, "", 7),
+    "Anthropic": ({"date": NOW, "anthropic-ratelimit-tokens-reset": "1994-11-06T08:49:47Z"}, "", 11),
+    "words": ({}, "Rate limit reached for m. Please try again in 58s. Visit https://x.org/7s to learn more.", 58),
+    "longer words": ({}, "Limit 30000, Used 29000. Please try again in 1m26.4s.", 86.4), "ms in words": ({}, "try again in 120ms", 0.12),
+    "minutes": ({}, "Too many requests; retry after 2 minutes and 5 seconds", 125), "wait": ({}, "Please wait 10 seconds.", 10),
+    "Azure": ({}, "Please retry after 26 seconds. If this happens often, ask for more.", 26), "hours": ({}, "try again in 1h2m3s", 3723),
+    "Gemini": ({}, '{"error": {"details": [{"@type": "RetryInfo", "retryDelay": "34s"}]}}', 34),
+    "Discord": ({}, '{"message": "You are being rate limited.", "retry_after": 1.25}', 1.25),
+    "a field of ms": ({}, '{"retry_after_ms": 700}', 0.7),
+    "nothing": ({"Date": NOW}, "busy; 3 in the queue", None), "no date": ({"Retry-After": "soon"}, "", None), "a name": ({}, "again, user 58", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ASKED)
+def test_how_long_a_server_asks_to_wait(how):
+    headers, words, seconds = ASKED[how]
+    found = asked_to_wait(headers, words)
+    assert found == seconds or found == pytest.approx(seconds, abs=1e-6)
+
+
+def test_a_busy_server_is_waited_for_as_long_as_it_asks(server):
+    """Every request waits, nobody asks early, the tries that it puts off are none of the `retries`, and a person is told."""
+
+    def answer(handler, body):
+        came.append(time.monotonic())
+        (status(429, "Try again in 2.1s.") if came[-1] - came[0] < 2.1 else good)(handler, body)
+
+    came: list[float] = []
+    server.always = answer
+    mine = engine(server, retries=0, wait=30.0, concurrency=3)
+    with pytest.warns(UserWarning, match=r"is busy \(HTTP 429: Try again in 2.1s.\): asking again in 2 seconds") as told:
+        assert len(only(mine, ask(keys=range(9)))) == 9
+    early = [t for t in came if t - came[0] < 2.1]
+    assert 1 <= len(early) <= 3 and len(told) == 1 and mine.counters()["waits"] == len(early)
+    assert len(came) == 9 + len(early)
+
+
+def test_a_busy_server_that_says_no_time_is_asked_with_growing_pauses(server):
+    server.faults = [status(429)] * 6
+    mine = engine(server, retries=0, wait=30.0)
+    assert texts(only(mine, ask())) == ["hi 1"] and mine.counters()["waits"] == 6 == mine.counters()["retries"]
+
+
+@pytest.mark.parametrize("fault, words", [
+    (status(429, "later", Retry_After="3600"), "asks to wait 3600 seconds, and 0.5 without an answer are the limit (--wait): HTTP 429: later"),
+    (status(429), "is busy for 0 seconds, and 0.5"),
+])  # fmt: skip
+def test_waiting_has_a_limit_and_then_ends_for_every_request(server, fault, words):
+    server.always = fault
+    began = time.monotonic()
+    found = list(engine(server, wait=0.5, concurrency=2).serve([ask(f"{i}") for i in range(9)]))
+    assert time.monotonic() - began < 3 and all(words in str(reply) for _, reply in found) and len(found) == 9
+
+
+def test_a_server_that_answers_now_and_then_is_not_given_up(server):
+    """The limit is of time without any answer: a slow trickle may take longer than that."""
+
+    def answer(handler, body):
+        (good if time.monotonic() - last[0] > 0.3 else status(429))(handler, body)
+        if time.monotonic() - last[0] > 0.3:
+            last[0] = time.monotonic()
+
+    last = [0.0]
+    server.always = answer
+    found = only(engine(server, wait=1.0, delay=0.02, concurrency=8), ask(keys=range(8)))
+    assert isinstance(found, list) and [d.stop for d in found] == [DONE] * 8
 
 
 def test_waits_grow_and_repeat(server, monkeypatch):
@@ -368,14 +526,14 @@ def test_waits_grow_and_repeat(server, monkeypatch):
         waits.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("surpass.engines.openai_api.asyncio.sleep", sleep)
+    monkeypatch.setattr("surpass.engines.asking.asyncio.sleep", sleep)
     began = real()
     for key in (1, 1, 2):
         only(engine(server, retries=4, delay=10.0, concurrency=1), ask(keys=(key,)))
     assert real() - began < 20
     first, again, other = ([w for w in waits[i : i + 5] if w] for i in (0, 5, 10))
     assert first == again != other
-    assert [10 * 2**k <= wait <= 10 * 2**k + 10 or wait == 60 for k, wait in enumerate(first)] == [True] * 4
+    assert [min(60, 10 * 2**k) <= wait <= min(60, 10 * 2**k) + 10 for k, wait in enumerate(first)] == [True] * 4
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 301, 402])
@@ -425,9 +583,187 @@ def test_parameters_that_are_refused_are_said_otherwise(server):
     assert ["seed" in body for body in server.seen] == [True, False, False]
 
     server.always, server.seen[:] = picky("top_p", "Unsupported parameter: 'top_p' is not supported with this model."), []
-    assert len(only(mine, ask())) == 1
-    assert "top_p" in server.seen[0] and "top_p" not in server.seen[1]
-    assert "top_p" in str(only(mine, ask(top_p=0.5)))  # never another distribution than the one that was asked for
+    with pytest.warns(UserWarning, match="takes no top_p .*Unsupported parameter.*left out") as told:
+        drawn = [only(mine, ask()), only(mine, ask(top_p=0.5, keys=(1, 2, 3)))]
+    assert list(map(len, drawn)) == [1, 3] and "top_p" in server.seen[0] and "top_p" not in server.seen[1]
+    assert len(told) == 1 and len(server.seen) == 2 + 3  # learnt once, and said once
+
+
+def only_default(name):
+    """A server that takes a parameter at its default alone."""
+
+    def fault(handler, body):
+        words = f"Unsupported value: '{name}' does not support {body.get(name)} with this model. Only the default (1) value is supported."
+        status(400, words)(handler, body) if body.get(name, 1) != 1 else good(handler, body)
+
+    return fault
+
+
+def either(handler, body):
+    words = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    status(400, words)(handler, body) if {"temperature", "top_p"} <= body.keys() else good(handler, body)
+
+
+REFUSING = {  # the server, what is asked for, what is left out
+    "a default": (only_default("temperature"), {"temperature": 0.7}, {"temperature"}),
+    "one of two, and one changes nothing": (either, {"temperature": 0.7}, {"top_p"}),
+    "one of two": (either, {"temperature": 0.7, "top_p": 0.9}, {"top_p"}),
+    "one of two, at temperature 1": (either, {"temperature": 1.0, "top_p": 0.9}, {"temperature"}),
+    "Gemini": (picky("seed", 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'), {}, {"seed"}),
+    "Groq": (picky("logprobs", "property 'logprobs' is unsupported"), {}, {"logprobs"}),
+    "FastAPI": (picky("top_k", {"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted",
+                                            "input": {"temperature": 1}}]}), {"top_k": 5}, {"top_k"}),
+    "param": (picky("min_p", {"error": {"message": "Invalid request", "param": "min_p"}}), {"min_p": 0.1}, {"min_p"}),
+    "an argument": (picky("seed", "generate() got an unexpected keyword argument 'seed'"), {}, {"seed"}),
+    "camels": (picky("top_p", "topP is not available for this model"), {"top_p": 0.5}, {"top_p"}),
+    "or unset": (picky("top_p", "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled."), {"top_p": 0.5}, {"top_p"}),
+    "Anthropic": (only_default("temperature"), {"temperature": 0.0}, {"temperature"}),
+    "Kimi": (picky("temperature", "invalid temperature: only 1 is allowed for this model"), {"temperature": 0.3}, {"temperature"}),
+    "a 500": (None, {}, {"seed"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", REFUSING)
+def test_what_a_server_refuses_by_name_is_left_out_whatever_it_says(server, how):
+    server.always, sampling, gone = REFUSING[how]
+    if how == "a 500":
+        server.always = lambda h, body: status(500, "seed is not supported")(h, body) if "seed" in body else good(h, body)
+    mine = engine(server, extra={"logprobs": True}, concurrency=1, retries=0)
+    with pytest.warns(UserWarning, match=f"takes no {next(iter(gone))} ") as told:
+        drawn = only(mine, ask(keys=(1, 2, 3), **sampling))
+    assert isinstance(drawn, list) and [d.stop for d in drawn] == [DONE] * 3
+    assert mine.refused == gone and len(told) == 1 and len(server.seen) == 3 + 1
+    assert all(not gone & body.keys() for body in server.seen[1:])
+
+
+def test_a_stop_string_that_is_refused_is_cut_away_here(server):
+    def answer(handler, body):
+        status(400, "Unsupported parameter: stop")(handler, body) if "stop" in body else good(
+            handler, body, text="Answer: 4\nSo", finish="length"
+        )
+
+    server.always = answer
+    with pytest.warns(UserWarning, match="answers are cut here"):
+        (drawn,) = only(engine(server), ask(stop=("So", "\n")))
+    assert texts([drawn]) == ["Answer: 4"] and drawn.stop == DONE
+
+
+def test_a_number_out_of_its_range_is_an_error(server):
+    """It is asked for, and another would not be it."""
+    for words in (
+        "temperature must be between 0 and 1",
+        "temperature: Input should be less than or equal to 2",
+        "temperature is too high",
+    ):
+        server.always = status(400, words)
+        mine = engine(server)
+        assert words in str(only(mine, ask(temperature=5.0))) and not mine.refused
+
+
+def test_a_server_that_only_streams_is_asked_for_a_stream(server):
+    def answer(handler, body):
+        if not body.get("stream"):
+            return status(400, "This model only support stream mode, please enable the stream parameter to access the model.")(
+                handler, body
+            )
+        return raw(STREAM)(handler, body)
+
+    server.always = answer
+    mine = engine(server, concurrency=1)
+    drawn = only(mine, ask(keys=(1, 2)))
+    assert texts(drawn) == ["Answer: 42", "Answer: 42"] and len(server.seen) == 3 and drawn[0].used == 4
+    assert server.seen[-1]["stream_options"] == {"include_usage": True}
+
+
+STREAM = (b": warming up\r\n\r\n"
+          b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}\r\n\r\n'
+          b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": "7?"}}]}\r\n\r\n'
+          b'event: message\r\ndata: {"choices": [{"index": 0, "delta": {"content": "Answer: "}}]}\r\n\r\n'
+          b'data: {"choices": [{"index": 1, "delta": {"content": "other"}}]}\r\n\r\n'
+          b'data: {"choices": [{"index": 0, "delta": {"content": "42"}, "finish_reason": "stop"}]}\r\n\r\n'
+          b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\r\n\r\ndata: [DONE]\r\n\r\n')  # fmt: skip
+
+
+def answered(content, finish="stop", **more):
+    return {"choices": [{"message": {"content": content} | more, "finish_reason": finish}], "usage": {"completion_tokens": 3}}
+
+
+PLAIN = {  # what came, the text, whether it was cut off
+    "a stream": (STREAM, "Answer: 42", DONE),
+    "a stream without its end": (STREAM[: STREAM.index(b"data: [DONE]")], "Answer: 42", DONE),
+    "a stream of one line each": (b'data:{"choices":[{"delta":{"content":"4"}}]}\n\ndata:{"choices":[{"delta":{"content":"2"},"finish_reason":"length"}]}\n\n',
+                                  "42", LENGTH),
+    "an eos": (answered("42", "eos"), "42", DONE), "Anthropic's end": (answered("42", "end_turn"), "42", DONE),
+    "Gemini's end": (answered("42", "STOP"), "42", DONE), "a stop sequence": (answered("42", "stop_sequence"), "42", DONE),
+    "no reason": (answered("42", None), "42", DONE), "an empty reason": (answered("42", ""), "42", DONE),
+    "no reason, and all tokens used": (answered("42", None) | {"usage": {"completion_tokens": 50}}, "42", LENGTH),
+    "Anthropic's limit": (answered("42", "max_tokens"), "42", LENGTH), "Gemini's limit": (answered("42", "MAX_TOKENS"), "42", LENGTH),
+    "parts": (answered([{"type": "text", "text": "4"}, {"type": "output_text", "text": "2"}]), "42", DONE),
+    "thoughts and text": (answered([{"type": "thinking", "thinking": [{"type": "text", "text": "6*7"}]}, {"type": "text", "text": "42"}]), "42", DONE),
+    "reasoning and text": (answered([{"type": "reasoning", "text": "no"}, {"type": "text", "text": "42"}]), "42", DONE),
+    "one part": (answered({"type": "text", "text": "42"}), "42", DONE), "strings": (answered(["4", "2"]), "42", DONE),
+    "a tool's name for an end": (answered("42", "tool_calls", tool_calls=[]), "42", DONE),
+    "an old shape": ({"choices": [{"text": "42", "finish_reason": "stop"}]}, "42", DONE),
+    "cut off, null": (answered(None, "length", reasoning_content="so"), "", LENGTH),
+    "cut off, empty": (answered("", "length", reasoning_content="so"), "", LENGTH),
+    "cut off among thoughts": (answered([{"type": "thinking", "thinking": "so"}], "max_tokens"), "", LENGTH),
+    "cut off, a stream": (b'data: {"choices": [{"delta": {"reasoning": "so"}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n', "", LENGTH),
+    "cut off, no content": ({"choices": [{"message": {"role": "assistant"}, "finish_reason": "length"}]}, "", LENGTH),
+    "empty": (answered("", "stop"), "", DONE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PLAIN)
+def test_what_is_plain_is_read(server, what):
+    body, text, stop = PLAIN[what]
+    server.always = raw(body if isinstance(body, bytes) else json.dumps(body).encode())
+    (drawn,) = only(engine(server), ask())
+    assert texts([drawn]) == [text] and drawn.stop == stop and len(server.seen) == 1
+
+
+def test_what_is_no_chat_api_is_one_message(server):
+    def page(handler, body):
+        handler.send(
+            code,
+            b"<!doctype html><html><script>var x</script><body>Welcome &amp; <b>hi</b></body></html>",
+            {"Content-Type": "text/html"},
+        )
+
+    server.always, code = page, 200
+    found = list(engine(server, concurrency=1).serve([ask(f"{i}") for i in range(5)]))
+    assert len(server.seen) == 1 and len({str(reply) for _, reply in found}) == 1
+    assert 'came instead of JSON: "Welcome & hi"; is the url right? It mostly ends in /v1' in str(found[0][1])
+    code = 502
+    assert "HTTP 502: Welcome & hi" in str(only(engine(server, retries=0), ask()))
+
+
+def test_a_redirection_within_a_server_is_followed_and_remembered(server):
+    def moved(code, to):
+        def answer(handler, body):
+            good(handler, body) if handler.path.startswith("/new") else handler.send(code, b"", {"Location": to})
+
+        return answer
+
+    for code in (301, 302, 307, 308):
+        server.always, server.seen[:] = moved(code, "/new/v1/chat/completions?a=b"), []
+        assert texts(only(engine(server, concurrency=1), ask(keys=(1, 2)))) == ["hi 1", "hi 2"]
+        assert [body["path"] for body in server.seen] == ["/v1/chat/completions", *["/new/v1/chat/completions?a=b"] * 2]
+        assert all(body["key"] == f"Bearer {KEY}" for body in server.seen)
+    server.always, server.seen[:] = moved(307, "https://elsewhere.example/v1/chat/completions"), []
+    reply = str(only(engine(server), ask()))
+    assert "another server, which is not given the key; if that is the right one: --url https://elsewhere.example/v1" in reply
+    server.always, server.seen[:] = moved(307, "/v1/chat/completions"), []
+    assert "HTTP 307" in str(only(engine(server), ask())) and len(server.seen) == 4  # round in circles
+
+
+def test_a_query_goes_with_every_request_and_into_no_message(server, tmp_path):
+    mine = engine(server, url=f"{server.url}/?api-version=2024-10-21&x=hush", cache=tmp_path)
+    assert texts(only(mine, ask())) == ["hi 1"]
+    assert server.seen[-1]["path"] == "/v1/chat/completions?api-version=2024-10-21&x=hush"
+    assert texts(only(engine(server, url=f"{server.url}/chat/completions", cache=tmp_path), ask())) == ["hi 1"]
+    assert server.seen[-1]["path"] == "/v1/chat/completions" and len(server.seen) == 2  # another address, another answer
+    server.always = status(400, "no")
+    assert "hush" not in str(only(mine, ask("b")))
 
 
 def test_other_refusals_change_nothing(server):
@@ -436,9 +772,8 @@ def test_other_refusals_change_nothing(server):
     mine = engine(server)
     assert "too large" in str(only(mine, ask())) and len(server.seen) == 1 and not mine.refused
     server.always = status(400, "max_tokens is not supported, nor is seed, instead of anything")
-    with pytest.warns(UserWarning, match="no seed"):
-        assert "HTTP 400" in str(only(mine, ask()))
-    assert len(server.seen) == 1 + 3
+    assert "HTTP 400" in str(only(mine, ask()))
+    assert len(server.seen) == 1 + 3 and not mine.refused  # left out to no avail, so not left out
 
 
 @pytest.mark.parametrize(
@@ -476,6 +811,19 @@ def test_an_empty_answer_is_an_answer(server):
     assert drawn.tokens.tolist() == [256] and drawn.stop == DONE and drawn.used == 0
 
 
+def test_an_answer_without_a_word_is_not_kept_and_one_that_was_cut_off_is(server, tmp_path):
+    """The first may be a hiccup; the second was paid for and would be the same."""
+    for text, finish, asked in (("", "stop", 2), (" \n", "stop", 2), ("", "length", 1), (None, "length", 1)):
+        server.always, server.seen[:] = raw(json.dumps(answered(text, finish)).encode()), []
+        for _ in range(2):
+            only(engine(server, cache=tmp_path / f"{text}{finish}"), ask())
+        assert len(server.seen) == asked
+    (path,) = (tmp_path / "Nonelength").rglob("*.json")
+    path.write_text('{"text": "", "finish": "stop", "used": 0}', encoding="utf-8")  # kept by an older version
+    server.always = None
+    assert texts(only(engine(server, cache=tmp_path / "Nonelength"), ask())) == ["hi 1"]
+
+
 # -- many at once
 
 
@@ -501,20 +849,20 @@ def test_a_server_that_is_gone_is_given_up(server):
     assert mine.counters()["calls_made"] <= 2 * 3
     assert all("no connection" in str(reply) and "after 3 tries" in str(reply) for _, reply in found)
     assert len({str(reply) for _, reply in found}) <= 2 and not mine.purse.spent.any()
-    mine.url = server.url
+    mine.address = f"{server.url}/chat/completions"
     assert texts(only(mine, ask())) == ["hi 1"]  # the next call asks again
 
 
 def test_a_server_that_serves_others_is_not_gone(server, monkeypatch):
     """A crowded server may refuse the connections of one request, and still be there for the next."""
-    post = _Round._post
+    post = Round._post
 
     async def crowded(self, draw):
         if draw.key == 0:
             raise replies.Fault("no connection: refused", deaf=True)
         return await post(self, draw)
 
-    monkeypatch.setattr(_Round, "_post", crowded)
+    monkeypatch.setattr(Round, "_post", crowded)
     server.pause = lambda body: 0.01
     found = [reply for _, reply in engine(server, concurrency=2, delay=0.05).serve([ask(keys=(i,)) for i in range(30)])]
     assert sum(isinstance(reply, EngineError) for reply in found) == 1 and len(found) == 30
@@ -671,7 +1019,7 @@ def test_what_was_answered_is_not_asked_again(server, tmp_path):
     mine = engine(server, cache=tmp_path)
     again = list(mine.serve(requests))
     assert {id(r): texts(reply) for r, reply in again} == first and len(server.seen) == 5
-    assert mine.counters() == {"prefilled": 0, "calls_made": 0, "retries": 0, "cached": 5}
+    assert mine.counters() == {"prefilled": 0, "calls_made": 0, "retries": 0, "waits": 0, "cached": 5, "failed": 0}
     assert [drawn.used for drawn in again[0][1]] == [1, 1, 1] and again[0][1][0].stop == DONE
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 5 and all(path.suffix == ".json" and path.parent.name == path.name[:2] for path in files)

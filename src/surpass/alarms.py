@@ -18,8 +18,8 @@ SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Weak votes, rewards without spread, attempts that became all alike or are cut off, draws that are scored otherwise, a reward that rises
-    while accuracy falls, nothing to learn from, preferences that stay where they begin; in that order."""
+    """Weak votes, rewards without spread, attempts that became all alike, are cut off or failed, draws that are scored otherwise, what nobody
+    judged, a reward that rises while accuracy falls, nothing to learn from, preferences that stay where they begin; in that order."""
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
     if not searches:
@@ -45,6 +45,10 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
     if _number(last.get("completions/clipped_ratio")) > CUT:
         found.append(f"{last['completions/clipped_ratio']:.0%} of the last round's attempts were cut off at their limit of tokens, and what is "
                      "cut off can hardly be right. Give more with --max-tokens, or look at what they go on about.")  # fmt: skip
+    failed, leaves = (sum(event.get(name) or 0 for event in searches) for name in ("failed_attempts", "leaves"))
+    if failed:
+        found.append(f"{failed} of {leaves} attempts failed: the model gave nothing that could be judged. They count neither as right nor as "
+                     "wrong; the report says of each why.")  # fmt: skip
     apart = [event for event in learnt if _number(event.get("draw_gap")) > NEAR * _number(event.get("draw_gap_limit"))]
     if apart:
         worst = max(apart, key=lambda event: event["draw_gap"])

@@ -235,9 +235,8 @@ def _evaluating(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, R
 
 
 async def _solve(question: str, method: Method, models: Models, seed: int, instruction: str) -> Solution:
-    from surpass.searches.round import search_all
+    from surpass.searches.round import failure, search_all
     from surpass.tasks.question import question as one
-    from surpass.types import FAILED
 
     exam = answering(method.exam)
     task = one(question, instruction)
@@ -248,8 +247,8 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)
-    if tree.stop[0] == FAILED:
-        raise SurpassError(f"the search failed: {tree.text[0]}")
+    if (why := failure(tree)) is not None:
+        raise SurpassError(f"the search failed: {why}")
     for name, reward in exam.scores.items():
         tree.put(name, (await reward(models, task, [tree]))[0])
     leaf = exam.choose(tree)

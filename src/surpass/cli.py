@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import inspect
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,11 +18,12 @@ from typing import Any
 import surpass
 from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
-from surpass.files import own_frame, where
+from surpass.files import at_home, own_frame, quoted, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
 from surpass.means import all_bounds
-from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse
+from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse, spec_of
 from surpass.progress import watching
+from surpass.shell import ending, hung_up, show, tell_failed
 
 USAGE = """surpass: makes a language model better at a task with its own attempts.
 
@@ -60,16 +60,6 @@ def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return rest, settings
 
 
-def _spec(options: Any) -> dict[str, Any]:
-    """What find.make_models needs of the options."""
-    spec = {"name": options.model} | {name: getattr(options, name, 0) for name in ("dtype", "device", "lora", "template_args")}
-    if options.model.startswith("api:") and hasattr(options, "api"):
-        api = dataclasses.asdict(options.api)
-        tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), api["cache"]
-        spec["api"] = api | {"tokens": tokens, "dollars": dollars, "cache": cache.expanduser() if cache else None}
-    return spec
-
-
 def run(arguments: Sequence[str]) -> int:
     """surpass run METHOD ..."""
     from surpass.api import check_numbers, configuration, model_spec
@@ -79,20 +69,19 @@ def run(arguments: Sequence[str]) -> int:
 
     name, arguments, settings = _method_and_rest("run", arguments)
     function = find_method(name)
-    if re.search(r"--model[ =]api:", " ".join(arguments)):  # before the flags are read: --url is none of a run's
-        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
     options, knobs = parse(function, RunOptions, arguments, f"surpass run {name}")
     check_numbers(vars(options))
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
     task = make_task(options.task, settings, options.reward, options.model)
     label = function.__name__
-    spec = model_spec(vars(options))
+    _check_trained(options.model, method)
+    spec = {key: value for key, value in spec_of(options).items() if key != "name"}
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
     if Store.begun(folder):
-        raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {folder}, or choose another --out")
+        raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {quoted(folder)}, or choose another --out")
     return _go(folder, config, method, task, options.json, options.track)
 
 
@@ -115,10 +104,12 @@ def resume(arguments: Sequence[str]) -> int:
     if "__main__" in modules_in([config["task"], config["method"]]) or config["model"]["name"] == "in memory":
         raise SurpassError("this run was begun from Python with objects of its own; go on with it by the same call of surpass.improve, "
                            f'out="{folder}"')  # fmt: skip
-    allowed = {Path(path).stem: str(Path(path).expanduser().resolve()) for path in code}
+    allowed = {Path(path).stem: str(at_home(path).resolve()) for path in code}
     needed = [path for path in config.get("files", {}) if path.endswith(".py") and Path(path).stem not in allowed]
     if needed:
-        raise SurpassError(f"this run uses code of your own; allow it by name: surpass resume {folder} --code {' '.join(needed)}")
+        raise SurpassError(
+            f"this run uses code of your own; allow it by name: surpass resume {quoted(folder)} --code {quoted(*needed)}"
+        )
     for path, was in config.get("files", {}).items():
         path = allowed.get(Path(path).stem, path) if path.endswith(".py") else path
         if Path(path).is_file() and digest(path) != was:
@@ -141,9 +132,9 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 
     if config.get("threads"):
         torch.set_num_threads(config["threads"])
-    if config["model"]["name"].startswith("api:"):
-        raise SurpassError("a model behind an API cannot be trained")
-    models = make_models({"name": config["model"]["name"], **api.model_spec(config["model"]), "trained": True})
+    _check_trained(config["model"]["name"], method)
+    asked = {"api": config["model"]["api"]} if "api" in config["model"] else {}
+    models = make_models({"name": config["model"]["name"], **api.model_spec(config["model"]), "trained": True} | asked)
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])
@@ -163,6 +154,8 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
             raise
         raise RunBroken(f"{error}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
     except OSError as error:
+        if hung_up(error):
+            raise
         where = f"{error.strerror or error}: {error.filename or folder}"
         raise SurpassError(f"{where}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
     print(result)
@@ -174,28 +167,38 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 def _resume(folder: Path, config: dict[str, Any]) -> str:
     """The command that goes on with a run."""
     code = [path for path in config.get("files", {}) if path.endswith(".py")]
-    return " ".join(["surpass resume", str(folder), *(["--code", *code] if code else [])])
+    return f"surpass resume {quoted(folder, *(['--code', *code] if code else []))}"
+
+
+def _check_trained(model: str, method: Any) -> None:
+    """SurpassError where a method trains the weights of a model behind an API."""
+    from surpass.parts import needs_of
+
+    if model.startswith("api:") and any("train" in needs_of(learn.learner) for learn in method.learn):
+        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
 
 
 def evaluate(arguments: Sequence[str]) -> int:
     """surpass eval METHOD ..., or without a method: what the model can do."""
     from surpass import loop
-    from surpass.measures import sized
+    from surpass.measures import redrawn, sized
 
     if not arguments or arguments[0].startswith("-"):
         return _skills(arguments)
     name, arguments, settings = _method_and_rest("eval", arguments)
     function = find_method(name)
-    options, knobs = parse(function, EvalOptions, arguments, f"surpass eval {name}")
+    options, knobs = parse(function, EvalOptions, arguments, f"surpass eval {name}", drawing=True)
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
     method = make_method(function, knobs)
-    method = dataclasses.replace(method, exam=sized(method.exam, {options.split: options.limit}), learn=())  # nothing is trained
+    exam = redrawn(sized(method.exam, {options.split: options.limit}), options.drawing)
+    method = dataclasses.replace(method, exam=exam, learn=())  # nothing is trained
     task = make_task(options.task, settings, options.reward, options.model)
-    models = make_models(_spec(options))
+    models = make_models(spec_of(options))
     with watching(models, f"{name}, {options.split}"):
         report = models.run(loop.evaluate(method, task, models, split=options.split, seed=options.seed))
     print(report)
+    tell_failed(report.cost)
     print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(report.cost.items())))
     if options.json:
         from surpass.store import as_line
@@ -213,7 +216,7 @@ def _skills(arguments: Sequence[str]) -> int:
     options, _ = parse(_no_knobs, SkillOptions, rest, "surpass eval")
     if options.split not in ("test", "gate"):
         raise SurpassError(f'--split is test or gate; found "{options.split}"')
-    task, models = make_task(options.task, settings, model=options.model), make_models(_spec(options))
+    task, models = make_task(options.task, settings, model=options.model), make_models(spec_of(options))
     if min(options.limit, options.k, options.max_tokens) < 1:
         raise SurpassError("--limit, --k and --max-tokens are at least 1")
     measure = skills(options.limit, options.k, options.max_tokens)
@@ -263,9 +266,8 @@ def compare(arguments: Sequence[str]) -> int:
 
 def solve(arguments: Sequence[str]) -> int:
     """surpass solve QUESTION [--method METHOD] ..."""
-    from rich.console import Console
-
     from surpass import api
+    from surpass.measures import redrawn
 
     if not arguments or arguments[0].startswith("-"):
         raise SurpassError(
@@ -280,8 +282,10 @@ def solve(arguments: Sequence[str]) -> int:
         name = words[at + 1]
         del words[at : at + 2]
     function = find_method(name)
-    options, knobs = parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}")
-    method, models = make_method(function, knobs), make_models(_spec(options))
+    options, knobs = parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}", drawing=True)
+    method = make_method(function, knobs)
+    method = dataclasses.replace(method, exam=redrawn(method.exam, options.drawing))
+    models = make_models(spec_of(options))
     with watching(models, name):
         found = api.solve(question, method, models, seed=options.seed, instruction=options.instruction)
     if options.json:
@@ -290,17 +294,7 @@ def solve(arguments: Sequence[str]) -> int:
         attempts = [dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True)) for attempt in found.attempts]
         print(as_line({"answer": found.answer, "attempts": attempts, "notes": found.notes(), "cost": found.cost}))
         return 0
-    console = Console(highlight=False, markup=False)
-    for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
-        known = ", ".join(f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items())
-        console.print(
-            f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
-            style="bold" if chosen else None,
-        )
-        console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
-    for note in found.notes():
-        console.print(note)
-    console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
+    show(found)
     return 0
 
 
@@ -349,8 +343,9 @@ def init(arguments: Sequence[str]) -> int:
     if path.exists():
         raise SurpassError(f"{path} exists already and was left as it is; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = (Path(__file__).parent / "assets" / f"my{kind}.py").read_text().replace(f"my{kind}", path.stem)
-    path.write_text(text)
+    text = (Path(__file__).parent / "assets" / f"my{kind}.py").read_text(encoding="utf-8")
+    text = text.replace(f"my{kind}.py", quoted(path)).replace(f"my{kind}", path.stem)
+    path.write_text(text, encoding="utf-8")
     print(f"{path} holds a {kind} to begin with; how to try it stands at its top")
     return 0
 
@@ -399,6 +394,7 @@ COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, 
             "tasks": tasks}  # fmt: skip
 
 
+@ending
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; errors meant for people end in one message and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -431,6 +427,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"surpass: {error}", file=sys.stderr)
         return 2
     except OSError as error:
+        if hung_up(error):
+            raise
         print(f"surpass: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return 2
     except Exception as error:

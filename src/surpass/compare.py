@@ -343,7 +343,7 @@ def _examined(
         **{name: value for name, value in options.items() if name != "template_args" or value},
     }
     path = folder / "report.json"
-    known: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    known: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if known is not None and known["about"] != json.loads(as_line(about)):
         raise SurpassError(f"{folder} holds an exam of something else; choose another --out")
     if known is None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from surpass.errors import SurpassError
+from surpass.files import quoted
 from surpass.intact import damage
 from surpass.store import Store
 
@@ -18,15 +19,18 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     alone. Raises SurpassError where nothing was kept, the run is not of that kind, or `out` exists.
     """
     about = Store.read_run(folder)
-    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {}
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8")) if (folder / "state.json").exists() else {}
     kept = state.get("weights", 0) if state.get("trial") is None else state["trial"]  # a trial is not kept yet
     if not kept:
         raise SurpassError(f"{folder} kept no update; its model is the one it began with: {about['model']['name']}")
     weights = folder / "weights" / f"{kept:04d}" / "policy"
+    if system := (state.get("notes") or {}).get("system"):
+        raise SurpassError(f"{folder} trained no weights, so there are none to export; it found a system message, which state.json holds "
+                           f"and the report shows: {json.dumps(system, ensure_ascii=False):.300}")  # fmt: skip
     if not weights.exists():
         raise SurpassError(f"{weights} is gone; the run's weights were removed after it ended")
     if wrong := damage(weights.parent, old=about["format"] == 1):
-        raise SurpassError(f"{wrong}; `surpass resume {folder}` goes back to the last round that is whole")
+        raise SurpassError(f"{wrong}; `surpass resume {quoted(folder)}` goes back to the last round that is whole")
     adapter = (weights / "adapter_config.json").exists()
     if to == "lora" and not adapter:
         raise SurpassError("this run trained all weights, so there is no adapter; export it with: --to hf")
@@ -55,12 +59,13 @@ def _merge(model: dict, adapter: Path, out: Path) -> None:
 
 def _lines(out: Path, to: str, base: str) -> str:
     """How the folder is used."""
+    named = f"surpass={out}"
     if to == "hf":
         return (f'{out} holds the whole model.\n'
                 f'  from transformers import AutoModelForCausalLM, AutoTokenizer\n'
-                f'  model, tokenizer = AutoModelForCausalLM.from_pretrained("{out}"), AutoTokenizer.from_pretrained("{out}")\n'
-                f'  vllm serve {out}')  # fmt: skip
+                f'  model, tokenizer = AutoModelForCausalLM.from_pretrained({str(out)!r}), AutoTokenizer.from_pretrained({str(out)!r})\n'
+                f'  vllm serve {quoted(out)}')  # fmt: skip
     return (f'{out} holds the adapter; its base is {base}.\n'
             f'  from peft import AutoPeftModelForCausalLM\n'
-            f'  model = AutoPeftModelForCausalLM.from_pretrained("{out}")\n'
-            f'  vllm serve {base} --enable-lora --lora-modules surpass={out}')  # fmt: skip
+            f'  model = AutoPeftModelForCausalLM.from_pretrained({str(out)!r})\n'
+            f'  vllm serve {quoted(base)} --enable-lora --lora-modules {quoted(named)}')  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from surpass.searches.round import failure
 from surpass.types import FAILED, LENGTH, Report, Row, Tree
 from surpass.verdicts import unread
 
@@ -16,9 +17,12 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
     problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
     is a column "vote", vote_share: the winner's share, mean over problems; distinct: the share of a problem's attempts that are not copies
-    of another, mean over problems with several; where a judge was asked, verdicts, and how many of them state no score."""
+    of another, mean over problems with several; where a judge was asked, verdicts, and how many of them state no score; failed: searches
+    that came to nothing; failed_attempts, where there are any (they are in no other figure)."""
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
-    figures["failed"] = sum(bool(len(tree)) and int(tree.stop[0]) == FAILED for tree in trees)
+    figures["failed"] = sum(failure(tree) is not None for tree in trees)
+    if failed := sum(int((tree.stop[tree.leaves()] == FAILED).sum()) for tree in trees):
+        figures["failed_attempts"] = failed
     if score is not None:
         scored = [np.asarray(tree.get(score).values, float) for tree in trees]
         known = [values[~np.isnan(values)] for values in scored]
@@ -42,16 +46,14 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     for tree in trees:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
         logp.append(np.concatenate([own[~np.isnan(own)] for own in nodes] or [np.zeros(0)]))
-        for leaf in [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]:
+        ended = [leaf for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
+        for leaf in ended:
             drawn = [node for node in tree.dialogue(leaf) if tree.author[node] != "task"]
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
-        if len(tree.leaves()) > 1:
-            said = {
-                tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.dialogue(leaf))
-                for leaf in tree.leaves()
-            }
-            distinct.append(len(said) / len(tree.leaves()))
+        if len(ended) > 1:
+            said = {tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.dialogue(leaf)) for leaf in ended}
+            distinct.append(len(said) / len(ended))
     for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
         counted = [
             np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()

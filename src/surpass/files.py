@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import sys
 import traceback
 from difflib import get_close_matches
@@ -14,6 +15,22 @@ from typing import Any
 from surpass.errors import SurpassError
 
 
+def quoted(*words: Any) -> str:
+    """Words as a shell takes them: a command that is printed can be copied, whatever its files are called. A name that begins with a
+    dash is given its folder, so that it is no flag."""
+    return " ".join(
+        shlex.quote(f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)) for word in words
+    )
+
+
+def at_home(path: str | Path) -> Path:
+    """A path whose ~ is a home folder; SurpassError where nobody knows one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SurpassError(f"{path}: there is no home folder to find it in (HOME is not set); write the whole path") from error
+
+
 def is_file(name: str) -> bool:
     """Whether a name means something in a user's file."""
     return name.partition(":")[0].endswith(".py")
@@ -22,7 +39,7 @@ def is_file(name: str) -> bool:
 def load_file(path: str | Path) -> ModuleType:
     """The module of a Python file, named by its stem, run once as long as the file stays the same; it may import its neighbours.
     Raises SurpassError for a missing file, a stem that is another module's name, and whatever the file raises."""
-    path = Path(path).expanduser().resolve()
+    path = at_home(path).resolve()
     if not path.is_file():
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else [], 1)
         raise SurpassError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))

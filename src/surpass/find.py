@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from surpass.errors import SurpassError
-from surpass.files import digest, is_file, load_file, load_name
+from surpass.files import at_home, digest, is_file, load_file, load_name, quoted
 from surpass.parts import Method, modules_in
 
 
@@ -79,7 +79,8 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
     else:
         name, _, first = spec.partition(":")
         if name.endswith((".jsonl", ".json", ".csv", ".parquet")):
-            raise SurpassError(f'a data file is given as --task data:FILE; found "{spec}", so: --task data:{spec}')
+            shown = quoted(f"data:{spec}")
+            raise SurpassError(f'a data file is given as --task data:FILE; found "{spec}", so: --task {shown}')
         if name not in surpass.tasks.TASKS:
             raise unknown("task", name, list(surpass.tasks.TASKS))
         cls = getattr(surpass.tasks, name)
@@ -165,7 +166,7 @@ def own_files(config: Any) -> dict[str, str]:
     paths = [getattr(module, "__file__", None) for module in modules]
     found = {Path(path).resolve() for path in paths if path and Path(path).is_file()}
     for name in _named(config):
-        path = Path(name).expanduser().resolve()
+        path = at_home(name).resolve()
         found |= {path} if path.is_file() else set(filter(Path.is_file, path.iterdir())) if path.is_dir() else set()
     return {str(path): digest(path) for path in sorted(found)}
 

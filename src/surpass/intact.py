@@ -14,7 +14,7 @@ SUMS = "checksums.json"
 def write_whole(path: Path, text: str) -> None:
     """Replace a file in one step."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w") as file:
+    with open(partial, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -24,7 +24,7 @@ def write_whole(path: Path, text: str) -> None:
 def seal(folder: Path) -> None:
     """Write down what every file of a folder holds, as SHA-256 sums."""
     sums = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    (folder / SUMS).write_text(json.dumps(sums, indent=2))
+    (folder / SUMS).write_text(json.dumps(sums, indent=2), encoding="utf-8")
 
 
 def damage(folder: Path, old: bool = False) -> str:
@@ -34,7 +34,7 @@ def damage(folder: Path, old: bool = False) -> str:
     if old and not (folder / SUMS).exists():
         return ""
     try:
-        sums = json.loads((folder / SUMS).read_text())
+        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
         wrong = [name for name, wanted in sums.items() if not (folder / name).is_file() or checksum(folder / name) != wanted]
     except (ValueError, AttributeError, OSError) as error:
         return f"{folder / SUMS} cannot be read: {error}"
@@ -50,7 +50,7 @@ def sealed(line: str) -> str:
 def unsealed(path: Path) -> dict[str, Any] | None:
     """The object that `sealed` made a line of; None where the file is missing or not as it was written."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         wanted = value.pop("sha256", None)
     except (OSError, ValueError, AttributeError):
         return None

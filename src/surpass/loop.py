@@ -326,7 +326,8 @@ class _Run:
             self._commit()
         events = self.store.read_events() if self.store else self.events
         reports = self.at.reports
-        return Result(reports["before"], reports["after"], events, self.at.cost, self.at.weights)
+        system = dict(self.memory.notes.get("system", {}))
+        return Result(reports["before"], reports["after"], events, self.at.cost, self.at.weights, system=system)
 
     # -- between phases
 

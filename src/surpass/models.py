@@ -20,7 +20,7 @@ from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.serving import Queue
-from surpass.types import OPEN, Cast, Problem, Tree, fold
+from surpass.types import FAILED, OPEN, Cast, Problem, Tree, fold
 
 R = TypeVar("R")
 
@@ -292,7 +292,9 @@ class Models:
                 first -= 1
         else:
             first = path.index(since) + 1 if since >= 0 else 0
-        return path[first - 1] if first else -1, path[first:]
+        stop = tree.stop
+        nodes = [i for i in path[first:] if stop[i] != FAILED]  # the text of one that failed is why
+        return path[first - 1] if first else -1, nodes
 
     def _begun(self, role: str, tree: Tree, before: int) -> str:
         """The mark with which what stands before a turn begins a thought."""

@@ -8,12 +8,18 @@ import inspect
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from surpass.errors import SurpassError
+from surpass.files import at_home
+
+HOME = Path("~/.cache/surpass/api")
+DRAWING = {"temperature": "Temperature of the draws", "top_p": "Share of the probability that is drawn from"}
+"""Flags of an evaluation and a question, for methods that have no such knob of their own."""
 
 
 @dataclass
@@ -21,7 +27,7 @@ class RunOptions:
     """What every run has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m."""
+    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m; api:NAME for methods that train no weights."""
     task: str = "arithmetic"
     """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
     reward: str | None = None
@@ -56,6 +62,8 @@ class RunOptions:
     """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
     json: bool = False
     """Print one JSON object as the last line."""
+    api: ApiOptions = dataclasses.field(default_factory=lambda: ApiOptions())
+    """For --model api:NAME."""
 
 
 @dataclass
@@ -70,13 +78,15 @@ class ApiOptions:
     """Seconds a request may take before it is tried again."""
     retries: int = 6
     """Times a request that failed for a passing reason is tried again."""
+    wait: float = 300.0
+    """Seconds without any answer for which a busy server (429) is waited for, asked again when it says."""
     budget_tokens: int = 0
     """Stop before more tokens than this are billed (0: no limit)."""
     budget_dollars: float = 0.0
     """Stop before more money than this is spent (0: no limit); needs --price."""
     price: tuple[float, float] = (0.0, 0.0)
     """Dollars per million prompt tokens, and per million answered tokens."""
-    cache: Path | None = Path("~/.cache/surpass/api")
+    cache: Path | None = HOME
     """Answers are kept here by the full request, and not asked for twice; None: not kept."""
 
 
@@ -190,8 +200,11 @@ class SolveOptions:
     """For --model api:NAME."""
 
 
-def parse(function: Callable[..., Any], options: type, arguments: Sequence[str], program: str) -> tuple[Any, dict[str, Any]]:
-    """(options, the method's knobs): the command line is the method's signature and the options, nothing deeper."""
+def parse(
+    function: Callable[..., Any], options: type, arguments: Sequence[str], program: str, drawing: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """(options, the method's knobs): the command line is the method's signature and the options, nothing deeper. With `drawing`, how is
+    drawn is a flag also where the method has no such knob, and options.drawing holds what was given of it."""
     signature = inspect.signature(function, eval_str=True)
     for p in signature.parameters.values():
         if p.annotation is p.empty or p.default is p.empty:
@@ -203,10 +216,13 @@ def parse(function: Callable[..., Any], options: type, arguments: Sequence[str],
         "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
     )
     knobs.__doc__ = inspect.getdoc(function)
-    both = dataclasses.make_dataclass("Both", [("options", options), ("method", knobs)])
-    both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
     import tyro
 
+    flags = [(name, Annotated[float | None, tyro.conf.arg(help=f"{what} (default: the method's).")], dataclasses.field(default=None))
+             for name, what in DRAWING.items() if drawing and name not in signature.parameters]  # fmt: skip
+    whole = [("options", options), ("method", knobs), ("draws", dataclasses.make_dataclass("Draws", flags))]
+    both = dataclasses.make_dataclass("Both", whole[: 3 if flags else 2])
+    both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -216,7 +232,12 @@ def parse(function: Callable[..., Any], options: type, arguments: Sequence[str],
             raise
         raise SurpassError(_unboxed(said.getvalue(), program)) from None
     parsed.options.template_args = template_arguments(parsed.options.template_args) or None
-    return parsed.options, {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
+    found = {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
+    if drawing:
+        given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
+        every = {**found, **(vars(parsed.draws) if flags else {})}
+        parsed.options.drawing = {name: every[name] for name in DRAWING if name in given}
+    return parsed.options, found
 
 
 def _gathered(arguments: Sequence[str]) -> list[str]:
@@ -256,3 +277,32 @@ def _unboxed(text: str, program: str) -> str:
     words = re.split(r"Argument helptext:|For full helptext| \(default", words)[0].strip()
     words += " (several values are written apart: 4 4)" if "valid parse" in words else ""
     return f"{words.replace(' Perhaps you meant:', '; perhaps you meant')}. Every option: {program} --help"
+
+
+def spec_of(options: Any) -> dict[str, Any]:
+    """What find.make_models needs of the options."""
+    from surpass.api import model_spec
+
+    spec = {"name": options.model, **model_spec({"lora": 0} | vars(options))}
+    if options.model.startswith("api:") and hasattr(options, "api"):
+        api = dataclasses.asdict(options.api)
+        tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), _cache(api["cache"])
+        spec["api"] = api | {"tokens": tokens, "dollars": dollars, "cache": cache, "price": list(api["price"])}
+    return spec
+
+
+def _cache(folder: Path | None) -> str | None:
+    """Where answers are kept; nowhere, with a note, where the folder is the usual one and cannot be had: no home, or one that is
+    read-only."""
+    from surpass.engines.ledger import Cache
+
+    if folder != HOME:
+        return str(at_home(folder)) if folder else None
+    try:
+        return str(Cache(at_home(folder)).folder)
+    except SurpassError as error:
+        warnings.warn(
+            f"answers are not kept: {error}. --cache FOLDER keeps them elsewhere, --cache None says that it is meant",
+            stacklevel=2,
+        )
+        return None

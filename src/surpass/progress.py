@@ -48,10 +48,15 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     most = getattr(method.exam, "at_most", lambda split: 0)
     examined = 2 * most("test") + decisions * most("gate")
     size = parameters(models)
-    seconds = size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
+    here = ""
+    if size:  # nobody knows how fast a model behind an API is
+        seconds = (
+            size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
+        )
+        here = f", {clock(seconds)} here if no attempt ended by itself"
     return (
-        f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams, {clock(seconds)} here if no attempt ended by itself; how long it "
-        "really takes is known after the first exams"
+        f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams{here}; how long it really takes is known "
+        "after the first exams"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from surpass.alarms import alarms
+from surpass.files import quoted
 from surpass.gates import paired, strict
 from surpass.means import SHARES, measured
 from surpass.types import Report, frame
@@ -24,6 +26,7 @@ class Result:
     kept_round: int
     folder: Path | None = None
     page: Path | None = None
+    system: dict[str, str] = field(default_factory=dict)  # by role, the system message that was kept
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
         """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is 0 where no problem has a
@@ -33,8 +36,9 @@ class Result:
 
     @property
     def model(self) -> Path | None:
-        """The folder of the kept weights; None where nothing was kept or stored."""
-        return self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
+        """The folder of the kept weights; None where none were kept or stored."""
+        folder = self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
+        return folder if folder and folder.exists() else None
 
     def to_pandas(self) -> Any:
         """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
@@ -66,7 +70,9 @@ class Result:
         if not self.kept_round:
             lines.append("model   the start: no update was kept")
         elif self.model:
-            lines.append(f"model   {self.model}   (loads with transformers; surpass export {self.folder} --to hf)")
+            lines.append(f"model   {self.model}   (loads with transformers; surpass export {quoted(self.folder)} --to hf)")
+        for role, words in self.system.items():
+            lines.append(f"prompt  the system message of {role}, from now on:\n{textwrap.indent(words, ' ' * 8)}")
         lines += [f"report  {self.page}"] if self.page else []
         lines += [f"note    stopped early: {e['why']}" for e in self.events if e["event"] == "end" and e["why"]]
         return "\n".join([*lines, *(f"note    {words}" for words in alarms(self.events))])

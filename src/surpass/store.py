@@ -167,7 +167,7 @@ class Store:
     def _take_lock(self):
         import fcntl
 
-        file = open(self.folder / "lock", "w")
+        file = open(self.folder / "lock", "w", encoding="utf-8")
         for left in reversed(range(10)):  # surpass view looks at the lock for a moment
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,7 +200,7 @@ class Store:
         if not path.exists():
             raise SurpassError(f"{folder} is not a run: it has no run.json")
         try:
-            run = json.loads(path.read_text())
+            run = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run") from error
         if run.get("format") not in READS:
@@ -212,7 +212,7 @@ class Store:
 
     def events(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append events; they count once the state that follows them is written."""
-        with open(self.folder / "events.jsonl", "a") as file:
+        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
             file.writelines(as_line(line) + "\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
@@ -226,7 +226,7 @@ class Store:
         begin = time.perf_counter()
         yield
         line = {"phase": phase, "round": round, "seconds": time.perf_counter() - begin, "at": time.time()}
-        with open(self.folder / "timing.jsonl", "a") as file:
+        with open(self.folder / "timing.jsonl", "a", encoding="utf-8") as file:
             file.write(as_line(line) + "\n")
 
     # -- where it stands
@@ -246,7 +246,7 @@ class Store:
         older = sorted((self.folder / "weights").glob("[0-9]*/state.json"), reverse=True)
         state = self._last_whole([path, *older]) if path.exists() or older else None
         if events.exists():
-            with open(events, "r+") as file:
+            with open(events, "r+b") as file:
                 file.truncate(state["events"] if state else 0)
         return state
 
@@ -309,7 +309,7 @@ class Store:
             return None
         known = path.with_suffix(".sha256")
         try:
-            if known.exists() and known.read_text() != checksum(path):
+            if known.exists() and known.read_text(encoding="utf-8") != checksum(path):
                 raise ValueError("not as it was written")
             table = pq.read_table(path)
             return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
@@ -364,7 +364,7 @@ class Store:
                 }
                 with _disk_errors(partial):
                     save_file(tensors, partial / role / "optimiser.safetensors")
-                (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]))
+                (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]), encoding="utf-8")
         for name in models.predecessors():
             with _disk_errors(partial):
                 save_file(
@@ -392,7 +392,7 @@ class Store:
             for name, value in load_file(folder / "optimiser.safetensors").items():
                 i, _, field = name.partition(".")
                 state.setdefault(int(i), {})[field] = value
-            groups = json.loads((folder / "optimiser.json").read_text())
+            groups = json.loads((folder / "optimiser.json").read_text(encoding="utf-8"))
             optimiser = {"state": state, "param_groups": [g | {"betas": tuple(g["betas"])} for g in groups]}
         return Snapshot(weights, optimiser, version)
 

@@ -262,7 +262,7 @@ def main(options: Options) -> None:
                     "rate": round(training.rate(), 3), "seconds": round(training.seconds, 1)}  # fmt: skip
             print(f"{line['examples']:>8,} of {options.examples:,}  loss {mean:.4f}  {training.tokens / training.seconds:,.0f} "
                   f"tokens/s  {training.seconds / 60:.1f} min", flush=True)  # fmt: skip
-            with (options.out / "log.jsonl").open("a") as log:
+            with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         if training.step % options.save == 0:
             training.save()
@@ -270,7 +270,7 @@ def main(options: Options) -> None:
     training.write_model(options.out / "model")
     facts = {key: str(value) for key, value in asdict(options).items()} | {"seconds": round(training.seconds), "steps": training.step,
              "tokens": training.tokens, "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
-    (options.out / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (options.out / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     print(f"the model is in {options.out / 'model'}: {training.tokens:,} tokens in {training.seconds / 60:.0f} minutes")
 
 

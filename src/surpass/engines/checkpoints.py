@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from surpass.errors import SurpassError
+from surpass.files import at_home
 
 SHIPPED = ("tiny", "nano")  # models inside this package
 SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -19,7 +20,7 @@ SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gg
 
 def cache_folder() -> Path:
     """Where converted models are kept: $SURPASS_CACHE, else the user's cache folder."""
-    root = os.environ.get("SURPASS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surpass"
+    root = os.environ.get("SURPASS_CACHE") or at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "surpass"
     return Path(root)
 
 
@@ -33,7 +34,7 @@ def resolve(name: str) -> Path | str:
         return Path(spec.submodule_search_locations[0]) / SMOLLM2[1]
     if name in SHIPPED:
         return Path(__file__).parents[1] / "assets" / name
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.exists():
         return path
     if name.endswith(".gguf") or name.count("/") != 1 or name.startswith((".", "/", "~")):

@@ -25,7 +25,7 @@ def foreign() -> bool:
     ):
         return False
     try:
-        about = Path("/proc/cpuinfo").read_text()
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
         return False
     return "vendor_id" in about and "GenuineIntel" not in about and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

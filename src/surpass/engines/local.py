@@ -305,12 +305,12 @@ class LocalEngine:
             save_file(heads, Path(folder) / "value_heads.safetensors")
         adapter = Path(folder) / "adapter_config.json"
         if adapter.exists():  # peft writes a set: another order in every process
-            config = json.loads(adapter.read_text())
+            config = json.loads(adapter.read_text(encoding="utf-8"))
             config = {
                 key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
                 for key, value in config.items()
             }
-            adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
+            adapter.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
 
 

@@ -4,65 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import hashlib
 import json
-import math
 import os
 import queue
 import re
 import threading
-import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
 import numpy as np
 
+from surpass.engines import network
+from surpass.engines.asking import Asked, Draw, Round
+from surpass.engines.ledger import Cache, Purse
 from surpass.engines.messages import ANSWER, MessageText
-from surpass.engines.replies import (
-    Cache,
-    Fault,
-    Purse,
-    Reply,
-    read_json,
-    read_reply,
-    read_usage,
-    refused,
-    retry_after,
-    said,
-    short,
-    spare,
-)
-from surpass.engines.requests import Drawn, Generate, uniforms
+from surpass.engines.replies import Lost
+from surpass.engines.requests import Drawn, Generate
 from surpass.errors import BudgetSpent, EngineError, SurpassError
+from surpass.files import at_home
+from surpass.types import FAILED
 
-LONGEST_WAIT = 60.0  # seconds between two tries
 OURS = {"model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
-NOTHING = np.zeros(2, np.int64)
-ADVICE = {
-    401: "set the environment variable OPENAI_API_KEY",
-    403: "this key may not use this model",
-    404: "is the model's name right, and the url, which mostly ends in /v1?",
-}
 
 
 class OpenAIEngine:
     """`model` is the name that the server at `url` knows it by; `key` (default: the environment variable OPENAI_API_KEY) is
-    sent to that server and never written anywhere.
+    sent to that server and never written anywhere. A query in the url, such as ?api-version=..., is sent with every request.
 
     One request per draw, at most `concurrency` at once, each of at most `timeout` seconds; what fails for a passing reason is
-    tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds, or when the server says. `tokens` and
+    tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds. A server that is busy (429, or whatever
+    names a time) is asked again when it says, else after such pauses, until it has answered nothing for `wait` seconds (0: it is tried
+    again like any other). A draw that fails among others is a FAILED one; where all of a request fail it is an EngineError. A
+    parameter that the server refuses by name is left out from then on, and said once. `tokens` and
     `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for the life of the engine, 0 for
     none: a request is sent only if its worst case fits. What the server does not tell (no usage, an answer that got lost) is
-    charged at its worst. `cache`, a folder, keeps every answer: what was asked before costs nothing. `extra`: more JSON fields
-    of every request.
+    charged at its worst. `cache`, a folder, keeps every answer but those that ended without a word: what was asked before costs
+    nothing. `extra`: more JSON fields of every request.
 
     Where the server honours seeds, draws repeat. A stop string is cut away by the API, which cannot say whether it stopped
-    there: such a draw is DONE. Raises SurpassError for settings that make no sense.
+    there: such a draw is DONE. Raises SurpassError for settings that make no sense, and for proxies and certificates of the
+    environment that cannot be used.
     """
 
     can = frozenset({"text"})
@@ -71,37 +55,45 @@ class OpenAIEngine:
         self, model: str, url: str = "https://api.openai.com/v1", key: str | None = None, concurrency: int = 16,
         timeout: float = 120.0, retries: int = 6, tokens: int = 0, dollars: float = 0.0,
         price: tuple[float, float] = (0.0, 0.0), cache: str | Path | None = None, extra: Mapping[str, Any] | None = None,
-        delay: float = 0.5,
+        delay: float = 0.5, wait: float = 300.0,
     ):  # fmt: skip
         key = (os.environ.get("OPENAI_API_KEY", "") if key is None else key).strip()
-        if not re.fullmatch(r"https?://[^/@?#\s]+(/[^@?#\s]*)?", url):
+        at = re.fullmatch(r"(https?://[^/@?#\s]+(?:/[^@?#\s]*)?)(\?[^#\s]*)?", url)
+        if not at:
             raise SurpassError('an API\'s url must be like "https://HOST/v1", without a user name or password in it')
         if not re.fullmatch(r"[!-~]*", key):
             raise SurpassError("the API key holds characters that no key has, such as spaces; look at OPENAI_API_KEY")
-        if concurrency < 1 or timeout <= 0 or min(retries, delay, tokens, dollars, *price) < 0:
-            raise SurpassError("an API engine needs concurrency >= 1, timeout > 0, and retries, delay, budgets and prices >= 0")
+        if concurrency < 1 or timeout <= 0 or min(retries, delay, wait, tokens, dollars, *price) < 0:
+            raise SurpassError(
+                "an API engine needs concurrency >= 1, timeout > 0, and retries, delay, wait, budgets and prices >= 0"
+            )
         if dollars and not any(price):
             raise SurpassError(
                 "a budget in dollars needs price: dollars per million prompt tokens, per million completion tokens"
             )
         if OURS & set(extra or {}):
             raise SurpassError(f"extra cannot set {', '.join(sorted(OURS & set(extra or {})))}: the engine does")
-        self.name, self.url, self.text = model, url.rstrip("/"), MessageText()
+        self.name, self.url, self.text = model, at[1].rstrip("/").removesuffix("/chat/completions"), MessageText()
+        self.query = at[2] or ""
+        self.address = f"{self.url}/chat/completions{self.query}"  # of requests, after redirections
         self.concurrency, self.timeout, self.retries, self.delay = concurrency, timeout, retries, delay
-        self.extra = dict(extra or {})
+        self.wait, self.extra = wait, dict(extra or {})
         self.purse = Purse(tokens, dollars, price)
-        self.cache = Cache(Path(cache).expanduser()) if cache is not None else None
+        self.cache = Cache(at_home(cache)) if cache is not None else None
         self.refused: set[str] = set()  # parameters that this server does not take
-        self.counts = dict.fromkeys(("prefilled", "calls_made", "retries", "cached"), 0)
-        self._key = key
+        self.counts = dict.fromkeys(("prefilled", "calls_made", "retries", "waits", "cached", "failed"), 0)
+        self._key, self._told = key, False
+        self._trusted = network.certificates()
+        network.client(self._trusted, self.url)  # what cannot be used is told of before anything is done
         self._give_up = lambda: None
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(request, list[Drawn]), or (request, EngineError) where one cannot be served, each when it is complete.
+        """(request, list[Drawn]), or (request, EngineError) where one cannot be served, each when it is complete. A draw that failed
+        among others is FAILED, and its text says why.
 
         Raises BudgetSpent when what is answered was given and the next request could cost more than is left.
         """
-        draws: list[_Draw] = []
+        draws: list[Draw] = []
         for request in requests:
             why = self._cannot(request)
             if why:
@@ -114,19 +106,27 @@ class OpenAIEngine:
                 asked = draw.asked
                 if isinstance(answer, BudgetSpent):
                     over = answer
-                elif isinstance(answer, Drawn):
-                    asked.replies[draw.place] = answer
-                    if not asked.done and len(asked.replies) == len(asked.request.keys):
-                        asked.done = True
-                        yield asked.request, [asked.replies[i] for i in range(len(asked.replies))]
-                elif not asked.done:
+                    continue
+                asked.replies[draw.place] = answer
+                if len(asked.replies) == len(asked.request.keys):
                     asked.done = True
-                    yield asked.request, answer
+                    yield asked.request, self._reply([asked.replies[i] for i in range(len(asked.replies))])
         if over is not None:
             raise over
         for asked in dict.fromkeys(draw.asked for draw in draws):
             if not asked.done:
                 yield asked.request, EngineError(f"the request to {self.url} was given up")
+
+    def _reply(self, answers: Sequence[Drawn | SurpassError]) -> list[Drawn] | SurpassError:
+        """What a request comes to: its draws, of which some may have failed, or why all of them did."""
+        errors = [answer for answer in answers if not isinstance(answer, Drawn)]
+        self.counts["failed"] += len(errors)
+        if len(errors) == len(answers):
+            return errors[0]
+        if errors and not self._told:
+            self._told = True
+            warnings.warn(f"{len(errors)} of {len(answers)} draws failed, and are failed attempts: {errors[0]}", stacklevel=2)
+        return [answer if isinstance(answer, Drawn) else _failed(answer) for answer in answers]
 
     def stop(self) -> None:
         """Give up what is being served, from any thread: whoever waits for it gets an EngineError at once."""
@@ -137,7 +137,8 @@ class OpenAIEngine:
 
     def counters(self) -> dict[str, int]:
         """Since the engine was made: prompt tokens as billed (four bytes count as one where the server does not say), requests
-        sent, how many of these were repetitions, and answers taken from the cache."""
+        sent, how many of these were repetitions, how often a busy server put one off, answers taken from the cache, and draws
+        that failed."""
         return dict(self.counts)
 
     def _cannot(self, request: Any) -> str | None:
@@ -153,7 +154,7 @@ class OpenAIEngine:
             return str(error)
         return None
 
-    def _draws(self, request: Generate) -> list[_Draw]:
+    def _draws(self, request: Generate) -> list[Draw]:
         """What is to be sent for each key of a request."""
         messages, s = self.text.messages(request.tokens)[:-1], request.sampling
         body = {"model": self.name, "messages": messages, "temperature": s.temperature, "top_p": s.top_p}
@@ -161,11 +162,11 @@ class OpenAIEngine:
         body = {name: value for name, value in body.items() if value or name not in ("top_k", "min_p", "stop")}
         size = sum(len(message["content"].encode()) for message in messages)
         cost = np.array([size + 16 * len(messages), s.max_tokens])  # a token has a byte at least
-        asked = _Asked(request)
+        asked = Asked(request)
         bodies = [body | {"seed": key % 2**31} | self.extra for key in request.keys]
-        return [_Draw(asked, i, key, bodies[i], size, cost) for i, key in enumerate(request.keys)]
+        return [Draw(asked, i, key, bodies[i], size, cost) for i, key in enumerate(request.keys)]
 
-    def _answers(self, draws: Sequence[_Draw]) -> Generator[tuple[_Draw, Drawn | SurpassError]]:
+    def _answers(self, draws: Sequence[Draw]) -> Generator[tuple[Draw, Drawn | SurpassError]]:
         """Every draw with its answer, as they come. An event loop in a thread of its own makes the requests, because a request
         that waits can be given up there: when this generator is closed, neither is left."""
         missing = []
@@ -178,9 +179,9 @@ class OpenAIEngine:
                 yield draw, reply.drawn()
         if not missing:
             return
-        ready: queue.SimpleQueue[tuple[_Draw, Drawn | SurpassError] | None] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[tuple[Draw, Drawn | SurpassError] | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
-        work = loop.create_task(_Round(self).answer(missing, ready))
+        work = loop.create_task(Round(self).answer(missing, ready))
 
         def run():
             with contextlib.closing(loop), contextlib.suppress(asyncio.CancelledError):
@@ -200,184 +201,14 @@ class OpenAIEngine:
             give_up()
             thread.join()
 
-    def identity(self, draw: _Draw) -> str:
+    def identity(self, draw: Draw) -> str:
         """A draw's name in the cache: a hash of all that is asked for (before a server's refusals change its form) and of the
         draw's key, so that servers that ignore seeds give different draws too."""
-        whole = {"url": f"{self.url}/chat/completions", "body": draw.body, "key": draw.key}
+        whole = {"url": f"{self.url}/chat/completions{self.query}", "body": draw.body, "key": draw.key}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(eq=False)
-class _Asked:
-    """A request, its replies so far by place, whether one of its draws failed, and whether the request was answered."""
-
-    request: Generate
-    replies: dict[int, Drawn] = field(default_factory=dict)
-    failed: bool = False
-    done: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class _Draw:
-    """One draw: which of its request's, what is sent, bytes of the prompt, and what it costs at worst (Purse)."""
-
-    asked: _Asked
-    place: int
-    key: int
-    body: dict[str, Any]
-    size: int
-    cost: np.ndarray
-
-
-@dataclass
-class _Round:
-    """The HTTP requests of one call of `serve`, in an event loop of their own."""
-
-    engine: OpenAIEngine
-    over: SurpassError | None = None  # why no more requests are sent
-    heard: float = 0.0  # when the server last said anything
-    told: bool = False  # that it cannot be reached
-
-    async def answer(self, draws: Sequence[_Draw], ready: queue.SimpleQueue) -> None:
-        """Put every draw with its answer, as they come, and None at the end."""
-        engine, todo = self.engine, iter(draws)
-        self.settled = asyncio.Event()
-        headers = {"Authorization": f"Bearer {engine._key}"} if engine._key else {}
-        limits = httpx.Limits(max_connections=engine.concurrency, max_keepalive_connections=engine.concurrency)
-        timeout = httpx.Timeout(None, connect=min(10.0, engine.timeout))  # a whole try is timed in _post
-
-        async def work():
-            for draw in todo:  # all share one iterator
-                if not draw.asked.failed:
-                    answer = await self._until_answered(draw)
-                    draw.asked.failed |= not isinstance(answer, Drawn)
-                    ready.put((draw, answer))
-
-        try:
-            async with httpx.AsyncClient(headers=headers, limits=limits, timeout=timeout) as self.client:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(engine.concurrency, len(draws))):
-                        group.create_task(work())
-        finally:
-            ready.put(None)
-
-    async def _until_answered(self, draw: _Draw) -> Drawn | SurpassError:
-        """The answer of the first try that gets one, or why there is none."""
-        engine, began = self.engine, time.monotonic()
-        jitter = uniforms(draw.key, engine.retries + 1)
-        last, deaf, wait = "", True, 0.0
-        try:
-            for k in range(engine.retries + 1):
-                await asyncio.sleep(wait)
-                if self.over:
-                    return self.over
-                engine.counts["retries"] += k > 0
-                try:
-                    reply = await self._try(draw)
-                except Fault as fault:
-                    last, deaf = str(fault), deaf and fault.deaf
-                    if fault.deaf and not self.told and k < engine.retries:
-                        self.told = True
-                        warnings.warn(f"{engine.url}: {last}; trying again, up to {engine.retries} times", stacklevel=2)
-                    wait = fault.wait if fault.wait is not None else engine.delay * 2**k
-                    wait = min(wait + engine.delay * jitter[k], LONGEST_WAIT)
-                else:
-                    if engine.cache:
-                        engine.cache.put(engine.identity(draw), reply)
-                    return reply.drawn()
-            tries = f"{engine.retries + 1} tries over {time.monotonic() - began:.1f} seconds"
-            error = EngineError(f"no answer from {engine.url} after {tries}; the last reason: {last}")
-            if deaf and self.heard < began:
-                self.over = self.over or error
-            return error
-        except BudgetSpent as error:
-            self.over = error
-            return error
-        except SurpassError as error:
-            return error
-        except Exception as error:
-            return EngineError(f"{type(error).__name__} while asking {engine.url}: {short(str(error), engine._key)}")
-
-    async def _try(self, draw: _Draw) -> Reply:
-        """Send a draw once. Fault where another try may help, EngineError where none will, BudgetSpent."""
-        engine = self.engine
-        worst = bill = await self._room(draw)  # what the server does not tell is charged at its worst
-        try:
-            response = await self._post(draw)
-            if not response.is_success:
-                bill = NOTHING
-                raise await self._refusal(response)
-            data = read_json(response)
-            prompt, used = read_usage(data)
-            bill = np.where([prompt is None, used is None], worst, [prompt or 0, used or 0])
-            engine.counts["prefilled"] += prompt or 0
-            reply = read_reply(data, engine._key)
-            engine.counts["prefilled"] += math.ceil(draw.size / 4) if prompt is None else 0
-            return reply
-        except Fault as fault:
-            bill = NOTHING if fault.deaf else bill
-            raise
-        finally:
-            engine.purse.settle(worst, bill)
-            self.settled.set()
-
-    async def _room(self, draw: _Draw) -> np.ndarray:
-        """What a draw costs at worst, once the budget holds that; BudgetSpent where waiting for others will not help."""
-        purse = self.engine.purse
-        while not purse.fits(worst := purse.worst(draw.cost)):
-            if not purse.held.any():
-                raise purse.empty(worst, self.engine.cache)
-            self.settled.clear()
-            await self.settled.wait()
-            if self.over:
-                raise self.over
-        purse.hold(worst)
-        return worst
-
-    async def _post(self, draw: _Draw) -> httpx.Response:
-        """What the server says, of whatever status; a parameter that it refuses is said otherwise or left out from then on."""
-        engine = self.engine
-        while True:
-            body = {name: value for name, value in draw.body.items() if name not in engine.refused or not spare(name, value)}
-            if "max_tokens" in engine.refused:
-                body["max_completion_tokens"] = body.pop("max_tokens")
-            engine.counts["calls_made"] += 1
-            try:
-                async with asyncio.timeout(engine.timeout):
-                    response = await self.client.post(f"{engine.url}/chat/completions", json=body)
-            except TimeoutError:
-                raise Fault(f"no whole answer within {engine.timeout:g} seconds") from None
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                raise Fault(f"no connection: {error}", deaf=True) from None
-            except httpx.HTTPError as error:
-                raise Fault(f"{type(error).__name__}: {error}") from None
-            self.heard = time.monotonic()
-            name = refused(response.text, body) if response.status_code in (400, 422) else None
-            if name is None:
-                return response
-            if name == "seed" and name not in engine.refused:
-                warnings.warn(f"{engine.url} takes no seed: draws will not repeat", stacklevel=1)
-            engine.refused.add(name)
-
-    async def _refusal(self, response: httpx.Response) -> Exception:
-        """What to raise for a status that is no success."""
-        engine, status, words = self.engine, response.status_code, said(response, self.engine._key)
-        broke = "insufficient_quota" in response.text  # a 429 that no waiting cures
-        if (status in (408, 409, 429) or status >= 500) and not broke:
-            return Fault(f"HTTP {status}: {words}", retry_after(response))
-        advice = f"; {ADVICE[status]}" if status in ADVICE else ""
-        offered = await self._offered() if status == 404 else ""
-        error = EngineError(f"{engine.url} answered HTTP {status}: {words}{advice}{offered}")
-        if status in (401, 404) or broke:  # as true for every other request
-            self.over = self.over or error
-        return error
-
-    async def _offered(self) -> str:
-        """The names nearest to the model's that the server offers, as words; none where it does not tell."""
-        engine = self.engine
-        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
-            response = await self.client.get(f"{engine.url}/models", timeout=10)
-            names = [str(model["id"]) for model in response.json()["data"]]
-            near = ", ".join(difflib.get_close_matches(engine.name, names, 3, 0))
-            return f" The nearest of its {len(names)} models: {short(near, engine._key)}" if names else ""
-        return ""
+def _failed(error: SurpassError) -> Drawn:
+    """A draw that came to nothing, with the reason as its text."""
+    none = np.zeros(0, np.float32)
+    return Drawn(np.zeros(0, np.int32), none, none, FAILED, str(error), error.used if isinstance(error, Lost) else None)

@@ -1,17 +1,13 @@
-"""What a chat API answers: read out of HTTP, within a budget, kept on disk."""
+"""What a chat API answers, read out of HTTP: whole or as a stream, in the shapes that servers give it."""
 
 from __future__ import annotations
 
-import contextlib
+import html
 import json
 import math
-import os
 import re
-import threading
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx  # what huggingface_hub speaks HTTP with
@@ -19,80 +15,205 @@ import numpy as np
 
 from surpass.engines.bytes import END
 from surpass.engines.requests import Drawn
-from surpass.errors import BudgetSpent, EngineError, SurpassError
+from surpass.errors import EngineError
 from surpass.types import DONE, LENGTH
 
-STOPS = {"stop": DONE, "length": LENGTH}
-_NO = re.compile(r"not support|unsupported|unexpected|unknown|unrecognized|extra|not permitted|not allowed|instead", re.I)
+ENDS = {"stop": DONE, "length": LENGTH}
+_CUT = re.compile(r"length|max(imum)?_?(output_?)?tokens|model_context_window_exceeded|token_limit|truncat", re.I)
+_BROKEN = re.compile(
+    r"filter|safety|refus|block|prohibit|recit|error|abort|cancel|spii|malformed|insufficient|fail|timeout|moderat|sensitive",
+    re.I,
+)
+_THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "summary")
 
 
 class Fault(Exception):
-    """A try failed for a reason that may pass. `wait`: seconds that the server asks for; `deaf`: nobody could be reached."""
+    """A try failed for a reason that may pass. `wait`: seconds that the server asks for; `deaf`: nobody could be reached; `busy`: the
+    server is well and has too much to do."""
 
-    def __init__(self, reason: str, wait: float | None = None, deaf: bool = False):
+    def __init__(self, reason: str, wait: float | None = None, deaf: bool = False, busy: bool = False):
         super().__init__(reason)
-        self.wait, self.deaf = wait, deaf
+        self.wait, self.deaf, self.busy = wait, deaf, busy
+
+
+class Hopeless(EngineError):
+    """Why this request and every other one to the server is in vain."""
+
+
+class Lost(EngineError):
+    """A draw that came to nothing, and the tokens that were drawn all the same."""
+
+    def __init__(self, reason: str, used: int | None):
+        super().__init__(reason)
+        self.used = used
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The text, its finish_reason, and its tokens as the server counted them (None where it does not say)."""
+    """The text, how it ended ("stop" or "length"), and its tokens as the server counted them (None where it does not say)."""
 
     text: str
     finish: str
     used: int | None
 
+    @property
+    def hollow(self) -> bool:
+        """Whether it ended by itself and says nothing."""
+        return self.finish == "stop" and not self.text.strip()
+
     def drawn(self) -> Drawn:
         """The text's bytes. Where the server does not say how many tokens it drew, four bytes count as one."""
         tokens = list(self.text.encode("utf-8", "replace"))
         used = math.ceil(len(tokens) / 4) if self.used is None else self.used
-        tokens += [END] if STOPS[self.finish] == DONE else []
+        tokens += [END] if ENDS[self.finish] == DONE else []
         unknown = np.full(len(tokens), np.nan, np.float32)
-        return Drawn(np.array(tokens, np.int32), unknown, unknown, STOPS[self.finish], used=used)
+        return Drawn(np.array(tokens, np.int32), unknown, unknown, ENDS[self.finish], used=used)
 
 
-def read_json(response: httpx.Response) -> Any:
-    """A response's JSON; Fault where it is broken."""
+def read_json(response: httpx.Response, key: str) -> Any:
+    """A response's JSON; that of a stream of events, which some servers send unasked, as if it had come whole. Fault where it is broken
+    or cut off, Hopeless for a web page."""
+    kind = response.headers.get("content-type", "")
+    text = response.text.lstrip("\ufeff \t\r\n")
+    if "event-stream" in kind or re.match(r"(data|event|id|retry)?:", text):
+        return _whole(text, key)
     try:
-        return response.json()
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Fault(f"broken JSON: {error}") from None
+        if is_page(response):
+            raise Hopeless(f"{kind.partition(';')[0] or 'a web page'} came instead of JSON: "
+                              f'"{said(response, key)}"; is the url right? It mostly ends in /v1') from None  # fmt: skip
+        found = f': "{short(text, key)[:100]}"' if text else ""
+        raise Fault(f"broken JSON: {error}{found}" if text else "an empty answer") from None
+
+
+def _whole(text: str, key: str) -> Any:
+    """The events of a stream (chat.completion.chunk) as the one answer that they are parts of."""
+    said_, thought, refusal, finish, usage, over = "", "", "", None, None, False
+    for event in re.split(r"\r?\n\r?\n|\r\r", text):
+        data = "\n".join(line[5:].removeprefix(" ") for line in re.split(r"\r?\n|\r", event) if line.startswith("data:"))
+        if data.strip() == "[DONE]":
+            over = True
+        if not data.strip() or data.strip() == "[DONE]":
+            continue
+        try:
+            chunk = json.loads(data)
+            usage = chunk.get("usage") or usage
+            if chunk.get("error"):
+                return chunk
+            for choice in chunk.get("choices") or ():
+                if choice.get("index"):
+                    continue
+                delta = choice.get("delta") or choice.get("message") or {}
+                said_ += text_of(delta.get("content")) or ""
+                thought += delta.get("reasoning_content") or delta.get("reasoning") or ""
+                refusal += delta.get("refusal") or ""
+                finish = choice.get("finish_reason") or finish
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise Fault(f'a broken stream: {error}: "{short(data, key)[:100]}"') from None
+    if not over and finish is None:
+        raise Fault("a stream that broke off")
+    message = {"content": said_ if said_ or not thought else None, "refusal": refusal or None}
+    return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
+
+
+def text_of(content: Any) -> str | None:
+    """A message's text: itself, or its parts of text joined; thoughts are no part of it. None where there is none. TypeError for
+    what is no content at all."""
+    if content is None or isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    found = []
+    for part in parts:
+        if isinstance(part, str):
+            found.append(part)
+        elif not isinstance(part, Mapping):
+            raise TypeError("no content")
+        elif part.get("type") not in _THOUGHTS and isinstance(part.get("text"), str):
+            found.append(part["text"])
+    return "".join(found) if found or not parts else None
 
 
 def read_usage(data: Any) -> tuple[int | None, int | None]:
     """Prompt and completion tokens as billed; None for what is not told."""
     usage = data.get("usage") if isinstance(data, dict) else None
-    return _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return count(usage, "prompt_tokens"), count(usage, "completion_tokens")
 
 
-def read_reply(data: Any, key: str) -> Reply:
-    """The reply in a response's JSON; Fault for JSON of another shape, EngineError for an answer that is no whole attempt."""
+def read_reply(data: Any, key: str, most: int) -> Reply:
+    """The reply in a response's JSON, to a request for `most` tokens. An answer that was cut off before it said anything is one of no
+    text. Fault for JSON of another shape, Lost for an answer that is no whole attempt: a refusal, one that a filter took
+    away, a call of a tool, nothing but thoughts."""
+    if isinstance(data, dict) and data.get("error") and not data.get("choices"):
+        raise Fault(f"an error instead of an answer: {short(_message(data), key)}")
     try:
         choice = data["choices"][0]
-        finish, text = choice["finish_reason"], choice["message"].get("content")
-        if not isinstance(finish, str) or not isinstance(text, str | None):
-            raise TypeError
-        text = (
-            "" if text is None and finish == "length" else text
-        )  # its thoughts took all it had: cut off before it said anything
+        message = choice.get("message") or choice.get("delta") or {"content": choice["text"]}
+        text, finish = text_of(message.get("content")), choice.get("finish_reason")
+        finish = finish if finish is None else str(finish)
+        refusal = message.get("refusal") or _refused(message.get("content"))
+        if not (text or finish or refusal or message.get("tool_calls")):
+            raise TypeError("nothing was said, nor why")
     except (LookupError, TypeError, AttributeError):
         raise Fault(f"JSON of the wrong shape: {short(json.dumps(data), key)}") from None
-    if finish not in STOPS or text is None:
-        hint = "; a larger max_tokens may leave some for an answer" if finish == "length" else ""
-        what = "no text" if text is None else "text that is no whole answer"
-        raise EngineError(f'the model gave {what}: finish_reason is "{short(finish, key)}"{hint}')
-    return Reply(text, finish, _count(data.get("usage"), "completion_tokens"))
+    if choice.get("error"):
+        raise Fault(f"an error instead of an answer: {short(_message(choice), key)}")
+    used = count(data.get("usage"), "completion_tokens")
+    cut = _CUT.search(finish) if finish else used is not None and used >= most
+    if cut:
+        return Reply(text or "", "length", used)
+    why = f'finish_reason is "{short(finish or "null", key)}"'
+    if finish and _BROKEN.search(finish):
+        raise Lost(f"the model gave {'text that is no whole answer' if text else 'no text'}: {why}", used)
+    if refusal and not text:
+        raise Lost(f'the model refused: "{short(str(refusal), key)}"', used)
+    if text is None or (not text and (message.get("tool_calls") or message.get("function_call"))):
+        raise Lost(f"the model gave no text{_instead(message)}: {why}", used)
+    return Reply(text, "stop", used)
+
+
+def _refused(content: Any) -> str:
+    """What a part of content says that is a refusal."""
+    parts = content if isinstance(content, list) else ()
+    return next((str(part["refusal"]) for part in parts if isinstance(part, Mapping) and part.get("refusal")), "")
+
+
+def _instead(message: Mapping[str, Any]) -> str:
+    """What a message holds in place of text."""
+    if message.get("tool_calls") or message.get("function_call"):
+        return " but a call of a tool"
+    return " but thoughts" if message.get("reasoning_content") or message.get("reasoning") or message.get("content") else ""
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Whether a response is a web page."""
+    return "html" in response.headers.get("content-type", "") or bool(
+        re.match(r"\s*<(!doctype html|html)", response.text[:200], re.I)
+    )
+
+
+def _message(found: Any) -> str:
+    """The words in an error, wherever they stand."""
+    for name in ("error", "message", "detail", "msg"):
+        found = (found.get(name) or found) if isinstance(found, dict) else found
+    if isinstance(found, list) and found and all(isinstance(item, Mapping) for item in found):  # FastAPI's, without what was sent
+        return "; ".join(f"{'.'.join(map(str, item.get('loc') or ()))}: {_message(dict(item))}".strip(": ") for item in found)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def words_of(response: httpx.Response) -> tuple[Any, str]:
+    """(the JSON, None where it is none; the message) of a server's refusal; of a web page, its text."""
+    try:
+        found = json.loads(response.text)
+    except (ValueError, RecursionError):
+        page = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", response.text) if is_page(response) else response.text
+        return None, html.unescape(page)
+    return found, _message(found)
 
 
 def said(response: httpx.Response, key: str) -> str:
     """A server's own message, in one short line."""
-    try:
-        found = response.json()
-        for name in ("error", "message", "detail"):
-            found = found.get(name) or found if isinstance(found, dict) else found
-    except (ValueError, RecursionError):
-        found = response.text
-    return short(found if isinstance(found, str) else json.dumps(found), key) or response.reason_phrase
+    return short(words_of(response)[1], key) or response.reason_phrase
 
 
 def short(text: str, key: str) -> str:
@@ -100,108 +221,7 @@ def short(text: str, key: str) -> str:
     return " ".join((text.replace(key, "[key]") if key else text).split())[:300]
 
 
-def retry_after(response: httpx.Response) -> float | None:
-    """The seconds that a server asks to wait; None where it names none (or a date)."""
-    value = response.headers.get("retry-after", "")
-    return float(value) if re.fullmatch(r"\d{1,9}(\.\d*)?", value) else None
-
-
-def spare(name: str, value: Any) -> bool:
-    """Whether a parameter can be left out: nothing changes then but what repeats."""
-    return name == "seed" or (name in ("temperature", "top_p") and value == 1)
-
-
-def refused(words: str, body: Mapping[str, Any]) -> str | None:
-    """The parameter that a server's refusal names, if it can be said otherwise or left out; else None."""
-    if _NO.search(words):
-        for name, value in body.items():
-            if (name == "max_tokens" or spare(name, value)) and re.search(rf"\b{name}\b", words):
-                return name
-    return None
-
-
-def _count(usage: Any, name: str) -> int | None:
+def count(usage: Any, name: str) -> int | None:
     """A number of tokens out of JSON; None where there is none."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and 0 <= value < 2**53 else None
-
-
-class Purse:
-    """Budgets, what was spent, and what requests under way may cost yet. Costs are int64[2]: prompt and completion tokens."""
-
-    def __init__(self, tokens: int, dollars: float, price: tuple[float, float]):
-        self.tokens, self.dollars, self.price = tokens, dollars, np.array(price, float)
-        self.spent, self.held = np.zeros(2, np.int64), np.zeros(2, np.int64)
-        self.excess = 0  # by how much a prompt cost more than its worst case: a template that says a lot by itself
-
-    def worst(self, cost: np.ndarray) -> np.ndarray:
-        """The worst case of a request, int64[2], by what was learnt so far."""
-        return cost + [self.excess, 0]
-
-    def fits(self, worst: np.ndarray) -> bool:
-        """Whether the budgets hold what was spent, what is under way, and this."""
-        whole = self.spent + self.held + worst
-        return not (self.tokens and whole.sum() > self.tokens) and not (self.dollars and self._dollars(whole) > self.dollars)
-
-    def hold(self, worst: np.ndarray) -> None:
-        """A request goes under way."""
-        self.held += worst
-
-    def settle(self, worst: np.ndarray, bill: np.ndarray) -> None:
-        """A request that was under way has cost this."""
-        self.held -= worst
-        self.spent += bill
-        self.excess += max(0, int(bill[0] - worst[0]))
-
-    def _dollars(self, cost: np.ndarray) -> float:
-        return float(cost @ self.price) / 1e6
-
-    def empty(self, worst: np.ndarray, cache: Cache | None) -> BudgetSpent:
-        """What to raise for a request that does not fit."""
-        found = []
-        if self.tokens:
-            found.append(
-                f"{self.spent.sum():,} of {self.tokens:,} tokens are spent and the next request may need {worst.sum():,}"
-            )
-        if self.dollars:
-            spent, more = self._dollars(self.spent), self._dollars(worst)
-            found.append(f"{spent:.4g} of {self.dollars:.4g} dollars are spent and the next request may cost {more:.2g}")
-        kept = "nothing was kept: give a cache folder"
-        if cache is not None:
-            kept = f"what was answered is in the cache ({cache.folder}), so a higher budget goes on from there"
-        return BudgetSpent(f"the budget does not hold the next request: {'; '.join(found)}; {kept}")
-
-
-@dataclass(frozen=True)
-class Cache:
-    """One JSON file per reply in a folder; a file that cannot be read is as good as none."""
-
-    folder: Path
-
-    def __post_init__(self):
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SurpassError(f"the cache folder {self.folder} cannot be made: {error.strerror}") from None
-
-    def _path(self, name: str) -> Path:
-        return self.folder / name[:2] / f"{name}.json"
-
-    def get(self, name: str) -> Reply | None:
-        """The reply of this name, if there is one."""
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-            data = json.loads(self._path(name).read_bytes())
-            if isinstance(data["text"], str) and data["finish"] in STOPS:
-                return Reply(data["text"], data["finish"], _count(data, "used"))
-        return None
-
-    def put(self, name: str, reply: Reply) -> None:
-        """Keep a reply. A disk that is full costs a warning, not the answer, which is paid for."""
-        path = self._path(name)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")  # runs may share a folder
-        try:
-            path.parent.mkdir(exist_ok=True)
-            partial.write_text(json.dumps(vars(reply)))
-            os.replace(partial, path)
-        except OSError as error:
-            warnings.warn(f"answers are not kept: the cache {self.folder} cannot be written: {error.strerror}", stacklevel=2)

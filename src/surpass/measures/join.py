@@ -71,6 +71,24 @@ def answering(exam: Any) -> answers:
     raise SurpassError(f"{type(exam).__name__} answers no problem: it holds no measures.answers")
 
 
+def redrawn(measure: Any, drawing: Mapping[str, float]) -> Any:
+    """The measure, and those inside it, with another `temperature` or `top_p` of what they draw. SurpassError where one has none."""
+    inside = getattr(measure, "measures", None)
+    if isinstance(inside, Mapping):
+        return dataclasses.replace(measure, measures={split: redrawn(m, drawing) for split, m in inside.items()})
+    if inside is not None:
+        return dataclasses.replace(measure, measures=tuple(redrawn(m, drawing) for m in inside))
+    search: Any = getattr(measure, "search", None)
+    own = {f.name for f in dataclasses.fields(measure)}
+    of_search = {f.name for f in dataclasses.fields(search)} if dataclasses.is_dataclass(search) else set()
+    if missing := drawing.keys() - own - of_search:
+        raise SurpassError(f"what this method draws to answer has no {' and no '.join(sorted(missing))} to set; leave it out")
+    changes: dict[str, Any] = {name: value for name, value in drawing.items() if name in own}
+    if kept := {name: value for name, value in drawing.items() if name in of_search}:
+        changes["search"] = dataclasses.replace(search, **kept)
+    return dataclasses.replace(measure, **changes)
+
+
 def sized(measure: Any, sizes: Mapping[str, int]) -> Any:
     """The measure, and those inside it, with other numbers of problems per split."""
     inside = getattr(measure, "measures", None)

@@ -121,7 +121,7 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
     about = Store.read_run(folder) if (folder / "run.json").exists() else {}
-    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {}
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8")) if (folder / "state.json").exists() else {}
     seconds: Counter[str] = Counter()
     for line in lines(folder / "timing.jsonl"):
         seconds[line["phase"]] += line["seconds"]

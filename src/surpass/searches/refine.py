@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
-from surpass.searches.turns import begin, fill, play_on, reasked
-from surpass.types import Problem, Tree
+from surpass.searches.turns import begin, drawn, fill, play_on, reasked
+from surpass.types import FAILED, Problem, Tree
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class refine:
 
     `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own, aside; `improve`
     (with {question}, {answer} and {feedback}) replaces the problem's last user message for the next attempt. Feedback that
-    holds `enough` ends the refinement. Madaan et al. 2023, algorithm 1.
+    holds `enough`, or failed, ends the refinement. Madaan et al. 2023, algorithm 1.
     """
 
     feedback: str
@@ -46,11 +46,13 @@ class refine:
         node = await play_on(models, task, tree, node, self.role, self.turns, sampling)
         question, state = problem.asks, tree.state[root]
         for _ in range(self.times):
+            if tree.stop[node] == FAILED:
+                break
             words = {"{question}": question, "{answer}": models.said(self.role, tree, node)}
             ask = models.open(self.role, tree, fill(self.feedback, words), cause=node, aside=True)
-            (said,) = await models.generate(self.role, tree, ask, 1, **sampling)
+            (said,) = await drawn(models, self.role, tree, ask, 1, sampling)
             words["{feedback}"] = models.said(self.role, tree, said, since=ask)
-            if self.enough in words["{feedback}"]:
+            if tree.stop[said] == FAILED or self.enough in words["{feedback}"]:
                 break
             again = models.open(self.role, tree, reasked(problem, fill(self.improve, words)), cause=node)
             tree.end(again, 0, state)

@@ -13,11 +13,20 @@ LIVE = 512  # searches under way at once
 MOST_FAILED = 0.5  # share of failed searches above which a round is given up
 
 
+def failure(tree: Tree) -> str | None:
+    """Why nothing came of a search: what a failed one says, or the first of attempts that all failed; None where one did not."""
+    stop = tree.stop
+    if FAILED not in stop:
+        return None
+    ends = [0] if stop[0] == FAILED else tree.leaves()
+    return str(tree.text[ends[0]]) if all(stop[i] == FAILED for i in ends) else None
+
+
 async def search_all(
     search: Search, models, task, problems: Sequence[Problem], key: int, done: Callable[[], None] = lambda: None
 ) -> list[Tree]:
     """One tree per problem, in order. An exception in a search becomes a FAILED tree that holds its message; RunBroken where
-    more than half fail."""
+    more than half fail, those among them whose every attempt failed."""
     task = shown(task, search)
     places = asyncio.Semaphore(LIVE)
 
@@ -35,7 +44,7 @@ async def search_all(
             return tree
 
     trees = list(await asyncio.gather(*(one(problem) for problem in problems)))
-    failed = [tree for tree in trees if len(tree) and tree.stop[0] == FAILED]
+    failed = [why for tree in trees if (why := failure(tree)) is not None]
     if len(failed) > MOST_FAILED * len(trees):
-        raise RunBroken(f"{len(failed)} of {len(trees)} searches failed; the first: {failed[0].text[0]}")
+        raise RunBroken(f"{len(failed)} of {len(trees)} searches failed; the first: {failed[0]}")
     return trees

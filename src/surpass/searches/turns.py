@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from surpass.errors import TooLong
+from surpass.errors import EngineError, TooLong
 from surpass.parts import value_of
 from surpass.types import FAILED, INVALID, LENGTH, Problem, Tree, Turn
 
@@ -83,9 +83,12 @@ def _joined(said: list[Words]) -> Words:
 
 async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]) -> int:
     """The last node of the attempt that `node` began: the task answers, players move, until the task says it is over or
-    `turns` moves were made; cut off where it outgrew the model's context. What the task counts stands in node columns "count/NAME"."""
+    `turns` moves were made, or the attempt failed; cut off where it outgrew the model's context. What the task counts stands in node columns
+    "count/NAME"."""
     contexts = _Contexts(models, task, tree, node, role)
     for left in range(turns - 1, -1, -1):
+        if tree.stop[node] == FAILED:
+            return node
         player = contexts.mover(node)
         state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
         turn: Turn = await task.step(models, state, models.said(_plays(models, task, player, role), tree, node))
@@ -100,12 +103,23 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
         contexts.hear(turn.say)
         told = contexts.next(turn.player, node)
         try:
-            (node,) = await models.generate(_plays(models, task, turn.player, role), tree, told, 1, **sampling)
+            (node,) = await drawn(models, _plays(models, task, turn.player, role), tree, told, 1, sampling)
         except TooLong:  # what was said so far fills the context: the attempt is cut off, nothing failed
             tree.aside[told] = True
             tree.end(node, LENGTH)
             return node
     return node
+
+
+async def drawn(models, role: str, tree: Tree, node: int, n: int, sampling: dict[str, Any]) -> list[int]:
+    """n new children of `node`; where every draw failed, one FAILED child that says why: it ends this attempt and none beside it.
+    TooLong where `node` leaves no room for an answer."""
+    try:
+        return await models.generate(role, tree, node, n, **sampling)
+    except TooLong:
+        raise
+    except EngineError as error:
+        return [tree.add(node, role, stop=FAILED, text=str(error))]
 
 
 async def step_on(models, task, tree: Tree, node: int, role: str) -> int:

@@ -8,7 +8,7 @@ import inspect
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
-from surpass.searches.turns import begin, fill, opened, play_on, reasked
+from surpass.searches.turns import begin, drawn, fill, opened, play_on, reasked
 from surpass.types import Problem, Tree, fold
 
 
@@ -44,8 +44,8 @@ class views:
         if other is not None and other != problem.prompt:
             roots.append((await opened(models, task, tree, dataclasses.replace(problem, prompt=other), self.role))[0])
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        drawn = await asyncio.gather(*(models.generate(plays, tree, root, self.n, **sampling) for root in roots))
-        nodes = [node for some in drawn for node in some]
+        found = await asyncio.gather(*(drawn(models, plays, tree, root, self.n, sampling) for root in roots))
+        nodes = [node for some in found for node in some]
         await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))
         return tree
 

@@ -12,11 +12,10 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from surpass.errors import RunBroken, SurpassError
-from surpass.files import is_file, load_name, where
+from surpass.files import at_home, is_file, load_name, where
 from surpass.types import Problem, Turn
 
 WINDOW = 16  # latest attempts among which more than half may not fail
@@ -99,7 +98,7 @@ class _Judge:
         if not is_file(reward) or not reward.partition(":")[2]:
             raise SurpassError(f'a reward is named FILE.py:FUNCTION; found "{reward}"')
         file, _, self.name = reward.partition(":")
-        self.path, self.function = Path(file).expanduser().resolve(), load_name(reward)
+        self.path, self.function = at_home(file).resolve(), load_name(reward)
         if not callable(self.function):
             raise SurpassError(f"{reward} is no function; it is {_brief(self.function)}")
         self.parameters = _parameters(self.function, reward)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from surpass.errors import SurpassError
+from surpass.files import at_home
 
 SPLITS = {"train": "train", "test": "test", "gate": "gate", "validation": "gate", "valid": "gate", "dev": "gate"}
 """Names that files and Hub splits may have, and the split of surpass that each means."""
@@ -36,7 +37,7 @@ class Row(NamedTuple):
 def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
     """Rows by the split that the source itself names ("train", "gate", "test"), under "" where it names none; of each, the
     first `limit` (0: all). SurpassError with the file, and the line where there is one, for whatever cannot be read."""
-    path = Path(source).expanduser()
+    path = at_home(source)
     if not source:
         raise SurpassError(
             "the task data wants a source: a file, a folder or a Hugging Face id, as in --task data:problems.jsonl"
@@ -55,7 +56,7 @@ def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
 
 def stamp(source: str) -> tuple:
     """What changes when a file of the source does: names, sizes and times. () for a data set on the Hub."""
-    path = Path(source).expanduser()
+    path = at_home(source)
     if not source or not os.path.exists(path):
         return ()
     return tuple((str(file), (at := file.stat()).st_size, at.st_mtime_ns) for _, file in _files(path))

@@ -70,7 +70,7 @@ def running(run: Run) -> bool:
     import fcntl
 
     try:
-        with open(run.folder / "lock") as file:
+        with open(run.folder / "lock", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

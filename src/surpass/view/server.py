@@ -122,7 +122,7 @@ def _html(write: Callable[[Runs, Mapping[str, str]], str]) -> Callable[[Runs, Ma
 
 
 def _asset(name: str) -> str:
-    return (importlib.resources.files("surpass.view") / "assets" / name).read_text()
+    return (importlib.resources.files("surpass.view") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _number(wanted: Mapping[str, str], name: str) -> int:

@@ -1,0 +1,101 @@
+"""What requests to a chat API may cost, what they have cost, and their answers on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from surpass.engines.replies import ENDS, Reply, count
+from surpass.errors import BudgetSpent, SurpassError
+
+
+class Purse:
+    """Budgets, what was spent, and what requests under way may cost yet. Costs are int64[2]: prompt and completion tokens."""
+
+    def __init__(self, tokens: int, dollars: float, price: tuple[float, float]):
+        self.tokens, self.dollars, self.price = tokens, dollars, np.array(price, float)
+        self.spent, self.held = np.zeros(2, np.int64), np.zeros(2, np.int64)
+        self.excess = 0  # by how much a prompt cost more than its worst case: a template that says a lot by itself
+
+    def worst(self, cost: np.ndarray) -> np.ndarray:
+        """The worst case of a request, int64[2], by what was learnt so far."""
+        return cost + [self.excess, 0]
+
+    def fits(self, worst: np.ndarray) -> bool:
+        """Whether the budgets hold what was spent, what is under way, and this."""
+        whole = self.spent + self.held + worst
+        return not (self.tokens and whole.sum() > self.tokens) and not (self.dollars and self._dollars(whole) > self.dollars)
+
+    def hold(self, worst: np.ndarray) -> None:
+        """A request goes under way."""
+        self.held += worst
+
+    def settle(self, worst: np.ndarray, bill: np.ndarray) -> None:
+        """A request that was under way has cost this."""
+        self.held -= worst
+        self.spent += bill
+        self.excess += max(0, int(bill[0] - worst[0]))
+
+    def _dollars(self, cost: np.ndarray) -> float:
+        return float(cost @ self.price) / 1e6
+
+    def empty(self, worst: np.ndarray, cache: Cache | None) -> BudgetSpent:
+        """What to raise for a request that does not fit."""
+        found = []
+        if self.tokens:
+            found.append(
+                f"{self.spent.sum():,} of {self.tokens:,} tokens are spent and the next request may need {worst.sum():,}"
+            )
+        if self.dollars:
+            spent, more = self._dollars(self.spent), self._dollars(worst)
+            found.append(f"{spent:.4g} of {self.dollars:.4g} dollars are spent and the next request may cost {more:.2g}")
+        kept = "nothing was kept: give a cache folder"
+        if cache is not None:
+            kept = f"what was answered is in the cache ({cache.folder}), so a higher budget goes on from there"
+        return BudgetSpent(f"the budget does not hold the next request: {'; '.join(found)}; {kept}")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One JSON file per reply in a folder; a file that cannot be read is as good as none."""
+
+    folder: Path
+
+    def __post_init__(self):
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SurpassError(f"the cache folder {self.folder} cannot be made: {error.strerror}") from None
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / f"{name}.json"
+
+    def get(self, name: str) -> Reply | None:
+        """The reply of this name, if there is one."""
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            data = json.loads(self._path(name).read_bytes())
+            if isinstance(data["text"], str) and data["finish"] in ENDS:
+                reply = Reply(data["text"], data["finish"], count(data, "used"))
+                return None if reply.hollow else reply  # written before hollow ones were left out
+        return None
+
+    def put(self, name: str, reply: Reply) -> None:
+        """Keep a reply, but for a hollow one, which may have been a hiccup. A disk that is full costs a warning, not the answer, which is
+        paid for."""
+        if reply.hollow:
+            return
+        path = self._path(name)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")  # runs may share a folder
+        try:
+            path.parent.mkdir(exist_ok=True)
+            partial.write_text(json.dumps(vars(reply)), encoding="utf-8")
+            os.replace(partial, path)
+        except OSError as error:
+            warnings.warn(f"answers are not kept: the cache {self.folder} cannot be written: {error.strerror}", stacklevel=2)

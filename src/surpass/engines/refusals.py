@@ -1,0 +1,47 @@
+"""Which parameter a server's refusal is about, whatever words it uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+KEPT = ("model", "messages", "stream", "max_tokens", "max_completion_tokens")  # never left out: that would be another request
+_NEUTRAL = {"temperature": 1, "top_p": 1}  # the value with which it changes nothing
+_ORDER = ("seed", "top_p", "temperature")  # of several that are named, what draws lose least without goes first
+_NO = re.compile(r"not support|unsupported|unexpected|unknown|unrecognized|extra|not permitted|not allowed|instead", re.I)
+_SIZE = re.compile(
+    r"too (large|long|high|big|small|many)|exceed|at (most|least)|(less|greater) than|maximum|range|between|[<>]=", re.I
+)
+_OR_NONE = re.compile(r"unset|omit|remove|default|left out|not be (set|given|specified|provided|used)|only one|both", re.I)
+_STREAM = re.compile(r"only|must|enable|require|not support|unsupported|true", re.I)
+
+
+def refused(error: Any, words: str, body: Mapping[str, Any]) -> str | None:
+    """The parameter of `body` that a refusal names, to be said otherwise ("max_tokens", "stream") or left out; None where it is about
+    something else, such as a number out of its range. `error` is what the server sent, as JSON, and `words` its message."""
+    fields = _fields(error)
+    found = [name for name in body if name not in KEPT and (name in fields or _says(words, name))]
+    if found and (not _SIZE.search(words) or _OR_NONE.search(words)):
+        rank = {name: i for i, name in enumerate(_ORDER)}
+        return min(found, key=lambda name: (body[name] != _NEUTRAL.get(name, body), rank.get(name, -1)))
+    if "max_tokens" in body and _says(words, "max_tokens") and _NO.search(words) and not _SIZE.search(words):
+        return "max_tokens"
+    if not found and "stream" not in body and re.search(r"\bstream", words, re.I) and _STREAM.search(words):
+        return "stream"
+    return None
+
+
+def _says(words: str, name: str) -> bool:
+    """Whether a message has a parameter's name in it: top_p, `top_p`, topP, "top-p"."""
+    return bool(re.search(rf"(?<![\w-]){name.replace('_', '[_ -]?')}(?![\w-])", words, re.I))
+
+
+def _fields(error: Any) -> set[str]:
+    """The names that an error's own fields give: OpenAI's param, and the last step of each loc of FastAPI."""
+    if isinstance(error, Mapping):
+        found = {error["param"]} if isinstance(error.get("param"), str) else set()
+        loc = error.get("loc")
+        found |= {str(loc[-1])} if isinstance(loc, Sequence) and loc and not isinstance(loc, str) else set()
+        return found.union(*(_fields(error[key]) for key in ("error", "detail", "errors") if key in error))
+    return set().union(*map(_fields, error)) if isinstance(error, list) else set()

@@ -1,0 +1,85 @@
+"""How the command line speaks: streams that show what they can, pipes that may be closed, and what a question came to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def ending(main: Callable[..., int]) -> Callable[..., int]:
+    """`main`, whose streams show "?" for what they cannot; whoever closes the pipe has seen enough, and that is no error."""
+
+    @functools.wraps(main)
+    def whole(*arguments: Any) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        try:
+            code = main(*arguments)
+            _flush()
+            return code
+        except SystemExit as stop:
+            with contextlib.suppress(OSError):
+                _flush()
+            if not hung_up(stop.__context__) and not _closed(sys.stdout):
+                raise
+        except OSError as error:
+            if not hung_up(error):
+                print(f"surpass: {error.strerror or error}", file=sys.stderr)
+                return 2
+        for stream in (sys.stdout, sys.stderr):
+            if _closed(stream):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is flushed at the end goes nowhere
+        return 0
+
+    return whole
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def hung_up(error: BaseException | None) -> bool:
+    """Whether an error is that nobody reads any more what is printed."""
+    return isinstance(error, BrokenPipeError) and (_closed(sys.stdout) or _closed(sys.stderr))
+
+
+def _closed(stream: Any) -> bool:
+    """Whether a stream is a pipe whose other end was closed."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def show(found: Any) -> None:
+    """Print a question's attempts with their scores, the chosen one marked, and what they cost."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
+        known = ", ".join(f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items())
+        console.print(
+            f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
+            style="bold" if chosen else None,
+        )
+        console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
+    for note in found.notes():
+        console.print(note)
+    tell_failed(found.cost)
+    console.print("cost  " + ", ".join(f"{n:,} {what}" for what, n in sorted(found.cost.items())))
+
+
+def tell_failed(cost: Mapping[str, Any]) -> None:
+    """How many draws came to nothing, where some did."""
+    if n := cost.get("failed"):
+        print(f"{n:,} of {cost.get('calls', 0):,} draws failed: those attempts count neither as right nor as wrong")
