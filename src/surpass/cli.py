@@ -62,7 +62,7 @@ def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def run(arguments: Sequence[str]) -> int:
     """surpass run METHOD ..."""
-    from surpass.api import check_numbers, configuration, model_spec
+    from surpass.api import check_numbers, configuration
     from surpass.measures import sized
     from surpass.parts import run_hash
     from surpass.store import Store

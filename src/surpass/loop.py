@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -227,7 +228,7 @@ class _Run:
                 json.loads(json.dumps(self.memory.notes)),
                 self.at.method,
             )
-        self.models.trial(self.roles)
+        self.models.trial(self.roles, functools.partial(self._at_round, self.at.trial) if self.store else None)
         self.models.account = "learn"
         self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
         before = {name: self.models.engine(name).weights() for name in self.models.predecessors()}
@@ -378,7 +379,7 @@ class _Run:
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
         for role in [*self.roles, *self.models.predecessors()]:
             if self.at.trial is not None:
-                self.models.restore = (self.models.restore or {}) | {role: self._at_round(self.at.trial, role)}
+                self.models.restore = (self.models.restore or {}) | {role: functools.partial(self._at_round, self.at.trial, role)}
             self.models.put_back(role, self._at_round(self.at.weights, role))
 
     def _at_round(self, round: int, role: str) -> Snapshot:

@@ -8,8 +8,9 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,6 +35,10 @@ class Snapshot:
     version: int
 
 
+def _same(snapshot: Snapshot) -> Snapshot:
+    return snapshot
+
+
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
@@ -52,7 +57,7 @@ class Models:
         self.batches: list[int] = []  # draws in every batch that was served
         self.system: dict[str, str] = {}  # a role's system message
         self._cast: list[str] = []  # roles played by copies or by the weights of another role
-        self.restore: dict[str, Snapshot] | None = None  # what a refusal brings back; None between trials
+        self.restore: dict[str, Callable[[], Snapshot]] | None = None  # what a refusal brings back; None between trials
         # a new thread would count its threads anew, and another count computes other last bits
         self.threads = torch.get_num_threads()
         self._queue = Queue(self)
@@ -371,10 +376,12 @@ class Models:
         state = copy.deepcopy(optimiser.state_dict()) if optimiser else None
         return Snapshot(self.engine(role).weights(), state, self.version[role])
 
-    def trial(self, roles: Iterable[str]) -> None:
-        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is called."""
+    def trial(self, roles: Iterable[str], read: Callable[[str], Snapshot] | None = None) -> None:
+        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is called. `read` gives them back
+        from where they are written; without it copies are held in memory: three times the weights, with an optimiser's state."""
         if self.restore is None:
-            self.restore = {role: self.snapshot(role) for role in dict.fromkeys([*roles, *self.predecessors()])}
+            every = dict.fromkeys([*roles, *self.predecessors()])
+            self.restore = {role: partial(read, role) if read else partial(_same, self.snapshot(role)) for role in every}
 
     def keep(self) -> None:
         """The trial's weights stand."""
@@ -383,7 +390,7 @@ class Models:
     def refuse(self) -> None:
         """Back to the weights, optimiser states and ROLE@-1 before the trial."""
         for role, before in (self.restore or {}).items():
-            self.put_back(role, before)
+            self.put_back(role, before())
         self.restore = None
 
     def put_back(self, role: str, snapshot: Snapshot) -> None:

@@ -103,21 +103,10 @@ class Tree:
         return len(self._parent)
 
     def add(
-        self,
-        parent: int,
-        author: str,
-        tokens: Iterable[int] = (),
-        *,
-        cause: int | None = None,
-        logp: np.ndarray | None = None,
-        logq: np.ndarray | None = None,
-        stop: int = OPEN,
-        version: int = -1,
-        state: Any = None,
-        text: str | None = None,
-        key: int | None = None,
-        aside: bool = False,
-    ) -> int:
+        self, parent: int, author: str, tokens: Iterable[int] = (), *, cause: int | None = None, logp: np.ndarray | None = None,
+        logq: np.ndarray | None = None, stop: int = OPEN, version: int = -1, state: Any = None, text: str | None = None,
+        key: int | None = None, aside: bool = False,
+    ) -> int:  # fmt: skip
         """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
         node = len(self._parent)
         cause = parent if cause is None else cause

@@ -253,6 +253,8 @@ class LocalEngine:
         """Forget computed keys and values: the weights changed, or a phase begins that must not depend on what came before."""
         self.decoder.clear()
         self.begun.clear()
+        if self.device.type == "cpu":
+            _give_back_memory()
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
@@ -331,6 +333,12 @@ def _hold_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc.mallopt(m_mmap_threshold, 2**30)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def _give_back_memory() -> None:
+    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes between add up."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _device(name: str) -> str:
