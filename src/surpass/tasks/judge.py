@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from surpass import answers
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
@@ -23,8 +24,9 @@ PAIR = "Which is right? A or B"
 
 
 def said(text: str) -> str:
-    """The first word of a verdict, lower case, without brackets and punctuation; "" if there is none."""
-    words = text.strip().split()
+    """The first word of a verdict, after a mark such as "Answer:" if there is one, lower case, without brackets and punctuation; "" if there
+    is none."""
+    words = (answers.final_answer(text) or answers.said(text)).split()
     return words[0].strip("<>.,:;!\"'()*").lower() if words else ""
 
 
