@@ -100,29 +100,32 @@ def _fraction(found: re.Match[str]) -> str:
 # -- marks
 
 _LEAD = (r"(?:(?:so|thus|hence|therefore|then|finally|and|now|ok(?:ay)?|consequently|as a result|in (?:conclusion|summary))\b[,:]?[ \t]+){0,3}"
-         r"(?:(?:the|my|our|your|this|an?)[ \t]+)?(?:(?:final|correct|right|short|numerical|numeric|exact|simplified|best|overall)[ \t]+){0,3}")  # fmt: skip
-_WORD = (r"(?:answers?|ans|final[ \t]+(?:result|value|solution|output)|(?:最[终終])?答案|答え|解答|回答|정답|답|ответ|antwort|réponse|"
-         r"respuesta|resposta|risposta)")  # fmt: skip
+         r"(?:(?:the|my|our|your|this|an?|die|la|il)[ \t]+)?(?:(?:final|correct|right|short|numerical|numeric|exact|simplified|best|overall)[ \t]+){0,3}")  # fmt: skip
+_WORD = (r"(?:answers?|ans|final[ \t]+result|(?:最[终終])?答案|答え|解答|回答|정답|답|ответ|antwort|(?:réponse|respuesta|resposta|risposta)"
+         r"(?:[ \t]+finale?)?)")  # fmt: skip
 _TO = r"(?:[ \t]+(?:to|for|of)[ \t]+[^\n:=.,]{1,80}?)?"
 _EDGE = r"[ \t*_`\"'\]】}]{0,8}"
-_COLON = r"(?:[:=∶꞉։]|->|→|⇒|[-–—](?=[ \t]))[ \t*_】}]{0,8}(?:[\"'`](?=\s)[ \t]*)?"
-_UNIT = rf"(?:\([^()\n]{{1,60}}\){_EDGE})?"
-_MARK = rf"{_LEAD}{_WORD}{_TO}{_EDGE}{_UNIT}(?:(?:is|are|was|would be|是|为|は)\b[ \t]*)?{_COLON}"
-_BEGINS = r"^[ \t>*_`#|\"'\[【•·✅☑👉🎯\ufe0f-]{0,20}(?:\d{1,2}[.)][ \t]+)?(?:\\(?:text|math)\w*\{)?[*_]*"
-_LINE = re.compile(rf"{_BEGINS}(?:{_MARK}|答案[】\]])(.*)$", re.IGNORECASE | re.MULTILINE)
-_SENTENCE = re.compile(rf"(?:(?<=[^\w\s])|(?<=\d))[ \t]+[*_]*{_MARK}(.*)$", re.IGNORECASE | re.MULTILINE)
+_COLON = r"(?:[:=∶꞉։]|->|→|⇒|[-–—](?=[ \t]))[*_】}]{0,4}(?:[\"'`](?=\s))?[ \t]*"
+_MARK = rf"{_LEAD}{_WORD}{_TO}{_EDGE}(?:\([^()\n]{{1,60}}\){_EDGE})?(?:(?:is|are|was|would be|是|为|は)\b[ \t]*)?{_COLON}"
+_BEGINS = r"^[^\w\n]{0,20}(?:\d{1,2}[.)][ \t]+)?(?:\\?(?:text|math)\w*\{)?[*_]{0,3}"
+_LINE = re.compile(rf"{_BEGINS}(?:{_MARK}|{_LEAD}{_WORD}[】\]]:?)(.*)$", re.IGNORECASE | re.MULTILINE)
+_SENTENCE = re.compile(rf"(?:(?<=[^\w\s])|(?<=\d))[ \t]{{1,4}}[*_]{{0,3}}{_MARK}(.*)$", re.IGNORECASE | re.MULTILINE)
 _HEADING = re.compile(rf"{_BEGINS}{_LEAD}{_WORD}{_EDGE}()$", re.IGNORECASE | re.MULTILINE)
-_IN_BRACKETS = re.compile(rf"{_BEGINS}{_LEAD}{_WORD}[ \t*_]*\(([^()\n]+)\)[*_. \t]*$", re.IGNORECASE | re.MULTILINE)
+_IN_BRACKETS = re.compile(rf"{_BEGINS}{_LEAD}{_WORD}[ \t*_]{{0,8}}\(([^()\n]+)\)[*_. \t]{{0,8}}$", re.IGNORECASE | re.MULTILINE)
 _HASHES = re.compile(r"(?:^|(?<=\s))####[ \t]*([^\n#]+?)[ \t]*$", re.MULTILINE)
 _TAG = re.compile(r"<((?:final[ _-]?)?answer|ans)>(.*?)(?:</\1>|(?=<\1>)|\Z)", re.IGNORECASE | re.DOTALL)
-_BRACKET_TAG = re.compile(r"(?:\[answer\]|<\|begin_of_box\|>)()(.*?)(?:\[/answer\]|<\|end_of_box\|>)", re.IGNORECASE | re.DOTALL)
+_BRACKET_TAG = re.compile(
+    r"(?:\[answer\]|<\|begin_of_box\|>)()(.{0,2000}?)(?:\[/answer\]|<\|end_of_box\|>)", re.IGNORECASE | re.DOTALL
+)
 _JSON = re.compile(r"[\"'](?:final[ _]?)?answer[\"']\s*:\s*(\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|\[[^\[\]]*\]|[^,}\n]+)", re.IGNORECASE)
-_PROSE = re.compile(rf"\b(?:answer|(?:correct|right) (?:option|choice)){_TO}[*_]*[ \t]+(?:is|was|would be|must be|should be)\b[ \t]*"
-                    r"(?:(?:simply|just|then|thus|therefore|indeed|clearly|exactly|equal to|option)\b[ \t]*)*([^\n]+)", re.IGNORECASE)  # fmt: skip
+_IS = re.compile(rf"(?:\b(?:answer|(?:correct|right) (?:option|choice)){_TO}(?:,[^,\n]{{1,30}},)?[*_]{{0,3}}[ \t]{{1,4}}(?:is|was|would be|must be|should be)\b|"
+                 r"答案(?:就是|是|为|為)|答えは|\bréponse(?: finale)? est\b|\bantwort (?:ist|lautet)\b|\brespuesta(?: final)? es\b|\bresposta(?: final)? é\b|"
+                 r"\brisposta(?: finale)? è\b|\b(?:the|final|correct)[ \t]+answer:)[ \t]*(?:(?:simply|just|then|thus|therefore|indeed|clearly|exactly|equal to|option)\b[ \t]*)*", re.IGNORECASE)  # fmt: skip
 _OTHER_THAN_AN_ANSWER = re.compile(
-    r"[*_]*(?:not|no longer|based|rounded|in|as|that|to|because|correct|right|wrong|incorrect|unknown|unclear|uncertain|found|given|"
-    r"obtained|expressed|likely|probably|possibly|maybe|perhaps|either|one of|what|where|here|below|above)\b", re.IGNORECASE)  # fmt: skip
-_WHY = re.compile(r"(?:,|\s)\s*(?:because|since|which)\b.*")
+    r"[*_]*(?:(?:not|no longer|based|rounded|in|as|that|to|because|correct|right|wrong|incorrect|unknown|unclear|uncertain|found|given|"
+    r"obtained|expressed|likely|probably|possibly|maybe|perhaps|either|one of|what|where|here|below|above|since|step|if)\b|"
+    r"(?:let|we|i)(?:'s|'ll)?[ \t]|first,)", re.IGNORECASE)  # fmt: skip
+_WHY = re.compile(r"[, ] ?(?:because|since|which)\b.*")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\x08oxed\s*\{|(?<![\\\w])boxed\{|\\[{}]|[{}]")
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$\\]+)")
 _OR = re.compile(r"[ \t]*\\?[$)\]]*[ \t]*(,|or|and|,[ \t]*(?:or|and))[ \t]*[$\\(\[]*(?:[a-z][ \t]*=)?[ \t]*", re.IGNORECASE)
@@ -137,11 +140,12 @@ def final_answer(text: str) -> str | None:
     alternatives, and no answer. Only without these "... Answer: 42" inside a line counts, then "the answer is 42". What comes back
     has no marks of emphasis, quotes, dollar signs or \text{} around it, and no full stop after it.
     """
-    text = folded(said(text))
-    found = sorted(mark for mark in _marked(text) if mark[2])
+    text = folded(unix(said(text)))
+    found = sorted((mark for mark in _marked(text) if mark[2]), key=lambda mark: mark[0])
     if not found:
         return _in_prose(text)
-    if len(found) > 1 and _ELSE.fullmatch(text[found[-2][1] : found[-1][0]]) and normal(found[-2][2]) != normal(found[-1][2]):
+    between = text[found[-2][1] : found[-1][0]] if len(found) > 1 else ""
+    if len(between) < 40 and _ELSE.fullmatch(between) and normal(found[-2][2]) != normal(found[-1][2]):
         return None
     return found[-1][2]
 
@@ -179,23 +183,28 @@ def _rest(text: str, mark: re.Match[str]) -> str:
     if inner := [*_SENTENCE.finditer(rest)]:
         rest = inner[-1][1]
     if _clean(rest):
-        quote = mark[0].lstrip()[:1]
-        return _clean(_in_prose(rest) or _sentence(rest.removesuffix(quote) if quote in "\"'`" else rest))
+        before = text[mark.start() : mark.end() - len(mark[1])].lstrip()[:1]  # "Answer: 42", in quotes or brackets
+        return _clean(_in_prose(rest) or _sentence(rest.removesuffix({"(": ")", "[": "]"}.get(before, before))))
     after = text[mark.end() :].lstrip()
     block = re.match(r"```[^\n]*\n(.*?)```|\$\$(.*?)\$\$|\\\[(.*?)\\\]", after, re.DOTALL)
     if block:
         return _clean(next(filter(None, block.groups()), ""))
-    line = after.partition("\n")[0]
-    if len(line.split()) > _FEW_WORDS or _LINE.match(line) or _HEADING.match(line):
+    line, _, more = after.partition("\n")
+    alone = _is_expression(line) or not more.partition("\n")[0].strip()
+    if not alone or len(line.split()) > _FEW_WORDS or _LINE.match(line) or _HEADING.match(line):
         return ""
-    return _clean(_in_prose(line) or _sentence(line))
+    return _unless_prose(_clean(_in_prose(line) or _sentence(line)))
 
 
 def _in_prose(text: str) -> str | None:
-    """What follows the last "the answer is"; None without one, or where it is followed by no answer ("not 5", "based on ...")."""
-    for mark in reversed([*_PROSE.finditer(text)]):
-        if found := _unless_prose(_clean(_sentence(mark[1].lstrip(":= \t")))):
-            return found
+    """What follows the last "the answer is"; None without one, where it is followed by no answer ("not 5", "based on ..."), and where the
+    same line gives it two answers."""
+    for line in reversed(text.split("\n")):
+        parts = _IS.split(line)[1:]
+        found = [answer for part in parts if (answer := _unless_prose(_clean(_sentence(part.lstrip(":= \t")))))]
+        kinds = {normal(re.sub(r"[,;.]?\s+(?:or|and|so|but)\b.*", "", answer)) for answer in found}
+        if found:
+            return found[-1] if len(kinds) == 1 else None
     return None
 
 
@@ -249,11 +258,15 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
 # -- no mark
 
 _SPAN = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
-_VALUE = re.compile(r"(?<![\w.])(?:(?<![\w)] )[-+])?[$€£¥₹]?(?:\d{1,3}(?:,\d{3})+|\d+)?\.?\d+(?:/\d+)?%?(?![\w])")
+_VALUE = re.compile(
+    r"(?<![\w.])(?:(?<![\d)] )[-+])?[$€£¥₹]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?%?(?!\w|,\d)"
+)
 _WORKED = re.compile(r"[-+*/^×·÷<>=]|\\times|\\cdot|\\div")
 _CONCLUDES = re.compile(
     r"(?:so|thus|therefore|hence|altogether|in total|that makes|this gives|that gives|we get|in conclusion)\b", re.IGNORECASE
 )
+_DENIES = re.compile(r"\b(?:not|cannot|never)\b|n't\b", re.IGNORECASE)
+_EQUALS = re.compile(r"(?<=[\d)])\s+(?:is|are|equals|gives|makes)\b", re.IGNORECASE)
 _HEDGES = re.compile(r"\b(?:may|might|could|perhaps|maybe|possibly|either|or|not|guess)\b|\?", re.IGNORECASE)
 
 
@@ -261,7 +274,7 @@ def candidate(text: str) -> str | None:
     """The answer of a text that marks none: all of it where it is one expression or a number with a few words, else the only value that
     it names besides those that it computes with, else that of a last sentence which concludes ("so it is 42"). None where it names
     none, or several: nobody can say which of them is meant."""
-    text = folded(said(text)).strip()
+    text = folded(unix(said(text))).strip()
     if "boxed" in text:
         return None  # one that is not closed
     if not text or _is_expression(text):
@@ -269,7 +282,7 @@ def candidate(text: str) -> str | None:
     if re.search(r"\\[A-Za-z]", _SPAN.sub("", text)):
         return None  # mathematics without signs around it: its numbers are no values
     values = _values(text)
-    if len(values) == 1:
+    if len(values) == 1 and not _DENIES.search(text):
         return values[0]
     last = re.split(r"\n+|(?<=[.!?])\s+", text)[-1]
     ends = _values(last)
@@ -294,9 +307,9 @@ def _values(text: str) -> list[str]:
     """The different values that a text names, in order. Of a = b the value is b; what stands in a is computed with, and no candidate."""
     named: dict[str, str] = {}
     used: set[str] = set()
-    for sentence in re.split(r"(?<!\d)[.,;](?=\s)|(?<=\d)[.,;](?=\s)|\n", text):
+    for sentence in re.split(r"[.,;](?=\s)|\n|\b(?:and|or|but)\b", text):
         spans = [_clean(span[0]) for span in _SPAN.finditer(sentence) if re.search(r"[\d\\=]", span[0][2:-2] or span[0])]
-        for piece in [*spans, _SPAN.sub(" ", sentence)]:
+        for piece in [*spans, _EQUALS.sub("=", _SPAN.sub(" ", sentence))]:
             *computed, value = piece.split("=")
             used |= {normal(v) for part in computed for v in _VALUE.findall(part)}
             in_span = piece in spans
@@ -317,23 +330,27 @@ _SHORT = frozenset("prof capt sgt vols approx univ".split())  # longer abbreviat
 _FUNCTIONS = frozenset("and sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log exp sqrt inf infinity det max min gcd lcm mod abs "
                        "theta alpha beta or pi ln".split())  # fmt: skip
 _AROUND = [re.compile(pattern, re.DOTALL) for pattern in (
-    r"\*\*(.+)\*\*", r"__(.+)__", r"`+(.+?)`+", r'"([^"]+)"', r"'([^']+)'", r"“([^”]+)”", r"‘([^’]+)’", r"«([^»]+)»", r"「([^」]+)」",
+    r"\*\*(.+)\*\*", r"__(.+)__", r"`+([^`]+)`+", r'"([^"]+)"', r"'([^']+)'", r"“([^”]+)”", r"‘([^’]+)’", r"«([^»]+)»", r"「([^」]+)」",
     r"\$\$([^$]+)\$\$", r"\$([^$]+)\$", r"\\\((.+)\\\)", r"\\\[(.+)\\\]", r"<([^<>]+)>",
     r"\\(?:text|math|mbox)\w*\s*\{([^{}]*)\}", r"\\displaystyle\b(.+)")]  # fmt: skip
-_EMPHASIS = re.compile(r"(?<![\w*)\]])(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?![\w*(])")
+_AFTER = re.compile(r"(?:[.。;,\s✅✔✓☑🎉\ufe0f]|<\|[^|<>\n]*\|>|</s>)+\Z")
+_EMPHASIS = re.compile(r"(?<![\w)\]])(\*\*|__)(?=\S)([^\n]{1,200}?)(?<=\S)\1(?![\w*(])")
 _NOTHING = re.compile(r"[\s.…_?*-]*|[<\[(](?:your |the |insert |final )*answer(?: here)?[>\])]", re.IGNORECASE)
 _WRAP = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}|\\\(|\\\)|\\\[|\\\]|\\displaystyle\b|\$")
 _NUMBER = re.compile(r"([-+–]?)\s*[$€£¥₹]?\s*([-+]?)(\d{1,3}(?:[ ,'’_]\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:\.\d{3}){2,}(?!\.?\d)|\d*)(\.\d*)?"
                      r"(?:[eE]([-+]?\d{1,3}))?\s*[$€£¥₹]?")  # fmt: skip
 _QUOTIENT = re.compile(r"([-+–]?)\s*(?:\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|(\d+)\s*/\s*(\d+))")
-_LONGEST = 1000  # digits of a number
+_LONG = 4000  # characters of an answer around which nothing is looked for
+_LONGEST = 1000  # characters of a number
 
 
 def _clean(answer: str) -> str:
     """An answer without what stands around it; "" for what is none."""
-    before = None
+    if len(answer) > _LONG:
+        return answer.strip()
+    answer, before = _EMPHASIS.sub(r"\2", answer), None
     while before != answer and not _NOTHING.fullmatch(answer):
-        before, answer = answer, answer.strip().rstrip(".。;,").strip("*_ \t\n")
+        before, answer = answer, _AFTER.sub("", answer.strip()).strip("*_ \t\n")
         for around in _AROUND:
             if found := around.fullmatch(answer):
                 answer = found[1]
@@ -341,7 +358,6 @@ def _clean(answer: str) -> str:
         answer.endswith("}") and answer.count("}") == answer.count("{") + 1
     ):  # \textbf{Answer: 42} was opened before the answer begins
         answer = answer[:-1].rstrip()
-    answer = _EMPHASIS.sub(r"\2", answer)
     return "" if _NOTHING.fullmatch(answer) else answer
 
 
@@ -379,22 +395,31 @@ def number(text: str) -> Fraction | None:
 
 # -- fences
 
-_FENCE = re.compile(
-    r"^([ \t]*>?[ \t]*)?[^\n`~]*?(`{3,}|~{3,})(?:[ \t]*([^\n`]*)\n(.*?)(?:\2[`~]*[ \t]*(?=\n|\Z)|\Z)|(\w*)[ \t]+([^\n`]+)\2)",
-    re.DOTALL | re.MULTILINE,
-)
+_OPENING = re.compile(r"([^`~]*)(`{3,}|~{3,})([^`]*)")
+_ONE_LINE = re.compile(r"[^`~]*(`{3,})(\w*)[ \t]+([^`]+)\1`*[ \t]*")
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
     """(language, content) of every fenced block in what a text says, in order. Ends of line are "\\n", and what all lines of a block begin
     with is left out. A fence is of ``` or ~~~, and may stay unclosed."""
-    found = []
-    for fence in _FENCE.finditer(unix(said(text))):
-        quoted = ">" in (fence[1] or "")
-        language, content = (fence[3], fence[4]) if fence[4] is not None else (fence[5], fence[6])
-        content = re.sub(r"^[ \t]*> ?", "", content, flags=re.MULTILINE) if quoted else content
-        found.append((language.strip().partition(" ")[0].lower(), textwrap.dedent(content)))
-    return found
+    found: list[tuple[str, list[str]]] = []
+    fence, quoted = "", False
+    for line in unix(said(text)).split("\n"):
+        if fence:
+            line = re.sub(r"^[ \t]*> ?", "", line) if quoted else line
+            bare = line.rstrip()
+            if not bare.endswith(fence):
+                found[-1][1].append(line + "\n")
+                continue
+            if rest := bare.rstrip("`~"):
+                found[-1][1].append(rest + "\n")
+            fence = ""
+        elif alone := _ONE_LINE.fullmatch(line):
+            found.append((alone[2], [alone[3]]))
+        elif opening := _OPENING.fullmatch(line):
+            fence, quoted = opening[2], ">" in opening[1]
+            found.append((opening[3].strip().partition(" ")[0], []))
+    return [(language.lower(), textwrap.dedent("".join(lines))) for language, lines in found]
 
 
 def unix(text: str) -> str:

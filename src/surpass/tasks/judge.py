@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from surpass import answers
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
@@ -25,9 +26,10 @@ VERDICTS = ("yes", "no", "A", "B")
 
 
 def said(text: str) -> str:
-    """The verdict that a text states (verdicts.word_of), else its first word; lower case, without brackets and punctuation; "" if there is none."""
-    words = text.strip().split()
-    return (word_of(text, VERDICTS) or (words[0] if words else "")).strip("<>.,:;!\"'()*[]").lower()
+    """The verdict that a text states (verdicts.word_of), else the first word after a mark such as "Answer:" or of what it says; lower case,
+    without brackets and punctuation; "" if there is none."""
+    words = (word_of(text, VERDICTS) or answers.final_answer(text) or answers.said(text)).split()
+    return words[0].strip("<>.,:;!\"'()*[]").lower() if words else ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from surpass.answers import final_answer
+from surpass.answers import final_answer, plain
 from surpass.errors import SurpassError
 from surpass.parts import Oracle, Task
 from surpass.tasks.splits import problem_id, split_of, unique
@@ -138,8 +138,8 @@ def _distractors(rng: random.Random, members: dict[str, list[str]], outsiders: l
 
 
 def _same(name: str) -> str:
-    """A name as it is compared: without case, repeated blanks and marks around it."""
-    return " ".join(name.lower().split()).strip(" .,;:!?*'\"()<>")
+    """A name as it is compared: in one form (surpass.answers.plain), without marks around it."""
+    return plain(name).strip(" .,;:!?*'\"()<>")
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class kgqa(Task):
         call, said = parse(text, self.tools, _LONGEST), self.final_answer(text)
         state = {**state, "turn": state["turn"] + 1}
         if said is not None:
-            return Turn({**state, "said": _same(said)[:_LONGEST]})
+            return Turn({**state, "said": said[:_LONGEST]})
         if isinstance(call, Call):
             told, seen, cut = self._look_up(self.world(state["world"]), call.argument)
             state["seen"] = sorted({*state["seen"], *seen})
@@ -257,11 +257,12 @@ class kgqa(Task):
 
     async def check(self, models: Any, problem: Problem, text: str) -> float:
         said = self.final_answer(text)
-        return float(said is not None and _same(said) == _same(problem.answer["answer"]))
+        return float(said is not None and said == _same(problem.answer["answer"]))
 
     def final_answer(self, text: str) -> str | None:
-        """The name that a turn answers with; None for a turn that calls a tool or states no name."""
-        return None if parse(text, self.tools, _LONGEST) is not None else final_answer(text) or None
+        """The name that a turn answers with, as it is compared; None for a turn that calls a tool or states no name."""
+        found = None if parse(text, self.tools, _LONGEST) is not None else final_answer(text)
+        return None if found is None else _same(found) or None
 
     @property
     def oracle(self) -> Oracle:
@@ -313,7 +314,7 @@ class Guide:
         search that was made before, a turn that cannot be played or a wrong name; whether the turn answers)."""
         said = self.task.final_answer(text)
         if said is not None:
-            return (1.0 if _same(said) == _same(self._chain(state)[1][-1].value) else -1.0), True
+            return (1.0 if said == _same(self._chain(state)[1][-1].value) else -1.0), True
         after = self.task._after(state, text)
         if not after.valid or set(after.state["seen"]) == set(state["seen"]):
             return -1.0, False

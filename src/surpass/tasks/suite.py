@@ -86,8 +86,9 @@ class suite(Task):
         return await self.parts[problem.meta["task"]].check(models, problem, text)
 
     def final_answer(self, text: str) -> str | None:
-        """What follows "Answer:"; where there is none, the whole attempt."""
-        return normal(final_answer(text) or said(text)) or None
+        """What the attempt states with a mark, in one form; where there is none, the whole attempt."""
+        found = final_answer(text)
+        return (said(text).strip() if found is None else normal(found)) or None
 
 
 def _within(name: str, turn: Turn) -> Turn:
