@@ -1,9 +1,8 @@
-"""Whether two written answers are equal: math-verify's verify(parse(gold), parse(answer)), in a process of its own.
+"""Whether two written answers are equal (surpass.tasks.verifier says what that means), in a process of its own.
 
-A model under training writes 9^{9^{9^9}} sooner or later, and sympy then stands in one multiplication that no thread and no signal
-handler interrupts; math-verify's own time-outs are signals, which work in the main thread only. So they are switched off
-(parsing_timeout=None, timeout_seconds=None), and the kernel ends a worker that used SECONDS of processor time on one
-question: the answer counts as not equal. A worker starts at the first question and lives as long as the process.
+A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one multiplication that no thread
+and no signal handler interrupts. So the kernel ends a worker that used SECONDS of processor time on one question: the answer counts
+as not equal. A worker starts at the first question and lives as long as the process.
 """
 
 from __future__ import annotations
@@ -33,35 +32,28 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _WRAP = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}|\\\(|\\\)|\\\[|\\\]|\$")
 
 _HASHES = re.compile(r"####\s*([^\n#]+)\s*$")
-_NUMBER = re.compile(r"[-+$€£]*(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?\s*%?")
-_MATHS = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\boxed")
-_KNOWN = {*"and sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log exp sqrt inf infinity det max min gcd lcm mod".split(),
-          *"abs theta alpha beta or pi ln".split()}  # fmt: skip
-_SIGNS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ",
-                        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt "})  # fmt: skip
+_NUMBER = re.compile(r"(?<![\w.{])-?[$€£]?\d+(?:,\d{3})*(?:\.\d+)?%?(?!\w)|\$[^$]+\$")
 
 
 # -- what is asked, here
 
 
 def equal(gold: str, text: str) -> bool:
-    """Whether the answer that `text` states (`stated`, else the last that math-verify finds) equals `gold`: an answer, or a
-    whole solution that states one. What math-verify cannot read (a word), or is longer than LONGEST, is compared as text."""
+    """Whether the answer that `text` states (`stated`, else all of it) equals `gold`: an answer, or a whole solution that states one.
+    An answer longer than LONGEST is compared as text. Nothing equals a gold answer that holds nothing but marks: "." or "$"."""
     right, given = _gold(gold), stated(text)
-    if plain(right) == plain(text if given is None else given):
-        return True
-    if len(right) > LONGEST or len(given or "") > LONGEST:
-        return False
-    return bool(_ask("equal", right, text[-TAIL:] if given is None else given))
+    if max(len(right), len(given or "")) > LONGEST:
+        return bool(plain(right)) and plain(right) == plain(given or "")
+    return bool(_ask("equal", right, text[-TAIL:], "") if given is None else _ask("equal", right, given))
 
 
 def canonical(text: str) -> str | None:
     r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer."""
     given = stated(text)
     if given is not None and len(given) > LONGEST:
-        return plain(given)
-    found = _ask("canonical", text[-TAIL:] if given is None else given)
-    return found if found is not None or given is None else plain(given)
+        return plain(given) or None
+    found = _ask("canonical", text[-TAIL:], "") if given is None else _ask("canonical", given)
+    return found if found is not None or given is None else plain(given) or None
 
 
 def stated(text: str) -> str | None:
@@ -176,12 +168,15 @@ def _end() -> None:
 
 
 def serve() -> None:
-    """A worker: one line ["equal", gold, answer] or ["canonical", answer] in, one line of JSON out."""
+    """A worker: one line ["equal", gold, answer] or ["canonical", answer] in, one line of JSON out. An empty text at the end of
+    the question says that the answer is a whole text that states none."""
     import contextlib
     import logging
     import resource
 
-    import math_verify  # noqa: F401 - the slow import, before the first question
+    import sympy  # noqa: F401 - the slow import, before the first question
+
+    from surpass.tasks import verifier
 
     logging.disable()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -194,60 +189,26 @@ def serve() -> None:
         kind, *texts = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # nobody handles its signal, so the kernel ends this process
         try:
-            answer = _equal(*texts) if kind == "equal" else _canonical(*texts)
-        except Exception:  # sympy raises whatever it likes on nonsense; so does a lack of memory
+            if not texts[-1]:
+                answer = _unstated(kind, *texts[:-1])
+            else:
+                answer = verifier.equal(*texts) if kind == "equal" else verifier.canonical(*texts)
+        except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory
             answer = None
         signal.setitimer(signal.ITIMER_PROF, 0)
         out.write(json.dumps(answer).encode() + b"\n")
 
 
-def _equal(gold: str, text: str) -> bool:
-    from math_verify import verify
+def _unstated(kind: str, *texts: str) -> Any:
+    """The answer about a text that states none: about all of it, or where that is a sentence and not the right words, about the
+    only number in it ("that makes 42 in all")."""
+    from surpass.tasks import verifier
 
-    right, given = _parse(gold), _parse(text)
-    return bool(right and given) and verify(right, given, timeout_seconds=None)
-
-
-def _canonical(text: str) -> str | None:
-    import sympy
-
-    values = _parse(text)
-    if not values:
+    *gold, text = texts
+    wordy = len(text) > LONGEST or verifier.read(text).kind == "words"
+    if not wordy or (gold and len(text) <= LONGEST and verifier.equal(*gold, text)):
+        return verifier.equal(*gold, text) if gold else verifier.canonical(text)
+    numbers = set(_NUMBER.findall(text))
+    if len(numbers) != 1 or (gold and verifier.read(*gold).unit.words):
         return None
-    value = values[0]
-    if isinstance(value, sympy.Eq) and (value.lhs.is_Symbol or not value.free_symbols):  # x = 5, 2 + 3 = 5
-        value = value.rhs
-    value = value.doit()
-    return str(value.replace(lambda part: part.is_Float, lambda part: sympy.Rational(str(part))))
-
-
-def _parse(text: str) -> list[Any]:
-    r"""math_verify.parse of an answer, [] where it is none. Maths without dollar signs (x + 1, \sqrt2, (3, 4]) is given some:
-    math-verify would only find the numbers in it. Words are left alone: as maths, "on" equals "no"."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-
-    def parsed(text: str, *kinds: Any) -> list[Any]:
-        return parse(text, kinds, fallback_mode="no_fallback", parsing_timeout=None)
-
-    text = text.replace(r"\$", "")
-    if _NUMBER.fullmatch(text.strip()):
-        return parsed(re.sub(r"[+$€£\s]", "", text), ExprExtractionConfig())
-    both = (LatexExtractionConfig(), ExprExtractionConfig())
-    if _MATHS.search(text) or _words(text):
-        return parsed(text, *both)
-    return parsed(f"${_latex(text)}$", LatexExtractionConfig()) or parsed(text, *both)
-
-
-def _words(text: str) -> bool:
-    """Whether words stand in a text that are neither LaTeX's nor a function's: "3 apples", "Paris", but not "2 or 3"."""
-    rest = re.sub(r"\\(text\w*|math\w+|mbox|operatorname|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+", " ", text)
-    found = re.findall(r"[A-Za-z]{3,}|(?<!\S)[A-Za-z]{2}(?!\S)", rest)
-    return any(word.lower() not in _KNOWN and not set(word) <= set("abcxyzn") for word in found)
-
-
-def _latex(text: str) -> str:
-    """Maths as people and programs write it, as LaTeX."""
-    text = text.replace("$", "").translate(_SIGNS).replace("**", "^")
-    text = re.sub(r"(?<=\d)[eE]([-+]?\d+)(?!\w)", r" \\cdot 10^{\1}", text)
-    text = re.sub(r"(?<![\\A-Za-z])(pi|theta|alpha|beta)(?![A-Za-z])", r"\\\1 ", text)
-    return re.sub(r"\^\s*(-?\d{2,}|-\d)", r"^{\1}", text)
+    return verifier.equal(*gold, *numbers) if gold else verifier.canonical(*numbers)
