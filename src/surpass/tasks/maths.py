@@ -1,4 +1,4 @@
-"""Whether two written answers are equal (surpass.tasks.verifier says what that means), in a process of its own.
+"""Whether two written answers are equal (surpass.verifier says what that means), in a process of its own.
 
 A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one multiplication that no thread
 and no signal handler interrupts. So the kernel ends a worker that used SECONDS of processor time on one question: the answer counts
@@ -174,9 +174,8 @@ def serve() -> None:
     import logging
     import resource
 
-    import sympy  # noqa: F401 - the slow import, before the first question
-
-    from surpass.tasks import verifier
+    from surpass import verifier
+    from surpass.verifier.canonical import canonical  # sympy, before the first question
 
     logging.disable()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -192,7 +191,7 @@ def serve() -> None:
             if not texts[-1]:
                 answer = _unstated(kind, *texts[:-1])
             else:
-                answer = verifier.equal(*texts) if kind == "equal" else verifier.canonical(*texts)
+                answer = verifier.equal(*texts) if kind == "equal" else canonical(*texts)
         except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory
             answer = None
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -202,13 +201,13 @@ def serve() -> None:
 def _unstated(kind: str, *texts: str) -> Any:
     """The answer about a text that states none: about all of it, or where that is a sentence and not the right words, about the
     only number in it ("that makes 42 in all")."""
-    from surpass.tasks import verifier
+    from surpass import verifier
+    from surpass.verifier.canonical import canonical
 
-    *gold, text = texts
+    gold, text = texts[0] if kind == "equal" else "", texts[-1]
+    about = (lambda answer: verifier.equal(gold, answer)) if kind == "equal" else canonical
     wordy = len(text) > LONGEST or verifier.read(text).kind == "words"
-    if not wordy or (gold and len(text) <= LONGEST and verifier.equal(*gold, text)):
-        return verifier.equal(*gold, text) if gold else verifier.canonical(text)
+    if not wordy or (gold and len(text) <= LONGEST and verifier.equal(gold, text)):
+        return about(text)
     numbers = set(_NUMBER.findall(text))
-    if len(numbers) != 1 or (gold and verifier.read(*gold).unit.words):
-        return None
-    return verifier.equal(*gold, *numbers) if gold else verifier.canonical(*numbers)
+    return about(numbers.pop()) if len(numbers) == 1 and not verifier.read(gold).unit.words else None

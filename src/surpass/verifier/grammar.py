@@ -5,7 +5,8 @@ r"""Mathematics as people and models write it (LaTeX, plain, Unicode), read whol
     ("num", value, step)    an exact Fraction; step: the value of a decimal's last digit, None where no decimal was written
     ("sym", name)  ("const", "pi" | "e" | "i")  ("inf",)
     ("add" | "mul", a, b)  ("div", a, b)  ("pow", a, b)  ("neg", a)  ("pm" | "mp", a)  ("fn", name, a, ...)
-    ("list" | "tuple" | "set", items)   1, 2   (1, 2)   \{1, 2\}
+    ("list", items, "," | "and" | "or")   1, 2   1 or 2
+    ("tuple" | "set", items)   (1, 2)   \{1, 2\}
     ("interval", "[" | "(", a, b, "]" | ")")   [1, 2] and half-open ones; (1, 2) is read as a tuple
     ("union", items)  ("matrix", rows)  ("rel", operators, sides)
 
@@ -16,122 +17,9 @@ what it does not know would find the 4 in "4 red balls".
 from __future__ import annotations
 
 import re
-import unicodedata
 from fractions import Fraction
-from typing import Any, NamedTuple
 
-Node = tuple[Any, ...]
-LONGEST_EXPONENT = 5000  # of ten, in a number such as 1e-7
-
-
-class Unreadable(ValueError):
-    """A text is no formula that this grammar knows."""
-
-
-FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "lg", "exp", "abs", "max",
-             "min", "gcd", "lcm", "floor", "ceil", "sqrt", "det"}  # fmt: skip
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "cosec": "csc", "oo": "infty", "inf": "infty",
-            "infinity": "infty", "varepsilon": "epsilon", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne",
-            "lbrace": "{", "rbrace": "}", "lvert": "|", "rvert": "|", "vert": "|", "emptyset": "varnothing"}  # fmt: skip
-_GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau",
-          "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega", "ell"}  # fmt: skip
-_SPELLED = FUNCTIONS | {"pi", "infty"} | {name for name in _GREEK if len(name) > 3}  # read without a backslash, too
-_SIGNS = {"−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "∞": r"\infty ", "≤": r"\le ",
-          "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "∅": r"\varnothing ",
-          "≈": r"\approx ", "ℝ": r"\R ", "°": r"^\circ ", "º": r"^\circ ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
-          "⟨": r"\langle ", "⟩": r"\rangle ", "’": "'", "Ω": r"\Omega "}  # fmt: skip
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
-_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_SPACING = re.compile(r"\\(?:[,;:> ]|quad\b|qquad\b|enspace\b|thinspace\b|hspace\{[^{}]*\}|hfill\b)|~|\xa0")
-_NOTHING = re.compile(r"\\(?:!|left(?![a-z])|right(?![a-z])|[bB]igg?[lr]?(?![A-Za-z])|displaystyle\b|textstyle\b|limits\b|mathstrut\b|phantom\{[^{}]*\})")
-_TEXT = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|bf|rm)\s*\{([^{}]*)\}")
-DOLLAR = "\ue000"  # a dollar that is money, as distinct from LaTeX's
-
-
-def clean(text: str) -> str:
-    r"""The text with Unicode's signs as LaTeX's, \text{} and the like opened, spacing and dollar signs around maths gone."""
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+", lambda found: "^{" + found[0].translate(_RAISED) + "}", text)
-    text = re.sub("[₀-₉]+", lambda found: "_{" + found[0].translate(_LOWERED) + "}", text)
-    text = re.sub("[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/"), text)
-    text = unicodedata.normalize("NFKC", "".join(_SIGNS.get(c, c) for c in text))
-    text = "".join(rf"\{name} " if (name := _greek(c)) else c for c in text)
-    text = _money(text.replace(r"\$", DOLLAR))
-    text = re.sub(r"\\\(|\\\)|\\\[|\\\]", " ", text)
-    text = re.sub(r"\\[dtc]frac(?![a-z])", r"\\frac", text)
-    text = re.sub(r"\\[dt]binom(?![a-z])", r"\\binom", text)
-    text = re.sub(r"\\mathbb\s*\{?R\}?|\\R(?![a-z])|\\reals(?![a-z])", r"\\R ", text)
-    text = _NOTHING.sub("", text.replace("{,}", ",").replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&"))
-    text = _SPACING.sub(" ", text)
-    for _ in range(4):  # \textbf{\text{...}}
-        text = _TEXT.sub(lambda found: f" {found[1]} ", text)
-    return " ".join(text.split())
-
-
-def _greek(c: str) -> str:
-    """LaTeX's name of a Greek letter; "" of another character."""
-    if not ("\u0391" <= c <= "\u03c9"):
-        return ""
-    name = unicodedata.name(c, "").split()[-1]
-    name = name.lower() if " SMALL " in unicodedata.name(c, "") else name.capitalize()
-    return {"lamda": "lambda", "Lamda": "Lambda"}.get(name, name if name in _GREEK or name == "pi" else "")
-
-
-def _money(text: str) -> str:
-    """Dollar signs around maths taken away, and those before an amount told from them."""
-    places = [i for i, c in enumerate(text) if c == "$"]
-    if len(places) % 2 or all(re.match(r"[-+]?\s*\.?\d", text[i + 1 :]) for i in places):
-        text = re.sub(r"\$(?=\s*[-+]?\s*\.?\d)", DOLLAR, text, count=0 if len(places) % 2 == 0 else 1)
-    return text.replace("$", " ")
-
-
-# -- tokens
-
-
-class Token(NamedTuple):
-    kind: str  # "num" "word" "cmd" "op" "end"
-    text: str
-    gap: bool  # whether blanks stand before it
-
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<num>\d+\.(?=\\overline)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d{1,3}(?: \d{3})+(?![\d,./ ])|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+(?![\w.]))?)"
-    r"|(?P<word>[^\W\d_]+)|\\(?P<cmd>[A-Za-z]+|[{}|\\])|(?P<op>\*\*|<=|>=|!=|==|[^\s\w]|_))"
-)
-
-
-def tokens(text: str) -> list[Token]:
-    """The tokens of a text that was cleaned. 1,234 is one number, but two inside brackets, as in (1,234)."""
-    found, at, depth = [], 0, 0
-    text = text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match:
-            raise Unreadable(text[at])
-        kind = match.lastgroup or ""
-        piece, begin = match[kind], match.start(kind)
-        if kind == "num" and "," in piece and depth:
-            piece = piece.split(",")[0]
-        depth += {"(": 1, "[": 1, "{": 0, ")": -1, "]": -1}.get(piece, 0) if kind == "op" else {"{": 1, "}": -1}.get(piece, 0)
-        name = _ALIASES.get(piece, piece) if kind in ("cmd", "word") else piece
-        found.append(Token("cmd" if kind == "word" and name in _SPELLED else kind, name, text[at].isspace()))
-        at = begin + len(piece)
-    if len(found) > 600:
-        raise Unreadable("too long")
-    return [*found, Token("end", "", True)]
-
-
-def number(text: str) -> Node:
-    """A number as written: 1,234.50 or 6e-7; leading zeros and blanks between thousands are allowed."""
-    digits, _, exponent = text.replace(",", "").replace(" ", "").lower().partition("e")
-    power = int(exponent or 0)
-    if abs(power) > LONGEST_EXPONENT:
-        raise Unreadable("exponent")
-    places = len(digits.partition(".")[2])
-    value = Fraction(digits if digits[0] != "." else "0" + digits) * Fraction(10) ** power
-    return ("num", value, Fraction(10) ** (power - places) if places or exponent else None)
-
-
-# -- grammar
+from surpass.verifier.notation import FUNCTIONS, GREEK, Node, Token, Unreadable, number, tokens
 
 _RELATIONS = {"=": "=", "==": "=", "approx": "=", "<": "<", "lt": "<", ">": ">", "gt": ">", "<=": "<=", "le": "<=", ">=": ">=", "ge": ">=", "!=": "!=",
               "ne": "!="}  # fmt: skip
@@ -176,13 +64,14 @@ class _Parser:
         return self.all[self.at - 1].text
 
     def listed(self) -> Node:
-        items = [self.relation()]
+        items, joined = [self.relation()], ","
         while True:
             comma = self.take(",", ";")
             word = self.token.kind == "word" and self.token.text.lower() in ("and", "or")
-            self.at += word
+            if word:
+                joined = self.next().text.lower()
             if not comma and not word:
-                return items[0] if len(items) == 1 else ("list", tuple(items))
+                return items[0] if len(items) == 1 else ("list", tuple(items), joined)
             items.append(self.relation())
 
     def relation(self) -> Node:
@@ -207,7 +96,7 @@ class _Parser:
         if self.depth > 40:
             raise Unreadable("nested too deeply")
         node: Node | None = None
-        while self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp") or node is None:
+        while (self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")) or node is None:
             sign = self.next().text if self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp") else "+"
             term = self.product()
             term = term if sign == "+" else ({"-": "neg", "pm": "pm", "mp": "mp"}[sign], term)
@@ -237,7 +126,9 @@ class _Parser:
             return text.lower() not in ("and", "or") and (len(text) == 1 or not gap or self.all[self.at - 1].kind != "num")
         if kind == "op":
             return text in ("(", "{", "[") or (text == "|" and "|" not in self.open)
-        return kind == "cmd" and (text in _GREEK | FUNCTIONS | {"pi", "frac", "binom", "lfloor", "lceil", "R", "varnothing"} or text == "begin")
+        return kind == "cmd" and (
+            text in GREEK | FUNCTIONS | {"pi", "frac", "binom", "lfloor", "lceil", "R", "varnothing"} or text == "begin"
+        )
 
     def power(self) -> Node:
         node = self.atom()
@@ -397,7 +288,7 @@ class _Parser:
             return self.matrix()
         if name in FUNCTIONS:
             return self.function(name)
-        if name in _GREEK or name == "pi":
+        if name in GREEK or name == "pi":
             return self.index(name)
         raise Unreadable(name)
 
@@ -405,7 +296,7 @@ class _Parser:
         power: Node | None = None
         base: Node | None = None
         if self.take("_"):
-            base = self.argument()
+            base = number(self.next().text) if self.token.kind == "num" else self.argument()
         elif name == "log" and self.token.kind == "num" and not self.token.gap:
             base = self.atom()  # log2(8)
         if self.take("^"):

@@ -15,7 +15,7 @@ from typing import Any
 import mpmath
 from mpmath import mp, mpc, mpf
 
-from surpass.tasks.formulas import Node, Unreadable
+from surpass.verifier.notation import Node, Unreadable
 
 DIGITS = (100, 400)  # two values are equal where they agree with both
 BITS = 40_000  # of a number that is held exactly

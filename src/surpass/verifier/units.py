@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from surpass.tasks.formulas import DOLLAR
+from surpass.verifier.notation import DOLLAR
 
 
 class Unit(NamedTuple):
@@ -64,9 +64,11 @@ _KNOWN = _known()
 NOTHING = Unit(Fraction(1), ())
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 # words that say that what precedes them is no amount of what follows
-_NO_THING = set("""a an the and or not no of to than then is are was were be if when more less fewer over under by times plus minus squared
+_NO_THING = set(
+    """a an the and or not no of to than then is are was were be if when more less fewer over under by times plus minus squared
 cubed mod modulo remainder choose half third quarter from in at on out with without except but only equals equal per point root half that
-which for as yes true false nor either both none each between until till up down before after th st nd rd am pm""".split())
+which for as yes true false nor either both none each between until till up down before after th st nd rd am pm""".split()
+)
 _PIECE = re.compile(r"\s*(?:(?P<word>°[CF]?|\\Omega|[^\W\d_]+(?:[-'][^\W\d_]+)*|[€£¥₹¢%" + DOLLAR + r"])"
                     r"|(?P<power>\^\s*\{?\s*(-?\d+)\s*\}?)|(?P<op>\\cdot(?![a-z])|\\times(?![a-z])|[*/().]))")  # fmt: skip
 
@@ -94,7 +96,9 @@ def unit(text: str) -> Unit | None:
     """The unit or the counted things that a cleaned text names; None where it is neither."""
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?\s*", "°", text.strip())
     text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{\d+\})*)\}", r"\1/(\2)", text)
-    text = re.sub(r"(?:°|\bdegrees?)\s*(?:(C|c)(?:elsius)?|(F|f)(?:ahrenheit)?)\b", lambda found: "°C" if found[1] else "°F", text)
+    text = re.sub(
+        r"(?:°|\bdegrees?)\s*(?:(C|c)(?:elsius)?|(F|f)(?:ahrenheit)?)\b", lambda found: "°C" if found[1] else "°F", text
+    )
     pieces = []
     at = 0
     while at < len(text):

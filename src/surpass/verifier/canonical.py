@@ -13,14 +13,35 @@ import mpmath
 import sympy
 from mpmath import mp, mpc, mpf
 
-from surpass.tasks import values
-from surpass.tasks.formulas import Node, Unreadable
-from surpass.tasks.units import NOTHING, Unit
+from surpass.verifier import values
+from surpass.verifier.compare import quotient
+from surpass.verifier.notation import Node, Unreadable
+from surpass.verifier.reading import read
+from surpass.verifier.units import NOTHING, Unit
 
 SHOWN = 10  # significant digits of an irrational number
 SMALL = 100  # denominators in which a rounded decimal is recognised: 0.333333 is 1/3
 DEGREE = 30  # of powers that are multiplied out
 _UNNAMED = {"dollar", "degree"}  # units that so many leave out that votes do
+
+
+def canonical(answer: str) -> str | None:
+    """One text for the forms of an answer that `equal` takes for the same (docs/verifier.md names the exceptions); None for nothing."""
+    found = read(answer)
+    if found.kind == "nothing":
+        return None
+    if found.kind == "choice":
+        return found.value[0]
+    if found.kind in ("date", "time"):
+        return " ".join("?" if part is None else str(part) for part in found.value[:4])
+    if found.kind == "words":
+        return " ".join(found.value)
+    try:
+        if found.kind == "ratio" and len(found.value) > 2:
+            return ":".join(written(("div", part, found.value[0])) for part in found.value)
+        return written(quotient(found), found.unit)
+    except (values.Undefined, Unreadable):
+        return found.text
 
 
 def written(node: Node, unit: Unit = NOTHING) -> str:
@@ -80,7 +101,11 @@ def _relation(node: Node) -> str:
             return _constant(root)
         if operator in ("<", "<="):
             edge = operator == "<="
-            return f"(-infinity, {_constant(root)}{']' if edge else ')'}" if slope / below > 0 else f"{'[' if edge else '('}{_constant(root)}, infinity)"
+            return (
+                f"(-infinity, {_constant(root)}{']' if edge else ')'}"
+                if slope / below > 0
+                else f"{'[' if edge else '('}{_constant(root)}, infinity)"
+            )
     if operator in ("=", "!="):
         if below.free_symbols:
             return f"{above} {operator} 0 ({below})"
@@ -130,9 +155,12 @@ def _unrounded(node: Node, value: Fraction) -> Fraction:
 def _number(node: Node, point: int, whole: frozenset[str] = frozenset()) -> str:
     """A value to SHOWN digits, or as a fraction where it is one."""
     try:
-        found = values.Values(values.DIGITS[0] + 4 * values.largest(node), point, whole).of(node)
+        evaluated = values.Values(values.DIGITS[0] + 4 * values.largest(node), point, whole)
+        found = evaluated.of(node)
     except (values.Undefined, Unreadable):
         return "undefined"
+    if evaluated.vanished:
+        raise Unreadable("a sum of which one part is too small to be seen")
     mp.dps = values.DIGITS[0]
     if not isinstance(found, mpc):
         return _real(found)
