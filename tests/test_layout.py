@@ -10,7 +10,7 @@ import pytest
 import surpass
 
 ROOT = Path(surpass.__file__).parent
-ORDER = ["errors", "files", "intact", "types", "budget", "sandbox", "parts", "flat", "engines", "serving", "models", "tasks", "choose", "searches", "curricula", "rewards", "advantages",
+ORDER = ["errors", "files", "intact", "types", "budget", "verifier", "sandbox", "parts", "flat", "engines", "serving", "models", "tasks", "choose", "searches", "curricula", "rewards", "advantages",
          "selectors", "objectives", "learners", "measures", "gates", "store", "texts", "alarms", "result", "figures", "loop", "methods", "catalogue", "find", "report", "view", "progress", "trackers",
          "sample", "api", "compare", "export", "options", "cli"]  # fmt: skip
 # modules imported by all of a level's files but standing outside the order

@@ -24,16 +24,28 @@ from surpass.verifier.notation import FUNCTIONS, GREEK, Node, Token, Unreadable,
 _RELATIONS = {"=": "=", "==": "=", "approx": "=", "<": "<", "lt": "<", ">": ">", "gt": ">", "<=": "<=", "le": "<=", ">=": ">=", "ge": ">=", "!=": "!=",
               "ne": "!="}  # fmt: skip
 _CLOSING = {"(": ")", "[": "]", "langle": "rangle", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
-_LETTERS = set("abcdhkmnpqrstuvwxyz")  # of which products such as 2xy are made
+_LETTERS = set("abcdghklmnpqrstuvwxyz")  # of which products such as 2xy are made
 _FUNCTION_LETTERS = set("fgh") | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")  # f(x), P(A): what they mean is not known
 
 
+DEEPEST = 120  # of a formula that is read
+
+
 def parse(text: str) -> Node:
-    """The formula that a cleaned text is; Unreadable where it is none."""
+    """The formula that a cleaned text is; Unreadable where it is none, or deeper than DEEPEST."""
     parser = _Parser(tokens(text))
-    node = parser.listed()
+    try:
+        node = parser.listed()
+    except RecursionError as error:
+        raise Unreadable("nested too deeply") from error
     if parser.token.kind != "end":
         raise Unreadable(parser.token.text)
+    level, depth = [node], 0
+    while level:
+        level = [part for item in level for part in item if isinstance(part, tuple)]
+        depth += 1
+        if depth > DEEPEST:
+            raise Unreadable("nested too deeply")
     return node
 
 
@@ -49,6 +61,8 @@ class _Parser:
         return self.all[self.at]
 
     def next(self) -> Token:
+        if self.token.kind == "end":
+            raise Unreadable("end")
         self.at += 1
         return self.all[self.at - 1]
 

@@ -46,7 +46,7 @@ _SAME_WORDS = {"empty set": r"\varnothing", "the empty set": r"\varnothing", "ne
 def read(text: str) -> Reading:
     """The first reading that a whole text has."""
     text = _bare(clean(text))
-    if not re.search(r"[^\s.,;:{}$\\]|\\[A-Za-z{]|\{\}", text):
+    if not re.search(r"[^\s.,;:{}$\\]|\\[A-Za-z{]", text):
         return Reading("nothing")
     when = _date(text) or _clock(text)
     if when:
@@ -147,7 +147,7 @@ def _date(text: str) -> Reading | None:
         found = form.match(text)
         if not found:
             continue
-        parts: dict[str, str | None] = {
+        parts: dict[str, Any] = {
             "year": None,
             "month": None,
             "number": None,
