@@ -117,7 +117,9 @@ class _Worker:
     def ask(self, *question: str) -> Any:
         if not self.ready:
             if not self._line():
-                raise SurpassError("a process for comparing answers could not be started; try: python -c 'import surpass.verifier.canonical'")
+                raise SurpassError(
+                    "a process for comparing answers could not be started; try: python -c 'import surpass.verifier.canonical'"
+                )
             self.ready = True
         try:
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
