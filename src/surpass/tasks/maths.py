@@ -82,7 +82,7 @@ def _gold(gold: str) -> str:
 
 
 def written(answer: Any) -> str:
-    """An answer of a data set as text; small numbers in full, since 1e-07 would be read as 1."""
+    """An answer of a data set as text; numbers in full."""
     if isinstance(answer, float):
         return format(Decimal(repr(answer)), "f")
     return answer if isinstance(answer, str) else json.dumps(answer)
