@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import surpass
-from surpass.answers import blocks, final_answer, folded, normal, of_gold, opens_thought, plain, said, stated
+from surpass.answers import blocks, final_answer, folded, normal, of_gold, plain, said, stated
 from surpass.engines import ScriptedEngine
 from surpass.engines.bytes import ByteText
 from surpass.methods.self_consistency import self_consistency
@@ -262,14 +262,6 @@ def test_what_is_said_is_what_is_not_thought(text, rest):
 def test_a_template_may_begin_the_thought_and_name_its_own_marks():
     assert said("so 42", begun=True) == "" and said("so 7</think>42", begun=True) == "42"
     assert said("«7»42", marks=[("«", "»")]) == "42" and said("«42", marks=[("«", "»")]) == ""
-    assert (
-        opens_thought("<|im_start|>assistant\n<think>\n")
-        and opens_thought("[THINK]")
-        and opens_thought("<|channel|>analysis<|message|>")
-    )
-    assert (
-        not opens_thought("<think>\n\n</think>\n\n") and not opens_thought("assistant\n") and not opens_thought("<think> first")
-    )
 
 
 def tree_of(task, problem, *texts, **roles):
@@ -450,3 +442,14 @@ def test_a_statement_is_the_last_that_is_written(text):
 
 def test_nan_is_still_not_judged():
     assert math.isnan(run(question("?").check(None, Problem("p", "?"), "Answer: 4")))
+
+
+def test_a_letter_of_the_mark_is_no_closing_bracket():
+    for text, answer in (
+        ("Answer: A", "A"),
+        ("Answer: BANANA", "BANANA"),
+        ("(Answer: A)", "A"),
+        ("'Answer: A'", "A"),
+        (r"Answer: \mathbb{R}", r"\mathbb{R}"),
+    ):
+        assert final_answer(text) == answer, text

@@ -184,7 +184,8 @@ def _rest(text: str, mark: re.Match[str]) -> str:
         rest = inner[-1][1]
     if _clean(rest):
         before = text[mark.start() : mark.end() - len(mark[1])].lstrip()[:1]  # "Answer: 42", in quotes or brackets
-        return _clean(_in_prose(rest) or _sentence(rest.removesuffix({"(": ")", "[": "]"}.get(before, before))))
+        closing = {"(": ")", "[": "]"}.get(before, "" if before.isalnum() else before)
+        return _clean(_in_prose(rest) or _sentence(rest.removesuffix(closing)))
     after = text[mark.end() :].lstrip()
     block = re.match(r"```[^\n]*\n(.*?)```|\$\$(.*?)\$\$|\\\[(.*?)\\\]", after, re.DOTALL)
     if block:
@@ -332,7 +333,7 @@ _FUNCTIONS = frozenset("and sin cos tan cot sec csc sinh cosh tanh arcsin arccos
 _AROUND = [re.compile(pattern, re.DOTALL) for pattern in (
     r"\*\*(.+)\*\*", r"__(.+)__", r"`+([^`]+)`+", r'"([^"]+)"', r"'([^']+)'", r"“([^”]+)”", r"‘([^’]+)’", r"«([^»]+)»", r"「([^」]+)」",
     r"\$\$([^$]+)\$\$", r"\$([^$]+)\$", r"\\\((.+)\\\)", r"\\\[(.+)\\\]", r"<([^<>]+)>",
-    r"\\(?:text|math|mbox)\w*\s*\{([^{}]*)\}", r"\\displaystyle\b(.+)")]  # fmt: skip
+    r"\\(?:text\w*|math(?:rm|bf|it|sf|tt|normal)|mbox)\s*\{([^{}]*)\}", r"\\displaystyle\b(.+)")]  # fmt: skip
 _AFTER = re.compile(r"(?:[.。;,\s✅✔✓☑🎉\ufe0f]|<\|[^|<>\n]*\|>|</s>)+\Z")
 _EMPHASIS = re.compile(r"(?<![\w)\]])(\*\*|__)(?=\S)([^\n]{1,200}?)(?<=\S)\1(?![\w*(])")
 _NOTHING = re.compile(r"[\s.…_?*-]*|[<\[(](?:your |the |insert |final )*answer(?: here)?[>\])]", re.IGNORECASE)

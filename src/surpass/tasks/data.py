@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
 import json
 import random
 import warnings
@@ -48,7 +47,7 @@ class data(Task):
     problem is in two: test goes before gate, gate before train. Of rows with one prompt the first counts; a note says how many
     others had another answer. Prompts that leave no room in the model's context are counted in a note when the first attempt begins.
 
-    `compare`: "math", equal to math-verify (surpass.tasks.maths says how); "text", the same but for case and surrounding
+    `compare`: "math", equal by value: numbers, formulas, units, dates, words (surpass.verifier says how); "text", the same but for case and surrounding
     blanks; "tests", a program in the attempt passes all tests that the answer holds (surpass.tasks.unit_tests says their form), run in
     the sandbox. Where the answer is a list, each of its items is right. check gives 1 or 0; nan where a row has no answer.
     """
@@ -72,10 +71,6 @@ class data(Task):
             raise SurpassError(f'data compares answers as math, text or tests; found compare = "{self.compare}"; use {near[0]}')
         if not isinstance(self.limit, int) or self.limit < 0:
             raise SurpassError(f"data wants limit = 0 (all rows) or more; found {self.limit!r}")
-        if self.compare == "math" and importlib.util.find_spec("math_verify") is None:
-            raise SurpassError(
-                "comparing answers as math needs math-verify: pip install 'surpass[data]', or choose compare = text"
-            )
         settings = (self.source, self.prompt, self.answer, self.instruction, self.system, self.limit)
         object.__setattr__(self, "_loaded", _load(*settings, stamp(self.source)))
         if self.compare == "tests":
@@ -132,7 +127,7 @@ class data(Task):
             return float("nan")
         if self.compare == "text":
             return float(_folded(text) in map(_folded, golds))
-        # in a thread, because math-verify may take a second
+        # in a thread, because a hostile answer may take a second
         return float(await asyncio.to_thread(lambda: any(maths.equal(gold, text) for gold in golds)))
 
     def final_answer(self, text: str) -> str | None:

@@ -1,19 +1,16 @@
-"""Whether two written answers are equal: math-verify's verify(parse(gold), parse(answer)), in a process of its own.
+"""Whether two written answers are equal (surpass.verifier says what that means), in a process of its own.
 
-A model under training writes 9^{9^{9^9}} sooner or later, and sympy then stands in one multiplication that no thread and no signal
-handler interrupts; math-verify's own time-outs are signals, which work in the main thread only. So they are switched off
-(parsing_timeout=None, timeout_seconds=None), and the kernel ends a worker that used SECONDS of processor time on one
-question: the answer counts as not equal. A worker starts at the first question and lives as long as the process.
+A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one multiplication that no thread
+and no signal handler interrupts. So the kernel ends a worker that used SECONDS of processor time on one question: the answer counts
+as not equal. A worker starts at the first question and lives as long as the process.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
-import importlib.util
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +18,7 @@ import threading
 from decimal import Decimal
 from typing import Any
 
-from surpass.answers import normal, number, of_gold, stated
+from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, stated
 from surpass.errors import SurpassError
 
 SECONDS = 1.0  # of processor time for one question
@@ -29,40 +26,32 @@ MEMORY = 4 * 2**30  # bytes of address space of a worker
 LONGEST = 1000  # characters of an answer that is read as mathematics; a longer one is compared as text
 WORKERS = min(8, os.cpu_count() or 1)
 
-_NUMBER = re.compile(r"[-+$€£]*(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?\s*%?")
-_MATHS = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\boxed")
-_KNOWN = {*"and sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan log exp sqrt inf infinity det max min gcd lcm mod".split(),
-          *"abs theta alpha beta or pi ln".split()}  # fmt: skip
-_SIGNS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ",
-                        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt "})  # fmt: skip
-
 
 # -- what is asked, here
 
 
 def equal(gold: str, text: str) -> bool:
-    """Whether the answer that `text` states (surpass.answers.stated) equals `gold`: an answer, or a whole solution that states one. What
-    math-verify cannot read (a word), or is longer than LONGEST, is compared by its form (surpass.answers.normal)."""
-    right, given = of_gold(gold), stated(text)
-    if normal(right) == normal(text if given is None else given):
-        return True
-    if given is None or len(right) > LONGEST or len(given) > LONGEST:
-        return False
-    return bool(_ask("equal", right, given))
+    """Whether the answer that `text` states (surpass.answers) equals `gold`: an answer, or a whole solution that states one. In a text
+    without a mark that is all of it, or the only value that it names; the latter only where the gold answer is of nothing counted or
+    measured, because what stands beside a number in a sentence is not read. An answer longer than LONGEST is compared as text.
+    Nothing equals a gold answer that holds nothing but marks: "." or "$"."""
+    right, given = of_gold(gold), final_answer(text)
+    answers = (given,) if given is not None else (folded(said(text)).strip(), candidate(text) or "")
+    if max(len(right), len(answers[0])) > LONGEST:
+        return bool(plain(right)) and plain(right) == plain(answers[0])
+    return any(answers) and bool(_ask("equal", right, *answers))
 
 
 def canonical(text: str) -> str | None:
-    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer. Where
-    math-verify is not installed, what is no number has its form by surpass.answers.normal alone."""
+    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer."""
     given = stated(text)
     if given is None:
         return None
-    known = number(given) is not None or len(given) > LONGEST or importlib.util.find_spec("math_verify") is None
-    return (None if known else _ask("canonical", given)) or normal(given)
+    return (None if len(given) > LONGEST else _ask("canonical", given)) or plain(given) or None
 
 
 def written(answer: Any) -> str:
-    """An answer of a data set as text; small numbers in full, since 1e-07 would be read as 1."""
+    """An answer of a data set as text; numbers in full."""
     if isinstance(answer, float):
         return format(Decimal(repr(answer)), "f")
     return answer if isinstance(answer, str) else json.dumps(answer)
@@ -92,7 +81,9 @@ class _Worker:
     def ask(self, *question: str) -> Any:
         if not self.ready:
             if not self._line():
-                raise SurpassError("a process for math-verify could not be started; try: python -c 'import math_verify'")
+                raise SurpassError(
+                    "a process for comparing answers could not be started; try: python -c 'import surpass.verifier.canonical'"
+                )
             self.ready = True
         try:
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
@@ -143,12 +134,13 @@ def _end() -> None:
 
 
 def serve() -> None:
-    """A worker: one line ["equal", gold, answer] or ["canonical", answer] in, one line of JSON out."""
+    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it] or ["canonical", answer] in, one line of JSON
+    out."""
     import contextlib
     import logging
     import resource
 
-    import math_verify  # noqa: F401 - the slow import, before the first question
+    from surpass.verifier.canonical import canonical  # sympy, before the first question
 
     logging.disable()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -161,60 +153,17 @@ def serve() -> None:
         kind, *texts = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # nobody handles its signal, so the kernel ends this process
         try:
-            answer = _equal(*texts) if kind == "equal" else _canonical(*texts)
-        except Exception:  # sympy raises whatever it likes on nonsense; so does a lack of memory
+            answer = _equal(*texts) if kind == "equal" else canonical(*texts)
+        except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory
             answer = None
         signal.setitimer(signal.ITIMER_PROF, 0)
         out.write(json.dumps(answer).encode() + b"\n")
 
 
-def _equal(gold: str, text: str) -> bool:
-    from math_verify import verify
+def _equal(gold: str, answer: str, value: str = "") -> bool:
+    from surpass import verifier
 
-    right, given = _parse(gold), _parse(text)
-    return bool(right and given) and verify(right, given, timeout_seconds=None)
-
-
-def _canonical(text: str) -> str | None:
-    import sympy
-
-    values = _parse(text)
-    if not values:
-        return None
-    value = values[0]
-    if isinstance(value, sympy.Eq) and (value.lhs.is_Symbol or not value.free_symbols):  # x = 5, 2 + 3 = 5
-        value = value.rhs
-    value = value.doit()
-    return str(value.replace(lambda part: part.is_Float, lambda part: sympy.Rational(str(part))))
-
-
-def _parse(text: str) -> list[Any]:
-    r"""math_verify.parse of an answer, [] where it is none. Maths without dollar signs (x + 1, \sqrt2, (3, 4]) is given some:
-    math-verify would only find the numbers in it. Words are left alone: as maths, "on" equals "no"."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-
-    def parsed(text: str, *kinds: Any) -> list[Any]:
-        return parse(text, kinds, fallback_mode="no_fallback", parsing_timeout=None)
-
-    text = text.replace(r"\$", "")
-    if _NUMBER.fullmatch(text.strip()):
-        return parsed(re.sub(r"[+$€£\s]", "", text), ExprExtractionConfig())
-    both = (LatexExtractionConfig(), ExprExtractionConfig())
-    if _MATHS.search(text) or _words(text):
-        return parsed(text, *both)
-    return parsed(f"${_latex(text)}$", LatexExtractionConfig()) or parsed(text, *both)
-
-
-def _words(text: str) -> bool:
-    """Whether words stand in a text that are neither LaTeX's nor a function's: "3 apples", "Paris", but not "2 or 3"."""
-    rest = re.sub(r"\\(text\w*|math\w+|mbox|operatorname|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+", " ", text)
-    found = re.findall(r"[A-Za-z]{3,}|(?<!\S)[A-Za-z]{2}(?!\S)", rest)
-    return any(word.lower() not in _KNOWN and not set(word) <= set("abcxyzn") for word in found)
-
-
-def _latex(text: str) -> str:
-    """Maths as people and programs write it, as LaTeX."""
-    text = text.replace("$", "").translate(_SIGNS).replace("**", "^")
-    text = re.sub(r"(?<=\d)[eE]([-+]?\d+)(?!\w)", r" \\cdot 10^{\1}", text)
-    text = re.sub(r"(?<![\\A-Za-z])(pi|theta|alpha|beta)(?![A-Za-z])", r"\\\1 ", text)
-    return re.sub(r"\^\s*(-?\d{2,}|-\d)", r"^{\1}", text)
+    if answer and verifier.equal(gold, answer):
+        return True
+    unit = verifier.read(gold).unit
+    return bool(value) and not (unit.words or unit.dims) and verifier.equal(gold, value)

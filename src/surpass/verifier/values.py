@@ -1,0 +1,344 @@
+r"""What a formula is worth, and whether two are worth the same.
+
+Rational arithmetic is exact. Everything else is evaluated by mpmath to 100 digits, then to 400. Formulas with
+symbols are compared at POINTS of them, of both signs; a name decides its points, so x + 1 and y + 1 differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from functools import lru_cache
+from math import comb, factorial, gcd, lcm
+from typing import Any
+
+import mpmath
+from mpmath import mp, mpc, mpf
+
+from surpass.verifier.notation import Node, Unreadable
+
+DIGITS = (100, 400)  # two values are equal where they agree with both
+BITS = 40_000  # of a number that is held exactly
+DIGITS_GIVEN = 6  # a decimal of so many significant digits may be a rounded one
+POINTS = 6  # at which formulas with symbols are compared
+
+
+class Undefined(ArithmeticError):
+    """A division by zero, a logarithm of zero, or a number too large to hold."""
+
+
+# -- exact
+
+
+@lru_cache(maxsize=4096)
+def exact(node: Node) -> Fraction | None:
+    """The rational value of a formula without symbols, by rational arithmetic; None where it has none, or one beyond BITS."""
+    kind = node[0]
+    if kind == "num":
+        return node[1]
+    if kind in ("sym", "const", "inf", "pm", "mp"):
+        return None
+    parts = [exact(part) for part in node[2 if kind == "fn" else 1 :]]
+    if any(part is None for part in parts):
+        return None
+    value = _exact(kind, node[1] if kind == "fn" else "", parts)
+    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
+        return None
+    return value
+
+
+def _exact(kind: str, name: str, parts: list[Any]) -> Fraction | None:
+    if kind == "neg":
+        return -parts[0]
+    if kind == "add":
+        return parts[0] + parts[1]
+    if kind == "mul":
+        return parts[0] * parts[1]
+    if kind == "div":
+        if not parts[1]:
+            raise Undefined("division by zero")
+        return parts[0] / parts[1]
+    if kind == "pow":
+        return _power(*parts)
+    if name == "root":
+        return _power(parts[0], 1 / parts[1]) if parts[1] else None
+    if name == "abs":
+        return abs(parts[0])
+    if name in ("floor", "ceil"):
+        return Fraction(parts[0].__floor__() if name == "floor" else parts[0].__ceil__())
+    if name in ("max", "min"):
+        return max(parts) if name == "max" else min(parts)
+    if any(part.denominator != 1 for part in parts):
+        return None
+    whole = [int(part) for part in parts]
+    if name in ("gcd", "lcm"):
+        return Fraction(gcd(*whole) if name == "gcd" else lcm(*whole))
+    if name == "factorial" and 0 <= whole[0] <= 3000:
+        return Fraction(factorial(whole[0]))
+    if name == "binom" and 0 <= whole[0] <= 3000:
+        return Fraction(comb(*whole) if whole[1] >= 0 else 0)
+    return None
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if base == 0:
+        if exponent <= 0:
+            if exponent == 0:
+                return Fraction(1)
+            raise Undefined("division by zero")
+        return Fraction(0)
+    if exponent.denominator == 1:
+        size = max(base.numerator.bit_length(), base.denominator.bit_length())
+        return base ** int(exponent) if abs(exponent) * size <= 2 * BITS or abs(base) == 1 else None
+    if exponent.denominator > 64:
+        return None
+    above, below = (_root(abs(part), exponent.denominator) for part in (base.numerator, base.denominator))
+    if above is None or below is None or (base < 0 and exponent.denominator % 2 == 0):
+        return None
+    return _power(Fraction(above if base > 0 else -above, below), Fraction(exponent.numerator))
+
+
+def _root(number: int, n: int) -> int | None:
+    """The n-th root of a natural number where it is one."""
+    low, high = 0, 1 << (number.bit_length() // n + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle**n < number else (low, middle)
+    return low if low**n == number else None
+
+
+# -- to many digits
+
+
+class Values:
+    """Values of formulas to `digits` digits.
+
+    `unsure` is set where more digits might change the outcome: a sum in which one term vanished beside the other, as in
+    10^{99} + 10^{-99}, or one of which nearly nothing was left, as in \\sqrt2\\sqrt2 - 2. What is left there is noise and counts as 0.
+    """
+
+    def __init__(self, digits: int, point: int = 0, whole: frozenset[str] = frozenset()):
+        self.digits, self.point, self.whole = digits, point, whole  # `whole`: symbols that stand for whole numbers
+        self.unsure = self.vanished = False
+
+    def of(self, node: Node) -> Any:
+        """An mpf or mpc; Undefined or Unreadable where there is none."""
+        mp.dps = self.digits + 10
+        try:
+            value = self._of(node)
+        except (ZeroDivisionError, OverflowError, ValueError, TypeError) as error:
+            if isinstance(error, Unreadable):
+                raise
+            raise Undefined(str(error)) from error
+        if not mpmath.isfinite(value):
+            raise Undefined("not finite")
+        return value.real if isinstance(value, mpc) and value.imag == 0 else value
+
+    def _of(self, node: Node) -> Any:
+        value = exact(node)
+        if value is not None:
+            return mpf(value.numerator) / value.denominator
+        kind = node[0]
+        if kind == "sym":
+            return _place(node[1], self.point, node[1] in self.whole)
+        if kind == "const":
+            return {"pi": mp.pi, "e": mp.e, "i": mpc(0, 1)}[node[1]] * 1
+        if kind == "fn":
+            return self._function(node[1], [self._of(part) for part in node[2:]], node)
+        if kind == "pow":
+            return self._power(node[1], node[2])
+        if kind not in ("add", "mul", "div", "neg"):
+            raise Unreadable(kind)
+        a, *rest = (self._of(part) for part in node[1:])
+        if kind == "neg":
+            return -a
+        if kind == "add":
+            return self._sum(a, rest[0])
+        return a * rest[0] if kind == "mul" else a / rest[0]
+
+    def _sum(self, a: Any, b: Any) -> Any:
+        if a == 0 or b == 0:
+            return a + b
+        value, bits = a + b, mp.prec - 30
+        if abs(mpmath.mag(a) - mpmath.mag(b)) > bits:
+            self.unsure = self.vanished = True
+        lost = max(mpmath.mag(a), mpmath.mag(b)) - mpmath.mag(value) if value != 0 else bits
+        if lost > bits - 30:
+            self.unsure = True
+            return mpf(0)
+        self.unsure |= lost > bits // 3
+        return value
+
+    def _chopped(self, value: Any, scale: Any = 1) -> Any:
+        """0 in place of noise: of \\sin\\pi, \\ln(\\sqrt2\\sqrt2/2)."""
+        if value != 0 and abs(value) < abs(scale) * mpf(10) ** (-self.digits + 5):
+            self.unsure = True
+            return mpf(0)
+        return value
+
+    def _power(self, base: Node, exponent: Node) -> Any:
+        b, e = self._of(base), exact(exponent)
+        if b == 0:
+            return mpf(0) if e is None or e > 0 else mpf(1) if e == 0 else _undefined()
+        power = self._of(exponent) if e is None else mpf(e.numerator) / e.denominator
+        if abs(power) > 10**9 or abs(mpmath.log(abs(b)) * abs(power)) > 10**9:
+            raise Undefined("too large")
+        if e is not None and e.denominator == 1:
+            return b ** int(e)
+        if e is not None and e.denominator % 2 and isinstance(b, mpf) and b < 0:  # the real root, as school has it
+            return (-1) ** (e.numerator % 2) * (-b) ** power
+        return b**power
+
+    def _function(self, name: str, a: list[Any], node: Node) -> Any:
+        if name == "root":
+            return self._power(node[2], ("div", ("num", Fraction(1), None), node[3]))
+        if len(a) != (2 if name == "binom" else 1) and name not in ("max", "min"):
+            raise Unreadable(name)
+        x = a[0]
+        if name in ("sin", "cos", "tan", "cot", "sec", "csc"):
+            sine, cosine = self._chopped(mpmath.sin(x), 1 + abs(x)), self._chopped(mpmath.cos(x), 1 + abs(x))
+            return {"sin": lambda: sine, "cos": lambda: cosine, "tan": lambda: sine / cosine, "cot": lambda: cosine / sine,
+                    "sec": lambda: 1 / cosine, "csc": lambda: 1 / sine}[name]()  # fmt: skip
+        if name in ("ln", "log"):
+            return self._chopped(mpmath.log(x)) / (mpmath.log(10) if name == "log" else 1) if x != 0 else _undefined()
+        if name in ("floor", "ceil"):
+            near = mpmath.nint(x)
+            if abs(x - near) < mpf(10) ** (-self.digits // 2):
+                self.unsure = True
+                return near
+            return mpmath.floor(x) if name == "floor" else mpmath.ceil(x)
+        if name == "exp":
+            return mpmath.exp(x) if abs(x) < 10**9 else _undefined()
+        if name == "factorial":
+            return mpmath.factorial(x) if abs(x) < 10**6 else _undefined()
+        if name == "binom":
+            return mpmath.binomial(*a) if all(abs(x) < 10**6 for x in a) else _undefined()
+        if name in ("max", "min"):
+            return (max if name == "max" else min)(a)
+        found = {"abs": abs, "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "sinh": mpmath.sinh,
+                 "cosh": mpmath.cosh, "tanh": mpmath.tanh}.get(name)  # fmt: skip
+        if found is None:
+            raise Unreadable(name)
+        return found(x)
+
+
+def _undefined() -> Any:
+    raise Undefined("no value")
+
+
+def _place(name: str, point: int, whole: bool) -> Any:
+    """Where the symbol `name` stands in the point of that number: positive in the first half of the points, of either sign in the others."""
+    number = int.from_bytes(hashlib.sha256(f"{name} {point}".encode()).digest()[:8], "big")
+    if whole:
+        return mpf(3 + 7 * point + number % 7)
+    value = mpf(number % 10**15) / 10**15 * 3 + mpf("0.25")
+    return -value if point >= POINTS // 2 and (number >> 60) % 2 ^ (point % 2) else value
+
+
+def symbols(node: Any) -> frozenset[str]:
+    """The names of the symbols in a formula."""
+    if not isinstance(node, tuple) or not node:
+        return frozenset()
+    if node[0] == "sym":
+        return frozenset({node[1]})
+    return frozenset().union(*(symbols(part) for part in node))
+
+
+def counted(node: Any) -> frozenset[str]:
+    """The symbols inside n! and binomial coefficients: they stand for whole numbers."""
+    if not isinstance(node, tuple) or not node:
+        return frozenset()
+    if node[:2] in (("fn", "factorial"), ("fn", "binom")):
+        return symbols(node)
+    return frozenset().union(*(counted(part) for part in node))
+
+
+def largest(node: Any) -> int:
+    """The digits of the largest number that is held exactly in a formula."""
+    if not isinstance(node, tuple) or not node or isinstance(node[0], tuple):
+        return max(map(largest, node), default=0) if isinstance(node, tuple) else 0
+    value = exact(node) if node[0] in ("num", "pow", "fn") else None
+    own = max(value.numerator.bit_length(), value.denominator.bit_length()) * 3 // 10 if value is not None else 0
+    return max([own, *(largest(part) for part in node[1:] if isinstance(part, tuple))])
+
+
+# -- comparing
+
+
+def same(a: Node, b: Node) -> bool:
+    """Whether two formulas have the same value: exactly, or for symbols at every point where both have one."""
+    if a == b:
+        return True
+    infinite = infinity(a), infinity(b)
+    if any(infinite):
+        return infinite[0] == infinite[1]
+    try:
+        x, y = exact(a), exact(b)
+        if x is not None and y is not None:
+            return x == y or _rounded(a, b)
+        names = symbols(a) | symbols(b)
+        if not names:
+            return _close(a, b) or _rounded(a, b)
+        whole = counted(a) | counted(b)
+        found = [_at(a, b, point, whole) for point in range(POINTS)]
+        return False not in found and found.count(True) >= 2
+    except (Undefined, Unreadable):
+        return False
+
+
+def infinity(node: Node) -> int:
+    """1 for infinity, -1 for minus infinity, else 0."""
+    if node[0] == "neg":
+        return -infinity(node[1])
+    return int(node[0] == "inf")
+
+
+def _at(a: Node, b: Node, point: int, whole: frozenset[str]) -> bool | None:
+    """Whether two formulas are equal at a point; None where neither has a value."""
+    missing = 0
+    for node in (a, b):
+        try:
+            Values(DIGITS[0], point, whole).of(node)
+        except Undefined:
+            missing += 1
+    return None if missing == 2 else missing == 0 and _close(a, b, point, whole)
+
+
+def _close(a: Node, b: Node, point: int = 0, whole: frozenset[str] = frozenset()) -> bool:
+    """Whether two values agree to 0.6 of their digits, for each of DIGITS and the digits that the numbers in them have."""
+    more = 4 * max(largest(a), largest(b))
+    if more > 20_000:
+        return False
+    for digits in DIGITS:
+        values = Values(digits + more, point, whole)
+        x, y = values.of(a), values.of(b)
+        mp.dps = values.digits + 10
+        near = abs(x - y) <= max(abs(x), abs(y)) * mpf(10) ** (-values.digits * 3 // 5)
+        if not near and not values.unsure:
+            return False
+    return bool(near) and not values.vanished
+
+
+def _rounded(a: Node, b: Node) -> bool:
+    """Whether one is a decimal of at least DIGITS_GIVEN significant digits to which the other, a finer decimal or no whole
+    number, is rounded or cut off."""
+    for short, other in ((a, b), (b, a)):
+        sign, short = (-1, short[1]) if short[0] == "neg" else (1, short)
+        if short[0] != "num" or short[2] is None:
+            continue
+        value, step = sign * short[1], short[2]
+        given = abs(short[1] / step)
+        bare = other[1] if other[0] == "neg" else other
+        finer = bare[2] < step if bare[0] == "num" and bare[2] is not None else True
+        whole = exact(other)
+        if given < 10 ** (DIGITS_GIVEN - 1) or not finer or (whole is not None and whole.denominator == 1):
+            continue
+        count = whole / step if whole is not None else None
+        if count is None:
+            real = Values(DIGITS[0] + len(str(given))).of(other)
+            if isinstance(real, mpc):
+                continue
+            count = Fraction(int(mpmath.nint(real / (mpf(step.numerator) / step.denominator) * 10**20)), 10**20)
+        if abs(count - value / step) <= Fraction(1, 2) or (count * value > 0 and int(count) == value / step):
+            return True
+    return False
