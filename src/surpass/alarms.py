@@ -11,7 +11,7 @@ from surpass.gates import paired_values
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
-NEAR = 1 / 3  # share of its limit above which draw_gap is told of
+NEAR = 1 / 2  # share of its limit above which draw_gap is told of
 SURE = 2.0  # standard errors
 
 
