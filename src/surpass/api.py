@@ -39,6 +39,7 @@ def improve(
 
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
     a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget).
+    `lora` is the rank of an adapter to train instead of the weights, and `lora_targets` names what it is put on (docs/models.md).
     `track` names who is told every number (surpass.trackers), such as "wandb" or "tensorboard".
     With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
@@ -131,8 +132,9 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
 
 def model_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's options, or its run.json, say of how a local model is loaded: what surpass.find.make_models wants beside its name."""
-    targets = {"lora_targets": list(given["lora_targets"])} if given.get("lora_targets") else {}
-    return {key: given[key] for key in ("dtype", "device", "lora")} | targets
+    targets = given.get("lora_targets") or ()
+    named = {"lora_targets": [targets] if isinstance(targets, str) else list(targets)} if targets else {}
+    return {key: given[key] for key in ("dtype", "device", "lora")} | named
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:
