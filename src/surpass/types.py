@@ -84,6 +84,7 @@ class Tree:
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
         self.opened = 0
+        self.past = False  # read again from an earlier round: its versions may have been counted anew after a refusal
         self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
         self._parent: list[int] = []
         self._cause: list[int] = []
