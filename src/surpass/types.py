@@ -80,11 +80,14 @@ class Tree:
     """
 
     def __init__(self, problem: Problem, key: int = 0):
-        self.problem, self.key = problem, key
+        self.problem, self.key, self.past = (
+            problem,
+            key,
+            False,
+        )  # past: read from an earlier round; a refusal counts versions anew
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
         self.opened = 0
-        self.past = False  # read again from an earlier round: its versions may have been counted anew after a refusal
         self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
         self._parent: list[int] = []
         self._cause: list[int] = []
