@@ -80,11 +80,7 @@ class Tree:
     """
 
     def __init__(self, problem: Problem, key: int = 0):
-        self.problem, self.key, self.past = (
-            problem,
-            key,
-            False,
-        )  # past: read from an earlier round; a refusal counts versions anew
+        self.problem, self.key, self.past = problem, key, False  # past: read again from an earlier round
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
         self.opened = 0
