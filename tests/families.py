@@ -57,6 +57,12 @@ SLOW: dict[str, tuple[str, dict]] = {
     "recurrent_gemma": ("rows", {}), "olmo_hybrid": ("rows", LINEAR), "gpt_oss": ("rows", MOE | {"sliding_window": 256}), "bloom": ("rows", {}), "mpt": ("rows", {}),
     "cohere": ("rows", {}), "cohere2": ("rows", {}), "nanochat": ("rows", {}), "xglm": ("rows", {}), "gptj": ("rows", {"rotary_dim": 8}),
     "codegen": ("rows", {"rotary_dim": 8}), "lfm2": ("rows", {"layer_types": ["conv", "full_attention"]}), "xlstm": ("rows", {}),
+    "gemma3n_text": ("rows", {"vocab_size_per_layer_input": 107, "num_kv_shared_layers": 0}), "gemma4_text": ("trees", {"vocab_size_per_layer_input": 107}),
+    "longcat_flash": ("trees", LATENT), "glm4_moe": ("trees", LATENT), "glm4_moe_lite": ("trees", LATENT), "hy_v3": ("trees", LATENT), "dots1": ("trees", LATENT | {"n_shared_experts": 1}),
+    "exaone_moe": ("trees", LATENT | {"num_shared_experts": 1}), "youtu": ("trees", LATENT), "laguna": ("trees", LATENT), "mellum": ("trees", LATENT), "cwm": ("trees", {}),
+    "solar_open": ("trees", LATENT), "minicpm3": ("rows", LATENT), "deepseek_v32": ("rows", LATENT | {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 64}),
+    "granitemoehybrid": ("rows", MOE | HYBRID), "modernbert-decoder": ("rows", {}),
+    "gpt_neo": ("rows", {"attention_types": [[["global", "local"], 1]], "window_size": 32}),
     **{kind: ("refused", {}) for kind in ("roberta", "electra", "xlm", "megatron-bert")},
 }  # fmt: skip
 ALL = QUICK | SLOW

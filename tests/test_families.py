@@ -231,6 +231,10 @@ def test_what_other_weights_drew_is_not_compared():
     row = Learn("policy", None, learner, voices=("policy", "judge", "policy@-1"))
     assert "draw_gap" not in models.run(learner(models, row, examples, Memory(), 0)).metrics
     fresh = drawn_from(models)
+    for tree in fresh:
+        tree.past = True
+    assert "draw_gap" not in learn_once(models, fresh), "a round read again, whose versions a refusal may have counted anew"
+    fresh = drawn_from(models)
     examples = [Example(tree, (leaf,)) for tree in fresh for leaf in tree.leaves()]
     with pytest.raises(RunBroken, match="draw_gap"):
         models.run(learner(models, Learn("policy", None, learner), examples, Memory(), 0))

@@ -49,6 +49,16 @@ def test_a_gradient_that_is_one_number_seen_often(served):
     torch.testing.assert_close(layer.weight.grad, x.detach().sum(0).expand(4, 7))
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_comes_out_may_be_changed_in_place(bias, served):
+    """As gemma3n does."""
+    layer, x = Linear(7, 4, bias=bias), torch.randn(2, 3, 7, requires_grad=True)
+    y = layer(x)
+    y *= 2
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * layer.weight.detach().sum(0).expand(2, 3, 7))
+
+
 def test_frozen_weights_get_no_gradient(served):
     layer = Linear(7, 4).requires_grad_(False)
     x = torch.randn(3, 7, requires_grad=True)

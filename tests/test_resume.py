@@ -201,6 +201,7 @@ def test_a_method_that_learns_from_an_old_round_again_is_told_that_it_is_damaged
     run = _Run(method(), copy_letter(), models, rounds, 0, store, 3, lambda *_: None, ())
     models.run(run.begin())
     assert len(run.memory.trees(1)) == len(run.memory.trees(2)) == 4 and run.memory.trees(0) == []
+    assert all(tree.past for tree in run.memory.trees(1))
     flip(folder / "trees" / "0001.parquet")
     with pytest.raises(RunBroken, match="round 1's trees are damaged"):
         run.memory.trees(1)

@@ -11,7 +11,7 @@ from surpass.gates import paired_values
 WEAK = 0.5  # share of the winning answer below which a vote is called weak
 FLAT = 0.2  # share of its first value below which entropy is called collapsed
 CUT = 0.5  # share of attempts cut off above which a limit is called too low
-NEAR = 1 / 3  # share of its limit above which draw_gap is told of
+NEAR = 1 / 2  # share of its limit above which draw_gap is told of
 UNMOVED = 0.02  # mean |beta z| below which every pair still pulls within 1% of what it began with: tanh(|beta z| / 2)
 UNJUDGED = 0.1  # share of attempts, or of an exam's problems, that nobody judged above which figures are of something else
 SURE = 2.0  # standard errors

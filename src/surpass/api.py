@@ -42,6 +42,7 @@ def improve(
     `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME" or a task, `model`
     a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k", ends the run, too (surpass.budget).
     `template_args` are names that the model's chat template reads, e.g. {"enable_thinking": False}.
+    `lora` is the rank of an adapter to train instead of the weights, and `lora_targets` names what it is put on (docs/models.md).
     `track` names who is told every number (surpass.trackers), such as "wandb" or "tensorboard".
     With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a notebook too; `improve_async` can be awaited. Raises SurpassError.
     """
@@ -151,9 +152,10 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
 
 def model_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's options, or its run.json, say of how a local model is loaded: what surpass.find.make_models wants beside its name."""
-    more: dict[str, Any] = {"lora_targets": list(given["lora_targets"])} if given.get("lora_targets") else {}
-    more |= {"template_args": dict(given["template_args"])} if given.get("template_args") else {}
-    return {key: given[key] for key in ("dtype", "device", "lora")} | more
+    targets = given.get("lora_targets") or ()
+    named: dict[str, Any] = {"lora_targets": [targets] if isinstance(targets, str) else list(targets)} if targets else {}
+    named |= {"template_args": dict(given["template_args"])} if given.get("template_args") else {}
+    return {key: given[key] for key in ("dtype", "device", "lora")} | named
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:

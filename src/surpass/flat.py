@@ -158,7 +158,7 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
     """The examples' paths as one Batch; what only other paths use is pruned. A path is a whole dialogue: where a template rewrote earlier
     turns, every context of it (Tree.parts); without `parts`, the last alone.
 
-    `columns` names what objectives read: "logp", "logq" and "version" as drawn, and columns of the trees ("token" and "node" columns
+    `columns` names what objectives read: "logp", "logq" and "version" as drawn (-1 in a tree of an earlier round), and columns of the trees ("token" and "node" columns
     arrive per token, "leaf" columns per path). Raises SurpassError where a leaf column has no value for an example's node.
     """
     voices = tuple(voices)
@@ -243,7 +243,8 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
     if name in ("logp", "logq"):
         per_token = [getattr(tree, name) for tree in trees]
     elif name == "version":
-        per_token = [np.repeat(tree.version, np.diff(tree.span)) for tree in trees]
+        known = [np.full(len(tree), -1) if tree.past else tree.version for tree in trees]
+        per_token = [np.repeat(version, np.diff(tree.span)) for version, tree in zip(known, trees, strict=True)]
     else:
         found = [tree.get(name) for tree in trees]
         axes = {column.axis for column in found}

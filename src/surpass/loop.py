@@ -156,6 +156,8 @@ class _Run:
         if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
             raise RunBroken(f"round {round}'s trees are damaged or missing, and the method learns from them again; put back a copy of "
                             f"{self.store.folder / 'trees'}, or begin a new run")  # fmt: skip
+        for tree in found[0] if found else []:
+            tree.past = True
         return found[0] if found else []
 
     # -- the phases

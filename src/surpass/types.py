@@ -82,6 +82,7 @@ class Tree:
 
     def __init__(self, problem: Problem, key: int = 0):
         self.problem, self.key, self.opened = problem, key, 0
+        self.past = False  # read again from an earlier round
         self.keys: list[int] = []
         self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
         self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start

@@ -51,7 +51,7 @@ def _dense(x: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """y = x W^T, and with the gradient g of y: g W for x, g^T x for W."""
+    """y = x W^T of rows x [n, k], and with the gradient g of y: g W for x, g^T x for W."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()  # a sum's gradient is one number seen many times; copied once
         to_x = times(grad, weight.T) if ctx.needs_input_grad[0] else None
-        to_weight = times(grad.flatten(0, -2).T, x.flatten(0, -2).T) if ctx.needs_input_grad[1] else None
+        to_weight = times(grad.T, x.T) if ctx.needs_input_grad[1] else None
         return to_x, to_weight
 
 
@@ -78,7 +78,8 @@ class Linear(torch.nn.Linear):
             or x.ndim < 2
         ):
             return F.linear(x, self.weight, self.bias)
-        y = _Linear.apply(x, self.weight)
+        # a view that is made out here may be changed in place, as some models do
+        y = _Linear.apply(x.flatten(0, -2), self.weight).view(*x.shape[:-1], len(self.weight))
         return y if self.bias is None else y + self.bias
 
 

@@ -70,7 +70,7 @@ def distrust(engine: Any, memory_tokens: int) -> str | None:
             for _, length in lengths:
                 _require(_gap(engine, _chain(engine, length + 8), False), limit_of(causal))
             decoder = Decoder(causal, engine.text, engine.ends, engine.context, memory_tokens)
-            _require(_drawn_gap(engine, decoder), limit_of(causal))
+            _require(_drawn_gap(engine, decoder), limit_of(causal) / 5)
             decoder.clear()
             decoder.prefilled, engine.decoder = 0, decoder
             return None
@@ -149,7 +149,7 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
 
 
 def _drawn_gap(engine: Any, decoder: Decoder) -> float:
-    """How far the log-probs of a few draws, together and from prompts that share a beginning, are from those of whole rows."""
+    """How far in the mean the log-probs of a few draws, together and from prompts that share a beginning, are from those of whole rows."""
     rng, size = np.random.default_rng(1), max(1, min(8, engine.context // 4))
     prompt = rng.integers(0, _vocabulary(engine), size).astype(np.int32)
     prompts = [prompt, np.concatenate([prompt[: size // 2 + 1], rng.integers(0, _vocabulary(engine), size).astype(np.int32)])]
@@ -163,7 +163,7 @@ def _drawn_gap(engine: Any, decoder: Decoder) -> float:
     batch = engine.to_device(batch)
     with own_attention(engine), torch.inference_mode():
         wanted = row_forward(engine.causal, batch, batch.trained).logp
-    return float((wanted - batch.columns["logp"][1])[batch.trained].abs().max())
+    return float((wanted - batch.columns["logp"][1])[batch.trained].abs().mean())
 
 
 def _require_causal(engine: Any) -> None:
