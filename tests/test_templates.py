@@ -694,6 +694,13 @@ def test_a_template_refuses_in_one_sentence():
     assert "\n" not in str(error.value)
 
 
+def test_a_reserved_token_is_found_whatever_the_template_forgets():
+    for template, args in ((FORGETS, {"enable_thinking": False}), (THINKS, None), (CHANNELS, None), (CHATML, None)):
+        text = make_engine(template, template_args=args).text
+        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ab"}, {"role": "user", "content": "r"}]
+        assert text.reserved() in text.tokenizer.all_special_ids and text.reserved() not in {*text.open(turns), *text.ends}
+
+
 def test_several_templates_in_one_tokenizer(tmp_path):
     both = make_tokenizer({"default": CHATML, "tool_use": "{{ raise_exception('no tools') }}"})
     assert Text(both).open("q") == Text(make_tokenizer(CHATML)).open("q")

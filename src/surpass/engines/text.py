@@ -95,7 +95,12 @@ class Text:
         """A token that no text is made of: the last special one that neither ends nor begins a turn, else the one for the unknown."""
         used = set(self.silent)
         if self.chats:
-            used |= set(self.open(USER)) | set(self.tell(USER, None))
+            turns = [
+                {"role": "user", "content": USER},
+                {"role": "assistant", "content": ANSWER},
+                {"role": "user", "content": USER},
+            ]
+            used |= set(self.open(USER)) | set(self.open(turns))
         free = [token for token in self.tokenizer.all_special_ids if token not in used and not 0 < self.rows <= token]
         if not free:
             raise SurpassError("this tokenizer reserves no token that could serve as a mark; name one: mark=...")
