@@ -6,13 +6,14 @@ Search   MCTS with Q_c + w P_c sqrt(N) / (1 + N_c), P_c = exp(log p(step) / leng
          `simulations` the most visited step is played and the search goes on from it
 Score    a step: the policy's own p(yes) that it is right; a finished attempt: the task's check;
          Q of an expanded step: sum_c max(1, N_c) Q_c / sum_c max(1, N_c)
-Select   at every node the best against the worst continuation by Q
+Select   at every node the best against the worst visited continuation by Q over judged attempts
 Loss     DPO on the two steps against the start, confidence max(1/2, N_best / (N_best + N_worst))
 Needs    engine "train", "logprobs"
 Differs  a step is worth its verdict, a finished attempt its check in [0, 1]; the paper adds +1 or -1 to the verdict, divides it by the
-         depth and backs up differences of values. With self_evaluate=False steps are judged by outcomes alone: small models judge
-         themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path; the
-         root has as many simulations as every other move.
+         depth and backs up differences of values. There a step nobody visited is compared by its verdict; here verdicts lead the search,
+         and the Q that pairs are made of holds attempts that the task judged alone. With self_evaluate=False steps are judged by
+         outcomes alone: small models judge themselves at chance. Every node with several judged continuations gives a pair, not only
+         those on the played path; the root has as many simulations as every other move.
 Works    docs/claims.md, the tiny model's countdowns: of two next steps the right one has the higher Q in 0.89 to 0.93 of the pairs, where the
          model's own verdict on a step is at chance, and as often without any verdict. On a table of three-step attempts training lifts
          the chance of a right one (0.13 to 0.23); fresh pairs and soft labels bring nothing over pairs gathered once and hard

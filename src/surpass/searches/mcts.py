@@ -34,7 +34,7 @@ class mcts:
     most       tokens drawn after which no simulation begins (0: none)
 
     A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and an attempt has at most
-    `depth` steps. Leaves node columns "visits", "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with `outcome`
+    `depth` steps. Leaves node columns "visits" (with `outcome` at least 1 at ends that the task judged), "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with `outcome`
     at steps below which no attempt ended that the task could judge) and "worth" (the step's own, at first sight; nan: not known).
     """
 
@@ -144,8 +144,13 @@ class _Grown:
             return own
         if self.search.backup == "max":
             return max(found.values())
-        weights = [max(self.visits[c], self.search.backup == "all") for c in found]
+        weights = [max(self.seen(c), self.search.backup == "all") for c in found]
         return float(np.average(list(found.values()), weights=weights)) if sum(weights) else own
+
+    def seen(self, node: int) -> int:
+        """Simulations through a node; an attempt's end that the task judged when it was drawn counts as one."""
+        ended = self.search.outcome and node != self.root and self.steps.over(node) and self.steps.judged(node)
+        return max(self.visits[node], int(ended))
 
     def _score(self, node: int, child: int) -> float:
         flying, n = self.flying.get(child, 0), self.visits[child]
@@ -217,6 +222,6 @@ class _Grown:
         """The statistics as columns of the tree."""
         tree = self.steps.tree
         known = {i: math.nan if i in self.steps.unknown else self.worth[i] for i in self.visits}
-        for name, of in (("visits", self.visits.__getitem__), ("worth", known.__getitem__), ("q", self.told)):
+        for name, of in (("visits", self.seen), ("worth", known.__getitem__), ("q", self.told)):
             values = [float(of(i)) if i in self.visits else np.nan for i in range(len(tree))]
             tree.put(name, Column("node", np.array(values)))
