@@ -16,9 +16,9 @@ Differs  the first round uses `temperature`; a round's tau is chosen on the dev 
          fifths). No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept. Attempts
          count as distinct by their text without regard to blanks. `keep` is fixed, not raised until a target size is reached, and no
          reference solution is added.
-Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a fixed one is not shown, even where plain rejection sampling
-         loses a third of it, and accuracy is a little lower. Its balance ranks thresholds as the round that follows does, temperatures
-         not. The balance is tested by hand (tests/test_credit.py).
+Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a fixed one is not shown, even
+         where plain rejection sampling loses a third of it, and accuracy is a little lower. Its balance ranks thresholds as the round
+         that follows does, temperatures not. The balance is tested by hand (tests/test_credit.py).
 """
 
 import dataclasses

@@ -12,9 +12,11 @@ Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here
          of few steps R stays 1, where eps holds nothing. The paper fills its batch with problems whose attempts differ and divides by
          1000 alone; here the batch holds what a round gives, and the mean over attempts is taken. AdamW is scale-free but for its eps
          and the clipping of the gradient.
-Works    docs/claims.md, on a table: entropy falls less than under rejection fine-tuning on the same attempts; that it ends higher is refuted
-         there (0.587 against 0.597 after twelve rounds), and it ends within two points of GRPO. tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is
-         GRPO's. Not tried on a language model.
+Works    docs/claims.md, on a table, one pass a round, against rejection fine-tuning on as many attempts: after 12 rounds accuracy is lower
+         (0.59 against 0.60) and entropy higher (1.06 against 1.04 nats), after 40 both have turned (0.92 against 0.87; 0.37 against
+         0.51), so neither is a finding without its stopping time. Within two points of GRPO at both. Four passes are not measured.
+         tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; over several passes eps matters. Not
+         shown on a language model.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

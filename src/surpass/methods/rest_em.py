@@ -9,7 +9,9 @@ Differs  the paper's E-step samples the whole train set; here a round is `proble
          found, of a problem that comes again to the last. past=False fits it to that round's alone, for rounds that are the whole
          train set. The paper fits until a validation set stops improving; here `epochs` passes, and the gate decides. n and limit are
          the paper's ratio (32, 10) scaled down.
-Works    WORKS
+Works    not shown on a language model: python bench/self_training.py rest_em SEED 8, the tiny model's sums in rounds of 32, accuracy at
+         temperature 0: 0.393 -> 0.443, 0.381 (seeds 1, 2; +0.051 and -0.012, standard errors 0.019 and 0.016); with past=False 0.424
+         (seed 1). tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
