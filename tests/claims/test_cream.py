@@ -42,7 +42,8 @@ def trust(seed: int) -> list[float]:
 
 def learnt(seed: int, least: float) -> float:
     models, task = start(0.4, 0.3), letter(0.7)
-    method = cream(problems=32, n=5, temperature=1.0, max_tokens=2, least=least, lr=0.05, updates=2, every=10**6)
+    # all 64 prompts every round: on a table a prompt that was left out has no log-ratio, and no pair, ever after
+    method = cream(problems=64, n=5, temperature=1.0, max_tokens=2, least=least, lr=0.05, every=10**6)
     method = dataclasses.replace(method, gate=gates.always(every=10**6))
     models.run(improve(method, task, models, rounds=6, seed=seed))
     return sampled_accuracy(models, task)
@@ -50,9 +51,9 @@ def learnt(seed: int, least: float) -> float:
 
 def sorted_pairs(seed: int, rounds: int = 2) -> tuple[float, float]:
     """Share of pairs in which the preferred letter is right and the other is not, among those where just one is: where a problem's own C is
-    above the median, and elsewhere."""
+    at least the median (which may be 1, the largest there is), and elsewhere."""
     models, task = start(0.4, 0.3), letter(0.7)
-    method = dataclasses.replace(cream(problems=64, n=5, temperature=1.0, max_tokens=2, shared=False, lr=0.05, updates=2, every=10**6),
+    method = dataclasses.replace(cream(problems=64, n=5, temperature=1.0, max_tokens=2, shared=False, lr=0.05, every=10**6),
                                  gate=gates.always(every=10**6))  # fmt: skip
     seen: list = []
     select = method.learn[0].select
@@ -64,7 +65,7 @@ def sorted_pairs(seed: int, rounds: int = 2) -> tuple[float, float]:
     for e in examples:
         good, bad = (models.text("policy", e.tree, node)[:1] == e.tree.problem.answer for node in e.nodes)
         if good != bad:
-            found[e.confidence > median].append(float(good))
+            found[e.confidence >= median].append(float(good))
     return float(np.mean(found[True])), float(np.mean(found[False]))
 
 
@@ -84,9 +85,9 @@ def test_claims(claims):
     cs = [trust(seed) for seed in SEEDS]
     own, plain = [learnt(seed, 0.0) for seed in SEEDS], [learnt(seed, 1.0) for seed in SEEDS]
     claims.primary("accuracy after six rounds is above that of the same with C = 1, plain self-rewarding DPO",
-                   np.subtract(own, plain), f"{listed(own)} against {listed(plain)}, {sampled_accuracy(start(0.4, 0.3), letter(0.7)):.3f} at the start", "refuted")  # fmt: skip
+                   np.subtract(own, plain), f"{listed(own)} against {listed(plain)}, {sampled_accuracy(start(0.4, 0.3), letter(0.7)):.3f} at the start", "not shown")  # fmt: skip
     claims.secondary("noise in the model before lowers C at every step", [min(a - b for a, b in itertools.pairwise(c)) for c in cs],
                      "; ".join(listed(c, 2) for c in cs))  # fmt: skip
     pairs = [sorted_pairs(seed) for seed in SEEDS]
-    claims.secondary("where a problem's own C is above the median its pairs are more often in the right order", [a - b for a, b in pairs],
-                     f"{listed([a for a, _ in pairs])} against {listed([b for _, b in pairs])}")  # fmt: skip
+    claims.secondary("where a problem's own C is at least the median its pairs are more often in the right order", [a - b for a, b in pairs],
+                     f"{listed([a for a, _ in pairs])} against {listed([b for _, b in pairs])}", "not shown")  # fmt: skip

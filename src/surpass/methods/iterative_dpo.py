@@ -6,7 +6,8 @@ Search   n attempts a problem
 Select   the best against the worst attempt, where they differ
 Loss     -log sigmoid(beta [log-ratio(best) - log-ratio(worst)]), ratios against the round's START weights
 Needs    engine "train"
-Differs  the ranking is the task's check, not a learned reward.
+Differs  the ranking is the task's check, not a learned reward; a round's few pairs are gone over `epochs` times: with one step a round the
+         reference and beta change nothing (objectives.dpo).
 Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
@@ -15,7 +16,7 @@ from surpass.parts import Learn, Method
 
 
 def iterative_dpo(
-    problems: int = 64, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 5e-6, beta: float = 0.1,
+    problems: int = 64, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, beta: float = 0.1,
     epochs: int = 8, updates: int = 4, every: int = 2,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""

@@ -6,7 +6,9 @@ Score    mean of 3 verdicts, each the score out of 5 that the policy states, in 
 Select   best against worst attempt, where the scores differ
 Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]), start = the weights at the round's start
 Needs    engine "train", "logprobs"
-Differs  the rubric is in our own words; problems come from the task (the paper also writes new ones by few-shot prompting); no seed SFT on
+Differs  a round has `problems` problems, not thousands, so its pairs, 16 or so a step as in the paper, are gone over `epochs` times: with
+         one step a round the reference and beta change nothing (objectives.dpo). lr is ten times the paper's, for smaller models.
+         The rubric is in our own words; problems come from the task (the paper also writes new ones by few-shot prompting); no seed SFT on
          judging data; several small rounds, not three large ones. The gate is ours: it uses no labels (drift, length, answers).
 Works    tests/claims/test_votes.py: with a judge that is right the pairs are, and with a judge at chance they are at chance. Not shown on a
          language model yet; bench/judge.py measures whether its verdicts are worth learning from.
@@ -29,7 +31,7 @@ Say in one short sentence what is good or bad about the answer. Then end with a 
 
 def self_rewarding(
     problems: int = 64, n: int = 4, temperature: float = 0.7, top_p: float = 0.9, max_tokens: int = 128, verdicts: int = 3,
-    beta: float = 0.1, lr: float = 1e-6, epochs: int = 8, updates: int = 4, every: int = 3,
+    beta: float = 0.1, lr: float = 1e-5, epochs: int = 8, updates: int = 4, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; a gate decision `every` so many rounds."""
     return Method(
