@@ -407,6 +407,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"surpass {surpass.__version__}")
         return 0
+    if odd := next((word for word in arguments if any("\ud800" <= letter <= "\udfff" for letter in word)), None):
+        print(f'surpass: "{odd}" is no text in the encoding of this locale ({sys.getfilesystemencoding()}); take another, such as '
+              "LC_ALL=C.UTF-8, or rename what it names", file=sys.stderr)  # fmt: skip
+        return 2
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command = COMMANDS.get(arguments[0])
     try:

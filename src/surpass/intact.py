@@ -12,9 +12,9 @@ SUMS = "checksums.json"
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step."""
+    """Replace a file in one step, as UTF-8; "?" stands for what is none: a file name in the bytes of another encoding."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
+    with open(partial, "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

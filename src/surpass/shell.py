@@ -26,7 +26,7 @@ def ending(main: Callable[..., int]) -> Callable[..., int]:
         except SystemExit as stop:
             with contextlib.suppress(OSError):
                 _flush()
-            if not hung_up(stop.__context__) and not _closed(sys.stdout):
+            if not isinstance(stop.__context__, BrokenPipeError) and not _closed(sys.stdout):  # rich ends so
                 raise
         except OSError as error:
             if not hung_up(error):
