@@ -47,14 +47,14 @@ def test_claims(claims):
     group = np.array([learnt(seed, which=grpo, temperature=1.0) for seed in SEEDS])
     claims.primary(
         "ends higher than rejection fine-tuning on as many attempts (chance of the right letter after 12 rounds)",
-        both[:, 0, 0] - right[:, 0, 0], f"{listed(both[:, 0, 0])} against {listed(right[:, 0, 0])}", "refuted")  # fmt: skip
+        both[:, 0, 0] - right[:, 0, 0], f"{listed(both[:, 0, 0])} against {listed(right[:, 0, 0])}", least=0.01)  # fmt: skip
     claims.secondary("and its entropy falls less in 12 rounds", both[:, 0, 1] - right[:, 0, 1],
-                     f"{listed(both[:, 0, 1])} against {listed(right[:, 0, 1])} nats")  # fmt: skip
+                     f"{listed(both[:, 0, 1])} against {listed(right[:, 0, 1])} nats", least=0.01)  # fmt: skip
     claims.secondary("and not two points below GRPO after 12 rounds", both[:, 0, 0] - group[:, 0, 0] + 0.02,
-                     f"{listed(both[:, 0, 0])} against {listed(group[:, 0, 0])}")  # fmt: skip
+                     f"{listed(both[:, 0, 0])} against {listed(group[:, 0, 0])}", least=0.005)  # fmt: skip
     claims.secondary("after 40 rounds it is higher than rejection fine-tuning", both[:, 1, 0] - right[:, 1, 0],
-                     f"{listed(both[:, 1, 0])} against {listed(right[:, 1, 0])}")  # fmt: skip
+                     f"{listed(both[:, 1, 0])} against {listed(right[:, 1, 0])}", least=0.01)  # fmt: skip
     claims.secondary("but its entropy has fallen less in 40 rounds, too", both[:, 1, 1] - right[:, 1, 1],
-                     f"{listed(both[:, 1, 1])} against {listed(right[:, 1, 1])} nats", "refuted")  # fmt: skip
+                     f"{listed(both[:, 1, 1])} against {listed(right[:, 1, 1])} nats", least=0.01)  # fmt: skip
     claims.secondary("and not two points below GRPO after 40 rounds", both[:, 1, 0] - group[:, 1, 0] + 0.02,
-                     f"{listed(both[:, 1, 0])} against {listed(group[:, 1, 0])}", "shown or not shown")  # fmt: skip
+                     f"{listed(both[:, 1, 0])} against {listed(group[:, 1, 0])}", least=0.005)  # fmt: skip
