@@ -12,8 +12,8 @@ Differs  the paper's loop goes over the whole train set, and the start is fitted
          small rounds find something to learn; n=1, temperature=0 is the paper's.
 Works    docs/claims.md, rounds of 768 problems (past=False): within two minutes a task it lifts the tiny model on six of eight tasks of the
          suite. python bench/self_training.py star SEED 12, the tiny model's sums in rounds of 32, accuracy at temperature 0: 0.393 ->
-         0.453, 0.471 (seeds 2, 3; +0.061 and +0.078, standard error 0.017); with past=False 0.375, 0.426, on 11 and 15 attempts a
-         round for 175. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
+         0.441, 0.453, 0.471 (seeds 1 to 3; +0.049, +0.061, +0.078, standard errors below 0.02); with past=False 0.420, 0.375, 0.426,
+         on 11 to 16 attempts in the last round for 175. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
