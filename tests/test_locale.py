@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import surpass
+import surpass.models
+from surpass.cli import main
+from surpass.engines.openai_api import OpenAIEngine
+from surpass.files import quoted
 
 ROOT = Path(surpass.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -50,3 +61,199 @@ def test_no_file_is_read_or_written_in_the_encoding_of_the_locale(path):
 ])  # fmt: skip
 def test_the_rule_finds_what_it_is_for(line, found):
     assert bare(ast.parse(line).body[0].value) is found
+
+
+# -- the command line in a process of its own
+
+
+def command(*words, after="", **environment):
+    """(exit code, standard output, standard error) of surpass in a shell."""
+    line = f"{sys.executable} -m surpass.cli {shlex.join(words)} {after}"
+    known = {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith("SSL_")}
+    process = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, env=clean | known | environment, timeout=120
+    )
+    return process.returncode, process.stdout, process.stderr.decode("utf-8", "replace")
+
+
+class Says(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": "6 × 7 → ✓ 😀\nAnswer: 42"}
+        data = json.dumps(
+            {
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+            }
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def api():
+    """The words that make a question go to a server on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield ["--model", "api:m", "--url", f"http://127.0.0.1:{server.server_port}/v1"]
+    server.shutdown()
+    server.server_close()
+
+
+SOLVE = ["solve", "What is 6 * 7?", "--n", "2"]
+
+
+@pytest.mark.parametrize("environment, shown", [
+    ({"PYTHONIOENCODING": "ascii"}, b"6 ? 7 ? ? ?"), ({"PYTHONIOENCODING": "latin-1"}, b"6 \xd7 7 ? ? ?"),
+    ({"PYTHONIOENCODING": "euc-jp"}, b"6 \xa1\xdf 7 \xa2\xaa ? ?"), ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"6 ? 7 ? ? ?"),
+])  # fmt: skip
+def test_a_terminal_shows_what_it_can(api, tmp_path, environment, shown):
+    for _ in range(2):  # the second time from the cache, which is UTF-8
+        code, out, error = command(*SOLVE, *api, "--cache", str(tmp_path), **environment)
+        assert code == 0 and shown in out and "Traceback" not in error, error
+
+
+def test_nothing_needs_a_home(api, tmp_path):
+    """Without one, or with one that is read-only, answers are not kept, and that is said; what names a home is told so."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for home in (str(tmp_path / "file"), ""):
+        code, out, error = command(*SOLVE, *api, HOME=home) if home else nobody(*SOLVE, *api)
+        assert code == 0 and b"answer: 42" in out and "note: answers are not kept" in error and "Traceback" not in error, error
+    code, _, error = nobody(*SOLVE, *api, "--cache", "~/kept")
+    assert (
+        code == 2 and error == "surpass: ~/kept: there is no home folder to find it in (HOME is not set); write the whole path\n"
+    )
+
+
+def nobody(*words):
+    """The command as a user whom nobody knows: no HOME, and no name for the uid."""
+    script = f"import os, pwd, sys; del os.environ['HOME']\ndef none(_): raise KeyError\npwd.getpwuid = none\nfrom surpass.cli import main; sys.exit(main({list(words)!r}))"
+    known = os.environ | {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HOME": "/"}
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, env=known, timeout=120)
+    return process.returncode, process.stdout, process.stderr.decode()
+
+
+@pytest.mark.parametrize("name, value", [
+    ("ALL_PROXY", "socks5://127.0.0.1:1080"), ("HTTP_PROXY", "htp://x:1"), ("http_proxy", "http://[::1"), ("SSL_CERT_FILE", "/nonexistent.pem"),
+    ("SSL_CERT_DIR", "/nonexistent"), ("SSL_CERT_FILE", "/"),
+])  # fmt: skip
+def test_what_cannot_be_used_of_the_network_is_named(api, name, value):
+    code, _, error = command(*SOLVE, *api, "--cache", "None", **{name: value})
+    assert code == 2 and error.count("\n") == 1 and f"surpass: {name}={value}" in error
+
+
+def test_no_proxy_is_honoured(api):
+    for value in ("127.0.0.1", "localhost, 127.0.0.0/8", "*", "[::1,127.0.0.1"):
+        code, out, error = command(*SOLVE, *api, "--cache", "None", ALL_PROXY="socks5://127.0.0.1:1", NO_PROXY=value)
+        assert code == 0 and b"answer: 42" in out, error
+
+
+@pytest.mark.parametrize("words", [["methods"], ["tasks"], ["--help"], ["run", "grpo", "--help"], ["tasks", "maze", "--sample", "200"], ["rum"],
+                                   ["solve", "q", "--n", "60", "API"], ["solve", "q", "--n", "60", "--json", "API"]],
+                         ids=lambda words: " ".join(words))  # fmt: skip
+def test_a_closed_pipe_is_silence(api, words):
+    words = [word for some in words for word in ([*api, "--cache", "None"] if some == "API" else [some])]
+    for reader in ("| head -1", "2>&1 | true"):
+        if words == ["rum"] and not reader.startswith("2"):
+            continue
+        code, _, error = command(*words, after=reader)
+        assert code == 0 and not error, (reader, error)
+
+
+def test_a_full_disk_under_the_output_is_one_message(api):
+    code, _, error = command("methods", after="> /dev/full")
+    assert code == 2 and error == "surpass: No space left on device\n"
+
+
+def test_printed_commands_are_quoted(tmp_path, capsys, model):
+    """What is printed to be copied is what a shell reads back as it was."""
+    out = tmp_path / "run s" / "é 1"
+    small = [
+        "--rounds",
+        "1",
+        "--test",
+        "2",
+        "--gate",
+        "2",
+        "--problems",
+        "2",
+        "--n",
+        "2",
+        "--max-tokens",
+        "4",
+        "--task.shots",
+        "1",
+    ]
+    assert main(["run", "grpo", "--model", model, "--out", str(out), *small]) == 0
+    capsys.readouterr()
+    assert main(["run", "grpo", "--model", model, "--out", str(out), *small]) == 2
+    said = capsys.readouterr().err
+    line = said[said.index("surpass resume") : said.index(", or choose")]
+    assert shlex.split(line) == ["surpass", "resume", str(out)]
+    assert main(shlex.split(line)[1:]) == 0
+    said = capsys.readouterr().out
+    if "surpass export" in said:
+        line = said[said.index("surpass export") : said.index(" --to hf)")]
+        assert shlex.split(line) == ["surpass", "export", str(out)]
+    assert quoted("a", Path("-b"), "c d", "é'") == "a ./-b 'c d' 'é'\"'\"''"
+    assert main(["init", str(tmp_path / "my files" / "mine.py")]) == 0
+    text = (tmp_path / "my files" / "mine.py").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if "surpass eval" in line)
+    assert str(tmp_path / "my files" / "mine.py") in shlex.split(line)
+
+
+def test_exams_are_drawn_as_they_are_told(monkeypatch, capsys, model):
+    """--temperature and --top-p are of the exam, whether the method has such knobs or not."""
+    drawn = []
+    real = surpass.models.Models.generate
+
+    async def generate(self, role, tree, node, n=1, **sampling):
+        drawn.append((sampling.get("temperature"), sampling.get("top_p")))
+        return await real(self, role, tree, node, n, **sampling)
+
+    monkeypatch.setattr(surpass.models.Models, "generate", generate)
+    for method in ("grpo", "self_consistency", "best_of_n"):
+        small = [
+            "--model",
+            model,
+            "--limit",
+            "1",
+            "--max-tokens",
+            "2",
+            "--task.shots",
+            "1",
+            *(["--by", "vote"] if method == "best_of_n" else []),
+        ]
+        drawn.clear()
+        assert main(["eval", method, *small, "--temperature", "0.3", "--top-p=0.8"]) == 0
+        assert set(drawn) == {(0.3, 0.8)}
+    assert main(["eval", "self_refine", "--model", model, "--limit", "1", "--top-p", "0.8"]) == 2
+    assert "has no top_p to set" in capsys.readouterr().err
+
+
+def test_a_prompt_is_found_for_a_model_behind_an_api(api, tmp_path, capsys, monkeypatch):
+    """A method that trains no weights runs, by the command line and from Python; one that trains is refused before anything is made."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(json.dumps({"prompt": f"{i} * 7 =", "answer": "42"}) + "\n" for i in range(40))
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    small = {"rounds": 1, "iterations": 1, "width": 2, "held": 4, "test": 4, "gate": 4}
+    flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
+    run = ["run", "promptagent", "--task", "data:rows.jsonl", "--out", "run", "--cache", "None", *api, *flags]
+    assert main(run) == 0
+    said = capsys.readouterr().out
+    assert "test accuracy               1.000" in said and "prompt  the system message of policy" in said
+    assert "k" not in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["model"]["api"].values()
+    assert main(["resume", "run"]) == 0
+    assert main(["export", "run", "--to", "hf"]) == 2
+    assert "trained no weights" in capsys.readouterr().err
+    engine = OpenAIEngine("m", url=api[-1])
+    result = surpass.improve("promptagent", "data:rows.jsonl", engine, **small)
+    assert result.after.mean("accuracy") == 1.0 and result.system and result.model is None
+    assert main(["run", "grpo", "--task", "data:rows.jsonl", "--out", "no", *api]) == 2
+    assert "cannot be trained" in capsys.readouterr().err and not (tmp_path / "no").exists()
