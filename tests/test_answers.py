@@ -313,8 +313,8 @@ def test_no_reader_is_given_thoughts():
     models.run(preferred()(models, task, [tree]))
     assert set(task.seen) == {"7", "42", ""}, "step, check, final_answer and prefer"
     scores = models.run(judge("Grade an answer: {question} {answer}", role="judge", n=1)(models, task, [tree]))[0].values
-    assert scores.tolist() == [1, 1, 1], "the judge's own thoughts are no verdict"
-    assert len(shown) == 3 and not any("<think>" in text for text in shown)
+    assert scores.tolist() == [1, 1, 0], "the judge's own thoughts are no verdict, and who only thinks says nothing"
+    assert len(shown) == 2 and not any("<think>" in text for text in shown)
     assert models.text("policy", tree, tree.leaves()[0]) == "<think>42</think>7", "the tree keeps what was drawn"
 
 

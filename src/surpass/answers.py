@@ -65,6 +65,12 @@ def said(text: str, marks: Sequence[tuple[str, str]] = (), begun: bool = False) 
     return "".join(kept if thinking else [*kept, text[at:]]).strip()
 
 
+def opening(prompt: str) -> str:
+    """The mark of a thought that a prompt ends with, so that what is drawn next is one; "" where it ends with none."""
+    found = re.search(rf"(?:{_OPENS})\s*\Z", prompt, re.IGNORECASE)
+    return found[0] if found else ""
+
+
 def _openings(marks: Sequence[tuple[str, str]]) -> str:
     return "|".join([_OPENS, *(re.escape(opening) for opening, _ in marks)])
 

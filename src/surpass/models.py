@@ -35,6 +35,9 @@ class Snapshot:
     version: int
 
 
+_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
+
+
 def _same(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
@@ -303,8 +306,7 @@ class Models:
 
     def _begun(self, role: str, tree: Tree, before: int) -> str:
         """The mark with which what stands before a turn begins a thought."""
-        words = self.engine(role).text
-        return words.thinks_first(tree.own(before)) if before >= 0 and hasattr(words, "thinks_first") else ""
+        return answers.opening(self.engine(role).text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
 
     def _decoded(self, role: str, tree: Tree, nodes: Sequence[int]) -> str:
         if nodes and all(tree.text[i] is not None for i in nodes):

@@ -243,7 +243,7 @@ def _no_sandbox(errors: str) -> str:
 def _setting(name: str) -> str:
     """A setting of Linux; "" where there is none."""
     with contextlib.suppress(OSError):
-        return Path("/proc/sys", *name.split(".")).read_text("ascii").strip()
+        return Path("/proc/sys", *name.split(".")).read_text(encoding="ascii").strip()
     return ""
 
 

@@ -21,10 +21,6 @@ Message = Mapping[str, Any]
 USER, ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
 GIVEN = ("messages", "add_generation_prompt", "strftime_now", "raise_exception")
 """Names that every template is given, so that nobody else may give them."""
-OPENING = re.compile(
-    r"(?:<(?:think|thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>analysis<\|message\|>)\s*\Z"
-)
-"""The mark that begins a thought, at the end of a text."""
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL)
 _DIRECTIVES = "aAbBcdeFHIjmMpSTuUwWxXyYZz"
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines.templates import ANSWER, OPENING, USER, Message, Template, answer, as_messages
+from surpass.answers import opening
+from surpass.engines.templates import ANSWER, USER, Message, Template, answer, as_messages
 from surpass.errors import SurpassError
 
 __all__ = ["Text", "as_messages"]
@@ -133,8 +134,7 @@ class Text:
         """The mark with which these tokens, what stands before an answer, begin a thought, e.g. "<think>\\n": what is drawn then is a
         thought from its first token on. "" where they begin none."""
         tail = self.tokenizer.decode([int(token) for token in prompt[-24:]], skip_special_tokens=False)
-        found = OPENING.search(tail) if self.chats else None
-        return found.group() if found else ""
+        return opening(tail) if self.chats else ""
 
     def said(self, prompt: Sequence[int] | np.ndarray, drawn: Sequence[int] | np.ndarray) -> Message:
         """The assistant's message that was drawn after `prompt`."""
