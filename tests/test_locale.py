@@ -70,7 +70,9 @@ def command(*words, after="", **environment):
     """(exit code, standard output, standard error) of surpass in a shell."""
     line = f"{sys.executable} -m surpass.cli {shlex.join(words)} {after}"
     known = {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith("SSL_")}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith("SSL_")
+    }
     process = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, env=clean | known | environment, timeout=120
     )
