@@ -81,7 +81,7 @@ def read_json(response: httpx.Response, key: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         if is_page(response):
-            raise Hopeless(f"{response.url.copy_with(query=None)} answered with a web page instead of JSON ({kind.partition(';')[0]}): "
+            raise Hopeless(f"{response.url.copy_with(query=None)} answered with a web page instead of JSON: "
                            f'"{said(response, key)}"; is the url right? It mostly ends in /v1') from None  # fmt: skip
         found = f': "{short(text, key)[:100]}"' if text else ""
         raise Fault(f"broken JSON: {error}{found}" if text else "an empty answer") from None
