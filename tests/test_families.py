@@ -172,9 +172,9 @@ class Off(LocalEngine):
 
     by = 0.0
 
-    def forward(self, batch, wanted=None, also=""):
-        out = super().forward(batch, wanted, also)
-        return dataclasses.replace(out, logp=out.logp + self.by)
+    def forward(self, batch, wanted=None, also="", temperature=1.0):
+        out = super().forward(batch, wanted, also, temperature)
+        return dataclasses.replace(out, logp=out.logp + self.by, plain=None if out.plain is None else out.plain + self.by)
 
 
 def pairs(trees):
@@ -203,6 +203,22 @@ def test_every_gradient_learner_compares_its_log_probs_with_those_at_the_draw(na
             assert figures["draw_gap"]["n"] == 1, "the first step alone"
         changed = any(not torch.equal(p, before[key]) for key, p in models.engine("policy").weights().items())
         assert changed != refused
+
+
+@pytest.mark.parametrize("family", ["llama", "mamba"])
+def test_trained_at_another_temperature_draws_are_compared_at_one(family):
+    """The log-probs of softmax(logits / T) are not those at the draw, and no reason to end a run; a model that is off is."""
+    models = Models(policy=Off.of(make(family), tokenizer()))
+    learner = gradient(objectives.sft(), 1e-3, temperature=0.5)
+    for by in (0.0, -0.02):
+        examples = [Example(tree, (leaf,)) for tree in drawn_from(models, n=4) for leaf in tree.leaves()]
+        models.engine("policy").by = by
+        run = learner(models, Learn("policy", None, learner), examples, Memory(), 0)
+        if by:
+            with pytest.raises(RunBroken, match=r"draw_gap is 0\.02"):
+                models.run(run)
+        else:
+            assert models.run(run).metrics["draw_gap"]["mean"] < 1e-4
 
 
 def test_half_precision_may_be_ten_times_as_far():

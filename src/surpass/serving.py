@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import selectors
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +32,9 @@ class _IdleSelector(selectors.DefaultSelector):
         self.queue = queue
 
     def select(self, timeout: float | None = None):
+        if timeout != 0 and self.queue.replies:
+            self.queue.deliver()
+            return super().select(0)
         if timeout != 0 and self.queue.wanted:
             if len(self.get_map()) > 1:  # more than the loop's own pipe: sockets of real tools
                 events = super().select(PATIENCE if timeout is None else min(timeout, PATIENCE))
@@ -60,6 +63,7 @@ class Queue:
         self.entries: list[_Entry] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.asked = 0
+        self.replies: deque[tuple[asyncio.Future, Any]] = deque()  # answers that nobody has heard yet
         self.busy = self.halt = self.cancelled = self.listening = False
         self.heard = threading.Event()
         self.pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (models.threads,))
@@ -93,6 +97,18 @@ class Queue:
             self.heard.set()
         else:
             self.serve()
+
+    def answered(self, future: asyncio.Future, answer: Any) -> None:
+        """An answer has come. On our own loop it is heard once all that the one before brought about is done: what is added to a tree, and
+        in which order, must not depend on how soon the engine's thread gave the next."""
+        if self.loop is not None and self.knows(self.loop):
+            self.replies.append((future, answer))
+        else:
+            _reply(future, answer)
+
+    def deliver(self) -> None:
+        """Let the answer that came first be heard."""
+        _reply(*self.replies.popleft())
 
     def others(self) -> bool:
         """For an engine in its thread: whether anything waits, once all that was answered has been heard and acted upon. Only our own loop can
@@ -158,20 +174,20 @@ class Queue:
                     if snapshot:
                         held.append((future, answer))
                     else:
-                        loop.call_soon_threadsafe(_reply, future, answer)
+                        loop.call_soon_threadsafe(self.answered, future, answer)
         except Exception as error:
             failure = (
                 error if isinstance(error, SurpassError) else EngineError(f"the engine raised {type(error).__name__}: {error}")
             )
             for entry in waiting.values():
-                loop.call_soon_threadsafe(_reply, entry.future, failure)
+                loop.call_soon_threadsafe(self.answered, entry.future, failure)
             waiting = {}
         count()  # what was used for answers that never came
         for future, answer in held:
-            loop.call_soon_threadsafe(_reply, future, answer)
+            loop.call_soon_threadsafe(self.answered, future, answer)
         if not paused or self.halt:
             for entry in waiting.values():  # the others were answered, or refused above
-                loop.call_soon_threadsafe(_reply, entry.future, EngineError("the engine gave no answer"))
+                loop.call_soon_threadsafe(self.answered, entry.future, EngineError("the engine gave no answer"))
             return []
         for entry in waiting.values():
             entry.begun = True
@@ -196,6 +212,7 @@ class Queue:
                     getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
                 self.pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
                 self.loop, self.entries = None, []
+                self.replies.clear()
                 self.busy = self.halt = self.cancelled = self.listening = False
 
     def cancel(self) -> None:
