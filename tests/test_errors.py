@@ -258,9 +258,9 @@ def test_a_model_that_scores_its_draws_otherwise_ends_the_run_before_an_update(c
     words = ["run", "grpo", "--model", model, *DATA, "--n", "8", "--reward", "price.py:price", "--out", "run"]
     forward = LocalEngine.forward
 
-    def other(self, *given):
-        out = forward(self, *given)
-        return dataclasses.replace(out, logp=out.logp - 0.4)
+    def other(self, *given, **more):
+        out = forward(self, *given, **more)
+        return dataclasses.replace(out, logp=out.logp - 0.4, plain=None if out.plain is None else out.plain - 0.4)
 
     with monkeypatch.context() as engine:
         engine.setattr(LocalEngine, "forward", other)

@@ -140,7 +140,7 @@ def test_an_api_s_empty_and_null_content_at_the_limit_are_one_attempt_that_was_c
         "finish_reason": "length",
         "message": {"role": "assistant", "content": content, "reasoning_content": "so"},
     }
-    drawn = read_reply({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 64}}, "").drawn()
+    drawn = read_reply({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 64}}, "", 64).drawn()
     assert drawn.stop == LENGTH and drawn.used == 64 and not len(drawn.tokens)
 
 
@@ -369,16 +369,21 @@ def test_attempts_without_an_answer_have_no_rank():
 
 def test_a_prompt_does_not_win_by_making_answers_that_nobody_can_judge():
     """Four held problems, judged under the first prompt; a second one leaves but the right answer judged."""
-    plan = _Plan(searches.prompts(), None, None, Tree(Problem("p", "")), 0, 0)
+
+    def planned():
+        plan = _Plan(searches.prompts(), None, None, Tree(Problem("p", "")), 0, 1, 0)
+        plan.answer, plan.problems = answer, lambda name, n: []
+        return plan
+
     found = {0: [1.0, 0.0, 0.0, NAN], 1: [1.0, NAN, NAN, 1.0]}
 
     async def answer(node, problems):
         return [(value, None, "") for value in found[node]]
 
-    plan.answer, plan.problems = answer, lambda name, n: []
+    plan = planned()
     for node in found:
         asyncio.run(plan.visit(node))
     assert plan.reward == pytest.approx({0: 1 / 3, 1: 1 / 3})
     found[0] = [NAN] * 4
     with pytest.raises(RunBroken, match="none of the held problems"):
-        asyncio.run(plan.visit(0))
+        asyncio.run(planned().visit(0))
