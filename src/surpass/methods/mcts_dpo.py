@@ -17,8 +17,9 @@ Differs  `problems` a round are half the paper's 64 for their cost, and their pa
          judge themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path;
          the root has as many simulations as every other move.
 Works    docs/claims.md, the tiny model's countdowns: of two next steps the right one has the higher Q in 0.89 to 0.93 of the pairs, where the
-         model's own verdict on a step is at chance, and as often without any verdict. What its pairs teach on a
-         table was measured with one pass over them, where soft labels change nothing, and is withdrawn. Training was not tried on a
+         model's own verdict on a step is at chance, and as often without any verdict. On a table of three-step attempts training lifts
+         the chance of a right one (0.13 to 0.72), with pairs of the policy as it is more than with pairs gathered once; soft labels
+         bring nothing over hard ones there, and pairs of whole attempts bring more than pairs of steps. Training was not tried on a
          language model.
 """
 
