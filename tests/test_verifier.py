@@ -119,3 +119,18 @@ def test_hostile_answers_cost_little(text):
     began = time.process_time()
     verifier.equal("x^2 + 7", text)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("gold, text, right", [
+    ("4 blue balls", "There are 4 red balls in the box, I am sure.", False),
+    ("12 cm", "The rod must then be 12 m long, I am sure.", False),
+    ("4", "There are 4 red balls in the box, I am sure.", True),
+    ("12 cm", "Answer: 12", True),
+    ("12 cm", "12 cm", True),
+    ("12", "It may be 10. It may be 12.", False),
+    ("Paris", "Paris", True),
+    ("", "", False),
+])  # fmt: skip
+def test_a_number_in_a_sentence_answers_only_what_has_no_unit(gold, text, right):
+    """What stands beside a number in a sentence is not read, so it may be of anything."""
+    assert maths.equal(gold, text) == right
