@@ -16,7 +16,12 @@ from test_sandbox import gives, missing, none_ahead
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 assert none_ahead  # a fixture
 
-SHARED = {"/dev/null": "/dev/null", "Python": "/python/bin/" + walls._python().name, "a library": "/lib/libc.so.6", "a module": "/python/LIB/os.py"}
+SHARED = {
+    "/dev/null": "/dev/null",
+    "Python": "/python/bin/" + walls._python().name,
+    "a library": "/lib/libc.so.6",
+    "a module": "/python/LIB/os.py",
+}
 """What a job shares with the machine, by where it is inside."""
 CHANGES = ("os.chmod(p, 0)", "os.fchmod(os.open(p, os.O_RDONLY), 0)", "os.chown(p, 0, 0)", "os.utime(p)", "os.utime(p, (1, 1))",
            "os.utime(os.open(p, os.O_RDONLY), (1, 1))", "os.setxattr(p, 'user.x', b'1')", "os.link(p, '/tmp/x')", "os.rename(p, '/tmp/x')", "os.unlink(p)",
@@ -37,7 +42,9 @@ def test_what_is_shared_with_the_machine_cannot_be_changed(name):
     body = "import fcntl, os\np = {!r}\nassert os.path.exists(p)\nout = []\nfor change in {!r}:\n    try:\n        eval(change); out.append(change)\n    except (OSError, ValueError): pass\nreturn out"
     before = os.stat("/dev/null")
     given = gives(body.format(inside(name), CHANGES))
-    os.chmod("/dev/null", stat.S_IMODE(before.st_mode)) if os.stat("/dev/null").st_mode != before.st_mode and os.getuid() == 0 else None
+    os.chmod("/dev/null", stat.S_IMODE(before.st_mode)) if os.stat(
+        "/dev/null"
+    ).st_mode != before.st_mode and os.getuid() == 0 else None
     allowed = {"os.truncate(p, 0)", "open(p, 'r+b').truncate(0)"} if name == "/dev/null" else set()  # does nothing there
     assert given.error == "" and set(given.value) <= allowed, given
     after = os.stat("/dev/null")
@@ -75,7 +82,9 @@ def test_threads_are_bounded_by_number():
     assert given.error == "" and 8 < given.value <= sandbox.THREADS, given
 
 
-@pytest.mark.parametrize("make", ["open(f'/tmp/{n}', 'w').close()", "os.mkdir(f'/tmp/{n}')", "os.mkdir(f'/tmp/' + 'd/' * n + 'd')"])
+@pytest.mark.parametrize(
+    "make", ["open(f'/tmp/{n}', 'w').close()", "os.mkdir(f'/tmp/{n}')", "os.mkdir(f'/tmp/' + 'd/' * n + 'd')"]
+)
 def test_empty_files_are_bounded_by_number(make):
     """An empty one costs memory of the kernel, which no limit of the job's own counts."""
     body = f"import os, sys\nn = 0\ntry:\n    while n < 5000:\n        {make}; n += 1\nexcept OSError as e: pass\nreturn n"

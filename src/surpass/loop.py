@@ -165,6 +165,8 @@ class _Run:
     async def begin(self) -> None:
         """Exams at the start; or, in a folder that holds a run, back to where it stood."""
         state = self.store.state() if self.store else None
+        if self.store:
+            self.models.secret = functools.cache(self.store.secret)
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
         self.models.remember(_snapshots(self.method))
         began = {role: weights_digest(weights) for role, weights in self.start.items()}

@@ -6,11 +6,12 @@ import copy
 import hashlib
 import json
 import re
+import secrets
 import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,6 +60,7 @@ class Models:
         self.account = "search"
         self.batches: list[int] = []  # draws in every batch that was served
         self.system: dict[str, str] = {}  # a role's system message
+        self.secret: Callable[[], bytes] = cache(partial(secrets.token_bytes, 16))  # what hidden tests are made with
         self._cast: list[str] = []  # roles played by copies or by the weights of another role
         self.restore: dict[str, Callable[[], Snapshot]] | None = None  # what a refusal brings back; None between trials
         # a new thread would count its threads anew, and another count computes other last bits

@@ -10,6 +10,7 @@
     weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
     weights/0001/ROLE@-1.safetensors   the weights before the round's update, where the method names them
     weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
+    secret                what hidden tests are made with, in a run whose task has some
     state.json            where the run stands; replaced in one step after every phase
 
 A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
@@ -25,6 +26,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import time
 import warnings
@@ -207,6 +209,18 @@ class Store:
             reads = " and ".join(map(str, READS))
             raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads formats {reads}")
         return run
+
+    def secret(self) -> bytes:
+        """What the hidden tests of this run are made with: drawn by its first use, so that no seed tells them."""
+        path = self.folder / "secret"
+        if not path.exists():
+            write_whole(path, secrets.token_hex(16))
+        words = path.read_text(encoding="utf-8", errors="replace")
+        if not re.fullmatch(r"[0-9a-f]{32}", words):
+            raise RunBroken(
+                f"{path} is damaged, and the run's hidden tests are made with it; put back a copy of it, or begin a new run"
+            )
+        return bytes.fromhex(words)
 
     # -- what happened
 

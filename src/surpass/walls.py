@@ -52,14 +52,29 @@ def _begun(bwrap: str, files: int, source: str) -> subprocess.Popen:
 
 
 def _popen(command: list[str], *numbers: int) -> subprocess.Popen:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=numbers, env={}, cwd="/")
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=numbers, env={}, cwd="/"
+    )
 
 
 def _begun_by_root(command: list[str], python: list[str], program: int) -> subprocess.Popen:
     """Two users are known inside: root, as whom bubblewrap puts up the walls, and nobody, whom the worker becomes before it reads its
     job. Only who starts the sandbox may name the second, while it waits."""
     (hear, said), (told, tell) = os.pipe(), os.pipe()
-    users = ["--uid", "0", "--gid", "0", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--info-fd", str(said), "--userns-block-fd", str(told)]
+    users = [
+        "--uid",
+        "0",
+        "--gid",
+        "0",
+        "--cap-add",
+        "CAP_SETUID",
+        "--cap-add",
+        "CAP_SETGID",
+        "--info-fd",
+        str(said),
+        "--userns-block-fd",
+        str(told),
+    ]
     try:
         process = _popen([*command, *users, *python], program, said, told)
     finally:
@@ -75,7 +90,9 @@ def _begun_by_root(command: list[str], python: list[str], program: int) -> subpr
             os.write(tell, b"1")
     except OSError as error:
         process.kill()
-        raise UnmetNeed(f"bubblewrap cannot make a sandbox on this machine: started by root it has to run as nobody, and {error}") from error
+        raise UnmetNeed(
+            f"bubblewrap cannot make a sandbox on this machine: started by root it has to run as nobody, and {error}"
+        ) from error
     finally:
         os.close(hear)
         os.close(tell)
@@ -204,8 +221,13 @@ print(*sorted(path for path in seen if ".so" in os.path.basename(path) and not p
 @functools.cache
 def _shown() -> list[tuple[str, str]]:
     """(path, where it is inside) of all that Python needs to start: itself, its own modules, and the libraries that these load."""
-    python, library = _python(), Path(sysconfig.get_path("stdlib", vars={"base": sys.base_prefix, "installed_base": sys.base_prefix}))
-    done = subprocess.run([python, "-I", "-S", "-B", "-c", _PROBE], capture_output=True, stdin=subprocess.DEVNULL, env={}, timeout=60)
+    python, library = (
+        _python(),
+        Path(sysconfig.get_path("stdlib", vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})),
+    )
+    done = subprocess.run(
+        [python, "-I", "-S", "-B", "-c", _PROBE], capture_output=True, stdin=subprocess.DEVNULL, env={}, timeout=60
+    )
     found = [(str(python), f"/python/bin/{python.name}"), (str(library), f"/python/{library.parent.name}/{library.name}")]
     for path in map(Path, done.stdout.decode(errors="replace").splitlines()):
         stem = path.name.partition(".so")[0]
@@ -285,7 +307,9 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {  # by name: its number on x
     # what the worker does before the second filter
     "wait4": (61, 260), "mount": (165, 40), "capset": (126, 91), "setgroups": (116, 159), "setresuid": (117, 147), "setresgid": (119, 149),
 }  # fmt: skip
-_CHOSEN: dict[str, tuple[tuple[int, int], int, tuple[int, ...]]] = {  # numbers, which argument, the values of it that are let through
+_CHOSEN: dict[
+    str, tuple[tuple[int, int], int, tuple[int, ...]]
+] = {  # numbers, which argument, the values of it that are let through
     "clone": ((56, 220), 0, (0x003D0F00, 0x007D0F00)),  # a thread, as glibc and musl make one
     "fcntl": ((72, 25), 1, (0, 1, 2, 3, 4, 1030)),  # duplicates and flags; no locks, leases, notices, sizes of pipes
     "ioctl": ((16, 29), 1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),  # is it a terminal, how wide; how much waits; flags
@@ -293,7 +317,20 @@ _CHOSEN: dict[str, tuple[tuple[int, int], int, tuple[int, ...]]] = {  # numbers,
 }
 _INSTALL = 22  # prctl's option by which the worker installs the second filter
 _NEW = 424  # calls from here on are younger than some C libraries, which ask for them first
-_NEVER = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 442, 447)  # io_uring, new mounts, pidfd_getfd, mount_setattr, memfd_secret
+_NEVER = (
+    425,
+    426,
+    427,
+    428,
+    429,
+    430,
+    431,
+    432,
+    433,
+    438,
+    442,
+    447,
+)  # io_uring, new mounts, pidfd_getfd, mount_setattr, memfd_secret
 
 
 def _numbers(calls: dict[str, tuple[int | None, int | None]]) -> list[int]:
@@ -343,4 +380,3 @@ def _only(number: int, argument: int, values: Sequence[int]) -> list[tuple[int, 
 
 def _bytes(steps: Sequence[tuple[int, int, int, int]]) -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
-

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
 import json
 import math
 import random
@@ -18,12 +20,16 @@ from surpass.parts import from_json, to_json
 from surpass.rewards import code as written
 from surpass.searches import samples
 from surpass.searches.round import search_all
+from surpass.store import Store
 from surpass.tasks import code, data
-from surpass.tasks.code import STEPS, _run, _source
+from surpass.tasks.code import STEPS, _run, _source, hidden
 from surpass.tasks.splits import SHARES, split_of
 from surpass.tasks.unit_tests import normal, passed, refused, same
+from surpass.types import fold
 from test_sandbox import missing, without_bubblewrap
 
+code_module = importlib.import_module("surpass.tasks.code")
+LONG = sandbox.Limits(seconds=20, processor=15)
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
@@ -61,10 +67,68 @@ def test_the_prompt_shows_two_results_and_not_the_others():
 
 def test_all_or_nothing_and_shares():
     problem = next(code(steps=1).problems("train", 0))
-    x, result = problem.answer["calls"][3][0], problem.answer["results"][3]
-    half = f"def f(x):\n    if x == {x!r}: return {result!r}"
+    half = f"{problem_source(problem)}\ng = f\ndef f(x): return g(x) if sum(map(ord, str(x))) % 2 else None"
     assert run(code(steps=1).check(None, problem, half)) == 0
     assert 0 < run(code(steps=1, partial=1).check(None, problem, half)) < 1
+
+
+def problem_source(problem) -> str:
+    return _source(problem.meta["plan"], problem.meta["k"]).replace("```python\n", "").replace("\n```", "")
+
+
+def test_hidden_tests_are_the_runs_own_and_stay_while_it_lasts(tmp_path):
+    """Two runs of one seed ask for the same function and try it on other arguments; a run that goes on, on the same ones."""
+    task = code(steps=2)
+    some = list(islice(task.problems("train", 0), 8))
+    assert some == list(islice(task.problems("train", 0), 8))
+
+    def made(secret: bytes):
+        return [hidden(p.id, tuple(p.meta["plan"]), tuple(p.meta["k"]), secret) for p in some]
+
+    stores = [Store(tmp_path / name) for name in "ab"]
+    first, other = (made(store.secret()) for store in stores)
+    stores[0].close()
+    assert made(Store(tmp_path / "a").secret()) == first
+    assert all(
+        one["calls"][1:] != two["calls"][1:] and one["calls"][1:] != p.answer["calls"][1:]
+        for one, two, p in zip(first, other, some, strict=True)
+    )
+    assert Models().secret() != Models().secret()
+
+
+@pytest.mark.parametrize("split", SHARES)
+def test_a_program_that_makes_the_problems_again_does_not_find_its_tests(split):
+    """It carries the generator along, tries small seeds until the arguments match, and returns what is wanted there. That was worth 1."""
+    source = inspect.getsource(code_module)
+    kept = (
+        source[source.index("TESTS, SHOWN") : source.index("@dataclass")]
+        + source[source.index("def _plan") : source.index("def _source")]
+    )
+    kept = kept.replace("@functools.lru_cache(512)\n", "").replace("_ALONE = Models()", "_ALONE = 0")
+    attack = f"""
+import random, hashlib, functools
+from typing import NamedTuple, Any, Callable, Sequence
+{kept}
+found = {{}}
+def f(x):
+    if not found:
+        for seed in range(3):
+            for i in range(40):
+                rng = random.Random(fold(seed, "code", i))
+                while True:
+                    plan = _plan(rng, 2); ks = [rng.randint(2, 5) for _ in range(2)]
+                    tests = _tests(rng, plan, ks)
+                    if tests: break
+                for call, result in zip(tests["calls"], tests["results"]): found[repr(call[0])] = result
+    return found[repr(x)]
+"""
+    attack = f"from __future__ import annotations\nimport hashlib\n{inspect.getsource(fold)}{attack}"
+    problems = list(islice(code().problems(split, 1), 6))
+    for problem in problems:
+        assert run(passed(f"```python\n{attack}\n```", problem.answer, LONG)) > 0.9, (
+            "it finds the examples, but what an empty argument gives"
+        )
+        assert run(code().check(None, problem, f"```python\n{attack}\n```")) == 0
 
 
 @pytest.mark.parametrize(
@@ -128,6 +192,23 @@ def test_a_data_set_of_programming_problems(tmp_path):
     path.write_text(json.dumps({"prompt": "a", "answer": "4"}) + "\n")
     with pytest.raises(SurpassError, match="tests are"):
         data(str(path), compare="tests")
+
+
+SELF = "import builtins\ndef reward(prompt, completion):\n    exec(completion, globals())\n    return float(f(2) == 4)"
+
+
+@pytest.mark.parametrize("attack", [
+    "global reward\ndef reward(p, c): return 1.0", "import builtins\nbuiltins.float = lambda x: 1.0", "while True: pass", "import os; os._exit(0)",
+    "import re; re.match('(a+)+$', 'a' * 40 + 'b')", "import os\nos.write(3, b'[[1e9, \"\"]] ')\nos._exit(0)",
+    "import os\nos.write(3, b'[[1.0, \"\"], [-1e9, \"\"], [-1e9, \"\"]]')\nos._exit(0)", "x = [0] * 10**9", "import sys; sys.setrecursionlimit(10**9)\ndef g(): g()\ng()",
+    "import threading\nfor _ in range(100): threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()", "raise SystemExit(0)", "def f(x): return x"])  # fmt: skip
+def test_an_attempt_that_a_written_reward_runs_judges_no_other(attack):
+    """The program runs every attempt beside itself; all of a round once shared one process, and its fate."""
+    found = scored(
+        written(SELF, seconds=1), ["def f(x): return x * 2", attack, "def f(x): return x + 1", "def f(x): return 2 * x"]
+    )
+    assert [found[i] for i in (0, 2, 3)] == [1, 0, 1]
+    assert math.isnan(found[1]) or abs(found[1]) <= 1
 
 
 LENGTH = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +13,22 @@ from surpass import sandbox
 from surpass.errors import RunBroken, SurpassError
 from surpass.types import FAILED, Column, Tree
 
+LARGEST = 1e6  # of a reward
+
 
 @dataclass(frozen=True)
 class code:
     """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the two texts: what the players
-    were asked, and the attempt. nan where it raises, and where it returns no finite number.
+    were asked, and the attempt. nan where it raises, takes longer than `seconds`, and where it returns no number from -LARGEST to LARGEST.
 
-    All attempts of a round are one job, which may take `seconds`. RunBroken where no attempt at all could be judged. Uses no labels.
+    Every attempt is judged in a process of its own, so one that the program is made to run or to hang on changes no other's reward. Its own
+    it can: a program that runs an attempt beside itself believes whatever that says. RunBroken where no attempt at all could be
+    judged. Uses no labels.
     """
 
     program: str
     function: str = "reward"
-    seconds: float = 30.0
+    seconds: float = 5.0
     voice: str = "policy"
 
     def __post_init__(self):
@@ -34,7 +39,9 @@ class code:
         asked = [(i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
         calls = [(trees[i].problem.asks, models.said(self.voice, trees[i], leaf)) for i, leaf in asked]
         limits = sandbox.Limits(self.seconds, processor=math.ceil(self.seconds))
-        ran = await sandbox.call(self.program, self.function, calls, limits) if calls else []
+        ran = [
+            one for (one,) in await asyncio.gather(*(sandbox.call(self.program, self.function, [call], limits) for call in calls))
+        ]
         values = [math.nan if error else _number(value) for value, error in ran]
         if values and all(map(math.isnan, values)):
             raise RunBroken(
@@ -48,6 +55,6 @@ class code:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, (int, float)) and abs(value) < 1e308:  # an int may be larger than any float
+    if isinstance(value, (int, float)) and abs(value) <= LARGEST:  # an int may be larger than any float
         return float(value)
     return math.nan

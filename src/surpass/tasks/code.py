@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 from surpass import sandbox
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.unit_tests import normal, passed
@@ -58,6 +61,7 @@ STEPS = (
     Step("text", "number", "return how many lower case vowels it has", 'sum(c in "aeiou" for c in x)', lambda x, k: sum(c in VOWELS for c in x)),
     Step("text", "number", "return how many words it has", "len(x.split())", lambda x, k: len(x.split())),
 )  # fmt: skip
+_ALONE = Models()  # whose secret is taken where a program is judged outside of any run
 ARTICLE = {"list": "a list of whole numbers", "text": "a text"}
 
 
@@ -66,7 +70,8 @@ class code(Task):
     """Write a Python function that does `steps` things (1 to 5) in turn; hidden tests run it in the sandbox.
 
     check is 1 where all tests pass, else 0; with `partial` = 1 it is the share of them. A function may take `seconds`. Tests tell the right
-    function from every one that leaves out a step, and from one that returns a constant.
+    function from every one that leaves out a step, and from one that returns a constant. Their arguments are drawn with the run's secret
+    (Models.secret): a program that makes this task's problems again, to look up what is wanted, does not find them there.
     """
 
     steps: int = 2
@@ -78,24 +83,23 @@ class code(Task):
             raise SurpassError(f"code needs steps from 1 to 5, partial 0 or 1 and seconds more than 0; found {self}")
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """`answer` is the tests; meta["plan"] the steps' numbers, meta["k"] theirs."""
+        """`answer` is examples in the form of tests, of which the last two are shown; none of them is a hidden test. meta["plan"] are the
+        steps' numbers, meta["k"] theirs."""
         return unique(lambda i: self._problem(random.Random(fold(seed, "code", i))), split)
 
     def _problem(self, rng: random.Random) -> Problem:
         while True:
             plan, ks = _plan(rng, self.steps), [rng.randint(2, 5) for _ in range(self.steps)]
-            inputs = [_input(rng, STEPS[plan[0]].takes, i) for i in range(TESTS)]
-            results = [_run(plan, ks, x) for x in inputs]
-            others = [[_run(plan[:i] + plan[i + 1 :], ks[:i] + ks[i + 1 :], x) for x in inputs] for i in range(self.steps)]
-            if all(other != results for other in others) and any(result != results[0] for result in results):
+            tests = _tests(rng, plan, ks)
+            if tests is not None:
                 break
+        inputs, results = [x for (x,) in tests["calls"]], tests["results"]
         takes = STEPS[plan[0]].takes
         tasks = [STEPS[at].words.format(k=k) for at, k in zip(plan, ks, strict=True)]
         last = tasks.pop() if tasks[-1].startswith("return") else "return the result"
         words = f"Write a Python function f that takes {ARTICLE[takes]}: {', then '.join([*tasks, last])}."
         shown = [f"f({x!r}) returns {result!r}." for x, result in zip(inputs[-SHOWN:], results[-SHOWN:], strict=True)]
         prompt = "\n".join([words, *shown, "Answer with one block of Python."])
-        tests = {"function": "f", "calls": [[x] for x in inputs], "results": results}
         return Problem(problem_id(f"code {words}"), prompt, tests, {"plan": plan, "k": ks})
 
     async def start(self, models, problem: Problem) -> Turn:
@@ -103,7 +107,8 @@ class code(Task):
         return await super().start(models, problem)
 
     async def check(self, models, problem: Problem, text: str) -> float:
-        share = await passed(text, problem.answer, sandbox.Limits(self.seconds, processor=math.ceil(self.seconds)))
+        tests = hidden(problem.id, tuple(problem.meta["plan"]), tuple(problem.meta["k"]), (models or _ALONE).secret())
+        share = await passed(text, tests, sandbox.Limits(self.seconds, processor=math.ceil(self.seconds)))
         return share if self.partial else float(share == 1)
 
     def final_answer(self, text: str) -> str | None:
@@ -123,6 +128,25 @@ def _plan(rng: random.Random, n: int) -> list[int]:
         ]
         plan.append(rng.choice(fits))
     return plan
+
+
+def _tests(rng: random.Random, plan: Sequence[int], ks: Sequence[int]) -> dict[str, Any] | None:
+    """Tests of a plan, the first of them an empty argument; None where they do not tell it from one that leaves out a step or does nothing."""
+    inputs = [_input(rng, STEPS[plan[0]].takes, i) for i in range(TESTS)]
+    results = [_run(plan, ks, x) for x in inputs]
+    others = [[_run([*plan[:i], *plan[i + 1 :]], [*ks[:i], *ks[i + 1 :]], x) for x in inputs] for i in range(len(plan))]
+    if any(other == results for other in others) or all(result == results[0] for result in results):
+        return None
+    return {"function": "f", "calls": [[x] for x in inputs], "results": results}
+
+
+@functools.lru_cache(512)
+def hidden(id: str, plan: tuple[int, ...], ks: tuple[int, ...], secret: bytes) -> dict[str, Any]:
+    """The tests that judge a problem's programs: their arguments follow from the secret, not from the seed."""
+    rng = random.Random(hashlib.blake2b(id.encode(), key=secret).digest())
+    while (tests := _tests(rng, plan, ks)) is None:
+        pass
+    return tests
 
 
 def _run(plan: Sequence[int], ks: Sequence[int], x: Any) -> Any:

@@ -16,7 +16,7 @@ from surpass.tasks.sql_questions import WORDS, database, posed
 from surpass.tasks.sql_sandbox import Refused, connect, library, parsed, run, statement_of
 from surpass.types import Problem, fold
 
-_DATABASES = 3
+_DATABASES, _TRIES = 3, 4  # of a question; sets of them that are tried before another question is asked
 
 
 def score(answer: dict[str, Any], text: str) -> float:
@@ -48,6 +48,16 @@ def score(answer: dict[str, Any], text: str) -> float:
     return 1.0 if equal else 0.3 if alike else 0.2
 
 
+def _differ(answer: dict[str, Any]) -> bool:
+    """Whether the right rows are not the same on every database: else a constant would be right, SELECT 1."""
+    found = []
+    for which in range(_DATABASES):
+        connection = connect(database(answer, which))
+        found.append(run(connection, answer["sql"]))
+        connection.close()
+    return any(one is None or Counter(one[1]) != Counter(found[0][1]) for one in found if found[0] is not None)
+
+
 @dataclass(frozen=True)
 class sql(Task):
     """Questions about generated databases, answered by one SELECT statement that SQLite runs.
@@ -74,9 +84,14 @@ class sql(Task):
 
     def _problem(self, seed: int, index: int) -> Problem:
         rng = random.Random(fold(seed, "sql", index))
-        prompt, answer, meta = posed(rng, self.tables, self.level if self.exact else rng.randint(1, self.level), self.values)
-        id = problem_id(f"sql {prompt}")
-        return Problem(id, prompt, answer | {"seed": int(id, 16), "rows": self.rows, "values": self.values}, meta)
+        while True:
+            prompt, answer, meta = posed(rng, self.tables, self.level if self.exact else rng.randint(1, self.level), self.values)
+            id = problem_id(f"sql {prompt}")
+            first = answer | {"seed": int(id, 16), "rows": self.rows, "values": self.values}
+            for other in range(_TRIES):
+                answer = first | ({"seed": fold(first["seed"], "other", other)} if other else {})
+                if _differ(answer):
+                    return Problem(id, prompt, answer, meta)
 
     async def check(self, models, problem: Problem, text: str) -> float:
         return score(problem.answer, text)
