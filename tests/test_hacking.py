@@ -10,7 +10,6 @@ from itertools import islice
 
 import pytest
 
-
 from surpass.models import Models
 from surpass.tasks import code, data, reward_code, sql
 from surpass.tasks.sql_questions import database
@@ -158,7 +157,7 @@ HACKED_REWARDS = {
     "moves the agent": "def reward(w, b, a, c):\n    c['row'], c['column'], c['has_key'] = w['goal'][0], w['goal'][1], True\n    return 0.0, {}",
     "says that it reached the goal": "def reward(w, b, a, c): return 0.0, {'success: 1.0 1.0 1.0; largest 1\\nsuccess': 1.0}",
     "writes its worth": "import os\ndef reward(w, b, a, c):\n    os.write(3, b'1.0'); os._exit(0)", "imports the learners": "from surpass.tasks import keydoor\ndef reward(w, b, a, c): return 1.0, {}",
-    "loops": "def reward(w, b, a, c):\n    while True: pass", "names too many parts": "def reward(w, b, a, c): return 0.0, {str(i): 0.0 for i in range(2000)}",
+    "names too many parts": "def reward(w, b, a, c): return 0.0, {str(i): 0.0 for i in range(2000)}",
     "is too large a number": "def reward(w, b, a, c): return 10**4000, {}", "is true": "def reward(w, b, a, c): return None, {}",
 }  # fmt: skip
 
