@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from surpass.errors import RunBroken, SurpassError
 from surpass.loop import _Run, improve
@@ -25,29 +26,41 @@ from tiny import copy_letter, nano_models
 
 PHASES = ("search", "score", "learn", "write", "exam gate", "exam test")
 
-WORKER = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import torch; torch.set_num_threads(1)
-from test_resume import method, rounds
-from tiny import copy_letter, nano_models
-from surpass.loop import improve
-from surpass.store import Store
-folder, phase, round, where = sys.argv[1:]
-class Dying(Store):
-    def timed(self, name, r):
-        inside = super().timed(name, r)
-        class Watch:
-            def __enter__(self):
-                inside.__enter__()
-                if (name, r, where) == (phase, int(round), "begin"): os.kill(os.getpid(), signal.SIGKILL)
-            def __exit__(self, *error):
-                if (name, r, where) == (phase, int(round), "end"): os.kill(os.getpid(), signal.SIGKILL)
-                return inside.__exit__(*error)
-        return Watch()
-models = nano_models()
-models.run(improve(method(), copy_letter(), models, rounds=rounds, store=Dying(folder)))
-"""
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["test_resume"])  # one process imports torch, and every run that is to die begins as its fork
+
+
+class _Dying(Store):
+    """A store whose process dies where a phase begins or ends."""
+
+    def __init__(self, folder, phase: str, round: int, where: str):
+        super().__init__(folder)
+        self.when = (phase, round, where)
+
+    @contextlib.contextmanager
+    def timed(self, phase, round):
+        with super().timed(phase, round):
+            if (phase, round, "begin") == self.when:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield
+            if (phase, round, "end") == self.when:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_to_death(folder: str, phase: str, round: int, where: str) -> None:
+    torch.set_num_threads(1)
+    models = nano_models()
+    models.run(improve(method(), copy_letter(), models, rounds=rounds, store=_Dying(folder, phase, round, where)))
+
+
+def killed_at(folder: Path, phase: str, round: int, where: str) -> None:
+    """A run that was killed there."""
+    process = FORKS.Process(target=_run_to_death, args=(str(folder), phase, round, where))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
 rounds = 4
 
 
@@ -76,20 +89,14 @@ def whole(tmp_path_factory):
     "phase, round", [("search", 1), ("score", 2), ("learn", 2), ("write", 2), ("exam gate", 2), ("learn", 3), ("exam test", 4)]
 )
 def test_killed_and_resumed_equals_uninterrupted(phase, round, where, whole, tmp_path):
-    worker = WORKER.format(tests=str(Path(__file__).parent))
-    command = [sys.executable, "-c", worker, str(tmp_path), phase, str(round), where]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    died = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    killed_at(tmp_path, phase, round, where)
     run_here(tmp_path)
     assert digest(tmp_path) == whole
 
 
 def test_torn_files_are_not_believed(whole, tmp_path):
     """Half-written lines and folders that were left behind change nothing."""
-    worker = WORKER.format(tests=str(Path(__file__).parent))
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", worker, str(tmp_path), "exam gate", "2", "begin"], env=env, capture_output=True)
+    killed_at(tmp_path, "exam gate", 2, "begin")
     with open(tmp_path / "events.jsonl", "a") as file:
         file.write('{"event": "sear')
     (tmp_path / "state.json.partial").write_text("{")
@@ -112,9 +119,7 @@ def test_a_finished_run_resumes_to_its_result(whole, tmp_path):
 def killed(tmp_path_factory):
     """A run that was killed while its second gate sat its exam: weights of rounds 2 and 4, trees of rounds 1 to 4."""
     folder = tmp_path_factory.mktemp("killed")
-    worker = WORKER.format(tests=str(Path(__file__).parent))
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", worker, str(folder), "exam gate", "4", "begin"], env=env, capture_output=True)
+    killed_at(folder, "exam gate", 4, "begin")
     assert json.loads((folder / "state.json").read_text())["phase"] == "learnt"
     return folder
 
