@@ -76,10 +76,29 @@ def test_clone_makes_a_thread_as_the_c_library_does_and_nothing_else(flags):
     assert gives(RAW.format(f"56, {flags}, 0, 0, 0, 0")) == Ran([-1, 1])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fcntl.F_SETLEASE, fcntl.F_WRLCK",
+        "fcntl.F_NOTIFY, 1",
+        "fcntl.F_SETPIPE_SZ, 2**20",
+        "fcntl.F_SETSIG, 9",
+        "fcntl.F_SETOWN, 1",
+        "1033, 1",
+    ],
+)
+def test_fcntl_copies_files_and_no_more(command):
+    """Also on a file of its own, where no other wall stands."""
+    assert gives(f"import fcntl\nreturn fcntl.fcntl(open('/tmp/a', 'w+'), {command})").error.startswith("PermissionError")
+    assert gives("import fcntl\nfcntl.lockf(open('/tmp/a', 'w+'), fcntl.LOCK_EX | fcntl.LOCK_NB)").error.startswith(
+        "PermissionError"
+    )
+
+
 def test_threads_are_bounded_by_number():
     body = "import threading\nthreading.stack_size(2**15)\nwait = threading.Event()\nn = 0\ntry:\n    while n < 2000:\n        threading.Thread(target=wait.wait, daemon=True).start(); n += 1\nexcept RuntimeError: pass\nreturn n"
     given = gives(body, limits=Limits(memory=2**31))
-    assert given.error == "" and 8 < given.value <= sandbox.THREADS, given
+    assert given.error == "" and 8 < given.value < 600, given
 
 
 @pytest.mark.parametrize(
@@ -89,7 +108,7 @@ def test_empty_files_are_bounded_by_number(make):
     """An empty one costs memory of the kernel, which no limit of the job's own counts."""
     body = f"import os, sys\nn = 0\ntry:\n    while n < 5000:\n        {make}; n += 1\nexcept OSError as e: pass\nreturn n"
     given = gives(body)
-    assert given.error == "" and 8 < given.value <= sandbox.INODES, given
+    assert given.error == "" and 8 < given.value < 1100, given
 
 
 def test_there_is_a_python_without_anybodys_packages_and_nothing_else():
