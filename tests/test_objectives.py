@@ -99,7 +99,7 @@ def test_clipped(normaliser, total, wanted):
     sums, figures = objectives.clipped(0.2, 0.3, normaliser, length=5.0)(Out(out), batch)
     assert list(sums) == [total] and float(sums[total].detach()) == pytest.approx(wanted, abs=1e-12)
     # at the clip: 10 (above, A > 0), 11 (below, A < 0), 15 (below, A < 0); 14 is above with A < 0 and so is free
-    assert figures["clip_ratio"] == 3 and figures["clippable"] == 6
+    assert figures == {"clip_ratio": (3.0, 6)}
 
 
 def test_clipped_gives_no_gradient_where_it_clips():
@@ -134,7 +134,7 @@ def test_clipped_by_path():
     first, second = 0.825 ** (1 / 3), 1.35 ** (1 / 4)
     assert 0.9 < first < 0.95 < 1.05 < second  # A > 0 binds above only, A < 0 below only
     assert float(sums["paths"]) == pytest.approx(-(2 * first + 1 * 1.05 - 3 * 0.95), abs=1e-12)
-    assert figures["clip_ratio"] == 2 and figures["clippable"] == 3  # the second above with A > 0, the third below with A < 0
+    assert figures == {"clip_ratio": (2.0, 3)}  # the second above with A > 0, the third below with A < 0
 
 
 def test_clipped_corrects_for_another_sampling_distribution():
@@ -193,8 +193,8 @@ def test_dpo(settings, wanted):
     sums, figures = objectives.dpo(**settings)(Out(arrange(LOGP)), batch)
     assert list(sums) == ["examples"] and float(sums["examples"]) == pytest.approx(wanted, abs=1e-12)
     if "per_token" not in settings:
-        assert figures == {"rewards/accuracies": 1.0, "rewards/margins": pytest.approx(0.5 * (1.0 - 0.6)),
-                           "rewards/abs_margins": pytest.approx(0.5 * (1.0 + 0.6)), "pairs": 2.0}  # fmt: skip
+        assert figures == {"rewards/accuracies": (1.0, 2), "rewards/margins": (pytest.approx(0.5 * (1.0 - 0.6)), 2),
+                           "rewards/abs_margins": (pytest.approx(0.5 * (1.0 + 0.6)), 2)}  # fmt: skip
 
 
 def test_dpo_learns_only_after_since():
@@ -223,7 +223,7 @@ def test_kl(normaliser, total):
     sums, figures = objectives.kl(0.3, normaliser=normaliser, length=5.0)(Out(arrange(LOGP)), batch)
     weights = {"token": (1, 1, 1), "path": (1 / 3, 1 / 4, 1), "constant": (0.2, 0.2, 0.2)}[normaliser]
     assert float(sums[total]) == pytest.approx(0.3 * sum(w * x for w, x in zip(weights, by_path, strict=True)), abs=1e-12)
-    assert figures == {"kl": pytest.approx(sum(k.values())), "learnt": 6.0}
+    assert figures == {"kl": (pytest.approx(sum(k.values())), 6)}
     assert k[14] == pytest.approx(0.2221188, abs=1e-7) and k[15] == pytest.approx(0.0214028, abs=1e-7)
 
 
@@ -233,7 +233,7 @@ def test_entropy():
     h = arrange({10: 1, 11: 2, 12: 3, 13: 4, 14: 5, 15: 6})
     sums, figures = objectives.entropy(0.1, "path")(Out(arrange(LOGP), h), batch)
     assert float(sums["paths"]) == pytest.approx(-0.1 * (6 / 3 + 12 / 4 + 6 / 1), abs=1e-12)
-    assert figures == {"entropy": 21.0, "learnt": 6.0}
+    assert figures == {"entropy": (21.0, 6)}
 
 
 def test_total_adds_what_has_the_same_normaliser():
@@ -243,7 +243,28 @@ def test_total_adds_what_has_the_same_normaliser():
     sums, _ = both(out, batch)
     assert float(sums["tokens"]) == pytest.approx(6.6 - 0.1 * 8, abs=1e-12)
     assert float(sums["paths"]) == pytest.approx(0.7 / 3 + 2.7 / 4 + 3.2, abs=1e-12)
-    assert both.needs == {"entropy"}
+    assert both.columns == frozenset() and both.outputs == {"logp", "entropy"}
+
+
+def test_total_tells_equal_figures_apart():
+    """Two leashes to two models: the second's figure once stood in the place of the first's."""
+    batch, arrange = batch_of(paths(a_tree()), logp__policy__0=BASE)
+    batch.columns["logp@start"] = ("token", arrange(LOGP))
+    out = Out(arrange(LOGP))
+    _, figures = objectives.total((objectives.kl(1.0), objectives.kl(1.0, base="start"), objectives.sft()))(out, batch)
+    assert set(figures) == {"kl", "kl/2"} and figures["kl"][0] > 0 == figures["kl/2"][0]
+
+
+@pytest.mark.parametrize("objective", [objectives.dpo(base="policy@0"), objectives.kl(), objectives.regression()])
+def test_log_probs_of_a_base_that_nobody_computed_are_an_error(objective):
+    """They were taken to be the policy's own, so that a leash of any length held nothing."""
+    tree = a_tree()
+    batch, arrange = batch_of([Example(tree, (2, 3))])
+    for name in ("target", "balance"):
+        batch.columns[name] = ("token", arrange(LOGP))
+    with pytest.raises(SurpassError, match='nobody computed the column "logp@policy@0"'):
+        objective(Out(arrange(LOGP)), batch)
+    objectives.dpo(base="start")(Out(arrange(LOGP)), batch)  # the one step of a round: its own are these
 
 
 @pytest.mark.parametrize("make", [objectives.sft, objectives.clipped, objectives.kl, objectives.entropy])

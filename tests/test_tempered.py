@@ -77,7 +77,7 @@ def forest(engine, n: int = 5) -> list[Example]:
     return [Example(tree, (leaf,)) for leaf in tree.leaves()]
 
 
-@pytest.mark.parametrize("also", ["", "entropy"])
+@pytest.mark.parametrize("also", [(), ("entropy",)])
 @pytest.mark.parametrize("form", [tree_forward, row_forward])
 def test_log_probs_are_those_of_logits_divided_by_the_temperature(form, also, nano):
     """TRL's formula: logits / T, then log_softmax and the token's entry; entropy of the same distribution; and the gradients of both."""
@@ -110,7 +110,7 @@ def test_log_probs_are_those_of_logits_divided_by_the_temperature(form, also, na
         from surpass.engines import attention
 
         engine.causal.set_attn_implementation(attention.NAME)
-    out = form(engine.causal, batch, batch.trained, also, temperature=T)
+    out = form(engine.causal, batch, batch.trained, {"logp", *also}, temperature=T)
     torch.testing.assert_close(out.logp, logp, atol=1e-9, rtol=0)
     found = out.entropy if also else out.logp
     torch.testing.assert_close(found, wanted, atol=1e-9, rtol=0)

@@ -350,7 +350,7 @@ def test_the_gradient_is_that_of_the_contexts_as_they_were(objective):
             "paths": float(sum(len(e.nodes) for e in examples)),
             "tokens": float(lengths(batch).sum()),
         }
-        for name in objective.needs:
+        for name in objective.columns:
             batch.columns[name] = ("token", torch.zeros(len(batch.token), dtype=torch.float64))
         engine.causal.zero_grad()
         sums, _ = objective(engine.forward(batch), batch)

@@ -168,7 +168,7 @@ def test_losses_and_gradients_equal_the_formulas_on_unrolled_rows(nano, plain, o
     wanted = formula(rows, normaliser)
     columns = ["logp", "logq", "noise", *([] if kind == "pairs" else ["advantage"])]
     batch = pack(examples, VOICES, columns)
-    out = engine.forward(batch, also="entropy")
+    out = engine.forward(batch, outputs={"logp", "entropy"})
     noisy = ("token", out.logp.detach() - torch.where(batch.trained, batch.columns["noise"][1], 0.0))
     batch.columns |= {"logp@start": noisy, "logp@policy@0": noisy}
     found = sum(value / totals(examples, rows)[name] for name, value in objective(out, batch)[0].items())
@@ -184,8 +184,8 @@ def test_tree_forward_equals_row_forward(nano, plain, dtype, tolerance):
     batch = pack(examples_of(some_forest(1)), VOICES)
     engine = nano(scale=0.1, dtype=dtype)
     assert engine.why_not_trees is None
-    tree = tree_forward(engine.causal, batch, batch.trained, also="entropy")
-    row = row_forward(plain(scale=0.1, dtype=dtype), batch, batch.trained, also="entropy")
+    tree = tree_forward(engine.causal, batch, batch.trained, {"entropy"})
+    row = row_forward(plain(scale=0.1, dtype=dtype), batch, batch.trained, {"entropy"})
     torch.testing.assert_close(tree.logp, row.logp, atol=tolerance, rtol=0)
     torch.testing.assert_close(tree.entropy, row.entropy, atol=tolerance, rtol=0)
     assert not tree.logp[~batch.trained].any() and not tree.entropy[~batch.trained].any()
@@ -200,8 +200,8 @@ def test_both_forwards_equal_the_models_own_log_probs(nano, plain, dtype, tolera
     batch = pack(examples, VOICES)
     parent, last = batch.parent.tolist(), batch.last.tolist()
     for out in (
-        tree_forward(engine.causal, batch, batch.trained, "entropy"),
-        row_forward(reference, batch, batch.trained, "entropy"),
+        tree_forward(engine.causal, batch, batch.trained, {"entropy"}),
+        row_forward(reference, batch, batch.trained, {"entropy"}),
     ):
         for p, t in enumerate(last):
             for r in range(len(rows.info[p]) - 1, -1, -1):
@@ -211,14 +211,14 @@ def test_both_forwards_equal_the_models_own_log_probs(nano, plain, dtype, tolera
                 t = parent[t]
 
 
-@pytest.mark.parametrize("also", ["", "entropy"])
+@pytest.mark.parametrize("also", [(), ("entropy",)])
 def test_whole_rows_go_in_pieces_with_the_same_gradients(plain, monkeypatch, also):
     batch, found, widths = pack(examples_of(some_forest(1)), VOICES), [], []
     for kept in (2**26, 1):
         monkeypatch.setattr("surpass.engines.forward.KEPT", kept)
         causal = plain(scale=0.1)
         causal.register_forward_pre_hook(lambda module, _, named: widths.append(len(named["input_ids"])), with_kwargs=True)
-        out = row_forward(causal, batch, batch.trained, also)
+        out = row_forward(causal, batch, batch.trained, {"logp", *also})
         found.append((out, gradients(causal, (out.logp + (out.entropy if also else 0)).sum())))
         with torch.no_grad():
             found[-1] += (following(causal, batch, [[1, 2]] * len(batch.last), None),)
@@ -230,7 +230,7 @@ def test_whole_rows_go_in_pieces_with_the_same_gradients(plain, monkeypatch, als
             torch.testing.assert_close(gradient_of, got[name], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("also", ["", "entropy"])
+@pytest.mark.parametrize("also", [(), ("entropy",)])
 def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypatch, also):
     batch = pack(examples_of(some_forest(1)), VOICES)
     found = []
@@ -238,7 +238,7 @@ def test_large_vocabularies_go_in_chunks_with_the_same_gradients(nano, monkeypat
         monkeypatch.setattr("surpass.engines.forward.CHUNK", chunk)
         monkeypatch.setattr("surpass.engines.forward.KEPT", kept)
         engine = nano()
-        out = engine.forward(batch, also=also)
+        out = engine.forward(batch, outputs={"logp", *also})
         more = 0.1 * out.entropy if also else 0.0
         found.append((out.logp.detach(), gradients(engine.causal, (out.logp + more).sum())))
     for other in found[1:]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from surpass.errors import SurpassError, UnmetNeed
-from surpass.types import Batch, Cast, Column, Example, Memory, Out, Problem, Report, Tree, Turn, Verdict
+from surpass.types import Batch, Cast, Column, Example, Figures, Memory, Out, Problem, Report, Tree, Turn, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -152,17 +152,20 @@ class Selector(Protocol):
 
 
 class Objective(Protocol):
-    """A loss as sums by normaliser, {"tokens" | "paths" | "examples": sum}, and summed figures to report. Pure.
+    """A loss as sums by normaliser, {"tokens" | "paths" | "examples": sum}, and figures to report, {name: (sum, over how many)}. Pure.
 
-    The learner divides each sum by its total over the whole update, so micro-batches change nothing. `needs` names token
-    columns the learner fills before its first step ("logp@start", "logp@policy@0"), columns of the tree ("advantage") and
-    what the forward pass must give ("entropy", "value").
+    The learner divides each sum by its total over the whole update, so micro-batches change nothing. `columns` names what is read of
+    tokens and paths: columns of the tree ("advantage"), and log-probs that the learner fills before its first step ("logp@start",
+    "logp@policy@0"). `outputs` names what the forward pass gives, in one pass: "logp", "entropy", "value". A path on which the column `silent_at` is
+    0 throughout adds nothing and may be left out (no such attribute: none may).
     """
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def columns(self) -> frozenset[str]: ...
+    @property
+    def outputs(self) -> frozenset[str]: ...
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, float]]: ...
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, torch.Tensor], Figures]: ...
 
 
 class Learner(Protocol):

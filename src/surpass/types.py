@@ -342,9 +342,12 @@ class Batch:
     totals: dict[str, float] = field(default_factory=dict)
 
 
+Figures = dict[str, tuple[float, int]]  # by name (a sum, over how many): micro-batches add both up, and their ratio is reported
+
+
 @dataclass
 class Out:
-    """What a forward pass gives an objective: logp [T] and, where it was asked for, entropy [T], certainty [T] and value [T, H].
+    """What a forward pass gives an objective, each where it was asked for: logp [T], entropy [T], certainty [T] and value [T, H].
 
     logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that of p and certainty[t], in
     nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature is 1 unless the learner trains at another; then

@@ -6,16 +6,17 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from surpass.engines.attention import FlexPlan, TreePlan, using
 from surpass.engines.linear import Linear, times
-from surpass.flat import unroll
+from surpass.errors import SurpassError
+from surpass.flat import Rows, unroll
 from surpass.types import Batch, Out
 
+LOGP = frozenset({"logp"})
 CHUNK = 2**24  # logits in one piece: rows x vocabulary
 KEPT = 2**26  # logits kept for the gradient rather than computed again
 Form = type[TreePlan] | type[FlexPlan]  # how attention over a forest is computed
@@ -35,22 +36,23 @@ def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor
 
 
 def _score(
-    hidden: Tensor, head: torch.nn.Module, token: Tensor, also: str, real: int, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(logp, `also`, logp at temperature 1) of `token` [n] under p = softmax(logits / temperature), logits those of `hidden` [n, d], in float32 or better.
-    "entropy" is that of p over V tokens, "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all;
-    what follows in a vocabulary is padding), "" zeros."""
+    hidden: Tensor, head: torch.nn.Module, token: Tensor, beside: Sequence[str], real: int, temperature: float
+) -> tuple[Tensor, ...]:
+    """(logp, logp at temperature 1, then what is named in `beside`) of `token` [n] under p = softmax(logits / temperature), logits those of
+    `hidden` [n, d], in float32 or better. "entropy" is that of p over V tokens, "certainty" is KL(uniform || p) = -mean of
+    log(V p) over the first `real` tokens (0: all; what follows in a vocabulary is padding)."""
     logits, plain = _tempered(_read(head, hidden), token, temperature)
     normaliser = logits.logsumexp(-1)
-    logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
-    if also == "entropy":
-        return logp, normaliser - ((logits - normaliser[:, None]).exp() * logits).sum(-1), plain
-    if also == "certainty":
-        return logp, _certainty(logits, real), plain
-    return logp, torch.zeros_like(logp), plain
+    return (
+        logits.gather(-1, token[:, None])[:, 0] - normaliser,
+        plain,
+        *(_beside(name, logits, normaliser, real) for name in beside),
+    )
 
 
-def _certainty(logits: Tensor, real: int) -> Tensor:
+def _beside(name: str, logits: Tensor, normaliser: Tensor, real: int) -> Tensor:
+    if name == "entropy":
+        return normaliser - ((logits - normaliser[..., None]).exp() * logits).sum(-1)
     logits = logits[..., : real or None]
     return logits.logsumexp(-1) - logits.mean(-1) - math.log(logits.shape[-1])
 
@@ -94,21 +96,19 @@ class _LogProb(torch.autograd.Function):
 
 
 def _chunked(
-    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, also: str, real: int, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, beside: Sequence[str], real: int, temperature: float
+) -> tuple[Tensor, ...]:
     """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients recompute it piece by piece."""
-    if not also and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
+    if not beside and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
-            logp, plain = _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token, temperature)
-        return logp, torch.zeros_like(logp), plain
+            return _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token, temperature)
     size = max(1, CHUNK // vocabulary)
     keep = len(token) <= size or not torch.is_grad_enabled()
     pieces = []
     for h, t in zip(hidden.split(size), token.split(size), strict=True):
-        some = h, head, t, also, real, temperature
+        some = h, head, t, beside, real, temperature
         pieces.append(_score(*some) if keep else checkpoint(_score, *some, use_reentrant=False))
-    logp, more, plain = (torch.cat(some) for some in zip(*pieces, strict=True))
-    return logp, more, plain
+    return tuple(torch.cat(some) for some in zip(*pieces, strict=True))
 
 
 def _hidden(causal, batch: Batch, form: Form) -> Tensor:
@@ -129,67 +129,120 @@ def body(causal) -> torch.nn.Module:
 
 
 def tree_forward(
-    causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, form: Form = TreePlan, temperature: float = 1.0
-) -> Out:
-    """Out for the tokens where wanted [T] is True, under softmax(logits / temperature), every shared prefix computed once."""
+    causal, batch: Batch, wanted: Tensor, outputs: Iterable[str] = LOGP, real: int = 0, form: Form = TreePlan,
+    temperature: float = 1.0, heads: torch.nn.Linear | None = None, ends: Tensor | None = None,
+) -> Out:  # fmt: skip
+    """Out with the `outputs` (see Out), every shared prefix computed once: those of a token's distribution, softmax(logits / temperature), where
+    wanted [T] is True, and "value", what `heads` read after a token, where ends [T] is True (default: as wanted)."""
     hidden = _hidden(causal, batch, form)
-    where = torch.nonzero(wanted).flatten()
-    head = causal.get_output_embeddings()
-    vocabulary = causal.config.get_text_config().vocab_size
-    # index_select, for brackets add up the gradient of tokens that several follow in any order, and its bytes differ
-    logp, more, plain = _chunked(
-        hidden.index_select(0, batch.parent[where]), head, batch.token[where], vocabulary, also, real, temperature
-    )
-    empty = torch.zeros(len(batch.token), device=logp.device, dtype=logp.dtype)
-    extra: dict[str, Tensor] = {also: empty.index_copy(0, where, more)} if also else {}
-    extra |= {"plain": empty.index_copy(0, where, plain)} if temperature != 1 else {}
-    return Out(empty.index_copy(0, where, logp), **extra)
+    found: dict[str, Tensor] = {}
+    if beside := _distribution(outputs):
+        where = torch.nonzero(wanted).flatten()
+        vocabulary = causal.config.get_text_config().vocab_size
+        # index_select, for brackets add up the gradient of tokens that several follow in any order, and its bytes differ
+        scores = _chunked(hidden.index_select(0, batch.parent[where]), causal.get_output_embeddings(), batch.token[where], vocabulary,
+                          beside[1:], real, temperature)  # fmt: skip
+        empty = torch.zeros(len(batch.token), device=scores[0].device, dtype=scores[0].dtype)
+        names = _named(beside, temperature)
+        found = {name: empty.index_copy(0, where, value) for name, value in zip(names, scores, strict=True) if name}
+    if "value" in outputs:
+        where = torch.nonzero(wanted if ends is None else ends).flatten()
+        found["value"] = _valued(heads, hidden[where], where, len(batch.token))
+    return Out(**{"logp": torch.zeros(len(batch.token), device=batch.token.device)} | found)
 
 
-def row_forward(causal, batch: Batch, wanted: Tensor, also: str = "", real: int = 0, temperature: float = 1.0) -> Out:
+def _distribution(outputs: Iterable[str]) -> list[str]:
+    """What is asked of the tokens' distributions: "logp" and what else there is, in a fixed order; nothing where only values are."""
+    if unknown := set(outputs) - {"logp", "value", "entropy", "certainty"}:
+        raise SurpassError(f"a forward pass gives logp, entropy, certainty and value; asked for {', '.join(sorted(unknown))}")
+    beside = sorted(set(outputs) - {"logp", "value"})
+    return ["logp", *beside] if beside or "logp" in outputs else []
+
+
+def _named(beside: Sequence[str], temperature: float) -> list[str]:
+    """The names of what _score gives; "" for what nobody wants: at temperature 1 there is no other log-prob."""
+    return ["logp", "plain" if temperature != 1 else "", *beside[1:]]
+
+
+def _valued(heads: torch.nn.Linear | None, hidden: Tensor, where: Tensor, n: int) -> Tensor:
+    """[n, H]: what the heads read in `hidden`, at `where`; 0 elsewhere."""
+    assert heads is not None, "a role that gives values has heads"
+    empty = torch.zeros(n, heads.out_features, device=hidden.device)
+    return empty.index_copy(0, where, _read(heads, hidden))
+
+
+def row_forward(
+    causal, batch: Batch, wanted: Tensor, outputs: Iterable[str] = LOGP, real: int = 0, temperature: float = 1.0,
+    heads: torch.nn.Linear | None = None, ends: Tensor | None = None,
+) -> Out:  # fmt: skip
     """The same from unrolled, padded rows through the model's own forward: the definition, and the path for models that
     cannot take our attention. A token shared by several paths takes its value from the first of them."""
-    rows = unroll(batch)
+    rows, beside = unroll(batch), _distribution(outputs)
     device = batch.token.device
-    token, mask, index = rows.token.to(device), rows.mask.to(device), rows.at.to(device)
+    token, mask = rows.token.to(device), rows.mask.to(device)
     size, run = _rows_at_once(causal, token), _row_scores
     if size < len(token) and torch.is_grad_enabled():
         run = partial(checkpoint, _row_scores, use_reentrant=False)
-    pieces = [run(causal, t, m, also, real, temperature) for t, m in zip(token.split(size), mask.split(size), strict=True)]
-    row_logp, row_also, row_plain = (torch.cat(some) for some in zip(*pieces, strict=True))
-    seen = torch.zeros(len(batch.token), dtype=torch.bool)
-    first = []
-    for p in range(len(index)):
-        for r in range(1, int(rows.mask[p].sum())):
-            t = int(rows.at[p, r])
-            if not seen[t]:
-                seen[t] = True
-                first.append((p, r - 1, t))
-    p, r, t = torch.tensor(first, dtype=torch.int64, device=device).reshape(-1, 3).T
-    empty = torch.zeros(len(batch.token), device=device, dtype=row_logp.dtype)
-    extra = {also: row_also} if also else {}
-    extra |= {"plain": row_plain} if temperature != 1 else {}
-    found = {name: empty.index_copy(0, t, values[p, r]) * wanted for name, values in ({"logp": row_logp} | extra).items()}
-    return Out(**found)
+    asked = beside, real, temperature, "value" in outputs
+    pieces = [run(causal, t, m, *asked) for t, m in zip(token.split(size), mask.split(size), strict=True)]
+    *scores, hidden = (torch.cat(some) for some in zip(*pieces, strict=True))
+    found: dict[str, Tensor] = {}
+    if beside:
+        p, r, t = _first(rows, 1).to(device)
+        empty = torch.zeros(len(batch.token), device=device, dtype=scores[0].dtype)
+        names = _named(beside, temperature)
+        found = {name: empty.index_copy(0, t, v[p, r - 1]) * wanted for name, v in zip(names, scores, strict=True) if name}
+    if "value" in outputs:
+        p, r, t = _first(rows, 0).to(device)
+        found["value"] = _valued(heads, hidden[p, r], t, len(batch.token)) * (wanted if ends is None else ends)[:, None]
+    return Out(**{"logp": torch.zeros(len(batch.token), device=device)} | found)
+
+
+def _first(rows: Rows, begin: int) -> Tensor:
+    """int64[3, N]: (row, place, token of the batch) where each token stands first, from place `begin` on."""
+    seen: set[int] = set()
+    found = []
+    for p in range(len(rows.at)):
+        for r in range(begin, int(rows.mask[p].sum())):
+            if (t := int(rows.at[p, r])) not in seen:
+                seen.add(t)
+                found.append((p, r, t))
+    return torch.tensor(found, dtype=torch.int64).reshape(-1, 3).T
 
 
 def _rows_at_once(causal, token: Tensor) -> int:
     return max(1, KEPT // (token.shape[1] * causal.config.get_text_config().vocab_size))
 
 
-def _row_scores(causal, token: Tensor, mask: Tensor, also: str, real: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(logp, `also`, logp at temperature 1) [P, R - 1] of every token of rows [P, R] but the first, as _score has them."""
-    logits = causal(input_ids=token, attention_mask=mask.long(), use_cache=False).logits[:, :-1]
+def _row_scores(
+    causal, token: Tensor, mask: Tensor, beside: Sequence[str], real: int, temperature: float, hidden: bool
+) -> tuple[Tensor, ...]:
+    """(what _score gives [P, R - 1] of every token of rows [P, R] but the first, then the last hidden states [P, R, d], empty unless `hidden`);
+    one pass of the model's own, which ends below its head where nothing is asked of distributions."""
+    kept: list[Tensor] = []
+    given = {"input_ids": token, "attention_mask": mask.long(), "use_cache": False}
+    if not beside:
+        return (body(causal)(**given).last_hidden_state,)
+    watch = (
+        body(causal).register_forward_hook(lambda module, inputs, output: kept.append(output.last_hidden_state))
+        if hidden
+        else None
+    )
+    try:
+        logits = causal(**given).logits[:, :-1]
+    finally:
+        if watch:
+            watch.remove()
     logits, plain = _tempered(logits, token[:, 1:], temperature)
-    logits = logits.log_softmax(-1)
-    logp = logits.gather(-1, token[:, 1:, None])[..., 0]
-    if also == "entropy":
-        return logp, -(logits.exp() * logits).sum(-1), plain
-    return logp, _certainty(logits, real) if also else torch.zeros_like(logp), plain
+    normaliser = logits.logsumexp(-1)
+    logp = logits.log_softmax(-1).gather(-1, token[:, 1:, None])[..., 0]
+    more = (_beside(name, logits, normaliser, real) for name in beside[1:])
+    return logp, plain, *more, kept[0] if kept else logits.new_zeros(len(token))
 
 
 def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:
-    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `form` as in `values`."""
+    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `form`: how the model computes
+    attention over the forest; None: it runs whole rows."""
     if form:
         ends, head = _hidden(causal, batch, form).index_select(0, batch.last), causal.get_output_embeddings()
         pieces: Iterable[Tensor] = (
@@ -213,22 +266,3 @@ def _read(head: torch.nn.Module, hidden: Tensor) -> Tensor:
     """A linear head in the precision of its weights, whatever the rest is computed in."""
     with torch.autocast(hidden.device.type, enabled=False):
         return head(hidden.to(next(head.parameters()).dtype))
-
-
-def values(causal, heads: torch.nn.Linear, batch: Batch, wanted: Tensor, form: Form | None) -> Out:
-    """Out with value [T, H]: what the heads read after each wanted token, 0 elsewhere; logp is 0. `form`: how the model computes attention
-    over the forest; None: it runs whole rows, and a shared token takes its value from the first of them."""
-    empty = torch.zeros(len(batch.token), heads.out_features, device=batch.token.device)
-    nothing = torch.zeros(len(batch.token), device=batch.token.device)
-    if form:
-        hidden = _hidden(causal, batch, form)
-        where = torch.nonzero(wanted).flatten()
-        return Out(nothing, value=empty.index_copy(0, where, _read(heads, hidden[where])))
-    rows = unroll(batch)
-    token, mask = rows.token.to(batch.token.device), rows.mask.to(batch.token.device)
-    hidden = body(causal)(input_ids=token, attention_mask=mask.long(), use_cache=False).last_hidden_state
-    flat = rows.at[rows.mask].numpy()
-    _, first = np.unique(flat, return_index=True)
-    t = torch.from_numpy(flat[first]).to(empty.device)
-    found = _read(heads, hidden[mask][torch.from_numpy(first).to(empty.device)])
-    return Out(nothing, value=empty.index_copy(0, t, found) * wanted[:, None])

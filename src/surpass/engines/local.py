@@ -7,7 +7,7 @@ import copy
 import ctypes
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from surpass.engines.adapters import adapt
 from surpass.engines.attention import TreePlan
 from surpass.engines.checkpoints import load_model, read_model
 from surpass.engines.decode import Decoder
-from surpass.engines.forward import Form, following, row_forward, tree_forward, values
+from surpass.engines.forward import LOGP, Form, following, row_forward, tree_forward
 from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import SurpassError, TooLong
@@ -137,19 +137,25 @@ class LocalEngine:
         self.scored = 0
         self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}  # draws of requests that were paused, by the request's id
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "", temperature: float = 1.0) -> Out:
-        """Log-probs of the wanted tokens, bool[T] (default: the trained ones), under softmax(logits / temperature), with gradients where
-        enabled; and "entropy" or "certainty" of that distribution (see Out). With "value" the values after those tokens, and no
-        log-probs."""
+    def forward(
+        self,
+        batch: Batch,
+        wanted: Tensor | None = None,
+        outputs: Iterable[str] = LOGP,
+        temperature: float = 1.0,
+        ends: Tensor | None = None,
+    ) -> Out:
+        """The `outputs` (see Out) with gradients where enabled: those of a distribution, softmax(logits / temperature), for the wanted tokens, bool[T]
+        (default: the trained ones); "value" after the tokens `ends`, bool[T] (default: as wanted)."""
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
+        ends = ends if ends is None else ends.to(self.device)
         form = self.form if self.why_not_trees is None else None
+        run = partial(tree_forward, form=form) if form else row_forward
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            if also == "value":
-                assert self.heads is not None, "a role that gives values has heads"
-                return values(self.causal, self.heads, batch, wanted, form)
-            run = partial(tree_forward, form=form) if form else row_forward
-            return run(self.causal, batch, wanted, also, len(self.tokenizer), temperature=temperature)
+            return run(
+                self.causal, batch, wanted, outputs, len(self.tokenizer), temperature=temperature, heads=self.heads, ends=ends
+            )
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""
@@ -209,7 +215,7 @@ class LocalEngine:
 
     def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
         for some, batch in self._forests(requests):
-            found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), also="" if what == "logp" else what)
+            found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), {what})
             scores = getattr(found, what).cpu()
             parent = batch.parent.tolist()
             for request, last in zip(some, batch.last.tolist(), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surpass.engines.forward import LOGP
 from surpass.engines.requests import Drawn, Generate, Next, Score, uniforms
 from surpass.engines.sampling import Settings, draw
 from surpass.errors import EngineError, SurpassError
@@ -87,24 +88,31 @@ class TabularEngine:
             row = (row * 1_000_003 + int(token) + 1) % 2_147_483_647
         return row % self.size
 
-    def forward(self, batch: Batch, wanted: Tensor | None = None, also: str = "", temperature: float = 1.0) -> Out:
+    def forward(
+        self,
+        batch: Batch,
+        wanted: Tensor | None = None,
+        outputs: Iterable[str] = LOGP,
+        temperature: float = 1.0,
+        ends: Tensor | None = None,
+    ) -> Out:
         wanted = batch.trained if wanted is None else wanted
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
             state.append(((state[parent] if parent >= 0 else 1) * 1_000_003 + token + 1) % 2_147_483_647)
-        if also == "value":
+        found: dict[str, Tensor] = {}
+        if "value" in outputs:
             after = self.module["value"][torch.tensor([one % self.size for one in state])]
-            return Out(torch.zeros(len(batch.token)), value=after * wanted[:, None])
+            found["value"] = after * (wanted if ends is None else ends)[:, None]
         rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
         logits = (self.module["table"][rows] / temperature).log_softmax(-1)
-        logp = logits.gather(-1, batch.token[:, None])[:, 0] * wanted
-        plain = None
         if temperature != 1:
-            plain = self.module["table"].detach()[rows].log_softmax(-1).gather(-1, batch.token[:, None])[:, 0] * wanted
-        if also == "entropy":
-            return Out(logp, entropy=-(logits.exp() * logits).sum(-1) * wanted, plain=plain)
-        certainty = -(logits.mean(-1) + math.log(logits.shape[-1])) * wanted if also == "certainty" else None
-        return Out(logp, certainty=certainty, plain=plain)
+            found["plain"] = self.module["table"].detach()[rows].log_softmax(-1).gather(-1, batch.token[:, None])[:, 0] * wanted
+        if "entropy" in outputs:
+            found["entropy"] = -(logits.exp() * logits).sum(-1) * wanted
+        if "certainty" in outputs:
+            found["certainty"] = -(logits.mean(-1) + math.log(logits.shape[-1])) * wanted
+        return Out(logits.gather(-1, batch.token[:, None])[:, 0] * wanted, **found)
 
     def to_device(self, batch: Batch) -> Batch:
         return batch

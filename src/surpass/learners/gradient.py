@@ -13,13 +13,8 @@ import torch
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
 from surpass.parts import Learn, Objective
-from surpass.types import Batch, Example, Memory, Out, Report, Row
+from surpass.types import Batch, Example, Figures, Memory, Out, Report, Row
 
-# figures are sums; each is reported as a mean over what stands beside it
-_MEANS = {"draw_gap": "drawn", "clip_ratio": "clippable", "kl": "learnt", "entropy": "learnt",
-          "rewards/accuracies": "pairs", "rewards/margins": "pairs", "rewards/abs_margins": "pairs",
-          "target_gap": "targets", "value_gap": "values"}  # fmt: skip
-_OUTPUTS = frozenset({"entropy", "value"})  # what a forward pass gives beside log-probs, one of them
 APART, APART_IN_HALF = 0.01, 0.1  # nats a token: a draw_gap above is no rounding, in float32 and in half precision
 
 
@@ -97,7 +92,7 @@ class gradient:
                   "tokens": float(sum(_learnt(e, voices) for e in everything))}  # fmt: skip
         if len(voices) > 1:
             totals |= {f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices}
-        columns = {name for name in self.objective.needs if not name.startswith("logp@") and name not in _OUTPUTS}
+        columns = {name for name in self.objective.columns if not name.startswith("logp@")}
         columns |= {"logp", "logq", "version"}
         packed: list[Batch] = []
         waiting: list[Example] = []
@@ -122,7 +117,7 @@ class gradient:
 
     def _fill(self, models, engine, role: str, batches: list[Batch], steps: int) -> None:
         """Log-probs under other weights, before anything changes."""
-        for name in sorted(need for need in self.objective.needs if need.startswith("logp@")):
+        for name in sorted(column for column in self.objective.columns if column.startswith("logp@")):
             who = name.removeprefix("logp@")
             if who == "start" and steps == 1:
                 continue  # the one step is taken at the start: its own log-probs are these
@@ -134,19 +129,20 @@ class gradient:
     def _step(self, models, engine, optimiser, update: list[Batch], report: Report, step: int, mine: Mapping[int, int]) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss = 0.0
-        figures: dict[str, float] = {}
+        figures: Figures = {}
         for batch in update:
             batch = engine.to_device(batch)
-            also = next(iter(self.objective.needs & _OUTPUTS), "")
+            outputs = self.objective.outputs
             ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
-            out = engine.forward(batch, ends if also == "value" else None, also, self.heat)
+            out = engine.forward(batch, None, outputs, self.heat, ends)
             sums, more = self.objective(out, batch)
-            more = more if also == "value" else more | _draw_gap(out, batch, mine)
+            more |= _draw_gap(out, batch, mine) if outputs - {"value"} else {}
             part = sum(value / batch.totals[name] for name, value in sums.items())
             part.backward()
             loss += float(part.detach())
-            for name, value in more.items():
-                figures[name] = figures.get(name, 0.0) + value
+            for name, (value, n) in more.items():
+                before = figures.get(name, (0.0, 0))
+                figures[name] = before[0] + value, before[1] + n
             models.count("trained", len(batch.token))
         parameters = [p for p in engine.trainable().values() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters])) if parameters else 0.0
@@ -154,20 +150,19 @@ class gradient:
             raise RunBroken(
                 f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr"
             )
-        if figures.get("drawn"):
-            figures["draw_gap_limit"] = APART if getattr(engine, "exact", True) else APART_IN_HALF
-            _refuse_apart(figures["draw_gap"] / figures["drawn"], figures["draw_gap_limit"])
+        means = {name: value / max(1, n) for name, (value, n) in figures.items()}
+        if "draw_gap" in means:
+            means["draw_gap_limit"] = APART if getattr(engine, "exact", True) else APART_IN_HALF
+            _refuse_apart(means["draw_gap"], means["draw_gap_limit"])
         if parameters:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip, torch.tensor(norm))
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        figures |= {name: figures[name] / max(1.0, figures[count]) for name, count in _MEANS.items() if name in figures}
-        for name, value in {"loss": loss, "grad_norm": norm, "learning_rate": self.lr, **figures}.items():
-            if name not in _MEANS.values():
-                report.rows.append(Row(str(step), 0, name, value))
+        for name, value in {"loss": loss, "grad_norm": norm, "learning_rate": self.lr, **means}.items():
+            report.rows.append(Row(str(step), 0, name, value))
 
 
-def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> dict[str, float]:
+def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> Figures:
     """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i], and their number; nothing where
     there are none."""
     logp, version = batch.columns["drawn"][1], batch.columns["version"][1]
@@ -178,7 +173,7 @@ def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> dict[str, floa
     if not bool(fresh.any()):
         return {}
     now = out.logp.detach() if out.plain is None else out.plain
-    return {"draw_gap": float((now.to(logp.dtype) - logp)[fresh].abs().sum()), "drawn": float(fresh.sum())}
+    return {"draw_gap": (float((now.to(logp.dtype) - logp)[fresh].abs().sum()), int(fresh.sum()))}
 
 
 def _refuse_apart(gap: float, limit: float) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from surpass.errors import SurpassError
 from surpass.flat import gather, lengths, spread
-from surpass.objectives.weights import check_normaliser, masses, path_weights
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, check_normaliser, masses, path_weights
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,19 @@ class clipped:
             raise SurpassError("a ratio per path has no correction for draws from another distribution; leave out `correct`")
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"advantage", "logp@start", "logp", "logq"} if self.correct else {"advantage", "logp@start", "logp"})
+    def columns(self) -> frozenset[str]:
+        return frozenset({"advantage", "logp@start", "logp"} | ({"logq"} if self.correct else set()))
 
+    outputs = LOGP
     silent_at = "advantage"  # a path whose advantage is 0 throughout adds nothing
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
         weight, total = path_weights(batch, self.normaliser, self.length)
         log_ratio = torch.where(batch.trained, out.logp - start, 0.0)
         if self.ratio == "path":
             loss, cut = self._paths(log_ratio, batch)
-            return {"paths": loss}, {"clip_ratio": float(cut.sum()), "clippable": float(len(cut))}
+            return {"paths": loss}, {"clip_ratio": (float(cut.sum()), len(cut))}
         positive, negative = masses(batch, weight)
         _refuse_written(batch, (positive != 0) | (negative != 0))
         if self.correct:
@@ -63,7 +64,7 @@ class clipped:
         rho = log_ratio.exp()
         gain = positive * rho.clamp(max=1 + self.high) + negative * rho.clamp(min=1 - self.low)
         cut = ((rho > 1 + self.high) & (positive > 0)) | ((rho < 1 - self.low) & (negative < 0))
-        return {total: -gain.sum()}, {"clip_ratio": float(cut.sum()), "clippable": float(batch.trained.sum())}
+        return {total: -gain.sum()}, {"clip_ratio": (float(cut.sum()), int(batch.trained.sum()))}
 
     def _paths(self, log_ratio: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """(the loss's sum over paths, bool[P]: whose ratio is at the clip)."""

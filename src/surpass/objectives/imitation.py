@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from surpass.flat import spread
-from surpass.objectives.weights import check_normaliser, path_weights
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, check_normaliser, path_weights
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,12 @@ class sft:
 
     normaliser: str = "token"
     length: float = 1.0
-    needs: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[frozenset[str]] = frozenset()
+    outputs = LOGP
 
     def __post_init__(self):
         check_normaliser(self.normaliser)
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         weight, total = path_weights(batch, self.normaliser, self.length)
         return {total: -(spread(weight, batch) * out.logp).sum()}, {}

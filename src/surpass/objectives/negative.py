@@ -9,8 +9,8 @@ from torch import Tensor
 
 from surpass.errors import SurpassError
 from surpass.flat import spread
-from surpass.objectives.weights import check_normaliser, path_weights
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, check_normaliser, path_weights
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,15 @@ class nft:
     most: float = 10.0
     normaliser: str = "constant"
     length: float = 1000.0
-    needs = frozenset({"rate", "right", "logp", "logp@start"})
+    columns = frozenset({"rate", "right", "logp", "logp@start"})
+    outputs = LOGP
 
     def __post_init__(self):
         check_normaliser(self.normaliser)
         if self.omega not in ("one", "hard", "grpo"):
             raise SurpassError(f'omega "{self.omega}" is not one of one, hard, grpo')
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
         weight, total = path_weights(batch, self.normaliser, self.length)
         right = batch.columns["right"][1]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from surpass.errors import SurpassError
 from surpass.flat import gather, lengths
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, base_logp
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class dpo:
             raise SurpassError(f'kind "{self.kind}" is not one of sigmoid, ipo')
 
     @property
-    def needs(self) -> frozenset[str]:
+    def columns(self) -> frozenset[str]:
         return frozenset({f"logp@{self.base}"})
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-        column = batch.columns.get(f"logp@{self.base}")
-        base = out.logp.detach() if column is None else column[1]
-        score = gather(torch.where(batch.trained, out.logp - base, 0.0), batch)
+    outputs = LOGP
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
+        score = gather(torch.where(batch.trained, out.logp - base_logp(out, batch, self.base), 0.0), batch)
         if self.per_token:
             score = score / lengths(batch).clamp(min=1)
         if len(score) != 2 * len(batch.weight):
@@ -53,10 +54,9 @@ class dpo:
         c = batch.confidence
         loss = batch.weight * (c * self._loss(z) + (1 - c) * self._loss(-z))
         figures = {
-            "rewards/accuracies": float((z.detach() > 0).sum()),
-            "rewards/margins": float(self.beta * z.detach().sum()),
-            "rewards/abs_margins": float(self.beta * z.detach().abs().sum()),
-            "pairs": float(len(z)),
+            "rewards/accuracies": (float((z.detach() > 0).sum()), len(z)),
+            "rewards/margins": (float(self.beta * z.detach().sum()), len(z)),
+            "rewards/abs_margins": (float(self.beta * z.detach().abs().sum()), len(z)),
         }
         return {"examples": loss.sum()}, figures
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from surpass.flat import spread
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, base_logp
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,15 @@ class regression:
     balance: str = "balance"
 
     @property
-    def needs(self) -> frozenset[str]:
+    def columns(self) -> frozenset[str]:
         return frozenset({f"logp@{self.base}", self.target, self.balance})
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    outputs = LOGP
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         y, balance = batch.columns[self.target][1], batch.columns[self.balance][1]
         weight = spread(batch.weight[batch.example], batch)
         known = (weight > 0) & ~y.isnan() & ~balance.isnan()
-        gap = torch.where(known, self.beta * (out.logp - batch.columns[f"logp@{self.base}"][1]) - y.nan_to_num(), 0.0)
-        figures = {"target_gap": float(gap.detach().abs().sum()), "targets": float(known.sum())}
+        gap = torch.where(known, self.beta * (out.logp - base_logp(out, batch, self.base)) - y.nan_to_num(), 0.0)
+        figures = {"target_gap": (float(gap.detach().abs().sum()), int(known.sum()))}
         return {"paths": (weight * balance.nan_to_num() * gap**2).sum()}, figures

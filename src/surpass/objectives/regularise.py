@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from surpass.flat import spread
-from surpass.objectives.weights import check_normaliser, path_weights
-from surpass.types import Batch, Out
+from surpass.objectives.weights import LOGP, base_logp, check_normaliser, path_weights
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class kl:
         check_normaliser(self.normaliser)
 
     @property
-    def needs(self) -> frozenset[str]:
+    def columns(self) -> frozenset[str]:
         return frozenset({f"logp@{self.base}"})
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    outputs = LOGP
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         weight, total = path_weights(batch, self.normaliser, self.length)
-        column = batch.columns.get(f"logp@{self.base}")
-        base = out.logp.detach() if column is None else column[1]
-        d = torch.where(batch.trained, base - out.logp, 0.0)
+        d = torch.where(batch.trained, base_logp(out, batch, self.base) - out.logp, 0.0)
         k3 = d.exp() - d - 1
-        figures = {"kl": float((k3.detach() * batch.trained).sum()), "learnt": float(batch.trained.sum())}
+        figures = {"kl": (float((k3.detach() * batch.trained).sum()), int(batch.trained.sum()))}
         return {total: self.coefficient * (spread(weight, batch) * k3).sum()}, figures
 
 
@@ -48,15 +48,16 @@ class entropy:
     coefficient: float = 0.01
     normaliser: str = "token"
     length: float = 1.0
-    needs = frozenset({"entropy"})
+    columns: ClassVar[frozenset[str]] = frozenset()
+    outputs = frozenset({"entropy"})
 
     def __post_init__(self):
         check_normaliser(self.normaliser)
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-        assert out.entropy is not None, "the learner asks for what `needs` names"
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
+        assert out.entropy is not None, "the learner asks for what `outputs` names"
         weight, total = path_weights(batch, self.normaliser, self.length)
-        figures = {"entropy": float((out.entropy.detach() * batch.trained).sum()), "learnt": float(batch.trained.sum())}
+        figures = {"entropy": (float((out.entropy.detach() * batch.trained).sum()), int(batch.trained.sum()))}
         return {total: -self.coefficient * (spread(weight, batch) * out.entropy).sum()}, figures
 
 
@@ -68,10 +69,14 @@ class only:
     term: Any
 
     @property
-    def needs(self) -> frozenset[str]:
-        return self.term.needs
+    def columns(self) -> frozenset[str]:
+        return self.term.columns
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    @property
+    def outputs(self) -> frozenset[str]:
+        return self.term.outputs
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         mine = batch.voice == (batch.voices.index(self.voice) if self.voice in batch.voices else len(batch.voices))
         sums, figures = self.term(out, dataclasses.replace(batch, trained=batch.trained & mine))
         return {f"tokens/{self.voice}" if name == "tokens" else name: value for name, value in sums.items()}, figures
@@ -79,20 +84,25 @@ class only:
 
 @dataclass(frozen=True)
 class total:
-    """The sum of several objectives, each with its own normaliser."""
+    """The sum of several objectives, each with its own normaliser. A figure that two of them report is told apart by the number of the term, from
+    the second on: kl, kl/2."""
 
     terms: tuple[Any, ...]
 
     @property
-    def needs(self) -> frozenset[str]:
-        return frozenset().union(*(term.needs for term in self.terms))
+    def columns(self) -> frozenset[str]:
+        return frozenset().union(*(term.columns for term in self.terms))
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    @property
+    def outputs(self) -> frozenset[str]:
+        return frozenset().union(*(term.outputs for term in self.terms))
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         sums: dict[str, Tensor] = {}
-        figures: dict[str, float] = {}
-        for term in self.terms:
+        figures: Figures = {}
+        for i, term in enumerate(self.terms, 1):
             parts, more = term(out, batch)
             for name, value in parts.items():
                 sums[name] = sums[name] + value if name in sums else value
-            figures |= more
+            figures |= {f"{name}/{i}" if name in figures else name: value for name, value in more.items()}
         return sums, figures

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from surpass.errors import SurpassError
-from surpass.types import Batch, Out
+from surpass.types import Batch, Figures, Out
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class value:
         if self.kind not in ("mse", "bce"):
             raise SurpassError(f'kind "{self.kind}" is not one of mse, bce')
 
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"value", self.target})
+    needs = frozenset({"value"})
+    outputs = frozenset({"value"})
 
-    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-        assert out.value is not None, "the learner asks for what `needs` names"
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset({self.target})
+
+    def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
+        assert out.value is not None, "the learner asks for what `outputs` names"
         axis, target = batch.columns[self.target]
         v = out.value[batch.last, self.head]
         y = (target if axis == "path" else target[batch.last]).to(v.dtype)
@@ -42,4 +45,4 @@ class value:
             loss, guess = (v - y) ** 2, v
         else:
             loss, guess = F.binary_cross_entropy_with_logits(v, y, reduction="none"), torch.sigmoid(v)
-        return {"paths": (weight * loss).sum()}, {"value_gap": float((guess - y).detach().abs().sum()), "values": float(len(y))}
+        return {"paths": (weight * loss).sum()}, {"value_gap": (float((guess - y).detach().abs().sum()), len(y))}

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from surpass.errors import SurpassError
 from surpass.flat import learners_of, lengths, spread
-from surpass.types import Batch
+from surpass.types import Batch, Out
 
+LOGP = frozenset({"logp"})  # what most objectives read of a forward pass
 NORMALISERS = ("token", "path", "constant")
 
 
@@ -37,6 +38,19 @@ def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
     share = spread(weight, batch)
     advantage = torch.where(learners_of(batch) > 0, advantage, 0.0)
     return share * advantage.clamp(min=0), share * advantage.clamp(max=0)
+
+
+def base_logp(out: Out, batch: Batch, base: str) -> Tensor:
+    """[T]: the log-probs under the weights `base`, the column "logp@base". Where the one step of a round is taken at its start the learner
+    leaves "logp@start" out: these are the policy's own. SurpassError where any other is missing."""
+    column = batch.columns.get(f"logp@{base}")
+    if column is not None:
+        return column[1]
+    if base != "start":
+        raise SurpassError(
+            f'this objective compares with the log-probabilities under "{base}", and nobody computed the column "logp@{base}"'
+        )
+    return out.logp.detach()
 
 
 def check_normaliser(normaliser: str) -> None:
