@@ -1,4 +1,4 @@
-"""Every shape that data has in surpass.
+"""Every shape that data has in surpass, but for trees (surpass.tree), which are to be had here, too.
 
 Axes: N nodes, T tokens, L leaves, K examples, P paths (an example names one or more), V vocabulary. Arrays are numpy
 until the learner turns a `Batch` into tensors.
@@ -6,9 +6,8 @@ until the learner turns a `Batch` into tensors.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,40 +15,13 @@ import numpy as np
 
 from surpass.errors import SurpassError
 from surpass.means import measured
+from surpass.tree import DONE, FAILED, INVALID, LENGTH, OPEN, STOPS, Column, Problem, Tree, fold
 
 if TYPE_CHECKING:
     import torch
 
-OPEN, DONE, LENGTH, INVALID, FAILED = range(5)
-"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the task refused
-it, FAILED something broke while it was made."""
-STOPS = ("open", "done", "length", "invalid", "failed")
-
-
-def fold(key: int, *parts: int | str) -> int:
-    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give the same key."""
-    text = "\x1f".join([str(key), *(f"{type(part).__name__}:{part}" for part in parts)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only the task sees.
-
-    Equal ids mean the same problem in every run.
-    """
-
-    id: str
-    prompt: str | tuple[Mapping[str, str], ...]
-    answer: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def asks(self) -> str:
-        """The prompt as text: itself, or its last user message."""
-        if isinstance(self.prompt, str):
-            return self.prompt
-        return next((message["content"] for message in reversed(self.prompt) if message["role"] == "user"), "")
+__all__ = ["DONE", "FAILED", "INVALID", "LENGTH", "OPEN", "STOPS", "Batch", "Cast", "Column", "Example", "Figures", "Memory", "Out", "Problem", "Report",
+           "Row", "Tree", "Turn", "Verdict", "fold"]  # fmt: skip
 
 
 class Turn(NamedTuple):
@@ -62,237 +34,6 @@ class Turn(NamedTuple):
     reward: Mapping[str, float] = {}
     valid: bool = True
     counts: Mapping[str, float] = {}
-
-
-class Column(NamedTuple):
-    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not judged."""
-
-    axis: str
-    values: np.ndarray
-
-
-class Tree:
-    """All that happened for one problem; grows during search and gains columns afterwards.
-
-    Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1 opens a context),
-    `cause[i]` the node it answers in time: different from the parent where players alternate or a context was rebuilt.
-    A leaf has no child by `parent` and no successor by `cause`. A node `aside` (a judge's verdict, a discarded draft), like all
-    that follows it, is neither a leaf nor anybody's successor. `key` seeds every draw made in this tree.
-    """
-
-    def __init__(self, problem: Problem, key: int = 0):
-        self.problem, self.key, self.opened = problem, key, 0
-        self.past = False  # read again from an earlier round
-        self.keys: list[int] = []
-        self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
-        self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
-        self._parent: list[int] = []
-        self._cause: list[int] = []
-        self.author: list[str] = []
-        self._stop: list[int] = []
-        self._version: list[int] = []
-        self.aside: list[bool] = []
-        self.state: list[Any] = []
-        self.text: list[str | None] = []
-        self.said: dict[int, Sequence[Mapping[str, Any]]] = {}  # the messages that a node was rendered from; not stored on disk
-        self._tokens: list[np.ndarray] = []
-        self._logp: list[np.ndarray] = []
-        self._logq: list[np.ndarray] = []
-        self._columns: dict[str, tuple[Column, tuple[int, ...]]] = {}
-
-    def __len__(self) -> int:
-        return len(self._parent)
-
-    def add(
-        self, parent: int, author: str, tokens: Iterable[int] = (), *, cause: int | None = None, logp: np.ndarray | None = None,
-        logq: np.ndarray | None = None, stop: int = OPEN, version: int = -1, state: Any = None, text: str | None = None,
-        key: int | None = None, aside: bool = False,
-    ) -> int:  # fmt: skip
-        """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
-        node = len(self._parent)
-        cause = parent if cause is None else cause
-        if not (-1 <= parent < node and -1 <= cause < node):
-            raise ValueError(f"node {node} cannot have parent {parent} and cause {cause}: both must come before it")
-        tokens = np.asarray(list(tokens), np.int32)
-        unknown = np.full(len(tokens), np.nan, np.float32)
-        logp = unknown if logp is None else np.asarray(logp, np.float32)
-        logq = logp if logq is None else np.asarray(logq, np.float32)
-        if not len(tokens) == len(logp) == len(logq):
-            raise ValueError(f"{len(tokens)} tokens came with {len(logp)} logp and {len(logq)} logq")
-        aside = aside or (parent >= 0 and self.aside[parent])
-        fields: tuple[tuple[list[Any], Any], ...] = (
-            (self._parent, parent), (self._cause, cause), (self.author, author), (self._stop, stop), (self._version, version),
-            (self.aside, aside), (self.state, state), (self.text, text), (self._tokens, tokens), (self._logp, logp),
-            (self._logq, logq), (self.keys, fold(self.key, "node", node) if key is None else key), (self.draws, 0),
-        )  # fmt: skip
-        for values, value in fields:
-            values.append(value)
-        return node
-
-    @property
-    def parent(self) -> np.ndarray:
-        """int32[N]"""
-        return np.asarray(self._parent, np.int32)
-
-    @property
-    def cause(self) -> np.ndarray:
-        """int32[N]"""
-        return np.asarray(self._cause, np.int32)
-
-    @property
-    def stop(self) -> np.ndarray:
-        """int8[N]: OPEN, DONE, LENGTH, INVALID or FAILED."""
-        return np.asarray(self._stop, np.int8)
-
-    @property
-    def version(self) -> np.ndarray:
-        """int32[N]: the weights each node was drawn from, as models.made counts them; -1: none that a run knows."""
-        return np.asarray(self._version, np.int32)
-
-    @property
-    def span(self) -> np.ndarray:
-        """int64[N + 1]: node i owns the tokens from span[i] to span[i + 1]."""
-        return np.concatenate([[0], np.cumsum([len(t) for t in self._tokens], dtype=np.int64)]).astype(np.int64)
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """int32[T]"""
-        return np.concatenate([*self._tokens, np.zeros(0, np.int32)])
-
-    @property
-    def logp(self) -> np.ndarray:
-        """float32[T]: log-probability under the model at draw time (temperature 1, untruncated); nan where not drawn."""
-        return np.concatenate([*self._logp, np.zeros(0, np.float32)])
-
-    @property
-    def logq(self) -> np.ndarray:
-        """float32[T]: log-probability under the distribution that was sampled from."""
-        return np.concatenate([*self._logq, np.zeros(0, np.float32)])
-
-    def own(self, node: int) -> np.ndarray:
-        """int32[t]: the tokens of one node alone."""
-        return self._tokens[node]
-
-    def length(self, node: int) -> int:
-        """The tokens of one node, as its engine counts them (the column "used", where an API did)."""
-        used = self._columns["used"][0].values if "used" in self._columns else ()
-        return int(used[node]) if node < len(used) and not math.isnan(used[node]) else len(self._tokens[node])
-
-    def drawn(self, node: int) -> tuple[np.ndarray, np.ndarray]:
-        """(logp, logq) float32[t] of one node."""
-        return self._logp[node], self._logq[node]
-
-    def end(self, node: int, stop: int, state: Any = None) -> None:
-        """Record how a node ended and, if given, the task's state after it."""
-        self._stop[node] = stop
-        if state is not None:
-            self.state[node] = state
-
-    def unfinished(self, node: int) -> bool:
-        """Whether a search stopped here before the attempt was over: at a step the task has not answered, or at its answer."""
-        return self.author[node] == "task" or (self._stop[node] == OPEN and self.state[node] is None)
-
-    def path(self, node: int) -> list[int]:
-        """Nodes from the opening of this context to `node`, along `parent`."""
-        nodes = []
-        while node >= 0:
-            nodes.append(node)
-            node = self._parent[node]
-        return nodes[::-1]
-
-    def parts(self, node: int) -> list[int]:
-        """The last node of each context that the dialogue up to `node` went through: [node], unless a template rewrote earlier turns:
-        then a new context was opened, and the node column "continues" says after which node it goes on."""
-        if "continues" not in self._columns:
-            return [node]
-        before = self.get("continues").values[self.path(node)[0]]
-        return [node] if math.isnan(before) else [*self.parts(int(before)), node]
-
-    def dialogue(self, node: int) -> list[int]:
-        """The nodes of all `parts`, in order. Each drawn token stands there once; what was rendered anew is the task's."""
-        return [i for end in self.parts(node) for i in self.path(end)]
-
-    def history(self, node: int) -> list[int]:
-        """Nodes from the beginning of time to `node`, along `cause`: the way credit flows."""
-        nodes = []
-        while node >= 0:
-            nodes.append(node)
-            node = self._cause[node]
-        return nodes[::-1]
-
-    def attempt(self, node: int) -> list[int]:
-        """The part of `history` that is one attempt: from the last opening that holds a task's state."""
-        nodes = self.history(node)
-        begins = [i for i, n in enumerate(nodes) if self._parent[n] < 0 and self.state[n] is not None]
-        return nodes[begins[-1] :] if begins else nodes
-
-    def path_tokens(self, node: int) -> np.ndarray:
-        """int32[t]: exactly what an engine is sent to continue `node`."""
-        return np.concatenate([self._tokens[i] for i in self.path(node)])
-
-    def children(self, node: int) -> list[int]:
-        """Nodes that continue the context of `node`; of -1: the openings."""
-        return [i for i, parent in enumerate(self._parent) if parent == node]
-
-    def leaves(self) -> list[int]:
-        """Nodes without a child by `parent` and without a successor by `cause`, in order; nodes aside do not count."""
-        told = [i for i in range(len(self)) if not self.aside[i]]
-        inner = {self._parent[i] for i in told} | {self._cause[i] for i in told}
-        return [i for i in told if i not in inner]
-
-    def put(self, name: str, column: Column) -> None:
-        """Attach a column; its length must fit the axis as the tree is now."""
-        values = np.asarray(column.values)
-        leaves = tuple(self.leaves())
-        n = {"node": len(self), "token": int(self.span[-1]), "leaf": len(leaves), "pair": len(leaves)}.get(column.axis)
-        if n is None:
-            raise SurpassError(f'column "{name}" has the axis "{column.axis}"; an axis is node, token, leaf or pair')
-        if values.shape[:1] != (n,) or (column.axis == "pair" and values.shape[:2] != (n, n)):
-            raise SurpassError(f'column "{name}" needs {n} values along the {column.axis} axis and got shape {values.shape}')
-        self._columns[name] = (Column(column.axis, values), leaves)
-
-    def mark(self, name: str, node: int, value: float) -> None:
-        """Set one node's value in a node column, which begins as nan."""
-        values = self.get(name).values.copy() if name in self._columns else np.full(len(self), np.nan)
-        values[node] = value
-        self.put(name, Column("node", values))
-
-    def get(self, name: str) -> Column:
-        """The column, aligned to the tree as it is now: what was added since it was put is nan."""
-        if name not in self._columns:
-            known = ", ".join(sorted(self._columns)) or "none"
-            raise SurpassError(f'column "{name}" was asked for; this tree has: {known}. Add a score of that name to the method')
-        column, leaves = self._columns[name]
-        if column.axis in ("leaf", "pair"):
-            now = self.leaves()
-            if tuple(now) == leaves:
-                return column
-            where = {node: i for i, node in enumerate(leaves)}
-            take = np.array([where.get(node, -1) for node in now], int)
-            values = np.concatenate([column.values, np.full((1, *column.values.shape[1:]), np.nan)])[take]
-            if column.axis == "pair":
-                values = np.concatenate([values, np.full((len(now), 1), np.nan)], 1)[:, take]
-            return Column(column.axis, values)
-        n = len(self) if column.axis == "node" else int(self.span[-1])
-        missing = np.full((n - len(column.values), *column.values.shape[1:]), np.nan)
-        return Column(column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values)
-
-    def has(self, name: str) -> bool:
-        return name in self._columns
-
-    @property
-    def columns(self) -> dict[str, Column]:
-        """All columns, aligned to the tree as it is now."""
-        return {name: self.get(name) for name in self._columns}
-
-    def with_columns(self, columns: Mapping[str, Column]) -> Tree:
-        """The same tree (nodes are shared, not copied) with more columns; the original does not see them."""
-        other = Tree.__new__(Tree)
-        other.__dict__.update(self.__dict__)
-        other._columns = dict(self._columns)
-        for name, column in columns.items():
-            other.put(name, column)
-        return other
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,7 @@ class _Found:
         low, high, node = 0, len(cuts), prefix
         while low + 1 < high:
             middle = low + 1 if self.search.linear else (low + high) // 2
-            cut = tokens[cuts[low - 1] if low else 0 : cuts[middle - 1]]
-            probe = self.models.put(self.role, self.tree, node, cut, self.role)
+            probe = self.tree.cut(leaf, cuts[middle - 1], begin=cuts[low - 1] if low else 0, after=node)
             found = await self.complete(probe)
             if math.isnan(found):  # nobody can say on which side the error is
                 return
