@@ -253,7 +253,7 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
                 f'column "{name}" lies along {" and ".join(sorted(axes))} in these trees; learning needs one of token, node, leaf'
             )
         if axes == {"leaf"}:
-            where = [{node: i for i, node in enumerate(tree.leaves())} for tree in trees]
+            where = [tree.leaf_index() for tree in trees]
             values = []
             for example in examples:
                 i = number[id(example.tree)]

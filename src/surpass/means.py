@@ -8,6 +8,11 @@ SHARES = ("accuracy", "agreement", "answered", "greedy", "pass@", "won/")
 """How the names of metrics begin whose values lie in [0, 1]."""
 
 
+def right(value: float) -> float:
+    """1.0 for a score that says "right", at least 1 - 1e-9, 0.0 for any other, nan for nan."""
+    return value if value != value else float(value >= 1 - 1e-9)
+
+
 def bounds(metric: str, m: Mapping[str, float]) -> tuple[float, float] | None:
     """What the mean of a share would be over n + missing problems if what was not judged were all worth 0, and all 1; None where all was
     judged, where nothing was, and for metrics that are no shares. `m` is a metric of `Report.metrics`."""

@@ -252,6 +252,14 @@ class Tree:
         inner = {self._parent[i] for i in told} | {self._cause[i] for i in told}
         return [i for i in told if i not in inner]
 
+    def leaf_index(self) -> dict[int, int]:
+        """Each leaf's place along the leaf axis."""
+        return {leaf: i for i, leaf in enumerate(self.leaves())}
+
+    def put_nodes(self, name: str, values: Mapping[int, float]) -> None:
+        """Attach a node column from the nodes that have a value; all others are nan."""
+        self.put(name, Column("node", np.array([values.get(i, math.nan) for i in range(len(self))], float)))
+
     def put(self, name: str, column: Column) -> None:
         """Attach a column; its length must fit the axis as the tree is now."""
         values = np.asarray(column.values)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.means import right
 from surpass.parts import Search, value_of
 from surpass.searches import samples
 from surpass.searches.round import search_all
@@ -101,4 +102,4 @@ class proposer:
         (said,) = await models.chat(
             self.role, [{"role": "user", "content": words}], temperature=0.0, max_tokens=self.answer_tokens
         )
-        return bool(await value_of(task, models, problem, said) >= 1 - 1e-9)
+        return right(await value_of(task, models, problem, said)) == 1

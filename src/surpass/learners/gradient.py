@@ -205,7 +205,7 @@ def _is_silent(example: Example, column: str) -> bool:
     tree = example.tree
     values = tree.get(column)
     if values.axis == "leaf":
-        where = {leaf: i for i, leaf in enumerate(tree.leaves())}
+        where = tree.leaf_index()
         return all(values.values[where[node]] == 0 for node in example.nodes)
     if values.axis == "node":
         return all(values.values[i] == 0 for node in example.nodes for i in tree.dialogue(node))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from surpass.means import measured
+from surpass.means import measured, right
 from surpass.measures.answers import exam_trees
 from surpass.rewards import certainty, check, verdict
 from surpass.searches import samples
@@ -97,7 +97,7 @@ def any_right(right: np.ndarray) -> float:
 def _right(values: Any) -> np.ndarray:
     """1.0 where a value is at least 1, 0.0 below, nan where it is not known."""
     values = np.asarray(values, float)
-    return np.where(np.isnan(values), np.nan, (values >= 1 - 1e-9).astype(float))
+    return np.array([right(value) for value in values])
 
 
 def table(reports: Mapping[str, Report], k: int) -> str:

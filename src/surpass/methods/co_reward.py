@@ -23,9 +23,7 @@ def co_reward(
     lr: float = 3e-6, clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts at each of two wordings; `rewrite` asks a model for the second one."""
-    loss = objectives.clipped(clip, clip, normaliser="path")
-    if beta:
-        loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    loss = objectives.leashed(objectives.clipped(clip, clip, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),

@@ -23,9 +23,7 @@ def grpo(
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds.
     `tempered` trains the distribution that was drawn from; `correct` bounds the weight of tokens drawn from another one (0: none)."""
-    loss = objectives.clipped(clip, clip, normaliser=normaliser, correct=correct)
-    if beta:
-        loss = objectives.total((loss, objectives.kl(beta, normaliser=normaliser)))
+    loss = objectives.leashed(objectives.clipped(clip, clip, normaliser=normaliser, correct=correct), beta, normaliser)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),

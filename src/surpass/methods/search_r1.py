@@ -20,9 +20,7 @@ def search_r1(
     clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
 ) -> Method:  # fmt: skip
     """`problems` a round with `n` attempts of at most `turns` turns each."""
-    loss = objectives.clipped(clip, clip, normaliser="path")
-    if beta:
-        loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    loss = objectives.leashed(objectives.clipped(clip, clip, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),

@@ -34,9 +34,7 @@ def search_self_play(
 ) -> Method:  # fmt: skip
     """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no rule refuses."""
     propose = searches.samples(1, temperature, max_tokens, turns=turns, role="proposer")
-    loss = objectives.clipped(0.2, 0.285, normaliser="path")
-    if beta:
-        loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    loss = objectives.leashed(objectives.clipped(0.2, 0.285, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.proposer(problems, propose, checked),

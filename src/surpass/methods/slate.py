@@ -38,9 +38,7 @@ def slate(
     if by not in ("oracle", "judge"):
         raise SurpassError(f'slate scores steps by one of oracle, judge; found by="{by}"')
     judge = searches.values.graded(early, turns) if by == "oracle" else searches.values.spoken(GRADE)
-    loss = objectives.clipped(clip, clip, normaliser="path")
-    if beta:
-        loss = objectives.total((loss, objectives.kl(beta, normaliser="path")))
+    loss = objectives.leashed(objectives.clipped(clip, clip, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),

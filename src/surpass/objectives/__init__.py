@@ -5,7 +5,7 @@ from surpass.objectives.imitation import sft
 from surpass.objectives.negative import nft
 from surpass.objectives.preference import dpo
 from surpass.objectives.regression import regression
-from surpass.objectives.regularise import entropy, kl, only, total
+from surpass.objectives.regularise import entropy, kl, leashed, only, total
 from surpass.objectives.value import value
 
-__all__ = ["clipped", "dpo", "entropy", "kl", "nft", "only", "regression", "sft", "total", "value"]
+__all__ = ["clipped", "dpo", "entropy", "kl", "leashed", "nft", "only", "regression", "sft", "total", "value"]

@@ -41,6 +41,11 @@ class kl:
         return {total: self.coefficient * (spread(weight, batch) * k3).sum()}, figures
 
 
+def leashed(objective: Any, beta: float, normaliser: str = "path", base: str = "policy@0") -> Any:
+    """The objective plus beta KL(p || p_base), with the same normaliser; the objective itself where beta is 0."""
+    return total((objective, kl(beta, base, normaliser))) if beta else objective
+
+
 @dataclass(frozen=True)
 class entropy:
     """-coefficient x sum_t w_t H_t, H_t the entropy (nats) of the distribution token t was drawn from: a bonus for variety."""

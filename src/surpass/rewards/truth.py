@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.means import right
 from surpass.searches.turns import worth
 from surpass.types import Column, Tree, fold
 
@@ -36,8 +37,8 @@ class noisy_truth:
         leaves = tree.leaves()
         values = np.array([await worth(models, task, tree, leaf, self.role) for leaf in leaves], float)
         flips = np.array([fold(tree.keys[leaf], "noise") / 2**63 < self.noise for leaf in leaves], bool)
-        right = np.where(np.isnan(values), np.nan, (values >= 1 - 1e-9).astype(float))
+        truth = np.array([right(value) for value in values])
         lengths = np.array(
             [sum(tree.length(i) for i in tree.dialogue(leaf) if tree.author[i] == self.role) for leaf in leaves], float
         )
-        return Column("leaf", np.where(flips, 1 - right, right) + self.bias * lengths / max(1.0, lengths.max(initial=1.0)))
+        return Column("leaf", np.where(flips, 1 - truth, truth) + self.bias * lengths / max(1.0, lengths.max(initial=1.0)))

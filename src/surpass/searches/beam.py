@@ -6,12 +6,10 @@ import heapq
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from surpass.searches.steps import Steps
 from surpass.searches.turns import begin
 from surpass.searches.values import Value, constant
-from surpass.types import Column, Problem, Tree
+from surpass.types import Problem, Tree
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,8 @@ class _Stepped:
 
 
 def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
-    tree = steps.tree
-    tree.put(
-        "worth", Column("node", np.array([np.nan if i in steps.unknown else scores.get(i, np.nan) for i in range(len(tree))]))
-    )
-    return tree
+    steps.tree.put_nodes("worth", {node: score for node, score in scores.items() if node not in steps.unknown})
+    return steps.tree
 
 
 @dataclass(frozen=True)

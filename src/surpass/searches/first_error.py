@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.means import right
 from surpass.searches.steps import step_ends
 from surpass.searches.turns import begin
 from surpass.searches.values import completions
-from surpass.types import Column, Problem, Tree
+from surpass.types import Problem, Tree
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ class _Found:
         part = completions(search.k, search.temperature, search.max_tokens, role=self.role)
         (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
         drawn = [i for i in range(before, len(self.tree)) if self.tree.parent[i] == node]
-        right = {leaf: float(value >= 1 - 1e-9) for leaf, value in zip(drawn, values, strict=True) if not np.isnan(value)}
-        self.ends |= right
-        self.mc[node], self.taken[node] = float(np.mean(list(right.values()))) if right else math.nan, 0
+        judged = {leaf: right(value) for leaf, value in zip(drawn, values, strict=True) if not np.isnan(value)}
+        self.ends |= judged
+        self.mc[node], self.taken[node] = float(np.mean(list(judged.values()))) if judged else math.nan, 0
         if 0 < self.mc[node] < 1:
-            self.pool += [(node, leaf) for leaf, good in right.items() if not good]
+            self.pool += [(node, leaf) for leaf, good in judged.items() if not good]
         return self.mc[node]
 
     def take(self) -> tuple[int, int] | None:
@@ -123,6 +124,5 @@ class _Found:
         self.wrong[leaf] = float(high)
 
     def mark(self) -> None:
-        n = len(self.tree)
         for name, known in (("mc", self.mc | self.ends), ("wrong_step", self.wrong)):
-            self.tree.put(name, Column("node", np.array([known.get(i, np.nan) for i in range(n)])))
+            self.tree.put_nodes(name, known)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import RunBroken
+from surpass.means import right
 from surpass.searches.round import search_all
 from surpass.searches.samples import samples
 from surpass.searches.turns import fill, instructed, worth
-from surpass.types import Column, Problem, Tree, fold
+from surpass.types import Problem, Tree, fold
 
 FEEDBACK = """A model was given {given}:
 <prompt>
@@ -159,7 +160,7 @@ class _Plan:
             *(worth(models, self.task, t, leaf, search.role) for t, leaf in zip(trees, leaves, strict=True))
         )
         said = [models.said(search.role, t, leaf) for t, leaf in zip(trees, leaves, strict=True)]
-        return list(zip([float(v >= 1 - 1e-9) if v == v else v for v in values], problems, said, strict=True))
+        return list(zip(map(right, values), problems, said, strict=True))
 
     def score(self, node: int) -> float:
         value = float(np.mean(self.returns[node])) if self.returns[node] else self.reward[node]
@@ -237,11 +238,11 @@ class _Plan:
         return final[int(np.argmax(again))]  # the first of equals
 
     async def mark(self) -> None:
-        chosen, n = await self.chosen(), len(self.tree)
+        chosen = await self.chosen()
         columns: dict[str, dict[int, float]] = {
             "reward": self.reward,
             "visits": {node: float(len(r)) for node, r in self.returns.items()},
             "chosen": {chosen: 1.0},
         }
         for name, values in columns.items():
-            self.tree.put(name, Column("node", np.array([float(values.get(i, np.nan)) for i in range(n)])))
+            self.tree.put_nodes(name, values)

@@ -10,7 +10,7 @@ import numpy as np
 from surpass.errors import SurpassError
 from surpass.searches.turns import begin, step_on
 from surpass.searches.values import Value
-from surpass.types import Column, Problem, Tree, fold
+from surpass.types import Problem, Tree, fold
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class stepwise:
             if told[kept] < 0:
                 break
             node = told[kept]
-        tree.put("step", Column("node", np.array([scores.get(i, np.nan) for i in range(len(tree))])))
+        tree.put_nodes("step", scores)
         return tree
 
     def _kept(self, values: np.ndarray, seed: int) -> int:
