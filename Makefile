@@ -32,8 +32,8 @@ test-web: .venv/web  ## the pages in a real Chromium, which has to be there (apt
 	.venv/bin/python -m pytest -q tests/web
 
 check: .venv/base  ## lint, types, import order
-	.venv/bin/ruff check src tests bench
-	.venv/bin/ruff format --check src tests bench
+	.venv/bin/ruff check src tests bench examples
+	.venv/bin/ruff format --check src tests bench examples
 	.venv/bin/mypy
 
 claims: .venv/model  ## each method's "It works when" (slower); METHOD=cream: one method's

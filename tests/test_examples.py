@@ -1,0 +1,38 @@
+"""The examples run as they stand, but for the model and the size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test_docs import api
+
+assert api  # a fixture
+FOLDER = Path(__file__).parents[1] / "examples"
+SIZES = {"own_reward": ["1"], "own_task": ["1"], "own_method": ["300"], "frozen_model": [], "tool_agent": []}
+
+
+def test_every_example_is_short_and_run_here():
+    files = sorted(FOLDER.glob("*.py"))
+    assert {file.stem for file in files} == set(SIZES)
+    assert all(len(file.read_text().splitlines()) <= 40 for file in files)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_an_example_runs(name, model, api, tmp_path):
+    words = ["m", api] if name == "frozen_model" else [model, *SIZES[name]]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": ":".join(sys.path),
+        "OMP_NUM_THREADS": "1",
+        "OPENAI_API_KEY": "none",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"own_method": "undecided", "frozen_model": "self_consistency: Answer: 4"}.get(name, " -> ") in done.stdout
