@@ -68,7 +68,9 @@ class _Frame:
 
 def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
     """At most about `most` round numbers whose range covers [low, high]."""
-    span = (high - low) or abs(high) * 0.1 or 1.0
+    span = high - low
+    if not span > 1e-9 * max(abs(low), abs(high)):  # one value, as far as an axis can tell
+        span = abs(high) * 0.1 or 1.0
     step = 10.0 ** math.floor(math.log10(span / most))
     step *= next(k for k in (1, 2, 5, 10) if span / (step * k) <= most)
     step = max(1.0, math.ceil(step)) if whole else step

@@ -116,7 +116,8 @@ def _missing(m: Mean) -> str:
 def _numbers(run: Run) -> str:
     """The charts as a table, folded."""
     searches, learns = run.of("search"), {event["round"]: event for event in reversed(run.of("learn"))}
-    gates = {event["round"]: run.exam(event, run.leading("gate")) for event in run.of("exam", split="gate")}
+    metric = run.leading("gate")
+    gates = {event["round"]: run.exam(event, metric) for event in run.of("exam", split="gate")}
     if not searches:
         return ""
     rows = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import time
 from urllib.parse import quote
 
 from surpass.errors import SurpassError
 from surpass.gates import paired_values
 from surpass.report.chart import Point, Series, legend, line_chart
 from surpass.report.curves import curves
+from surpass.report.folder import opened
 from surpass.report.page import decisions, headline, names, setup
 from surpass.report.read import Mean, Run, thin
 from surpass.report.words import between, plain, signed, some
@@ -16,6 +18,8 @@ from surpass.types import STOPS
 from surpass.view.runs import Runs
 
 MOST_POINTS = 300
+PATIENCE = 5.0  # seconds that the list waits for runs to be read, all of them together
+SHORTEST = 0.2  # and at least for each
 
 
 def page(title: str, body: str, **data: str) -> str:
@@ -30,11 +34,11 @@ def page(title: str, body: str, **data: str) -> str:
 
 def index(runs: Runs) -> str:
     """Every run in a line: what it was, how far it is and what came of it."""
-    rows = []
+    rows, until = [], time.monotonic() + PATIENCE
     for name in runs.names():
         link, box = html.escape(name.encode("utf-8", "replace").decode()), ""
         try:
-            cells = _line(runs.run(name))
+            cells = _line(runs.soon(name, max(SHORTEST, until - time.monotonic())))
             link = f'<a href="run?name={quote(name, safe="")}">{html.escape(name)}</a>'
             box = f'<input type="checkbox" name="pair" value="{html.escape(name)}" aria-label="choose {html.escape(name)}">'
         except Exception as error:  # whatever lies in the folder, the other runs are shown
@@ -70,12 +74,18 @@ def running(run: Run) -> bool:
     import fcntl
 
     try:
-        with open(run.folder / "lock", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+        file = opened(run.folder, "lock")
+    except (OSError, SurpassError):
         return False
+    if file is None:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
     return False
 
 
