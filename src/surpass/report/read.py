@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,14 +124,14 @@ def read_run(folder: Path) -> Run:
         raise SurpassError(
             f"the run {folder} has format {str(about.get('format'))[:40]}; this version of surpass reads formats {reads}"
         )
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     for line in lines(folder, "timing.jsonl"):
         if line and isinstance(line.get("phase"), str) and math.isfinite(took := number(line.get("seconds"))):
-            seconds[line["phase"]] += took
+            seconds[line["phase"]] = seconds.get(line["phase"], 0.0) + took
     size, cost = state.get("events"), state.get("cost")
     found = [event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None)]
     events = [event for event in found if event is not None]
-    run = Run(folder, about, events, dict(seconds), _cost(cost), numbered(folder, "trees"), len(found) - len(events))
+    run = Run(folder, about, events, seconds, _cost(cost), numbered(folder, "trees"), len(found) - len(events))
     if run.unread and not run.events:
         raise Damaged(f"{folder / 'events.jsonl'} is damaged: none of its lines is an event")
     if not run.events and not run.rounds:
