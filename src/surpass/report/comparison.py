@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def _list(sentences: Sequence[str]) -> Html:
 
 def _table(markdown: str) -> Html:
     """A Markdown table as HTML."""
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    cells = [re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|")) for line in markdown.split("\n")]
+    head, _, *rows = [[cell.strip().replace("\\|", "|") for cell in line] for line in cells]
     heads = joined(fill('<th scope="col">{}</th>', cell) for cell in head)
     lines = joined(
         fill('<tr><th scope="row">{}</th>{}</tr>', row[0], joined(fill("<td>{}</td>", cell) for cell in row[1:])) for row in rows
