@@ -229,4 +229,4 @@ def bars(amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
 
 def share(percent: float) -> str:
     """The class whose --v is so many percent: a page's policy allows no style but its sheet's."""
-    return f"v{min(100, max(0, round(percent)))}"
+    return f"v{round(min(100.0, max(0.0, percent)))}"

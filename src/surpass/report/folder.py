@@ -123,7 +123,7 @@ def lines(root: Path, name: str, size: int | None = None) -> Iterator[dict[str, 
     if file is None:
         return
     with file:
-        for _ in range(MOST_LINES):
+        for _ in range(MOST_LINES + 1):
             line = file.readline(min(left, MOST_LINE + 1))
             left -= len(line)
             if not line:
@@ -157,6 +157,8 @@ def batches(root: Path, name: str, rows: int = 64, columns: list[str] | None = N
                 or sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)) > MOST_TABLE
             ):
                 raise too_much
+            if missing := set(columns or ()) - set(table.schema_arrow.names):
+                raise Damaged(f"{root / name} is damaged: it has no column {', '.join(missing)}")
             for batch in table.iter_batches(batch_size=rows, columns=columns, use_threads=False):
                 size += batch.nbytes
                 if size > MOST_TABLE:
@@ -189,6 +191,7 @@ def trees(batch: pa.RecordBatch) -> list[Tree]:
 def _bounded(tree: Tree) -> None:
     if not all(isinstance(turn, dict) for turn in ([] if isinstance(tree.problem.prompt, str) else tree.problem.prompt)):
         raise ValueError("a prompt is text, or messages")
+    sum(tree.length(node) for node in range(len(tree)))  # an error where that is no number
     depth: list[int] = []
     for parent, cause, stop in zip(tree.parent.tolist(), tree.cause.tolist(), tree.stop.tolist(), strict=True):
         if not 0 <= stop <= 4:

@@ -27,6 +27,7 @@ from surpass.types import STOPS, Tree
 DEEPEST = 4  # folders below the one that is shown
 MOST_FOLDERS = 20_000  # looked through for runs
 PATIENCE = 20.0  # seconds to wait for a run that another request is reading
+OWN = ("trees", "texts", "credit", "exams", "examples", "weights")  # where a run has no other run
 BATCH = 64  # trees read at a time
 LONGEST = 20_000  # characters of one text
 CUT = " … (cut)"
@@ -82,9 +83,10 @@ class Runs:
         found = {}
         for (folder, below, files), _ in zip(os.walk(self.root), range(MOST_FOLDERS), strict=False):  # links are not followed
             here = Path(folder)
-            if "events.jsonl" in files:
+            if "events.jsonl" in files or "events.jsonl" in below:
                 found[here.relative_to(self.root).as_posix()] = here
-            if "events.jsonl" in files or len(here.relative_to(self.root).parts) >= DEEPEST:
+                below[:] = [name for name in below if name not in OWN]
+            if len(here.relative_to(self.root).parts) >= DEEPEST:
                 below.clear()
         return found
 
@@ -314,16 +316,19 @@ def _credit(run: Run, round: int, number: int, tree: Tree) -> dict[str, Any]:
     rows = _rows(run, f"credit/{round:04d}.parquet", number)
     found = {}
     for i, row in enumerate(rows, 1):
-        for name, column in columns_from(row["columns"]).items():
-            tree.with_columns({name: column})  # it fits, or is an error
-            found[name if len(rows) == 1 else f"{name} {i} ({row['role']})"] = column
+        with contextlib.suppress(
+            SurpassError, LookupError, ValueError, TypeError
+        ):  # what does not fit the tree says nothing of it
+            columns = columns_from(row["columns"])
+            tree.with_columns(columns)
+            found.update({name if len(rows) == 1 else f"{name} {i} ({row['role']})": column for name, column in columns.items()})
     return found
 
 
 def _learnt(run: Run, round: int, number: int, tree: Tree) -> list[int]:
     """The nodes whose paths examples named."""
     rows = _rows(run, f"examples/{round:04d}.parquet", number)
-    return sorted({node for row in rows for node in row["nodes"] if 0 <= node < len(tree)})
+    return sorted({node for row in rows for node in row.get("nodes") or () if node is not None and 0 <= node < len(tree)})
 
 
 def tree_json(

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import http.client
 import importlib.resources
-import io
 import re
 import resource
 import secrets
@@ -38,6 +36,7 @@ MOST_HEAD = 16_384  # bytes of it
 MOST_WAITING = 64  # connections that have not said the secret yet; the oldest of more is closed
 ROOM = 2**32  # bytes that reading runs may take
 BEGINS = re.compile(rb"[A-Z]{0,20}(\Z| (\Z|/))")
+FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]*) HTTP/1\.[01]")
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
           "form-action 'none'; frame-ancestors 'none'")  # fmt: skip
@@ -163,11 +162,13 @@ class Handler(BaseHTTPRequestHandler):
                 f"the head of a request has at most {MOST_HEAD} bytes and comes within {SECONDS:g} seconds",
             )
             return
-        try:
-            self.headers = http.client.parse_headers(io.BytesIO(head.partition(b"\n")[2]))
-        except http.client.HTTPException:
+        fields = [FIELD.fullmatch(line) for line in head.partition(b"\n\n")[0].split(b"\n")[1:]]
+        if None in fields:
             self._send(HTTPStatus.BAD_REQUEST, "text/plain", "the head of the request cannot be read")
             return
+        self.fields: list[tuple[str, str]] = [
+            (field[1].decode().lower(), field[2].decode("latin-1").strip(" \t")) for field in fields if field
+        ]
         if refused := self._refused():
             self._send(HTTPStatus.FORBIDDEN, "text/plain", refused)
             return
@@ -208,12 +209,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _refused(self) -> str:
         """Why this request gets nothing; "" if it may be answered."""
-        hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
+        hosts, origins, sites = (
+            [value for name, value in self.fields if name == wanted] for wanted in ("host", "origin", "sec-fetch-site")
+        )
         if len(hosts) != 1 or hosts[0] not in self.server.hosts:
             return "this server answers to its own address alone"
         if any(origin not in {f"http://{name}" for name in self.server.hosts} for origin in origins):
             return "a page of another origin may not ask"
-        if any(site not in ("none", "same-origin") for site in self.headers.get_all("Sec-Fetch-Site", [])):
+        if any(site not in ("none", "same-origin") for site in sites):
             return "a page of another origin may not ask"
         return ""
 
