@@ -160,6 +160,15 @@ def test_files_of_ones_own(tmp_path, capsys):
     seen(capsys, ["tasks", f"{tmp_path / 'ends.py'}:ends"], 2)
 
 
+def test_help_of_an_odd_name(tmp_path, capsys):
+    path = tmp_path / "odd\x1b[2J\u202e.py"
+    path.write_text("from surpass.methods.grpo import grpo as odd\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["run", f"{path}:odd", "--help"])
+    out, error = capsys.readouterr()
+    assert "usage: surpass run" in out and not obeyed(out + error)
+
+
 def test_a_traceback(capsys, monkeypatch):
     def broken():
         raise ValueError(HOSTILE)

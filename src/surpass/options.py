@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from surpass.errors import SurpassError
 from surpass.files import at_home
-from surpass.shown import bare
+from surpass.shown import bare, shown
 
 HOME = Path("~/.cache/surpass/api")
 DRAWING = {"temperature": "Temperature of the draws", "top_p": "Share of the probability that is drawn from"}
@@ -228,7 +228,7 @@ def parse(
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(bare(sys.stdout)):  # help has colours of its own
-            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=program)
+            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=shown(program))
     except SystemExit as stop:
         if not stop.code:
             raise
