@@ -5,16 +5,19 @@ import json
 import os
 import pty
 import re
+import subprocess
 import sys
 import threading
 import unicodedata
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import surpass
 from surpass.cli import main
 from surpass.progress import Progress, watching
 from surpass.shell import ending
@@ -167,6 +170,22 @@ def test_help_of_an_odd_name(tmp_path, capsys):
         main(["run", f"{path}:odd", "--help"])
     out, error = capsys.readouterr()
     assert "usage: surpass run" in out and not obeyed(out + error)
+
+
+def test_what_is_said_while_the_process_ends():
+    """By objects that are let go, and by threads."""
+    script = (f"from surpass.shell import ending\nclass Goes:\n    def __del__(self): raise ValueError({HOSTILE!r})\n"
+              f"def main():\n    global kept\n    kept = Goes()\n    import threading\n    def dies(): raise ValueError({HOSTILE!r})\n"
+              "    thread = threading.Thread(target=dies)\n    thread.start()\n    thread.join()\n    return 0\nending(main)()\n")  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(surpass.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert found.stderr.count("ValueError") >= 2 and not obeyed(found.stderr), ascii(found.stderr)
 
 
 def test_a_traceback(capsys, monkeypatch):

@@ -7,7 +7,9 @@ a line of JSON stays one, with the same value.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import re
 import sys
 import traceback
@@ -110,7 +112,8 @@ class Bar(Progress):
 def showing() -> Iterator[None]:
     """Whatever is printed meanwhile is `shown`, tracebacks too."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and Shown(bare(stream)) for stream in before)  # type: ignore[assignment]
+    _show()
+    _to_the_end()
     try:
         yield
     except SystemExit as stop:
@@ -121,6 +124,21 @@ def showing() -> Iterator[None]:
         raise
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _show() -> None:
+    sys.stdout, sys.stderr = (stream and Shown(bare(stream)) for stream in (sys.stdout, sys.stderr))  # type: ignore[assignment]
+
+
+@functools.cache
+def _to_the_end() -> None:
+    """What is said while the process ends is `shown`, too: by objects that are let go, and by other threads."""
+    atexit.register(_end)
+
+
+def _end() -> None:
+    _show()
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]  # what Python goes back to in the very end
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -22,6 +22,7 @@ from surpass.store import trees_from_table
 from surpass.types import Tree
 
 MOST_FILE = 2**30  # bytes of one file
+MOST_EVENTS = 2**28  # bytes of events.jsonl, all of which is kept
 MOST_LINE = 2**26  # bytes of one line of JSON
 MOST_LINES = 2**20
 MOST_TABLE = 2**31  # bytes of a table once it is unpacked
@@ -34,15 +35,15 @@ class Damaged(SurpassError):
     """A file of a run's folder is not what a run has there, and was not read."""
 
 
-def opened(root: Path, name: str) -> IO[bytes] | None:
-    """root/name, open for reading; None where there is none."""
+def opened(root: Path, name: str, most: int | None = None) -> IO[bytes] | None:
+    """root/name, open for reading; None where there is none. It has at most `most` bytes (MOST_FILE)."""
     try:
-        return os.fdopen(_descriptor(root, name), "rb")
+        return os.fdopen(_descriptor(root, name, MOST_FILE if most is None else most), "rb")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _descriptor(root: Path, name: str) -> int:
+def _descriptor(root: Path, name: str, most: int) -> int:
     at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     *folders, last = name.split("/")
     try:
@@ -54,9 +55,9 @@ def _descriptor(root: Path, name: str) -> int:
     finally:
         os.close(at)
     size = os.fstat(found).st_size
-    if size > MOST_FILE:
+    if size > most:
         os.close(found)
-        raise Damaged(f"{root / name} is not read: it has {size:,} bytes, and {MOST_FILE:,} is the most")
+        raise Damaged(f"{root / name} is not read: it has {size:,} bytes, and {most:,} is the most")
     return found
 
 
@@ -116,10 +117,10 @@ def parsed(data: bytes) -> Any:
         return None
 
 
-def lines(root: Path, name: str, size: int | None = None) -> Iterator[dict[str, Any] | None]:
+def lines(root: Path, name: str, size: int | None = None, most: int | None = None) -> Iterator[dict[str, Any] | None]:
     """The JSON objects in root/name, a line each, up to `size` bytes; None for a line that is none. Whoever writes the file may be in the middle
     of its last line: without its end it is left out where it is no object."""
-    file, left = opened(root, name), MOST_FILE if size is None else size
+    file, left = opened(root, name, most), MOST_FILE if size is None else size
     if file is None:
         return
     with file:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from surpass.errors import SurpassError
 from surpass.gates import paired, strict
 from surpass.means import SHARES, bounds
-from surpass.report.folder import Damaged, batches, count, json_object, lines, numbered, trees
+from surpass.report.folder import MOST_EVENTS, Damaged, batches, count, json_object, lines, numbered, trees
 from surpass.store import READS
 from surpass.types import Report, Row, Tree
 
@@ -129,7 +129,7 @@ def read_run(folder: Path) -> Run:
         if line and isinstance(line.get("phase"), str) and math.isfinite(took := number(line.get("seconds"))):
             seconds[line["phase"]] = seconds.get(line["phase"], 0.0) + took
     size, cost = state.get("events"), state.get("cost")
-    found = [event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None)]
+    found = [event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None, MOST_EVENTS)]
     events = [event for event in found if event is not None]
     run = Run(folder, about, events, seconds, _cost(cost), numbered(folder, "trees"), len(found) - len(events))
     if run.unread and not run.events:

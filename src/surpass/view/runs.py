@@ -62,7 +62,7 @@ class Runs:
     looked up, never joined to a path. Each is read by one request at a time, and while it is the others are read all the same."""
 
     root: Path
-    _read: dict[str, tuple[Any, Run]] = field(default_factory=dict)
+    _read: dict[str, tuple[Any, Run | SurpassError]] = field(default_factory=dict)
     _attempts: dict[tuple[str, int], tuple[Any, list[Attempt]]] = field(default_factory=dict)
     _walked: tuple[float, dict[str, Path]] = (-math.inf, {})
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
@@ -110,8 +110,14 @@ class Runs:
         with self._alone(name):
             stamp = self.stamp(folder)
             if name not in self._read or self._read[name][0] != stamp:
-                self._read[name] = (stamp, read_run(folder))
-            return self._read[name][1]
+                try:
+                    self._read[name] = (stamp, read_run(folder))
+                except SurpassError as error:  # to find the same again takes as long
+                    self._read[name] = (stamp, error)
+            found = self._read[name][1]
+        if isinstance(found, SurpassError):
+            raise found
+        return found
 
     def soon(self, name: str, seconds: float) -> Run:
         """`run`, as far as that takes no longer; Busy where it does, and then it goes on."""
