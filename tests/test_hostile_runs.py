@@ -201,8 +201,8 @@ def test_a_small_table_that_unpacks_to_a_large_one(root, monkeypatch):
 
 
 def test_reading_has_so_much_memory_and_no_more():
-    script = ("import surpass.view.server as server\nserver.ROOM = 2**28\nserver._limit()\n"
-              "try:\n    bytearray(2**30)\nexcept MemoryError:\n    print(len(bytearray(2**26)))")  # fmt: skip
+    script = ("import surpass.view.server as server\nserver.ROOM = 2**28\n"
+              "with server.limited():\n    try:\n        bytearray(2**30)\n    except MemoryError:\n        print(len(bytearray(2**26)))\nbytearray(2**30)")  # fmt: skip
     found = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -18,6 +18,7 @@ h3 .note { font-weight: 400; font-size: 14px; margin-left: 8px; }
 .note, .lead { color: var(--soft); font-size: 15px; max-width: 72ch; }
 .lead { margin-bottom: 16px; }
 nav { margin: 4px 0 28px; font-size: 14px; display: flex; flex-wrap: wrap; gap: 2px 18px; }
+a, b, em, h1 span, .asked, .note { unicode-bidi: isolate; }
 a { color: var(--c1); text-decoration: none; } a:hover { text-decoration: underline; }
 :focus-visible { outline: 2px solid var(--ring); outline-offset: 2px; border-radius: 4px; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 24px; }

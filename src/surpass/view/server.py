@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -281,20 +281,25 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def _limit() -> None:
-    """Reading may take so much memory and no more: a small file can unpack to any size. What is too large is then an error of its request."""
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Meanwhile reading may take so much memory and no more: a small file can unpack to any size. What is too large is then an error of its
+    request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(OSError, ValueError, IndexError):  # no Linux
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        used = int(status.partition("VmData:")[2].split()[0]) * 1024
+        most = min([used + ROOM, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     try:
-        used = int(re.search(r"VmData:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) * 1024  # type: ignore[index]
-        most, hard = used + ROOM, resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    except (OSError, ValueError, TypeError):
-        pass  # no Linux
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def serve(root: Path, port: int = 0, tell: Callable[[str], None] = print) -> None:
     """Serve a folder of runs until Ctrl-C; `tell` is given the address."""
-    with Viewer(root, port) as server:
-        _limit()
+    with Viewer(root, port) as server, limited():
         tell(f"{server.address}\nfor you alone: the address holds a secret. Ctrl-C ends it.")
         try:
             server.serve_forever(poll_interval=0.2)
