@@ -243,6 +243,21 @@ def test_a_run_that_is_read_for_long_holds_no_other_up(viewer, root, monkeypatch
         Runs(root).soon("one", 0.05)
 
 
+def test_what_is_mended_is_read_again(root):
+    found = Runs(root)
+    for name, bad in (("run.json", "{"), ("events.jsonl", "{\n{\n"), ("timing.jsonl", None)):
+        path = root / "one" / name
+        good = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path) if bad is None else path.write_text(bad, encoding="utf-8")
+        for _ in range(2):
+            with pytest.raises(Damaged, match=name):
+                found.run("one")
+        path.unlink()
+        path.write_bytes(good)
+        assert found.run("one").end
+
+
 # -- the corpus, and whatever is near it
 
 
@@ -430,6 +445,34 @@ def test_odd_heads_get_nothing(viewer, capfd, head):  # noqa: F811
     found = say(viewer, f"GET /{viewer.token}/ HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
     assert found[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 403 ") and b"<main>" not in found
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def open_server(whole):
+    """A viewer that notes what it complains of."""
+    found = Viewer(whole)
+    found.complaints = []
+    found.handle_error = lambda *_: found.complaints.append(sys.exception())
+    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield found
+    found.shutdown()
+    found.server_close()
+    thread.join()
+
+
+PIECES = [b"GET ", b"POST ", b"/", b"TOKEN", b"/TOKEN/", b"run?name=one", b"attempts?name=one&", b"tree?name=one&round=1&tree=0", b"low=", b"sort=-score", b"offset=", b"1", b"-", b"%", b"%2e%2e", b"?", b"&", b"#",
+          b" HTTP/1.1", b"\r\n", b"\n", b"Host: HOST\r\n", b"Origin: x\r\n", b":", b"\x00", b"\xff", b" ", b"[", b"http://", b"9" * 400, b"\r\n\r\n"]  # fmt: skip
+
+
+@settings(max_examples=40 * TIMES, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=14), st.booleans())
+def test_requests_near_to_right_ones(open_server, pieces, begins):
+    data = b"".join([b"GET /TOKEN/" if begins else b"", *pieces, b" HTTP/1.1\r\nHost: HOST\r\n\r\n"])
+    data = data.replace(b"TOKEN", open_server.token.encode()).replace(b"HOST", f"127.0.0.1:{open_server.server_port}".encode())
+    found = say(open_server, data, end=True)
+    assert found[:13] in [f"HTTP/1.1 {code} ".encode() for code in (200, 400, 403, 404, 501)], found
+    assert b"default-src 'none'" in found.partition(b"\r\n\r\n")[0] and not open_server.complaints
 
 
 @contextlib.contextmanager

@@ -141,7 +141,8 @@ class Runs:
     @staticmethod
     def stamp(folder: Path) -> str:
         """Changes whenever there is something new to show of a run."""
-        return f"{[_stat(folder / name) for name in ('events.jsonl', 'state.json')]} {len(names(folder, 'trees'))}"
+        read = [_stat(folder / name) for name in ("events.jsonl", "state.json", "run.json", "timing.jsonl")]
+        return f"{read} {len(names(folder, 'trees'))}"
 
     # -- attempts
 
