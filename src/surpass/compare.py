@@ -149,6 +149,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return found
 
 
+def _cell(text: str) -> str:
+    """Text in a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 @dataclass
 class Comparison:
     """Methods, what each came to, and every pair's difference on the test problems."""
@@ -199,7 +204,7 @@ class Comparison:
             work = np.mean([flops(cost, self.size) for cost in costs])
             calls = short(np.mean([cost.get("calls", 0) for cost in costs]))
             lines.append(
-                f"| {runs.entry.name} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {short(work)} | {calls} | {short(exams)} |"
+                f"| {_cell(runs.entry.name)} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {short(work)} | {calls} | {short(exams)} |"
             )
         return "\n".join(lines)
 

@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 
 from surpass.errors import SurpassError
 from surpass.files import at_home
+from surpass.shown import bare, shown
 
 HOME = Path("~/.cache/surpass/api")
 DRAWING = {"temperature": "Temperature of the draws", "top_p": "Share of the probability that is drawn from"}
@@ -225,8 +227,8 @@ def parse(
     both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=program)
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(bare(sys.stdout)):  # help has colours of its own
+            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=shown(program))
     except SystemExit as stop:
         if not stop.code:
             raise

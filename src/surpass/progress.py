@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,7 +19,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bar
 from rich.text import Text
 
 from surpass.alarms import alarms
@@ -28,6 +26,7 @@ from surpass.budget import Budget, parameters, spent
 from surpass.forecast import Forecast
 from surpass.gates import paired_values
 from surpass.means import measured
+from surpass.shown import Bar, Terminal
 
 
 def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
@@ -103,8 +102,7 @@ class _Spent(ProgressColumn):
 @contextlib.contextmanager
 def watching(models: Any, what: str) -> Iterator[None]:
     """While models work: what they work on, what they have drawn so far, and the time; nothing where there is no terminal."""
-    console = Console(stderr=True, highlight=False)
-    with Bar(SpinnerColumn(), TextColumn("{task.description}"), _Spent(models), TimeElapsedColumn(), console=console,
+    with Bar(SpinnerColumn(), TextColumn("{task.description}", markup=False), _Spent(models), TimeElapsedColumn(), console=Terminal(stderr=True),
              transient=True, disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         bar.add_task(what, total=None)
         yield
@@ -133,8 +131,8 @@ class Progress:
 
     def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
         self.rounds, self.models, self.budget = rounds, models, budget
-        self.console = Console(stderr=True, highlight=False)
-        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *([_Spent(models)] if models else []),
+        self.console = Terminal(stderr=True)
+        self.bar = Bar(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *([_Spent(models)] if models else []),
                        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
         self.task = self.bar.add_task("start", total=int(budget.amount) if budget else rounds)
         self.searched = self.problems = 0

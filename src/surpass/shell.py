@@ -10,11 +10,15 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from surpass.shown import Terminal, showing, shown
+
 
 def ending(main: Callable[..., int]) -> Callable[..., int]:
-    """`main`, whose streams show "?" for what they cannot; whoever closes the pipe has seen enough, and that is no error."""
+    """`main`, whose streams show "?" for what they cannot and `shown` what they must not obey; whoever closes the pipe has seen enough,
+    and that is no error."""
 
     @functools.wraps(main)
+    @showing()
     def whole(*arguments: Any) -> int:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
@@ -63,16 +67,14 @@ def _closed(stream: Any) -> bool:
 
 def show(found: Any) -> None:
     """Print a question's attempts with their scores, the chosen one marked, and what they cost."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
+    console = Terminal()
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
         known = ", ".join(f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items())
         console.print(
             f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
             style="bold" if chosen else None,
         )
-        console.print("\n".join(f"    {line}" for line in text.strip().splitlines()), soft_wrap=True)
+        console.print("\n".join(f"    {line}" for line in shown(text.strip()).split("\n")), soft_wrap=True)
     for note in found.notes():
         console.print(note)
     tell_failed(found.cost)

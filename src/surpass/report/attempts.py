@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 import itertools
 import json
 import math
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from surpass.report.chart import share
+from surpass.report.markup import Html, fill, joined
 from surpass.report.words import plain, some
 from surpass.types import DONE, FAILED, INVALID, LENGTH, OPEN, Tree
 
@@ -27,14 +28,14 @@ MOST_CELLS = 64  # attempts in the strip beside a problem's title
 _ENDS = {LENGTH: "cut off at its limit of tokens", INVALID: "not accepted by the task", FAILED: "failed"}
 
 
-def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple[float, float], opened: bool) -> str:
+def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple[float, float], opened: bool) -> Html:
     """One problem, folded unless `opened`: its prompt, its right answer and every attempt.
 
     `texts` is the text of nodes that hold none themselves; `span` the least and greatest reward on the page.
     """
     view = _View(tree, score, texts, span)
     leaves = tree.leaves()
-    cells = "".join(f'<i style="--v:{view.share(view.values[leaf]):.0f}%"></i>' for leaf in leaves[:MOST_CELLS])
+    cells = joined(fill('<i class="{}"></i>', view.share(view.values[leaf])) for leaf in leaves[:MOST_CELLS])
     value, n = _mean(view.values.values()), some(len(leaves), "attempt")
     unknown = sum(not math.isfinite(v) for v in view.values.values())
     words = (
@@ -42,10 +43,16 @@ def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple
         if math.isfinite(value)
         else f"{n}, not judged"
     )
-    return (
-        f'<details class="problem"{" open" if opened else ""}><summary><span class="asked">{_escape(_title(tree), 160)}</span>'
-        f'<span class="sum"><span class="cells" aria-hidden="true">{cells}</span>{words}</span></summary>'
-        f'<div class="inside">{_prompt(tree)}{view.attempts()}</div></details>'
+    return fill(
+        '<details class="problem"{}><summary><span class="asked">{}</span>'
+        '<span class="sum"><span class="cells" aria-hidden="true">{}</span>{}</span></summary>'
+        '<div class="inside">{}{}</div></details>',
+        Html(" open") if opened else "",
+        _shortened(_title(tree), 160),
+        cells,
+        words,
+        _prompt(tree),
+        view.attempts(),
     )
 
 
@@ -88,21 +95,22 @@ def _plain_text(content: Any) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
 
 
-def _escape(content: Any, most: int = MOST_TEXT) -> str:
-    """Text safe to stand in an element, cut to `most` characters."""
+def _shortened(content: Any, most: int = MOST_TEXT) -> Html:
+    """Text to stand in an element, cut to `most` characters."""
     text = _plain_text(content)
     rest = len(text) - most
-    return html.escape(text[:most], quote=False) + (f"<em> … {rest:,} more characters</em>" if rest > 0 else "")
+    return fill("{}{}", text[:most], fill("<em> … {:,} more characters</em>", rest) if rest > 0 else "")
 
 
-def _framed(text: str, kind: str, name: str, most: int = MOST_TEXT) -> str:
+def _framed(text: str, kind: str, name: str, most: int = MOST_TEXT) -> Html:
     """A text as it is, in a frame that scrolls, by keyboard too, where it is long."""
-    scrolls = f' tabindex="0" role="region" aria-label="{name}"' if len(text) > LONG or text.count("\n") > 18 else ""
-    return f'<pre class="{kind}"{scrolls}>{_escape(text, most)}</pre>'
+    long = len(text) > LONG or text.count("\n") > 18
+    scrolls = fill(' tabindex="0" role="region" aria-label="{}"', name) if long else ""
+    return fill('<pre class="{}"{}>{}</pre>', kind, scrolls, _shortened(text, most))
 
 
-def _named(who: str) -> str:
-    return f'<p class="who">{_escape(who, 60)}</p>' if who else ""
+def _named(who: str) -> Html:
+    return fill('<p class="who">{}</p>', _shortened(who, 60)) if who else Html("")
 
 
 def _turns(tree: Tree) -> list[tuple[str, str]]:
@@ -117,19 +125,24 @@ def _title(tree: Tree) -> str:
     return " ".join(_turns(tree)[-1][1].split()) or tree.problem.id
 
 
-def _prompt(tree: Tree) -> str:
+def _prompt(tree: Tree) -> Html:
     """The last turn of the prompt, the earlier ones folded, and the answer the task holds to be right."""
     *earlier, (_, text) = _turns(tree)
     parts, n = [], len(earlier)
     if earlier:
-        turns = "".join(_named(who) + _framed(what, "said", "earlier turn", MOST_EARLIER) for who, what in earlier[-MOST_TURNS:])
-        left = f'<p class="note">The first {n - MOST_TURNS} are left out.</p>' if n > MOST_TURNS else ""
-        parts.append(f"<details><summary>{some(n, 'earlier turn')} of the prompt</summary>{left}{turns}</details>")
+        turns = [
+            part
+            for who, what in earlier[-MOST_TURNS:]
+            for part in (_named(who), _framed(what, "said", "earlier turn", MOST_EARLIER))
+        ]
+        left = fill('<p class="note">The first {} are left out.</p>', n - MOST_TURNS) if n > MOST_TURNS else ""
+        folded = "<details><summary>{} of the prompt</summary>{}{}</details>"
+        parts.append(fill(folded, some(n, "earlier turn"), left, joined(turns)))
     if len(text) > 120 or "\n" in text:
-        parts.append(_named("Prompt") + _framed(text, "said", "prompt"))
+        parts += [_named("Prompt"), _framed(text, "said", "prompt")]
     if tree.problem.answer is not None:
-        parts.append(f'<p class="who">Right answer <b>{_escape(tree.problem.answer, 400)}</b></p>')
-    return "".join(parts)
+        parts.append(fill('<p class="who">Right answer <b>{}</b></p>', _shortened(tree.problem.answer, 400)))
+    return joined(parts)
 
 
 @dataclass
@@ -188,22 +201,22 @@ class _View:
             found[node] = [v for c in after for v in found[c]] if after else [self.values.get(node, math.nan)]
         return found
 
-    def share(self, value: float) -> float:
-        """How much of a cell a reward fills, in percent."""
+    def share(self, value: float) -> str:
+        """How much of a cell a reward fills, as its class."""
         low, high = self.span
-        return 100 * (value - low) / (high - low) if math.isfinite(value) and high > low else 0.0
+        return share(100 * (value - low) / (high - low) if math.isfinite(value) and high > low else 0.0)
 
-    def attempts(self) -> str:
+    def attempts(self) -> Html:
         """All boxes, as far as the page has room for them."""
         starts, hidden_start = self.children.get(-1, []), []
         if len(starts) == 1 and np.isnan(self.tree.drawn(starts[0])[0]).all() and self.tree.stop[starts[0]] != FAILED:
             hidden_start, starts = starts, self.children.get(starts[0], [])  # the opening repeats the prompt
         flat = all(len(self._chain(node)[1]) == 0 for node in starts)
-        parts, size, hidden = [f'<ul class="{"flat" if flat else "branching"}">'], 0, 0
-        waiting: list[int | str] = ["</ul>", *reversed(starts)]
+        parts, size, hidden = [fill('<ul class="{}">', "flat" if flat else "branching")], 0, 0
+        waiting: list[int | Html] = [Html("</ul>"), *reversed(starts)]
         while waiting:
             item = waiting.pop()
-            if isinstance(item, str):
+            if isinstance(item, Html):
                 parts.append(item)
             elif size > MOST_PROBLEM:
                 hidden += len(self.below[item])
@@ -211,10 +224,10 @@ class _View:
                 chain, branches = self._chain(item)
                 box = self._box(chain, bool(branches))
                 size += len(box)
-                parts += ["<li>", box, "<ul>" if branches else ""]
-                waiting += ["</ul></li>" if branches else "</li>", *reversed(branches)]
-        note = f'<p class="note">{hidden} more attempts are left out to keep this page small.</p>' if hidden else ""
-        return "".join(parts) + note + self._said_aside([-1, *hidden_start])
+                parts += [Html("<li>"), box, Html("<ul>" if branches else "")]
+                waiting += [Html("</ul></li>" if branches else "</li>"), *reversed(branches)]
+        note = fill('<p class="note">{} more attempts are left out to keep this page small.</p>', hidden) if hidden else ""
+        return joined([*parts, note, self._said_aside([-1, *hidden_start])])
 
     def _chain(self, node: int) -> tuple[list[int], list[int]]:
         """(the nodes that follow one another from `node`, what branches off the last one)."""
@@ -223,7 +236,7 @@ class _View:
             chain += self.children[chain[-1]]
         return chain, self.children.get(chain[-1], [])
 
-    def _box(self, chain: Sequence[int], stem: bool) -> str:
+    def _box(self, chain: Sequence[int], stem: bool) -> Html:
         """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that go on from it."""
         last, tree = chain[-1], self.tree
         facts = [some(sum(len(tree.own(node)) for node in chain), "token"), *([] if stem else self.others.get(last, []))]
@@ -231,26 +244,29 @@ class _View:
             facts.append(_ENDS[int(tree.stop[last])])
         value, n = _mean(self.below[last]), len(self.below[last])
         words = f"mean {plain(value)} of {n}" if stem else f"reward {plain(value)}"
-        worth = f'<i style="--v:{self.share(value):.0f}%"></i>{words}' if math.isfinite(value) else "not judged"
+        worth = fill('<i class="{}"></i>{}', self.share(value), words) if math.isfinite(value) else "not judged"
         speakers = [(who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])]
-        share = max(400, MOST_TEXT // len(speakers))
-        turns = "".join(self._turn(who if len(speakers) > 1 else "", nodes, share) for who, nodes in speakers)
-        turns += self._said_aside(chain)
-        facts_line = f'<p class="facts"><span class="worth">{worth}</span><span>{_escape(" · ".join(facts), 300)}</span></p>'
-        return f'<div class="{"box stem" if stem else "box"}">{turns}{facts_line}</div>'
+        most = max(400, MOST_TEXT // len(speakers))
+        turns = [self._turn(who if len(speakers) > 1 else "", nodes, most) for who, nodes in speakers]
+        line = fill(
+            '<p class="facts"><span class="worth">{}</span><span>{}</span></p>', worth, _shortened(" · ".join(facts), 300)
+        )
+        return fill('<div class="{}">{}</div>', "box stem" if stem else "box", joined([*turns, self._said_aside(chain), line]))
 
-    def _said_aside(self, about: Sequence[int]) -> str:
+    def _said_aside(self, about: Sequence[int]) -> Html:
         """What was said aside about some nodes, folded."""
-        said = [node for one in about for node in self.asides.get(one, [])]
-        words = "".join(self._turn(self.tree.author[node], [node], MOST_ASIDE) for node in said[:MOST_ASIDES])
-        return f"<details><summary>{some(len(said), 'node')} aside</summary>{words}</details>" if said else ""
+        found = [node for one in about for node in self.asides.get(one, [])]
+        words = joined(self._turn(self.tree.author[node], [node], MOST_ASIDE) for node in found[:MOST_ASIDES])
+        folded = "<details><summary>{} aside</summary>{}</details>"
+        return fill(folded, some(len(found), "node"), words) if found else Html("")
 
-    def _turn(self, who: str, nodes: Sequence[int], most: int) -> str:
+    def _turn(self, who: str, nodes: Sequence[int], most: int) -> Html:
         """What one author said in one go, cut to `most` characters."""
-        name = _named(who)
         texts = [said(self.texts.get(str(node))) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
         if any(text is None for text in texts):
             tokens = sum(len(self.tree.own(node)) for node in nodes)
-            return f'{name}<p class="note">The text is not stored: {some(tokens, "token")}.</p>'
-        text = "".join(str(text) for text in texts)
-        return name + (_framed(text, "text", "attempt", most) if text.strip() else '<p class="note">Nothing was written.</p>')
+            inside = fill('<p class="note">The text is not stored: {}.</p>', some(tokens, "token"))
+        else:
+            text = "".join(str(text) for text in texts)
+            inside = _framed(text, "text", "attempt", most) if text.strip() else Html('<p class="note">Nothing was written.</p>')
+        return joined([_named(who), inside])

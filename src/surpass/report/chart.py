@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from surpass.report.markup import Html, fill, joined
 from surpass.report.words import plain
 
 BARS = 60  # more points than this get a band instead of error bars, and no marks
@@ -68,7 +68,9 @@ class _Frame:
 
 def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
     """At most about `most` round numbers whose range covers [low, high]."""
-    span = (high - low) or abs(high) * 0.1 or 1.0
+    span = high - low
+    if not span > 1e-9 * max(abs(low), abs(high)):  # one value, as far as an axis can tell
+        span = abs(high) * 0.1 or 1.0
     step = 10.0 ** math.floor(math.log10(span / most))
     step *= next(k for k in (1, 2, 5, 10) if span / (step * k) <= most)
     step = max(1.0, math.ceil(step)) if whole else step
@@ -84,7 +86,7 @@ def line_chart(
     room: tuple[float, float] = (9, 0),
     axis: str = "round",
     say: Callable[[float], str] = "{:.0f}".format,
-) -> str:
+) -> Html:
     """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
 
     `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an error bar; `room`
@@ -94,17 +96,17 @@ def line_chart(
     width, height = size
     shown = [p for s in series for p in s.points if math.isfinite(p.y)]
     if not shown:
-        return ""
+        return Html("")
     frame, rows, columns = _frame(shown, size, bounds, room)
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(what)}">']
+    parts = [fill('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">', width, height, what)]
     for value, text in zip(rows, _axis_labels(rows), strict=True):
         y = frame.y(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT + 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        parts.append(fill('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>', LEFT, width - RIGHT + 12, y, y))
+        parts.append(fill('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>', LEFT - 8, y + 4, text))
     for value in columns:
         x = frame.x(value)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{html.escape(say(value))}</text>')
-    parts.append(f'<text class="tick" x="{width}" y="{height - 8}" text-anchor="end">{html.escape(axis)}</text>')
+        parts.append(fill('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>', x, height - 8, say(value)))
+    parts.append(fill('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>', width, height - 8, axis))
     for s in series:
         parts += _line(s, frame)
     for s in series:
@@ -112,7 +114,7 @@ def line_chart(
     taken: list[float] = []
     for s in series:
         parts += _end_label(s, frame, taken)
-    return "".join([*parts, "</svg>"])
+    return joined([*parts, Html("</svg>")])
 
 
 def _frame(
@@ -138,11 +140,12 @@ def _axis_labels(rows: Sequence[float]) -> list[str]:
     return [f"{value + 0.0:,.{decimals}f}".replace("-", "−") for value in rows]
 
 
-def _line(s: Series, frame: _Frame) -> list[str]:
+def _line(s: Series, frame: _Frame) -> list[Html]:
     """The line through a series, broken where a value is missing, with its band where there are many points."""
     if not s.line:
         return []
-    parts, stretch = [], []
+    parts: list[Html] = []
+    stretch: list[Point] = []
     for p in [*s.points, Point(0, math.nan)]:
         if math.isfinite(p.y):
             stretch.append(p)
@@ -151,8 +154,8 @@ def _line(s: Series, frame: _Frame) -> list[str]:
             if s.crowded:
                 above = [(p.x, p.y + _known(p.stderr)) for p in stretch]
                 below = [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
-                parts.append(f'<polygon class="band c{s.colour}" points="{_path(above + below, frame)}"/>')
-            parts.append(f'<polyline class="line c{s.colour}" points="{_path([(p.x, p.y) for p in stretch], frame)}"/>')
+                parts.append(fill('<polygon class="band c{}" points="{}"/>', s.colour, _path(above + below, frame)))
+            parts.append(fill('<polyline class="line c{}" points="{}"/>', s.colour, _path([(p.x, p.y) for p in stretch], frame)))
         stretch = []
     return parts
 
@@ -165,35 +168,35 @@ def _known(value: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _mark(s: Series, p: Point, frame: _Frame) -> list[str]:
+def _mark(s: Series, p: Point, frame: _Frame) -> list[Html]:
     """One point: its error bar, its mark, a wide invisible target that tells its value, and its label."""
     x, y = frame.x(p.x) + p.shift, frame.y(p.y)
     crowded = s.crowded
-    parts = [f'<g class="c{s.colour}"><title>{html.escape(p.tip)}</title>'] if p.tip else [f'<g class="c{s.colour}">']
+    parts = [fill('<g class="c{}">', s.colour), fill("<title>{}</title>", p.tip) if p.tip else Html("")]
     top, bottom = y, y
     if math.isfinite(p.stderr) and p.stderr > 0:
         top, bottom = max(frame.y(p.y + p.stderr), TOP - 6), min(frame.y(p.y - p.stderr), frame.height - BOTTOM + 6)
         if not crowded:
             caps = "".join(f"M{x - 3:.1f} {end:.1f}h6" for end in (top, bottom))
-            parts.append(f'<path class="error" d="M{x:.1f} {top:.1f}V{bottom:.1f}{caps}"/>')
+            parts.append(fill('<path class="error" d="M{:.1f} {:.1f}V{:.1f}{}"/>', x, top, bottom, caps))
     if not (crowded and s.line):
         parts.append(glyph(s.mark, x, y, 2.8 if len(s.points) > SMALL else 4.2))
-    parts.append(f'<circle class="aim" cx="{x:.1f}" cy="{y:.1f}" r="{4 if crowded else 10}"/>')
+    parts.append(fill('<circle class="aim" cx="{:.1f}" cy="{:.1f}" r="{}"/>', x, y, 4 if crowded else 10))
     if p.label:
         places = {"above": (x + 4, top - 7, "end"), "left": (x - 12, y + 4, "end"), "right": (x + 12, y + 4, "start")}
         at, y, anchor = places[p.place]
-        parts.append(f'<text class="label" x="{at:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(p.label)}</text>')
-    return [*parts, "</g>"]
+        parts.append(fill('<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', at, y, anchor, p.label))
+    return [*parts, Html("</g>")]
 
 
-def glyph(mark: str, x: float, y: float, r: float = 4.2) -> str:
+def glyph(mark: str, x: float, y: float, r: float = 4.2) -> Html:
     """A mark: a filled dot, a hollow one, or a diamond."""
     if mark == "diamond":
-        return f'<path class="dot" d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5l-6.5 6.5l-6.5 -6.5z"/>'
-    return f'<circle class="{mark}" cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
+        return fill('<path class="dot" d="M{:.1f} {:.1f}l6.5 6.5l-6.5 6.5l-6.5 -6.5z"/>', x, y - 6.5)
+    return fill('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>', mark, x, y, r)
 
 
-def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[str]:
+def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[Html]:
     """The last value beside the end of a line, moved apart from labels already there."""
     known = [p for p in s.points if math.isfinite(p.y)]
     if not s.tail or not known:
@@ -204,25 +207,26 @@ def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[str]:
         if abs(y - other) < 15:
             y = other + (15 if y >= other else -15)
     taken.append(y)
-    return [f'<text class="label c{s.colour}" x="{frame.x(last.x) + 11:.1f}" y="{y:.1f}">{plain(last.y)}</text>']
+    return [fill('<text class="label c{}" x="{:.1f}" y="{:.1f}">{}</text>', s.colour, frame.x(last.x) + 11, y, plain(last.y))]
 
 
-def legend(entries: Sequence[tuple[str, int, str]]) -> str:
+def legend(entries: Sequence[tuple[str, int, str]]) -> Html:
     """(mark, colour, words) in a line."""
-    box = '<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
-    items = [f'<li>{box}<g class="c{c}">{glyph(mark, 8, 8)}</g></svg>{html.escape(words)}</li>' for mark, c, words in entries]
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    item = '<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g class="c{}">{}</g></svg>{}</li>'
+    return fill('<ul class="legend">{}</ul>', joined(fill(item, c, glyph(mark, 8, 8), words) for mark, c, words in entries))
 
 
-def bars(amounts: Mapping[str, float], say) -> str:
+def bars(amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
     """One bar per name, as long as its share of the largest; `say` puts an amount in words."""
     largest, total = max(amounts.values(), default=0), sum(amounts.values())
-    rows = []
-    for name, amount in amounts.items():
-        share = 100 * amount / largest if largest else 0
-        part = 100 * amount / total if total else 0
-        rows.append(
-            f'<tr><th scope="row">{html.escape(name)}</th><td class="bar"><i style="width:{share:.1f}%"></i></td>'
-            f"<td>{html.escape(say(amount))}</td><td>{part:.0f}%</td></tr>"
-        )
-    return f'<table class="bars">{"".join(rows)}</table>'
+    row = '<tr><th scope="row">{}</th><td class="bar"><i class="{}"></i></td><td>{}</td><td>{:.0f}%</td></tr>'
+    rows = [
+        fill(row, name, share(100 * amount / largest if largest else 0), say(amount), 100 * amount / total if total else 0)
+        for name, amount in amounts.items()
+    ]
+    return fill('<table class="bars">{}</table>', joined(rows))
+
+
+def share(percent: float) -> str:
+    """The class whose --v is so many percent: a page's policy allows no style but its sheet's."""
+    return f"v{round(min(100.0, max(0.0, percent)))}"

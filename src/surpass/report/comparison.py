@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from surpass.intact import write_whole
 from surpass.report.chart import Point, Series, legend, line_chart
+from surpass.report.markup import Html, fill, joined
 from surpass.report.page import document
 from surpass.report.words import between
 
@@ -54,35 +55,43 @@ def write_comparison(found: Any, folder: Path) -> Path:
     about = f"{found.model}, {found.budget or 'one exam each'}, {len(found.runs[0].reports)} seeds"
     decided = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if d.decided]
     open_ = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if not d.decided]
-    body = (
-        f"<main><h1>{html.escape(name)} <span>{html.escape(about)}</span></h1>"
-        f'<section><h2>In the end</h2><div class="card wide">{_table(found.table())}</div>'
-        f'<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p>{_list([*found.left_out(), *found.overspent()])}</section>'
-        f"<section><h2>Better, and undecided</h2>{_list(decided) or '<p class=lead>No pair is told apart at this budget.</p>'}"
-        f"{f'<details class=more><summary>{len(open_)} pairs undecided</summary>{_list(open_)}</details>' if open_ else ''}</section>"
-        f"<section><h2>{'Along the budget' if learns else 'What accuracy costs'}</h2>{_curves(found) if learns else _prices(found)}</section></main>"
+    undecided = (
+        fill("<details class=more><summary>{} pairs undecided</summary>{}</details>", len(open_), _list(open_)) if open_ else ""
+    )
+    body = fill(
+        '<main><h1>{} <span>{}</span></h1><section><h2>In the end</h2><div class="card wide">{}</div>'
+        '<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p>'
+        "{}</section><section><h2>Better, and undecided</h2>{}{}</section><section><h2>{}</h2>{}</section></main>",
+        name,
+        about,
+        _table(found.table()),
+        _list([*found.left_out(), *found.overspent()]),
+        _list(decided) or Html("<p class=lead>No pair is told apart at this budget.</p>"),
+        undecided,
+        "Along the budget" if learns else "What accuracy costs",
+        _curves(found) if learns else _prices(found),
     )
     path = folder / "comparison.html"
-    write_whole(path, document(html.escape(name), body, ""))
+    write_whole(path, document(name, body, ""))
     return path
 
 
-def _list(sentences: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(words)}</li>' for words in sentences)}</ul>" if sentences else ""
+def _list(sentences: Sequence[str]) -> Html:
+    return fill("<ul>{}</ul>", joined(fill("<li>{}</li>", words) for words in sentences)) if sentences else Html("")
 
 
-def _table(markdown: str) -> str:
+def _table(markdown: str) -> Html:
     """A Markdown table as HTML."""
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
-    heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
-    lines = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])}</tr>'
-        for row in rows
+    cells = [re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|")) for line in markdown.split("\n")]
+    head, _, *rows = [[cell.strip().replace("\\|", "|") for cell in line] for line in cells]
+    heads = joined(fill('<th scope="col">{}</th>', cell) for cell in head)
+    lines = joined(
+        fill('<tr><th scope="row">{}</th>{}</tr>', row[0], joined(fill("<td>{}</td>", cell) for cell in row[1:])) for row in rows
     )
-    return f'<table class="numbers named"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    return fill('<table class="numbers named"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', heads, lines)
 
 
-def _curves(found: Any) -> str:
+def _curves(found: Any) -> Html:
     """A small chart a method, all of one scale, each beside the first one."""
     most = max([x for runs in found.runs for curve in runs.curves for x, _ in curve if math.isfinite(x)], default=1.0)
     unit, first = found.budget.kind, found.runs[0]
@@ -101,9 +110,9 @@ def _curves(found: Any) -> str:
         name = runs.entry.name
         chart = line_chart(f"{name} along the budget", [_unseen(corners), base, every[name]], room=(9, 6), axis=unit, say=short)
         names = legend([("dot", 1, name), ("dot", 2, first.entry.name)])
-        cards.append(f'<figure class="card"><figcaption>{html.escape(name)}<span>gate accuracy of what was kept, mean over seeds ± standard error'
-                     f"</span></figcaption>{names}{chart}</figure>")  # fmt: skip
-    return f'<div class="grid-two">{"".join(cards)}</div>'
+        cards.append(fill('<figure class="card"><figcaption>{}<span>gate accuracy of what was kept, mean over seeds ± standard error'
+                          "</span></figcaption>{}{}</figure>", name, names, chart))  # fmt: skip
+    return fill('<div class="grid-two">{}</div>', joined(cards))
 
 
 def _unseen(series: Series) -> Series:
@@ -111,7 +120,7 @@ def _unseen(series: Series) -> Series:
     return Series("", [p._replace(tip="") for p in series.points], mark="unseen", line=False, tail=False)
 
 
-def _prices(found: Any) -> str:
+def _prices(found: Any) -> Html:
     """Accuracy against tokens a problem, a mark a method."""
     series = []
     for i, runs in enumerate(found.runs):
@@ -122,4 +131,5 @@ def _prices(found: Any) -> str:
         series.append(Series(runs.entry.name, [Point(price, float(values.mean()), stderr, tip, label=runs.entry.name, place="right")],
                              mark=("dot", "hollow", "diamond")[i % 3], colour=1 + i % 2, line=False, tail=False))  # fmt: skip
     chart = line_chart("accuracy against tokens a problem", series, (1030, 360), room=(20, 170), axis="tokens", say=short)
-    return f'<figure class="card"><figcaption>Accuracy<span>against tokens drawn for a problem; ± standard error over seeds</span></figcaption>{chart}</figure>'
+    card = '<figure class="card"><figcaption>Accuracy<span>against tokens drawn for a problem; ± standard error over seeds</span></figcaption>{}</figure>'
+    return fill(card, chart)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from surpass.report.chart import Point, Series, bars, legend, line_chart
+from surpass.report.markup import Html, fill, joined
 from surpass.report.read import Mean, Run, number, thin
 from surpass.report.words import amount, between, duration, plain
 
@@ -20,7 +20,7 @@ _LEARNT = {"examples": "examples", "loss": "loss", "grad_norm": "gradient norm"}
 _COUNTS = ("failed", "unjudged", "verdicts_unread", "examples")
 
 
-def curves(run: Run) -> str:
+def curves(run: Run) -> Html:
     """Every chart of a run, and their numbers as a folded table; "" before the first exam."""
     searches, learns = run.of("search"), run.of("learn")
     roles = list(dict.fromkeys(str(event.get("role", "")) for event in learns))[:2]
@@ -38,24 +38,24 @@ def curves(run: Run) -> str:
         _spent("Tokens", run.tokens(), amount),
         _spent("Time", run.seconds, duration),
     ]
-    grid = f'<div class="grid-two">{"".join(small)}</div>' if any(small) else ""
-    thinned = f'<p class="lead">{MOST_POINTS} of {len(searches)} rounds are drawn, evenly spread.</p>'
-    return (thinned if len(searches) > MOST_POINTS else "") + _exams(run) + grid + _numbers(run)
+    grid = fill('<div class="grid-two">{}</div>', joined(small)) if any(small) else ""
+    thinned = fill('<p class="lead">{} of {} rounds are drawn, evenly spread.</p>', MOST_POINTS, len(searches))
+    return joined([thinned if len(searches) > MOST_POINTS else "", _exams(run), grid, _numbers(run)])
 
 
-def _figure(title: str, words: str, series: Sequence[Series]) -> str:
+def _figure(title: str, words: str, series: Sequence[Series]) -> Html:
     """A card with one small chart; "" where nothing was measured."""
     known = [s for s in series if any(math.isfinite(p.y) for p in s.points)]
     if not known:
-        return ""
+        return Html("")
     names = legend([(s.mark, s.colour, s.name) for s in known]) if len(known) > 1 else ""
-    return f"{_card(title, words)}{names}{line_chart(f'{title} per round', known)}</figure>"
+    return _card(title, words, names, line_chart(f"{title} per round", known))
 
 
-def _held_out(run: Run) -> str:
+def _held_out(run: Run) -> Html:
     """What is learnt from beside what it is meant to bring: the reward of each round and the gate's exam of what it made."""
     if run.leading("gate") != "accuracy" or len(run.of("exam", split="gate")) < 2:
-        return ""
+        return Html("")
     exams = Series("accuracy on held-out problems", colour=2)
     for event in thin(run.of("exam", split="gate"), FEW_POINTS):
         m = run.exam(event, "accuracy")
@@ -64,14 +64,14 @@ def _held_out(run: Run) -> str:
     return _figure("Reward against accuracy", words, [_series(thin(run.of("search"), FEW_POINTS), "reward"), exams])
 
 
-def _card(title: str, words: str) -> str:
-    return f'<figure class="card"><figcaption>{html.escape(title)}<span>{words}</span></figcaption>'
+def _card(title: str, words: str, *inside: Any) -> Html:
+    return fill('<figure class="card"><figcaption>{}<span>{}</span></figcaption>{}</figure>', title, words, joined(inside))
 
 
-def _spent(title: str, amounts: Mapping[str, float], say) -> str:
+def _spent(title: str, amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
     """A card with one bar per phase, longest first."""
     amounts = dict(sorted(amounts.items(), key=lambda item: -item[1]))
-    return f"{_card(title, f'by phase, {say(sum(amounts.values()))} together')}{bars(amounts, say)}</figure>" if amounts else ""
+    return _card(title, f"by phase, {say(sum(amounts.values()))} together", bars(amounts, say)) if amounts else Html("")
 
 
 def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", colour: int = 1) -> Series:
@@ -83,7 +83,7 @@ def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", col
     return Series(name or field, points, colour=colour)
 
 
-def _exams(run: Run) -> str:
+def _exams(run: Run) -> Html:
     """The exams over the rounds: gate exams kept and refused, and the two test exams beside them."""
     verdicts, tests, metric = run.verdicts(), run.of("exam", split="test"), run.leading("gate")
     kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
@@ -105,31 +105,34 @@ def _exams(run: Run) -> str:
     words = "exams, ± standard error over problems"
     if metric == "agreement":
         words += "; the share of attempts that state the commonest answer, right or wrong"
-    card = _card(metric[:1].upper() + metric[1:], words)
-    return f'{card}{names}<div class="full">{full}</div><div class="narrow">{narrow}</div></figure>' if full else ""
+    both = fill('<div class="full">{}</div><div class="narrow">{}</div>', full, narrow)
+    return _card(metric[:1].upper() + metric[1:], words, names, both) if full else Html("")
 
 
 def _missing(m: Mean) -> str:
     return f", {m.missing} not judged" if m.missing else ""
 
 
-def _numbers(run: Run) -> str:
+def _numbers(run: Run) -> Html:
     """The charts as a table, folded."""
     searches, learns = run.of("search"), {event["round"]: event for event in reversed(run.of("learn"))}
-    gates = {event["round"]: run.exam(event, run.leading("gate")) for event in run.of("exam", split="gate")}
+    metric = run.leading("gate")
+    gates = {event["round"]: run.exam(event, metric) for event in run.of("exam", split="gate")}
     if not searches:
-        return ""
+        return Html("")
     rows = []
     for event in thin(searches, MOST_POINTS):
         r = event["round"]
         values = [_cell(event, field) for field in _COLUMNS] + [_cell(learns.get(r, {}), field) for field in _LEARNT]
         values.append(between(*gates[r][:2]) + _missing(gates[r]) if r in gates else "")
-        rows.append(f'<tr><th scope="row">{r}</th>{"".join(f"<td>{html.escape(value)}</td>" for value in values)}</tr>')
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam"))
-    return (
+        rows.append(fill('<tr><th scope="row">{}</th>{}</tr>', r, joined(fill("<td>{}</td>", value) for value in values)))
+    heads = [fill('<th scope="col">{}</th>', name) for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam")]
+    return fill(
         '<details class="more"><summary>The numbers of every round</summary>'
         '<div class="wide" tabindex="0" role="region" aria-label="Numbers">'
-        f'<table class="numbers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
+        '<table class="numbers"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div></details>',
+        joined(heads),
+        joined(rows),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
 from collections import Counter
@@ -16,9 +15,12 @@ from surpass.alarms import alarms
 from surpass.intact import write_whole
 from surpass.report import attempts
 from surpass.report.curves import curves
+from surpass.report.folder import Damaged
+from surpass.report.markup import Html, fill, joined
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
 from surpass.report.words import amount, between, duration, plain, signed, some
+from surpass.types import Tree
 
 MOST_ROWS = 200  # gate decisions listed
 MOST_PROBLEMS = 3  # per round to read
@@ -31,28 +33,37 @@ def write_report(folder: str | Path) -> Path:
     sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", decisions(run)),
                 ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", setup(run))]  # fmt: skip
     shown = [section for section in sections if section[2]]
-    links = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in shown)
-    parts = "".join(f'<section id="{key}"><h2>{title}</h2>{inside}</section>' for key, title, inside in shown)
-    name = html.escape(run.folder.resolve().name)
-    body = (
-        f'<main>{title(run, name)}<nav aria-label="Sections">{links}</nav>{headline(run)}{parts}'
-        f"<footer>Written by surpass from {name}. ± is one standard error.</footer></main>"
+    links = joined(fill('<a href="#{}">{}</a>', key, name) for key, name, _ in shown)
+    parts = joined(fill('<section id="{}"><h2>{}</h2>{}</section>', *section) for section in shown)
+    name = run.folder.resolve().name
+    body = fill(
+        '<main>{}<nav aria-label="Sections">{}</nav>{}{}<footer>Written by surpass from {}. ± is one standard error.</footer></main>',
+        title(run, name),
+        links,
+        headline(run),
+        parts,
+        name,
     )
     path = run.folder / "report.html"
-    write_whole(path, document(" · ".join([*map(html.escape, names(run)), name]), body, SCRIPT if run.rounds else ""))
+    write_whole(path, document(" · ".join([*names(run), name]), body, SCRIPT if run.rounds else ""))
     return path
 
 
-def document(title: str, body: str, script: str) -> str:
-    """A whole page. Its policy forbids every request, and every script but this one."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{title}</title>'
-        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>{body}'
-        f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
+def document(title: str, body: Html, script: str) -> Html:
+    """A whole page. Its policy forbids every request, form and frame, every script but this one and every style but its own."""
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, script)]
+    policy = (
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
+    )
+    return fill(
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="{}"><meta name="referrer" content="no-referrer"><title>{}</title>'
+        '<link rel="icon" href="data:,"><style>{}</style></head>\n<body>{}{}</body></html>\n',
+        Html(policy.format(*digests)),
+        title,
+        Html(STYLE),
+        body,
+        fill("<script>{}</script>", Html(script)) if script else "",
     )
 
 
@@ -64,33 +75,21 @@ def names(run: Run) -> list[str]:
     task = run.about.get("task")
     if isinstance(task, Mapping):
         task = task.get("name") or str(task.get("part", "")).rpartition(".")[2]
-    return [str(name) for name in (run.about.get("name"), task) if name]
+    return [str(name)[:200] for name in (run.about.get("name"), task) if name]
 
 
-def title(run: Run, folder: str) -> str:
-    what = html.escape(" on ".join(names(run))) or "A run of surpass"
-    seed = f", seed {html.escape(str(run.about['seed']))}" if "seed" in run.about else ""
-    return f"<h1>{what} <span>{folder}{seed}</span></h1>"
+def title(run: Run, folder: str) -> Html:
+    seed = f", seed {str(run.about['seed'])[:40]}" if "seed" in run.about else ""
+    return fill("<h1>{} <span>{}{}</span></h1>", " on ".join(names(run)) or "A run of surpass", folder, seed)
 
 
-def headline(run: Run) -> str:
+def headline(run: Run) -> Html:
     """The one result, and what it took."""
-    tests, change, big = run.of("exam", split="test"), run.change(), ""
+    tests, change, big = run.of("exam", split="test"), run.change(), Html("")
     if tests:
         before, after = run.exam(tests[0]), run.exam(tests[-1])
-        big = f"<p>Test {html.escape(run.metric)} before{_big(before)}"
-        if change is not None:
-            big += '</p><span class="arrow" aria-hidden="true">→</span>'
-            big += f"<p>after{_big(after)}</p>"
-            big += f'<p class="change{" down" if change.mean < 0 else ""}">Change<b>{signed(change.mean)}</b>'
-            big += f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else ""
-            big += (
-                f", {change.missing} of them judged once only and counted as wrong the other time</p>"
-                if change.missing
-                else "</p>"
-            )
-        else:
-            big += f", n = {before.n}</p>"
+        big = fill("<p>Test {} before{}", run.metric, _big(before))
+        big = fill("{}, n = {}</p>", big, before.n) if change is None else joined([big, _changed(after, change)])
     done = max((event["round"] for event in run.of("search")), default=0)
     facts = [("Rounds", str(done), _kept(run))]
     if run.tokens():
@@ -100,18 +99,32 @@ def headline(run: Run) -> str:
         facts.append(("Tokens", amount(kinds.total()), ", ".join(f"{amount(n)} {kind}" for kind, n in kinds.items())))
     if run.seconds:
         facts.append(("Time", duration(sum(run.seconds.values())), "all phases together"))
-    rows = [f"<div><dt>{name}</dt><dd>{value}<small>{html.escape(words)}</small></dd></div>" for name, value, words in facts]
-    says = "".join(f'<p class="says">{html.escape(words)}</p>' for words in (_says(run, change), _unlabelled(run)) if words)
-    says += "".join(f'<p class="says alarm">{html.escape(words)}</p>' for words in alarms(run.events))
-    return f'<div class="card"><div class="result">{big}</div>{says}<dl class="facts-row">{"".join(rows)}</dl></div>'
+    rows = joined(fill("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>", *fact) for fact in facts)
+    says = [fill('<p class="says">{}</p>', words) for words in (_says(run, change), _unlabelled(run)) if words]
+    says += [fill('<p class="says alarm">{}</p>', words) for words in (*alarms(run.events), *_unread(run))]
+    card = '<div class="card"><div class="result">{}</div>{}<dl class="facts-row">{}</dl></div>'
+    return fill(card, big, joined(says), rows)
 
 
-def _big(m: Mean) -> str:
+def _changed(after: Mean, change: Mean) -> Html:
+    """What there is once the second test exam is over."""
+    down, words = " down" if change.mean < 0 else "", f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else ""
+    if change.missing:
+        words += f", {change.missing} of them judged once only and counted as wrong the other time"
+    arrow = '</p><span class="arrow" aria-hidden="true">→</span><p>after{}</p><p class="change{}">Change<b>{}</b>{}</p>'
+    return fill(arrow, _big(after), down, signed(change.mean), words)
+
+
+def _unread(run: Run) -> list[str]:
+    return [f"{some(run.unread, 'line')} of events.jsonl cannot be read; the page is made of the others."] if run.unread else []
+
+
+def _big(m: Mean) -> Html:
     """A figure of an exam; where something was not judged, first between what it lies."""
     if not math.isfinite(m.low):
-        return f"<b>{plain(m.mean)}</b>± {plain(m.stderr)}"
+        return fill("<b>{}</b>± {}", plain(m.mean), plain(m.stderr))
     of = f"{m.missing} of {m.n + m.missing} not judged; {plain(m.mean)} ± {plain(m.stderr)} of the others"
-    return f"<b>{plain(m.low)} to {plain(m.high)}</b>{of}"
+    return fill("<b>{} to {}</b>{}", plain(m.low), plain(m.high), of)
 
 
 def _kept(run: Run) -> str:
@@ -164,34 +177,43 @@ def _unlabelled(run: Run) -> str:
 # -- decisions, attempts, set-up
 
 
-def decisions(run: Run) -> str:
+def decisions(run: Run) -> Html:
     """The gate's verdicts as a table."""
     gates = run.of("gate")
     if not gates:
-        return ""
+        return Html("")
+    row = (
+        '<tr class="{}"><th scope="row">{}</th><td class="decision"><span class="mark"></span>{}</td><td class="why">{}</td></tr>'
+    )
     rows = []
     for gate in thin(gates, MOST_ROWS):
         word = "kept" if gate["keep"] else "refused"
-        why = html.escape(str(gate.get("why", ""))[:500].replace("+-", "±"))
-        rows.append(
-            f'<tr class="{word}"><th scope="row">{gate["round"]}</th>'
-            f'<td class="decision"><span class="mark"></span>{word}</td><td class="why">{why}</td></tr>'
-        )
+        rows.append(fill(row, word, gate["round"], word, gate.get("why", "")[:500].replace("+-", "±")))
     kept = sum(bool(gate["keep"]) for gate in gates)
     listed = f" {MOST_ROWS} of them are listed, evenly spread." if len(gates) > MOST_ROWS else ""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Round", "Decision", "Why"))
-    return (
-        f'<p class="lead">{kept} of {len(gates)} kept. A refused trial is undone: weights, optimiser and notes.{listed}</p>'
-        f'<div class="card"><table class="gate"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    heads = joined(fill('<th scope="col">{}</th>', name) for name in ("Round", "Decision", "Why"))
+    return fill(
+        '<p class="lead">{} of {} kept. A refused trial is undone: weights, optimiser and notes.{}</p>'
+        '<div class="card"><table class="gate"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        kept,
+        len(gates),
+        listed,
+        heads,
+        joined(rows),
     )
 
 
-def _attempts(run: Run) -> str:
+def _attempts(run: Run) -> Html:
     """The first problems of the first, the middle and the last round."""
     if not run.rounds:
-        return ""
-    rounds = dict.fromkeys([run.rounds[0], run.rounds[(len(run.rounds) - 1) // 2], run.rounds[-1]])
-    read = {r: run.trees(r, MOST_PROBLEMS) for r in rounds}
+        return Html("")
+    read: dict[int, tuple[list[Tree], int]] = {}
+    broken: list[Html] = []
+    for r in dict.fromkeys([run.rounds[0], run.rounds[(len(run.rounds) - 1) // 2], run.rounds[-1]]):
+        try:
+            read[r] = run.trees(r, MOST_PROBLEMS)
+        except Damaged as error:
+            broken.append(fill('<p class="note">{}</p>', str(error)))
     every = [tree for trees, _ in read.values() for tree in trees]
     score = attempts.score_name(run.about, every)
     values = [v for tree in every for v in attempts.leaf_values(tree, score).values() if math.isfinite(v)]
@@ -200,26 +222,30 @@ def _attempts(run: Run) -> str:
     for r, (trees, total) in read.items():
         texts = run.texts(r, MOST_PROBLEMS)
         first = f"{len(trees)} of {some(total, 'problem')}, the first ones of the round"
-        parts.append(f'<h3>Round {r} <span class="note">{first}</span></h3>')
+        parts.append(fill('<h3>Round {} <span class="note">{}</span></h3>', r, first))
         parts += [attempts.problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)]
-    return (
+    return fill(
         '<p class="lead">Every attempt at the first problems of the first, the middle and the last round. '
         "Each cell is one attempt; the fuller it is, the higher its reward.</p>"
-        f'<button id="open" type="button" hidden>Open all problems</button>{"".join(parts)}'
+        '<button id="open" type="button" hidden>Open all problems</button>{}',
+        joined([*broken, *parts]),
     )
 
 
-def setup(run: Run) -> str:
+def setup(run: Run) -> Html:
     """run.json: short values as a list, long ones folded."""
-    rows = "".join(f"<dt>{html.escape(str(key))}</dt><dd>{_value(value)}</dd>" for key, value in run.about.items())
-    return f'<div class="card"><dl class="setup">{rows}</dl></div>' if rows else ""
+    rows = joined(fill("<dt>{}</dt><dd>{}</dd>", key[:200], _value(value)) for key, value in run.about.items())
+    return fill('<div class="card"><dl class="setup">{}</dl></div>', rows) if rows else Html("")
 
 
-def _value(value: Any) -> str:
+def _value(value: Any) -> Html:
     if not isinstance(value, (Mapping, list)):
-        return html.escape(str(value)[:2000])
-    if len(text := json.dumps(value, ensure_ascii=False)) <= 160:
+        return fill("{}", str(value)[:2000])
+    try:
+        text, whole = json.dumps(value, ensure_ascii=False), json.dumps(value, indent=2, ensure_ascii=False)[:20_000]
+    except RecursionError:
+        return Html("nested too deeply to be shown")
+    if len(text) <= 160:
         words = [str(v) if k == "part" else f"{k} {v}" for k, v in value.items()] if isinstance(value, Mapping) else [text]
-        return html.escape(", ".join(words))
-    whole = html.escape(json.dumps(value, indent=2, ensure_ascii=False)[:20_000])
-    return f"<details><summary>{some(len(value), 'field')}</summary><pre>{whole}</pre></details>"
+        return fill("{}", ", ".join(words))
+    return fill("<details><summary>{}</summary><pre>{}</pre></details>", some(len(value), "field"), whole)

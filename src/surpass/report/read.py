@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from surpass.errors import SurpassError
 from surpass.gates import paired, strict
 from surpass.means import SHARES, bounds
-from surpass.store import Store, trees_from_table
+from surpass.report.folder import MOST_EVENTS, Damaged, batches, count, json_object, lines, numbered, trees
+from surpass.store import READS
 from surpass.types import Report, Row, Tree
 
 
@@ -42,6 +39,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
     cost: dict[str, dict[str, int]] = field(default_factory=dict)  # by account, by kind
     rounds: list[int] = field(default_factory=list)  # rounds whose trees are stored
+    unread: int = 0  # lines of events.jsonl that are no events
 
     def of(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
         """The events of a kind, in order, whose fields equal `wanted`."""
@@ -86,7 +84,9 @@ class Run:
     @property
     def labels(self) -> bool:
         """Whether the gate used labels; a method whose gate did not used none at all."""
-        gate = self.about.get("method", {}).get("gate", {}) if isinstance(self.about.get("method"), dict) else {}
+        method = self.about.get("method")
+        gate = method.get("gate") if isinstance(method, dict) else None
+        gate = gate if isinstance(gate, dict) else {}
         return bool(gate.get("labels", True)) or str(gate.get("part", "")).endswith("always")
 
     def verdicts(self) -> dict[int, bool]:
@@ -100,16 +100,13 @@ class Run:
 
     def trees(self, round: int, most: int) -> tuple[list[Tree], int]:
         """(the first `most` trees of a round, the number of trees in the round)."""
-        file = pq.ParquetFile(self.folder / "trees" / f"{round:04d}.parquet")
-        total = file.metadata.num_rows
-        for batch in file.iter_batches(batch_size=most):
-            return trees_from_table(pa.Table.from_batches([batch])), total
-        return [], total
+        name = f"trees/{round:04d}.parquet"
+        first = next(batches(self.folder, name, most), None)
+        return ([] if first is None else trees(first)), count(self.folder, name)
 
     def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
         """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored none."""
-        path = self.folder / "texts" / f"{round:04d}.jsonl"
-        return {line["tree"]: line["nodes"] for line in lines(path) if line.get("tree", most) < most}
+        return dict(itertools.takewhile(lambda item: item[0] < most, texts(self.folder, f"texts/{round:04d}.jsonl")))
 
 
 KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
@@ -117,25 +114,94 @@ KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder; parts of it that are not there yet are empty."""
+    """A run's folder; parts of it that are not there yet are empty. Whatever the folder holds: what is no event, no number and no name is left
+    out, and SurpassError says where nothing is left."""
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
-    about = Store.read_run(folder) if (folder / "run.json").exists() else {}
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8")) if (folder / "state.json").exists() else {}
-    seconds: Counter[str] = Counter()
-    for line in lines(folder / "timing.jsonl"):
-        seconds[line["phase"]] += line["seconds"]
-    files = sorted((folder / "trees").glob("*.parquet")) if (folder / "trees").exists() else []
-    rounds = sorted(int(path.stem) for path in files if path.stem.isdigit())
-    run = Run(folder, about, lines(folder / "events.jsonl", state.get("events")), dict(seconds), state.get("cost") or {}, rounds)
+    about, state = json_object(folder, "run.json"), json_object(folder, "state.json")
+    if about and about.get("format") not in READS:
+        reads = " and ".join(map(str, READS))
+        raise SurpassError(
+            f"the run {folder} has format {str(about.get('format'))[:40]}; this version of surpass reads formats {reads}"
+        )
+    seconds: dict[str, float] = {}
+    for line in lines(folder, "timing.jsonl"):
+        if line and isinstance(line.get("phase"), str) and math.isfinite(took := number(line.get("seconds"))):
+            seconds[line["phase"]] = seconds.get(line["phase"], 0.0) + took
+    size, cost = state.get("events"), state.get("cost")
+    found = [event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None, MOST_EVENTS)]
+    events = [event for event in found if event is not None]
+    run = Run(folder, about, events, seconds, _cost(cost), numbered(folder, "trees"), len(found) - len(events))
+    if run.unread and not run.events:
+        raise Damaged(f"{folder / 'events.jsonl'} is damaged: none of its lines is an event")
     if not run.events and not run.rounds:
         raise SurpassError(f"{folder} holds nothing to report yet: no event and no finished round")
     return run
 
 
+def whole(value: Any) -> bool:
+    """Whether a JSON value is a count: a whole number from 0 on that fits into 53 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def event_of(line: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """An event whose fields are what pages take them for, the others left out: names and reasons are text, rounds are counts, and whatever
+    else there is is a number or None. None for a line that is no event."""
+    if line is None or not isinstance(line.get("event"), str) or not (whole(line.get("round")) and line["round"] < 10**9):
+        return None
+    if line["event"] == "gate" and not isinstance(line.get("keep"), bool):
+        return None
+    found: dict[str, Any] = {
+        name: _figure(value) for name, value in line.items() if value is None or isinstance(value, (int, float))
+    }
+    found |= {name: line[name] for name in ("event", "split", "why", "role") if isinstance(line.get(name), str)}
+    found |= {"metrics": _metrics(line.get("metrics")), "rows": _rows(line.get("rows"))} if line["event"] == "exam" else {}
+    return {name: value for name, value in found.items() if name not in ("kept", "split", "why", "role") or _fits(name, value)}
+
+
+def _fits(name: str, value: Any) -> bool:
+    return whole(value) if name == "kept" else isinstance(value, str)
+
+
+def _figure(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53) else number(value)
+
+
+def _metrics(value: Any) -> dict[str, dict[str, Any]]:
+    """{name: {"mean", "stderr", "n", "missing"}}"""
+    known = {name: m for name, m in value.items() if isinstance(m, dict)} if isinstance(value, dict) else {}
+    return {name: {"mean": number(m.get("mean")), "stderr": number(m.get("stderr")),
+                   **{key: m[key] if whole(m.get(key)) else 0 for key in ("n", "missing")}} for name, m in known.items()}  # fmt: skip
+
+
+def _rows(value: Any) -> dict[str, list[list[Any]]]:
+    """{name: [[problem, its value or None]]}"""
+    known = {name: rows for name, rows in value.items() if isinstance(rows, list)} if isinstance(value, dict) else {}
+    return {name: [[row[0], None if math.isnan(number(row[1])) else number(row[1])] for row in rows
+                   if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)] for name, rows in known.items()}  # fmt: skip
+
+
+def _cost(value: Any) -> dict[str, dict[str, int]]:
+    known = {name: kinds for name, kinds in value.items() if isinstance(kinds, dict)} if isinstance(value, dict) else {}
+    return {name: {kind: n for kind, n in kinds.items() if whole(n)} for name, kinds in known.items()}
+
+
+def texts(root: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(tree, {node: its text, or the pieces of it}) of a file of texts, in its order."""
+    for line in lines(root, name):
+        if line and whole(line.get("tree")) and isinstance(line.get("nodes"), dict):
+            yield line["tree"], {node: text for node, text in line["nodes"].items() if _is_text(text)}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(piece, str) for piece in value))
+
+
 def number(value: Any) -> float:
-    """A JSON number as a float; nan for what is none."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else math.nan
+    """A JSON number as a float; nan for what is none, or no measurement can be: 1e100 and beyond. What is as small is 0."""
+    if not isinstance(value, (int, float)) or not -1e100 < value < 1e100:
+        return math.nan
+    return float(value) if abs(value) > 1e-100 else 0.0
 
 
 def thin(rows: Sequence[Any], most: int) -> list[Any]:
@@ -143,15 +209,3 @@ def thin(rows: Sequence[Any], most: int) -> list[Any]:
     if len(rows) <= most:
         return list(rows)
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
-
-
-def lines(path: Path, size: int | None = None) -> list[dict[str, Any]]:
-    """The JSON lines of a file, up to `size` bytes; a last line that was cut off while it was written is left out."""
-    if not path.exists():
-        return []
-    *whole, last = path.read_bytes()[:size].split(b"\n")
-    found = [json.loads(line) for line in whole if line.strip()]
-    try:
-        return [*found, json.loads(last)]
-    except ValueError:
-        return found

@@ -18,6 +18,7 @@ h3 .note { font-weight: 400; font-size: 14px; margin-left: 8px; }
 .note, .lead { color: var(--soft); font-size: 15px; max-width: 72ch; }
 .lead { margin-bottom: 16px; }
 nav { margin: 4px 0 28px; font-size: 14px; display: flex; flex-wrap: wrap; gap: 2px 18px; }
+a, b, em, h1 span, .asked, .note { unicode-bidi: isolate; }
 a { color: var(--c1); text-decoration: none; } a:hover { text-decoration: underline; }
 :focus-visible { outline: 2px solid var(--ring); outline-offset: 2px; border-radius: 4px; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 24px; }
@@ -65,7 +66,7 @@ th, td { padding: 7px 14px 7px 0; vertical-align: top; } tbody tr + tr > * { bor
 .bars th { font-weight: 400; white-space: nowrap; width: 1%; } .bars td { text-align: right; white-space: nowrap; width: 1%; }
 .bars td.bar { width: auto; padding-right: 16px; } .bars tr > * { border: 0 !important; padding: 5px 12px 5px 0; }
 .bars tr > :last-child { padding-right: 0; color: var(--soft); }
-.bar i { display: block; height: 14px; margin-top: 4px; min-width: 2px; background: var(--c1); border-radius: 2px; }
+.bar i { display: block; width: var(--v); height: 14px; margin-top: 4px; min-width: 2px; background: var(--c1); border-radius: 2px; }
 .mark { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 8px; border: 2px solid var(--c1); }
 .kept .mark { background: var(--c1); } .decision { white-space: nowrap; } .refused .why { color: var(--soft); }
 button { font: inherit; font-size: 14px; color: var(--ink); background: var(--card); border: 1px solid var(--rule);
@@ -121,7 +122,7 @@ footer { margin-top: 48px; color: var(--soft); font-size: 13px; }
   .branching .box > * { grid-column: 1; }
   .branching .box > .facts { grid-column: 2; grid-row: 1; margin: 0; padding: 1px 0 0; align-self: start; } }
 @media print { nav, button { display: none; } body { background: none; } }
-"""
+""" + "".join(f".v{percent} {{ --v: {percent}%; }}\n" for percent in range(101))
 
 SCRIPT = """
 const button = document.getElementById("open");

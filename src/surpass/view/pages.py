@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import html
+import time
 from urllib.parse import quote
 
 from surpass.errors import SurpassError
 from surpass.gates import paired_values
 from surpass.report.chart import Point, Series, legend, line_chart
 from surpass.report.curves import curves
+from surpass.report.folder import opened
+from surpass.report.markup import Html, fill, joined
 from surpass.report.page import decisions, headline, names, setup
 from surpass.report.read import Mean, Run, thin
 from surpass.report.words import between, plain, signed, some
@@ -16,49 +18,59 @@ from surpass.types import STOPS
 from surpass.view.runs import Runs
 
 MOST_POINTS = 300
+PATIENCE = 5.0  # seconds that the list waits for runs to be read, all of them together
+SHORTEST = 0.2  # and at least for each
 
 
-def page(title: str, body: str, **data: str) -> str:
+def page(title: str, body: Html, **data: str) -> Html:
     """A whole page; `data` is what its script reads off the body. It asks for nothing but its own style and script."""
-    about = "".join(f' data-{name}="{html.escape(value)}"' for name, value in data.items())
-    return (
+    return fill(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="style.css">'
-        f'<script src="view.js" type="module"></script></head>\n<body{about}><main>{body}</main></body></html>\n'
+        '<title>{}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="style.css">'
+        '<script src="view.js" type="module"></script></head>\n<body{}><main>{}</main></body></html>\n',
+        title,
+        joined(fill(' data-{}="{}"', name, value) for name, value in data.items()),
+        body,
     )
 
 
-def index(runs: Runs) -> str:
+def index(runs: Runs) -> Html:
     """Every run in a line: what it was, how far it is and what came of it."""
-    rows = []
+    rows, until = [], time.monotonic() + PATIENCE
     for name in runs.names():
-        link, box = html.escape(name.encode("utf-8", "replace").decode()), ""
+        link, box = fill("{}", name.encode("utf-8", "replace").decode()), Html("")
         try:
-            cells = _line(runs.run(name))
-            link = f'<a href="run?name={quote(name, safe="")}">{html.escape(name)}</a>'
-            box = f'<input type="checkbox" name="pair" value="{html.escape(name)}" aria-label="choose {html.escape(name)}">'
+            cells = _line(runs.soon(name, max(SHORTEST, until - time.monotonic())))
+            link = fill('<a href="run?name={}">{}</a>', quote(name, safe=""), name)
+            box = fill('<input type="checkbox" name="pair" value="{}" aria-label="choose {}">', name, name)
         except Exception as error:  # whatever lies in the folder, the other runs are shown
             words = str(error) if isinstance(error, SurpassError) else f"this cannot be read: {type(error).__name__}: {error}"
-            cells = ["", "", "", f'<span class="note">{html.escape(words[:200])}</span>', "", ""]
-        rows.append(f'<tr><td>{box}</td><th scope="row">{link}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    heads = ("", "Run", "Method", "Task", "Rounds", "Test before → after", "Change", "")
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    table = (
-        f'<div class="card wide"><table class="runs"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+            cells = ["", "", "", fill('<span class="note">{}</span>', words[:200]), "", ""]
+        rows.append(
+            fill('<tr><td>{}</td><th scope="row">{}</th>{}</tr>', box, link, joined(fill("<td>{}</td>", cell) for cell in cells))
+        )
+    heads = joined(
+        fill('<th scope="col">{}</th>', name)
+        for name in ("", "Run", "Method", "Task", "Rounds", "Test before → after", "Change", "")
     )
-    empty = '<p class="lead">There is no run in this folder yet. One appears here once its first exam is over.</p>'
-    choose = '<p class="choose"><button id="pair" type="button" disabled>Show two side by side</button></p>'
-    body = f"<h1>Runs <span>{html.escape(str(runs.root))}</span></h1>{table + choose if rows else empty}"
-    return page("Runs", body, page="index")
+    table = fill(
+        '<div class="card wide"><table class="runs"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+        '<p class="choose"><button id="pair" type="button" disabled>Show two side by side</button></p>',
+        heads,
+        joined(rows),
+    )
+    empty = Html('<p class="lead">There is no run in this folder yet. One appears here once its first exam is over.</p>')
+    return page("Runs", fill("<h1>Runs <span>{}</span></h1>{}", runs.root, table if rows else empty), page="index")
 
 
 def _line(run: Run) -> list[str]:
+    """The cells of a run's line: text, but for the last."""
     tests, change = run.of("exam", split="test"), run.change()
     known = [run.exam(exam) for exam in (tests[0], *tests[1:][-1:])] if tests else []
     what = [*names(run), "", ""][:2]
     state = "finished" if run.end else "running" if running(run) else "stopped"
-    return [html.escape(what[0]), html.escape(what[1]), str(max((e["round"] for e in run.of("search")), default=0)),
-            " → ".join(plain(m.mean) for m in known), _change(change), f'<span class="state {state}">{state}</span>']  # fmt: skip
+    return [what[0], what[1], str(max((e["round"] for e in run.of("search")), default=0)), " → ".join(plain(m.mean) for m in known),
+            _change(change), fill('<span class="state {}">{}</span>', state, state)]  # fmt: skip
 
 
 def _change(change: Mean | None) -> str:
@@ -70,78 +82,90 @@ def running(run: Run) -> bool:
     import fcntl
 
     try:
-        with open(run.folder / "lock", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+        file = opened(run.folder, "lock")
+    except (OSError, SurpassError):
         return False
+    if file is None:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
     return False
 
 
-def run_page(runs: Runs, name: str) -> str:
+def run_page(runs: Runs, name: str) -> Html:
     """One run, whole."""
     run = runs.run(name)
     what = " on ".join(names(run)) or "A run of surpass"
-    fragments = parts(run)
-    sections = "".join(f'<section id="{key}">{inside}</section>' for key, inside in fragments.items())
-    body = (
-        f'<p class="back"><a href="./">All runs</a></p><h1>{html.escape(what)} <span>{html.escape(name)}</span> <span id="state"></span></h1>'
+    sections = joined(fill('<section id="{}">{}</section>', key, inside) for key, inside in parts(run).items())
+    body = fill(
+        '<p class="back"><a href="./">All runs</a></p><h1>{} <span>{}</span> <span id="state"></span></h1>'
         '<nav aria-label="Sections"><a href="#charts">How it went</a><a href="#attempts">Attempts</a><a href="#changes">Before and after</a>'
-        f'<a href="#decisions">Gate decisions</a><a href="#setup">Set-up</a></nav>{sections}'
-        f'<section id="attempts"><h2>Attempts</h2>{_filters()}<div class="split"><div id="list"></div><div id="panel" class="card" hidden></div></div></section>'
+        '<a href="#decisions">Gate decisions</a><a href="#setup">Set-up</a></nav>{}'
+        '<section id="attempts"><h2>Attempts</h2>{}<div class="split"><div id="list"></div><div id="panel" class="card" hidden></div></div></section>'
         '<section id="changes"><h2>Before and after</h2><p class="lead">The same test problems, as the model was at the start and as it is in the end.</p>'
         '<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div></section>'
-        f'<section id="setup"><h2>Set-up</h2>{setup(run)}</section>'
+        '<section id="setup"><h2>Set-up</h2>{}</section>',
+        what,
+        name,
+        sections,
+        _filters(),
+        setup(run),
     )
     return page(f"{what} · {name}", body, page="run", run=name)
 
 
-def parts(run: Run) -> dict[str, str]:
+def parts(run: Run) -> dict[str, Html]:
     """What changes while a run goes on, by the section it stands in."""
     said = decisions(run)
     return {
         "summary": headline(run),
-        "charts": f"<h2>How it went</h2>{curves(run)}",
-        "decisions": f"<h2>Gate decisions</h2>{said}" if said else "",
+        "charts": fill("<h2>How it went</h2>{}", curves(run)),
+        "decisions": fill("<h2>Gate decisions</h2>{}", said) if said else said,
     }
 
 
-def _filters() -> str:
+def _filters() -> Html:
     """What narrows the list of attempts down."""
-
-    def field(label: str, inside: str) -> str:
-        return f"<label>{label} {inside}</label>"
-
-    stops = "".join(f'<option value="{stop}">{stop}</option>' for stop in STOPS)
+    stops = joined(fill('<option value="{}">{}</option>', stop, stop) for stop in STOPS)
     number = '<input type="number" step="any" name="{}" size="6">'
-    return (
-        '<form id="filters" class="filters" autocomplete="off">'
-        + field("Text", '<input type="search" name="text">')
-        + field("Round", '<input type="number" min="1" name="round">')
-        + field("Score from", number.format("low"))
-        + field("to", number.format("high"))
-        + field("Tokens from", number.format("short"))
-        + field("to", number.format("long"))
-        + field("Ended", f'<select name="stop"><option value="">any way</option>{stops}</select>')
-        + '<button type="reset">Clear</button><output id="count" aria-live="polite"></output></form>'
+    fields = [
+        ("Text", Html('<input type="search" name="text">')),
+        ("Round", Html('<input type="number" min="1" name="round">')),
+        ("Score from", fill(number, "low")),
+        ("to", fill(number, "high")),
+        ("Tokens from", fill(number, "short")),
+        ("to", fill(number, "long")),
+        ("Ended", fill('<select name="stop"><option value="">any way</option>{}</select>', stops)),
+    ]
+    return fill(
+        '<form id="filters" class="filters" autocomplete="off">{}'
+        '<button type="reset">Clear</button><output id="count" aria-live="polite"></output></form>',
+        joined(fill("<label>{} {}</label>", *field) for field in fields),
     )
 
 
-def pair_page(runs: Runs, left: str, right: str) -> str:
+def pair_page(runs: Runs, left: str, right: str) -> Html:
     """Two runs side by side: their exams in one chart, what came of each, and test problems on which they differ."""
     both = [runs.run(left), runs.run(right)]
     shown = [("dot", 1, left), ("diamond", 2, right)]
     series = [_exams(run, name, mark, colour) for run, (mark, colour, name) in zip(both, shown, strict=True)]
     chart = line_chart("gate accuracy per round", series, (1030, 330), (0.0, 1.0), (20, 30))
-    card = f'<figure class="card"><figcaption>Gate exams of what was kept<span>± standard error over problems</span></figcaption>{legend(shown)}{chart}</figure>'
-    columns = "".join(
-        f'<div><h2><a href="run?name={quote(name, safe="")}">{html.escape(name)}</a></h2>{headline(run)}</div>'
+    card = '<figure class="card"><figcaption>Gate exams of what was kept<span>± standard error over problems</span></figcaption>{}{}</figure>'
+    columns = joined(
+        fill('<div><h2><a href="run?name={}">{}</a></h2>{}</div>', quote(name, safe=""), name, headline(run))
         for run, name in zip(both, (left, right), strict=True)
     )
-    body = (
-        f'<p class="back"><a href="./">All runs</a></p><h1>Side by side</h1><div class="grid-two">{columns}</div>{card if chart else ""}'
-        f'<h2>The same test problems, in the end</h2>{_agree(runs, left, right)}<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div>'
+    body = fill(
+        '<p class="back"><a href="./">All runs</a></p><h1>Side by side</h1><div class="grid-two">{}</div>{}'
+        '<h2>The same test problems, in the end</h2>{}<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div>',
+        columns,
+        fill(card, legend(shown), chart) if chart else "",
+        _agree(runs, left, right),
     )
     return page("Side by side", body, page="pair", run=left, other=right)
 
@@ -156,15 +180,19 @@ def _exams(run: Run, name: str, mark: str, colour: int) -> Series:
     return Series(name, points, mark=mark, colour=colour)
 
 
-def _agree(runs: Runs, left: str, right: str) -> str:
+def _agree(runs: Runs, left: str, right: str) -> Html:
     """How many test problems each is better on."""
     rows = runs.outcomes((left, -1), (right, -1))
     if not rows:
-        return '<p class="lead">There are no test problems on which both were judged in the end.</p>'
+        return Html('<p class="lead">There are no test problems on which both were judged in the end.</p>')
     first, second = ({row["problem"]: row["values"][i] for row in rows} for i in (0, 1))
     mean, stderr, n = paired_values(second, first)
     better, worse = sum(first[p] > second[p] for p in first), sum(first[p] < second[p] for p in first)
-    return (
-        f'<p class="lead">Of {some(n, "problem")} the first is better on {better}, the second on {worse}; first minus second '
-        f"{signed(mean)} ± {plain(stderr)}, paired.</p>"
+    return fill(
+        '<p class="lead">Of {} the first is better on {}, the second on {}; first minus second {} ± {}, paired.</p>',
+        some(n, "problem"),
+        better,
+        worse,
+        signed(mean),
+        plain(stderr),
     )

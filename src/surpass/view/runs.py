@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from surpass.errors import SurpassError
 from surpass.report.attempts import leaf_values, said, score_name
-from surpass.report.read import Run, lines, read_run
-from surpass.store import columns_from, trees_from_table
-from surpass.types import STOPS, Problem, Tree
+from surpass.report.folder import batches, names, parsed, trees
+from surpass.report.read import Run, read_run, texts
+from surpass.store import columns_from
+from surpass.types import STOPS, Tree
 
 DEEPEST = 4  # folders below the one that is shown
+MOST_FOLDERS = 20_000  # looked through for runs
+PATIENCE = 20.0  # seconds to wait for a run that another request is reading
+OWN = ("trees", "texts", "credit", "exams", "examples", "weights")  # where a run has no other run
+BATCH = 64  # trees read at a time
 LONGEST = 20_000  # characters of one text
 CUT = " … (cut)"
 LISTED = 2000  # characters at the beginning and at the end of a text that the list looks through
 SORTS = ("round", "score", "tokens", "problem", "stop")
+
+
+class Unclear(SurpassError):
+    """A question that means nothing."""
+
+
+class Busy(SurpassError):
+    """A run is still being read."""
 
 
 class Attempt(NamedTuple):
@@ -43,32 +59,46 @@ class Attempt(NamedTuple):
 @dataclass
 class Runs:
     """The runs in a folder and below it. A run is known by its place below the folder, and by nothing else: what is asked for is
-    looked up, never joined to a path."""
+    looked up, never joined to a path. Each is read by one request at a time, and while it is the others are read all the same."""
 
     root: Path
-    _read: dict[str, tuple[Any, Run]] = field(default_factory=dict)
+    _read: dict[str, tuple[Any, Run | SurpassError]] = field(default_factory=dict)
     _attempts: dict[tuple[str, int], tuple[Any, list[Attempt]]] = field(default_factory=dict)
     _walked: tuple[float, dict[str, Path]] = (-math.inf, {})
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Every run's name: its path below the folder, "." for the folder itself."""
         return sorted(self._folders())
 
     def _folders(self) -> dict[str, Path]:
-        """Every run's folder by its name; looked for again after a second."""
-        if time.monotonic() - self._walked[0] > 1:
-            self._walked = time.monotonic(), self._walk()
+        """Every run's folder by its name; looked for again after a second, and later where that takes long."""
+        if time.monotonic() > self._walked[0]:
+            began = time.monotonic()
+            found = self._walk()
+            self._walked = time.monotonic() + max(1.0, 10 * (time.monotonic() - began)), found
         return self._walked[1]
 
     def _walk(self) -> dict[str, Path]:
         found = {}
-        for folder, below, files in os.walk(self.root):  # links are not followed
+        for (folder, below, files), _ in zip(os.walk(self.root), range(MOST_FOLDERS), strict=False):  # links are not followed
             here = Path(folder)
-            if "events.jsonl" in files:
+            if "events.jsonl" in files or "events.jsonl" in below:
                 found[here.relative_to(self.root).as_posix()] = here
-            if "events.jsonl" in files or len(here.relative_to(self.root).parts) >= DEEPEST:
+                below[:] = [name for name in below if name not in OWN]
+            if len(here.relative_to(self.root).parts) >= DEEPEST:
                 below.clear()
         return found
+
+    @contextlib.contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        lock = self._locks.setdefault(what, threading.Lock())
+        if not lock.acquire(timeout=PATIENCE):
+            raise Busy("this run is still being read; ask again in a moment")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def run(self, name: str) -> Run:
         """A run as it stands now; SurpassError where there is none of that name or nothing in it yet."""
@@ -77,31 +107,58 @@ class Runs:
         folder = self._folders().get(name)
         if folder is None:
             raise SurpassError(f'there is no run "{name}"')
-        stamp = self.stamp(folder)
-        if name not in self._read or self._read[name][0] != stamp:
-            self._read[name] = (stamp, read_run(folder))
-        return self._read[name][1]
+        with self._alone(name):
+            stamp = self.stamp(folder)
+            if name not in self._read or self._read[name][0] != stamp:
+                try:
+                    self._read[name] = (stamp, read_run(folder))
+                except SurpassError as error:  # to find the same again takes as long
+                    self._read[name] = (stamp, error)
+            found = self._read[name][1]
+        if isinstance(found, SurpassError):
+            raise found
+        return found
+
+    def soon(self, name: str, seconds: float) -> Run:
+        """`run`, as far as that takes no longer; Busy where it does, and then it goes on."""
+        found: list[Any] = []
+
+        def read() -> None:
+            try:
+                found.append(self.run(name))
+            except Exception as error:
+                found.append(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(seconds)
+        if not found:
+            raise Busy("it is still being read; load this page again in a moment")
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
 
     @staticmethod
     def stamp(folder: Path) -> str:
         """Changes whenever there is something new to show of a run."""
-        trees = folder / "trees"
-        sizes = [_stat(folder / name) for name in ("events.jsonl", "state.json")]
-        return f"{sizes} {len(os.listdir(trees)) if trees.is_dir() else 0}"
+        read = [_stat(folder / name) for name in ("events.jsonl", "state.json", "run.json", "timing.jsonl")]
+        return f"{read} {len(names(folder, 'trees'))}"
 
     # -- attempts
 
     def attempts(self, run: Run) -> tuple[list[Attempt], list[int]]:
         """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). Each round's file is read once."""
-        found, broken = [], []
-        for round in run.rounds:
-            stamp, key = _stat(run.folder / "trees" / f"{round:04d}.parquet"), (str(run.folder), round)
-            try:
-                if self._attempts.get(key, ("",))[0] != stamp:
-                    self._attempts[key] = (stamp, _attempts(run, round))
-                found += self._attempts[key][1]
-            except (OSError, ValueError, KeyError, TypeError):  # as the loop does: what is damaged is as good as missing
-                broken.append(round)
+        found: list[Attempt] = []
+        broken: list[int] = []
+        with self._alone(str(run.folder)):
+            for round in run.rounds:
+                stamp, key = _stat(run.folder / "trees" / f"{round:04d}.parquet"), (str(run.folder), round)
+                try:
+                    if self._attempts.get(key, ("",))[0] != stamp:
+                        self._attempts[key] = (stamp, _attempts(run, round))
+                    found += self._attempts[key][1]
+                except Exception:  # as the loop does: what is damaged, however, is as good as missing
+                    broken.append(round)
         return found, broken
 
     def page(self, run: Run, wanted: Mapping[str, str]) -> dict[str, Any]:
@@ -115,7 +172,7 @@ class Runs:
         order = wanted.get("sort") or "round"
         by = order.removeprefix("-")
         if by not in SORTS:
-            raise SurpassError(f'attempts are sorted by {", ".join(SORTS)}; found "{by}"')
+            raise Unclear(f'attempts are sorted by {", ".join(SORTS)}; found "{by}"')
         if by != "round" or order.startswith("-"):
             known = [a for a in rows if getattr(a, by) == getattr(a, by)]
             unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]  # not judged: last in both directions
@@ -131,16 +188,19 @@ class Runs:
 
     def tree(self, run: Run, round: int, number: int, kind: str = "trees") -> dict[str, Any]:
         """One tree as the page draws it; of "exams" it is a test exam's."""
-        path = run.folder / kind / f"{round:04d}.parquet"
-        if kind not in ("trees", "exams") or not path.exists():
+        file, place = f"{kind}/{round:04d}.parquet", number
+        if kind not in ("trees", "exams") or not (run.folder / file).exists():
             raise SurpassError(f"no attempts of round {round} are stored")
-        rows = pq.read_table(path).slice(number, 1) if number >= 0 else None
-        if not rows:
+        for batch in batches(run.folder, file, BATCH):
+            if 0 <= place < batch.num_rows:
+                (tree,) = trees(batch.slice(place, 1))
+                break
+            place -= batch.num_rows
+        else:
             raise SurpassError(f"round {round} has no tree {number}")
-        tree = trees_from_table(rows)[0]
-        texts = run.folder / ("texts" if kind == "trees" else "exams") / f"{round:04d}.jsonl"
-        nodes: dict[str, Any] = next((line["nodes"] for line in lines(texts) if line.get("tree") == number), {})
-        credit, learnt = (_credit(run, round, number), _learnt(run, round, number)) if kind == "trees" else ({}, [])
+        beside = texts(run.folder, f"{'texts' if kind == 'trees' else 'exams'}/{round:04d}.jsonl")
+        nodes = next((found for i, found in beside if i == number), {})
+        credit, learnt = (_credit(run, round, number, tree), _learnt(run, round, number, tree)) if kind == "trees" else ({}, [])
         score = "chosen" if tree.has("chosen") else score_name(run.about, [tree])
         return tree_json(tree, nodes, score, credit, learnt)
 
@@ -171,29 +231,40 @@ def _values(exam: Mapping[str, Any], metric: str) -> dict[str, float]:
 
 def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """(where the attempt is, what was asked) by problem of a test exam; where nothing was kept, the end's is the start's."""
-    paths = {r: run.folder / "exams" / f"{r:04d}.parquet" for r in (round, 0)}
-    at = next((r for r, path in paths.items() if path.exists()), None)
-    trees, asks = {}, {}
-    for i, text in enumerate(pq.read_table(paths[at], columns=["problem"])["problem"].to_pylist() if at is not None else []):
-        problem = json.loads(text)
-        trees[problem["id"]] = {"run": name, "round": at, "tree": i}
-        asks[problem["id"]] = " ".join(Problem(problem["id"], problem["prompt"]).asks.split())[:160]
-    return trees, asks
+    files = {r: f"exams/{r:04d}.parquet" for r in (round, 0)}
+    at = next((r for r, file in files.items() if (run.folder / file).exists()), 0)
+    stored: dict[str, dict[str, Any]] = {}
+    asks: dict[str, str] = {}
+    for i, text in enumerate(
+        text for batch in batches(run.folder, files[at], BATCH, ["problem"]) for text in batch["problem"].to_pylist()
+    ):
+        problem = parsed((text or "").encode())
+        if isinstance(problem, dict) and isinstance(problem.get("id"), str):
+            stored[problem["id"]] = {"run": name, "round": at, "tree": i}
+            asks[problem["id"]] = _asked(problem.get("prompt"))[:160]
+    return stored, asks
+
+
+def _asked(prompt: Any) -> str:
+    """A prompt in a line: itself, or its last user message."""
+    turns = [turn for turn in prompt if isinstance(turn, dict)] if isinstance(prompt, (list, tuple)) else []
+    text = next((turn.get("content") for turn in reversed(turns) if turn.get("role") == "user"), "") if turns else prompt
+    return " ".join(_string(text if text is not None else "").split())
 
 
 def _attempts(run: Run, round: int) -> list[Attempt]:
-    trees, found = trees_from_table(pq.read_table(run.folder / "trees" / f"{round:04d}.parquet")), []
-    score = score_name(run.about, trees)
-    texts = run.texts(round, len(trees))
-    for i, tree in enumerate(trees):
-        values, asks = leaf_values(tree, score), " ".join(tree.problem.asks.split())
+    read = [tree for batch in batches(run.folder, f"trees/{round:04d}.parquet", BATCH) for tree in trees(batch)]
+    found, score, beside = [], score_name(run.about, read), run.texts(round, len(read))
+    for i, tree in enumerate(read):
+        values, asks = leaf_values(tree, score), _ends(_asked(tree.problem.prompt))
         stops = [STOPS[int(stop)] for stop in tree.stop]
         for leaf in tree.leaves():
             path = tree.attempt(leaf)
             own = [node for node in path if tree.author[node] != "task"]
-            words = "".join(_text(tree, texts.get(i, {}), node) for node in own)
-            found.append(Attempt(round, i, leaf, _ends(asks), values[leaf], sum(tree.length(node) for node in own),
-                                 stops[leaf], _ends(words)))  # fmt: skip
+            words = "".join(_text(tree, beside.get(i, {}), node) for node in own)
+            found.append(
+                Attempt(round, i, leaf, asks, values[leaf], sum(tree.length(node) for node in own), stops[leaf], _ends(words))
+            )
     return found
 
 
@@ -225,34 +296,46 @@ def _figure(wanted: Mapping[str, str], name: str, otherwise: float) -> float:
     except ValueError:
         value = math.nan
     if math.isnan(value) or (math.isinf(value) and wanted.get(name)):
-        raise SurpassError(f'{name} is a number; found "{wanted[name]}"')
+        raise Unclear(f'{name} is a number; found "{wanted[name]}"')
     return value
 
 
 def _stat(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
 
 
-def _credit(run: Run, round: int, number: int) -> dict[str, Any]:
+def _rows(run: Run, file: str, number: int) -> list[dict[str, Any]]:
+    """What a table beside the trees says of one of them; nothing where it cannot be read."""
+    try:
+        return [
+            row for batch in batches(run.folder, file, 4096) for row in batch.filter(pc.equal(batch["tree"], number)).to_pylist()
+        ]
+    except (SurpassError, LookupError, pa.ArrowException):
+        return []
+
+
+def _credit(run: Run, round: int, number: int, tree: Tree) -> dict[str, Any]:
     """The advantages of a tree, by the role that learnt from them."""
-    path = run.folder / "credit" / f"{round:04d}.parquet"
-    rows = pq.read_table(path, filters=[("tree", "=", number)]).to_pylist() if path.exists() else []
+    rows = _rows(run, f"credit/{round:04d}.parquet", number)
     found = {}
     for i, row in enumerate(rows, 1):
-        for name, column in columns_from(row["columns"]).items():
-            found[name if len(rows) == 1 else f"{name} {i} ({row['role']})"] = column
+        with contextlib.suppress(
+            SurpassError, LookupError, ValueError, TypeError
+        ):  # what does not fit the tree says nothing of it
+            columns = columns_from(row["columns"])
+            tree.with_columns(columns)
+            found.update({name if len(rows) == 1 else f"{name} {i} ({row['role']})": column for name, column in columns.items()})
     return found
 
 
-def _learnt(run: Run, round: int, number: int) -> list[int]:
+def _learnt(run: Run, round: int, number: int, tree: Tree) -> list[int]:
     """The nodes whose paths examples named."""
-    path = run.folder / "examples" / f"{round:04d}.parquet"
-    rows = pq.read_table(path, filters=[("tree", "=", number)]).to_pylist() if path.exists() else []
-    return sorted({node for row in rows for node in row["nodes"]})
+    rows = _rows(run, f"examples/{round:04d}.parquet", number)
+    return sorted({node for row in rows for node in row.get("nodes") or () if node is not None and 0 <= node < len(tree)})
 
 
 def tree_json(

@@ -1,30 +1,44 @@
 """A small web server for one person on this machine: it reads run folders and writes nothing.
 
-Every address begins with a secret; without it nothing is answered. A request must name this server as its host (a page elsewhere that
-a name server points here does not), must not come from another origin, and must be a GET.
+Every address begins with a secret; without it nothing is answered, and a connection that has not said it is waited for a moment only. A
+request must name this server as its host (a page elsewhere that a name server points here does not), must not come from another origin, and
+must be a GET.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import importlib.resources
+import re
+import resource
 import secrets
+import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from surpass.errors import SurpassError
+from surpass.report.folder import Damaged
 from surpass.report.style import STYLE
 from surpass.store import as_line
 from surpass.view import pages
-from surpass.view.runs import Runs
+from surpass.view.runs import Busy, Runs, Unclear
 
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+SECONDS = 5.0  # for the head of a request to arrive, all of it
+MOST_HEAD = 16_384  # bytes of it
+MOST_WAITING = 64  # connections that have not said the secret yet; the oldest of more is closed
+ROOM = 2**32  # bytes that reading runs may take
+BEGINS = re.compile(rb"[A-Z]{0,20}(\Z| (\Z|/))")
+FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]*) HTTP/1\.[01]")
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
           "form-action 'none'; frame-ancestors 'none'")  # fmt: skip
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
            "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store"}  # fmt: skip
@@ -34,6 +48,7 @@ class Viewer(ThreadingHTTPServer):
     """The server; `address` is what to open. It listens on the loopback interface alone."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, root: Path, port: int = 0):
         if not root.is_dir():
@@ -44,7 +59,8 @@ class Viewer(ThreadingHTTPServer):
             raise SurpassError(
                 f"port {port} cannot be had ({error.strerror}); name another with --port, or none for any that is free"
             ) from error
-        self.runs, self.reading = Runs(root), threading.Lock()
+        self.runs, self.door = Runs(root), threading.Lock()
+        self.waiting: dict[socket.socket, None] = {}  # in the order they came
         self.token = secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
 
@@ -52,59 +68,167 @@ class Viewer(ThreadingHTTPServer):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each connection; of those that have not said the secret only so many are kept."""
+        with self.door:
+            self.waiting[request] = None
+            if len(self.waiting) > MOST_WAITING:
+                oldest = next(iter(self.waiting))
+                del self.waiting[oldest]
+                _hang_up(oldest)
+        super().process_request(request, client_address)
+
+    def heard(self, request: Any) -> None:
+        """This connection has said who it is, or is over."""
+        with self.door:
+            self.waiting.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.heard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away in the middle of an answer is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        """A line; what was asked, and a browser that went away in the middle of an answer, are no news."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(f"a request came to nothing: {type(error).__name__}", file=sys.stderr)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)  # whoever waits for it reads its end
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Answers one request, and closes."""
 
     server: Viewer
     server_version, sys_version = "surpass", ""
     protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds for a request to arrive
+    timeout = 30  # seconds for an answer to be taken
 
-    def do_GET(self) -> None:
-        refused = self._refused()
-        if refused:
+    def handle(self) -> None:
+        self.close_connection = True
+        self.command, self.request_version, self.requestline = "", "HTTP/1.1", ""
+        until = time.monotonic() + SECONDS
+        head = self._read(b"", b"\n", until)
+        line = LINE.fullmatch(head.partition(b"\n")[0].removesuffix(b"\r"))
+        self.path = line[2].decode() if line else ""
+        if line is None:
+            if head:  # and not only a connection that was opened ahead
+                self._send(HTTPStatus.BAD_REQUEST, "text/plain", "this is no request for a page")
+        elif not hmac.compare_digest(line[2].split(b"/")[1].partition(b"?")[0], self.server.token.encode()):
+            self._send(HTTPStatus.FORBIDDEN, "text/plain", "the address lacks its token; open the one that surpass view printed")
+        elif line[1] != b"GET":
+            self._send(HTTPStatus.NOT_IMPLEMENTED, "text/plain", "this server only reads")
+        else:
+            self._ask(self.path, self._read(head, b"\n\n", until))
+        self._drain()
+
+    def _read(self, head: bytes, end: bytes, until: float) -> bytes:
+        """What has come until `end` (line ends are \\r\\n or \\n), the limit of bytes, or the time."""
+        while end not in head.replace(b"\r\n", b"\n") and BEGINS.match(head) and len(head) < MOST_HEAD:
+            if (left := until - time.monotonic()) <= 0:
+                break
+            self.connection.settimeout(left)
+            try:
+                more = self.connection.recv(MOST_HEAD - len(head))
+            except OSError:
+                break
+            if not more:
+                break
+            head += more
+        self.connection.settimeout(self.timeout)
+        return head
+
+    def _drain(self) -> None:
+        """Takes what else has come, so that closing does not cut the answer off."""
+        try:
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(0.1)
+            for _ in range(16):
+                if not self.connection.recv(65_536):
+                    break
+        except OSError:
+            pass
+
+    def _ask(self, target: str, head: bytes) -> None:
+        """Answers a request that has said the secret."""
+        head = head.replace(b"\r\n", b"\n")
+        if b"\n\n" not in head:
+            self._send(
+                HTTPStatus.BAD_REQUEST,
+                "text/plain",
+                f"the head of a request has at most {MOST_HEAD} bytes and comes within {SECONDS:g} seconds",
+            )
+            return
+        fields = [FIELD.fullmatch(line) for line in head.partition(b"\n\n")[0].split(b"\n")[1:]]
+        if None in fields:
+            self._send(HTTPStatus.BAD_REQUEST, "text/plain", "the head of the request cannot be read")
+            return
+        self.fields: list[tuple[str, str]] = [
+            (field[1].decode().lower(), field[2].decode("latin-1").strip(" \t")) for field in fields if field
+        ]
+        if refused := self._refused():
             self._send(HTTPStatus.FORBIDDEN, "text/plain", refused)
             return
-        url = urlsplit(self.path)
+        self.server.heard(self.connection)
+        path, _, query = target.partition("?")
         try:
-            wanted = dict(parse_qsl(url.query, keep_blank_values=True, max_num_fields=20))
-            answer = ANSWERS.get(url.path.removeprefix(f"/{self.server.token}/"))
-            if answer is None:
-                self._send(HTTPStatus.NOT_FOUND, "text/plain", "there is no such page")
-                return
-            with self.server.reading:  # one reader at a time: caches are shared
-                kind, body = answer(self.server.runs, wanted)
+            if "#" in target or re.search("%(?![0-9A-Fa-f]{2})", target):
+                raise Unclear("this address is not written as addresses are")
+            wanted = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=20, errors="strict"))
+            answer = ANSWERS.get(unquote(path, errors="strict").removeprefix(f"/{self.server.token}/"))
+        except (ValueError, Unclear) as error:
+            self._send(HTTPStatus.BAD_REQUEST, "text/plain", f"this cannot be understood: {error}")
+            return
+        if answer is None:
+            self._send(HTTPStatus.NOT_FOUND, "text/plain", "there is no such page")
+            return
+        self._send(*self._answered(answer, wanted))
+
+    def _answered(
+        self, answer: Callable[[Runs, Mapping[str, str]], tuple[str, str]], wanted: Mapping[str, str]
+    ) -> tuple[HTTPStatus, str, str]:
+        try:
+            return HTTPStatus.OK, *answer(self.server.runs, wanted)
+        except Unclear as error:
+            return HTTPStatus.BAD_REQUEST, "text/plain", str(error)
+        except Busy as error:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", str(error)
+        except Damaged as error:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", str(error)
         except SurpassError as error:
-            self._send(HTTPStatus.NOT_FOUND, "text/plain", str(error))
+            return HTTPStatus.NOT_FOUND, "text/plain", str(error)
         except Exception as error:  # a run's folder may hold anything
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", f"this cannot be read: {type(error).__name__}: {error}")
-        else:
-            self._send(HTTPStatus.OK, kind, body)
+            return (
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "text/plain",
+                f"this cannot be read: {type(error).__name__}: {str(error)[:500]}",
+            )
 
     def _refused(self) -> str:
         """Why this request gets nothing; "" if it may be answered."""
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if host not in self.server.hosts:
+        hosts, origins, sites = (
+            [value for name, value in self.fields if name == wanted] for wanted in ("host", "origin", "sec-fetch-site")
+        )
+        if len(hosts) != 1 or hosts[0] not in self.server.hosts:
             return "this server answers to its own address alone"
-        if origin is not None and origin not in {f"http://{name}" for name in self.server.hosts}:
+        if any(origin not in {f"http://{name}" for name in self.server.hosts} for origin in origins):
             return "a page of another origin may not ask"
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if any(site not in ("none", "same-origin") for site in sites):
             return "a page of another origin may not ask"
-        given = urlsplit(self.path).path.split("/")[1:2]
-        if not given or not hmac.compare_digest(given[0].encode(), self.server.token.encode()):
-            return "the address lacks its token; open the one that surpass view printed"
         return ""
 
     def _send(self, status: HTTPStatus, kind: str, body: str) -> None:
         data = body.encode("utf-8", "replace")
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}.items():
+        for name, value in {
+            **HEADERS,
+            "Content-Type": f"{kind}; charset=utf-8",
+            "Content-Length": str(len(data)),
+            "Connection": "close",
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -127,8 +251,8 @@ def _asset(name: str) -> str:
 
 def _number(wanted: Mapping[str, str], name: str) -> int:
     text = wanted.get(name, "")
-    if not text.isdigit():
-        raise SurpassError(f'{name} is a whole number; found "{text}"')
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise Unclear(f'{name} is a whole number; found "{text}"')
     return int(text)
 
 
@@ -157,9 +281,25 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
 }  # fmt: skip
 
 
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Meanwhile reading may take so much memory and no more: a small file can unpack to any size. What is too large is then an error of its
+    request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(OSError, ValueError, IndexError):  # no Linux
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        used = int(status.partition("VmData:")[2].split()[0]) * 1024
+        most = min([used + ROOM, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
 def serve(root: Path, port: int = 0, tell: Callable[[str], None] = print) -> None:
     """Serve a folder of runs until Ctrl-C; `tell` is given the address."""
-    with Viewer(root, port) as server:
+    with Viewer(root, port) as server, limited():
         tell(f"{server.address}\nfor you alone: the address holds a secret. Ctrl-C ends it.")
         try:
             server.serve_forever(poll_interval=0.2)
