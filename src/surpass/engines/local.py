@@ -110,6 +110,9 @@ class LocalEngine:
         if next(causal.parameters()).device.type == "cpu":
             _hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
+        if odd := probe.unfinite(dict(causal.named_parameters())):
+            raise SurpassError(f"the model {name} cannot be run: {odd}, in {_precision(causal)}. The file is damaged, or was written by a training that "
+                               "diverged, or --dtype float32 is needed; take another")  # fmt: skip
         rows = causal.get_input_embeddings().weight.shape[0]
         self.text, self.template_args = Text(tokenizer, ends=_ends(causal), rows=rows, arguments=template_args), template_args
         self.module: Any = causal
@@ -314,6 +317,10 @@ class LocalEngine:
             }
             adapter.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
+
+
+def _precision(causal) -> str:
+    return str(next(causal.parameters()).dtype).removeprefix("torch.")
 
 
 def _ends(causal) -> set[int]:

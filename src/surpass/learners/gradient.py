@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from surpass import given
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
 from surpass.parts import Learn, Objective
@@ -140,7 +141,7 @@ class gradient:
             also = next(iter(self.objective.needs & _OUTPUTS), "")
             ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
             out = engine.forward(batch, ends if also == "value" else None, also, self.heat)
-            sums, more = self.objective(out, batch)
+            sums, more = given.sums(self.objective, given.told(self.objective, out, batch))
             more = more if also == "value" else more | _draw_gap(out, batch, mine)
             part = sum(value / batch.totals[name] for name, value in sums.items())
             part.backward()
