@@ -328,7 +328,12 @@ def _ends(causal) -> set[int]:
     found: set[int] = set()
     for config in (causal.generation_config, causal.config.get_text_config()):
         ends = getattr(config, "eos_token_id", None)
-        found |= {int(token) for token in (ends if isinstance(ends, (list, tuple)) else [ends]) if token is not None}
+        for token in ends if isinstance(ends, (list, tuple)) else [ends]:
+            if not (token is None or (isinstance(token, int) and token < 2**31)):
+                raise SurpassError(
+                    f"the model's configuration names eos_token_id {token!r:.80}, which is no token; give a whole number, or several"
+                )
+            found |= {token} if token is not None and token >= 0 else set()
     return found
 
 
