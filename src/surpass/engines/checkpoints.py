@@ -93,8 +93,9 @@ def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
 def load_model(name: str, dtype: str):
     """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the CPU."""
     where, guarded = resolve(name), name not in SHIPPED
+    guard().begin()  # it starts while transformers is imported
     if guarded:
-        guard().begin()  # it starts while torch and transformers are imported
+        guard(1).begin()
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SurpassError(f'dtype "{dtype}" is not one of auto, float32, bfloat16, float16, mixed')
     from transformers import AutoModelForCausalLM, AutoTokenizer

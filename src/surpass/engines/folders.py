@@ -159,15 +159,17 @@ def require_size(model: Any, config: Any, held: int, name: str) -> None:
 def try_tokenizer(folder: Path, name: str, known: Path) -> None:
     """SurpassError where loading or using the tokenizer of a folder takes too much, or ends the process: it is tried in another one. What came through is noted
     in the folder `known` by a digest of all files that hold no weights, and not tried again."""
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "replace"))
         digest.update(path.read_bytes())
+        size += path.stat().st_size
     mark = known / digest.hexdigest()
     if mark.exists():
         return
+    more = size / 2e6 + (0 if (folder / "tokenizer.json").exists() else 10)  # seconds; without it transformers makes one
     try:
-        why = guard().ask("tokenizer", LOAD, folder=os.fspath(folder))
+        why = guard().ask("tokenizer", LOAD | {"seconds": LOAD["seconds"] + more}, folder=os.fspath(folder))
     except (Beyond, Refused) as error:
         why = str(error)
     if why:

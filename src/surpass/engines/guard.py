@@ -20,9 +20,9 @@ from typing import Any
 from surpass.engines.guarded import MOST
 from surpass.errors import SurpassError
 
-RENDER = {"seconds": 4.0, "memory": 1 << 29}  # of processor time, and bytes beside what the process has
+RENDER = {"seconds": 2.0, "memory": 1 << 29}  # of processor time, and bytes beside what the process has
 ENCODE = {"seconds": 10.0, "memory": 1 << 31}
-LOAD = {"seconds": 20.0, "memory": 1 << 32}
+LOAD = {"seconds": 5.0, "memory": 1 << 32}  # and half a second more a megabyte
 PATIENCE = 60.0  # seconds that a busy machine may take beside ten times what is given
 
 
