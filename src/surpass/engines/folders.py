@@ -31,7 +31,8 @@ WEIGHTS = (
     ".ot",
     ".pb",
 )
-SMALL = 1 << 28  # bytes of the largest file that holds no weights
+SMALL, SMALLER = 1 << 28, 1 << 25  # bytes of the largest file that holds no weights, and of one that holds no vocabulary either
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 HEADER = 100_000_000  # bytes of a header of safetensors, as its own reader allows
 LAYERS, EXPERTS, POSITIONS = 256, 2048, 1 << 25  # up to which a configuration may ask without weights for it
 _SIZE = re.compile(r"hidden|intermediate|vocab|embd|embed|inner|ffn|ff_|head|dim|channel|kernel|conv|state_size|_rank|width|size")

@@ -15,6 +15,7 @@ from typing import Any
 
 MOST = 1 << 28  # bytes of a request or a reply
 LONGER = 200  # times that a normaliser, pre-tokeniser or decoder may make a text as long
+ADDED = 1 << 17  # tokens beside those of its model that a tokenizer may have
 PLAIN = 1_000_000  # characters that a template may write beside REPEATS times what it was given
 REPEATS = 20
 
@@ -138,7 +139,9 @@ def longer(node: Any) -> float:
     elif kind == "Precompiled":
         found *= _precompiled(str(node.get("precompiled_charsmap") or ""))
     elif kind == "TemplateProcessing":
-        found *= max(1.0, float(sum("Sequence" in item for item in node.get("single") or () if isinstance(item, dict))))
+        parts, special = node.get("single") or (), node.get("special_tokens") or {}
+        ids = [len(about.get("ids") or ()) for about in special.values() if isinstance(about, dict)]
+        found *= float(max(1, sum("Sequence" in item for item in parts if isinstance(item, dict)), *ids, 0))
     return found
 
 
@@ -188,6 +191,8 @@ def tokenizer(folder: str) -> str:
             return "tokenizer.json holds no object"
         if why := unfit(data):
             return why
+        if len(data.get("added_tokens") or ()) > ADDED:
+            return f"it adds {len(data['added_tokens'])} tokens to its model's"
         core, literal = Tokenizer.from_str(text), _literals(data)
     else:
         from transformers import AutoTokenizer
