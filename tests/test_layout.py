@@ -10,7 +10,7 @@ import pytest
 import surpass
 
 ROOT = Path(surpass.__file__).parent
-ORDER = ["errors", "answers", "verdicts", "shown", "files", "intact", "means", "tree", "types", "budget", "verifier", "walls", "sandbox", "parts", "flat", "engines", "serving", "models",
+ORDER = ["errors", "answers", "verdicts", "shown", "files", "intact", "means", "tree", "types", "budget", "verifier", "walls", "sandbox", "parts", "given", "flat", "engines", "serving", "models",
          "tasks", "choose", "searches", "curricula", "rewards", "advantages", "selectors", "objectives", "learners", "measures", "gates", "store", "texts", "alarms",
          "result", "figures", "loop", "methods", "catalogue", "find", "report", "view", "forecast", "progress", "trackers", "sample", "api", "compare", "export",
          "options", "shell", "cli"]  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from surpass import given as gave
 from surpass import loop
 from surpass.budget import Budget
 from surpass.errors import SurpassError
@@ -252,8 +253,8 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     if (why := failure(tree)) is not None:
         raise SurpassError(f"the search failed: {why}")
     for name, reward in exam.scores.items():
-        tree.put(name, (await reward(models, task, [tree]))[0])
-    leaf = exam.choose(tree)
+        tree.put(name, gave.columns(reward, [tree], await gave.asked(reward, models, task, [tree]))[0])
+    leaf = gave.leaf(exam.choose, tree, gave.told(exam.choose, tree))
     tried = []
     for i, node in enumerate(tree.leaves()):
         text = models.text(exam.role, tree, node)

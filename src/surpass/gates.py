@@ -1,7 +1,8 @@
-"""Whether a trial is kept: statistics on the gate split, which nothing else sees."""
+"""Whether a trial is kept: statistics on the gate split, which nothing else sees. What is no number keeps nothing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -37,9 +38,19 @@ def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], d
 
 
 def at_least(best: Report, new: Report, metric: str) -> bool:
-    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged nothing."""
-    old, now, _ = counted(best, new, metric)
-    return bool(old) and sum(now.values()) >= sum(old.values())
+    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged nothing, where `new` judged nothing
+    of that, and where a value is infinite."""
+    old, now, lost = counted(best, new, metric)
+    return len(old) > lost and not unbounded(best, new, metric) and sum(now.values()) >= sum(old.values())
+
+
+def unbounded(best: Report, new: Report, metric: str) -> str:
+    """Which value is infinite, in words; "" if none is. Sums and tests with one say nothing, or what they should not."""
+    for report in (best, new):
+        for problem, value in report.by_problem(metric).items():
+            if not math.isfinite(value):
+                return f"the {metric} of problem {problem} is {value}, which compares with nothing"
+    return ""
 
 
 def strict(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
@@ -70,6 +81,8 @@ class no_worse:
         a, b, lost = counted(best, new, self.metric)
         if len(a) - lost < 2:
             return Verdict(False, f"only {len(a) - lost} gate problems were judged both times")
+        if odd := unbounded(best, new, self.metric):
+            return Verdict(False, odd)
         old, now = np.array(list(a.values())), np.array(list(b.values()))
         change, stderr, n = paired_values(a, b)
         if np.ptp(now - old) == 0:  # the test is undefined without spread
@@ -94,6 +107,10 @@ class best_so_far:
         a, b, lost = counted(best, new, self.metric)
         if not a:
             return Verdict(False, f"no gate problem was judged: {self.metric} of the best is not known")
+        if lost == len(a):
+            return Verdict(False, f"no gate problem was judged now: {self.metric} is not known")
+        if odd := unbounded(best, new, self.metric):
+            return Verdict(False, odd)
         old, now = sum(a.values()) / len(a), sum(b.values()) / len(a)
         words = f"{self.metric} {now:.3f} against {old:.3f} of the best (n={len(a)}{_lost(lost)})"
         return Verdict(at_least(best, new, self.metric), words)
@@ -108,6 +125,9 @@ class always:
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
         return Verdict(True, "every update is kept")
+
+
+_LIMITED = ("drift", "sampled/mean_length", "sampled/clipped_ratio", "answered", "sameness")
 
 
 @dataclass(frozen=True)
@@ -151,6 +171,7 @@ class limits:
             "fewer attempts state an answer": now["answered"] < start["answered"] - self.change,
             "more problems get one and the same answer": now["sameness"] > start["sameness"] + self.change,
             "more problems could not be measured": _unmeasured(new) > _unmeasured(best) + self.change,
+            **{f"{name} is no number": not math.isfinite(now[name] + start[name]) for name in _LIMITED},
         }
         found = [what for what, holds in wrong.items() if holds]
         return Verdict(not found, "; ".join([*(found or ["within the limits"]), words]))

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from surpass import given
 from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.figures import exam_event, report_from, report_json, round_figures
@@ -118,13 +119,14 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
     """The trees with the columns of this Learn row's advantage, which no other row sees."""
     if learn.advantage is None:
         return trees
-    return [tree.with_columns(columns) for tree, columns in zip(trees, learn.advantage(trees, memory), strict=True)]
+    columns = given.credits(learn.advantage, trees, given.told(learn.advantage, trees, memory))
+    return [tree.with_columns(some) for tree, some in zip(trees, columns, strict=True)]
 
 
 async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: Any) -> Sequence[Tree]:
     """The trees with this Learn row's own scores, taken now, which no other row sees."""
     for name, reward in learn.scores.items():
-        columns = await reward(models, shown(task, reward), trees)
+        columns = given.columns(reward, trees, await given.asked(reward, models, shown(task, reward), trees))
         trees = [tree.with_columns({name: column}) for tree, column in zip(trees, columns, strict=True)]
     return trees
 
@@ -141,9 +143,7 @@ class _Run:
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
-        self.past: dict[
-            int, list[Tree]
-        ] = {}  # scored trees by round, where a part reads them and there is no folder to read them from
+        self.past: dict[int, list[Tree]] = {}  # scored trees by round, where a part reads them and no folder holds them
         self.roles = list(dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner)))
 
     def _read(self, round: int) -> list[Tree]:
@@ -204,9 +204,9 @@ class _Run:
         self.models.fresh()
         rng = fold(self.seed, "round", round)
         with self._timed("search", round):
-            problems, joined = await self.method.curriculum(
-                self.models, shown(self.task, self.method.curriculum), self.memory, fold(rng, "curriculum")
-            )
+            curriculum = self.method.curriculum
+            asked = (self.models, shown(self.task, curriculum), self.memory, fold(rng, "curriculum"))
+            problems, joined = given.joined(curriculum, await given.asked(curriculum, *asked))
             self.say("problems", round, {"n": len(problems)})
             searched = await search_all(
                 self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {})
@@ -214,7 +214,8 @@ class _Run:
             trees = [*joined, *searched]
         with self._timed("score", round):
             for name, reward in self.method.scores.items():
-                for tree, column in zip(trees, await reward(self.models, shown(self.task, reward), trees), strict=True):
+                found = await given.asked(reward, self.models, shown(self.task, reward), trees)
+                for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
                     tree.put(name, column)
         event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
         if self.store:
@@ -245,10 +246,12 @@ class _Run:
                     self.models.engine(learn.role).load(self.models.snapshots[learn.start])
                     self.models.optimisers.pop(learn.role, None)
                 rows = credited(await rescored(trees, learn, self.models, self.task), learn, self.memory)
-                examples = learn.select(rows, self.memory, rng)
-                report = await learn.learner(self.models, learn, examples, self.memory, rng)
+                examples = given.examples(learn.select, given.told(learn.select, rows, self.memory, rng))
+                found = await given.asked(learn.learner, self.models, learn, examples, self.memory, rng)
+                report = given.one(learn.learner, Report, found)
                 chosen.append((learn.role, examples))
                 credit.append((learn.role, rows))
+                self.models.require_numbers(learn.role)
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
                 self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
         if self.store is None and "past" in needs_of(self.method):
@@ -285,7 +288,7 @@ class _Run:
         if due:
             new = await self._exam("gate", round)
             best, kept = self.at.reports["best"], self.at.reports["kept"]
-            verdict = gate(best, kept, new)
+            verdict = given.verdict(gate, given.told(gate, best, kept, new))
             if verdict.keep:
                 self.models.keep()
                 self.at.reports["kept"] = new
@@ -310,9 +313,9 @@ class _Run:
                         "spent": dict(spent(self.models.cost)),
                         **({"seconds": self.at.seconds} if self.budget and self.budget.kind == "seconds" else {})})  # fmt: skip
         if self.method.adapt is not None:
-            self.method = await self.method.adapt(
-                self.method, self.models, shown(self.task, self.method.adapt), self.memory, new, fold(self.seed, "adapt", round)
-            )
+            adapt = self.method.adapt
+            asked = (self.method, self.models, shown(self.task, adapt), self.memory, new, fold(self.seed, "adapt", round))
+            self.method = given.one(adapt, Method, await given.asked(adapt, *asked))
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
         if due:
@@ -341,7 +344,8 @@ class _Run:
         self.models.fresh()
         self.say("exam", round, {"split": split})
         with self._timed(f"exam {split}", round):
-            report = await self.method.exam(self.models, self.task, split, self.seed)
+            report = await given.asked(self.method.exam, self.models, self.task, split, self.seed)
+        report = given.one(self.method.exam, Report, report)
         trees, report.trees = report.trees, []  # a run may hold many reports
         if self.store and split == "test" and trees:
             self.store.write_exam(round, trees, node_texts(self.models, trees))
@@ -429,7 +433,7 @@ async def evaluate(method: Method, task: Any, models: Models, *, split: str = "t
     require(method, task, models)
     models.remember(_snapshots(method))
     models.account = "exam"
-    report = await method.exam(models, task, split, seed)
+    report = given.one(method.exam, Report, await given.asked(method.exam, models, task, split, seed))
     report.cost = dict(models.cost.get("exam", {}))
     return report
 

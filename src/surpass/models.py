@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from surpass import answers
+from surpass.engines.probe import unfinite
 from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
-from surpass.errors import SurpassError, UnmetNeed
+from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.serving import Queue
 from surpass.types import FAILED, OPEN, Cast, Problem, Tree, fold
 
@@ -337,6 +338,11 @@ class Models:
         self._queue.cancel()
 
     # -- weights
+
+    def require_numbers(self, role: str) -> None:
+        """RunBroken where an update left weights that are no numbers, before anything of it is written."""
+        if hasattr(engine := self.engine(role), "trainable") and (odd := unfinite(engine.trainable())):
+            raise RunBroken(f"an update of {role} left {odd}; it is not written. Try a lower lr, or float32")
 
     def remember(self, names: Iterable[str]) -> None:
         """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""

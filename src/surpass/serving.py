@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from surpass.engines.answered import answered
 from surpass.engines.requests import Generate, fitting
-from surpass.errors import EngineError, SurpassError
+from surpass.errors import EngineError, RunBroken, SurpassError
 
 if TYPE_CHECKING:
     from surpass.models import Models
 
 R = TypeVar("R")
 PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
+PASSES = 1000  # how often an engine may pause in a request, beside once a token that it may draw
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -52,7 +54,7 @@ class _Entry:
     role: str
     request: Any
     future: asyncio.Future
-    begun: bool = False  # an engine paused in it: it goes first
+    passes: int = 0  # how often an engine paused in it: then it goes first
 
 
 class Queue:
@@ -125,7 +127,7 @@ class Queue:
         """Serve what waits, as much as fits, as one batch in the engine's thread."""
         if not self.waiting:
             return
-        self.entries.sort(key=lambda entry: (not entry.begun, entry.order))  # the order of arrival must not matter
+        self.entries.sort(key=lambda entry: (not entry.passes, entry.order))  # the order of arrival must not matter
         batch, self.entries = fitting(self.entries, lambda entry: (self.models.engine(entry.role), entry.request))
         self.busy = True
         self.models.batches.append(sum(len(e.request.keys) if isinstance(e.request, Generate) else 1 for e in batch))
@@ -141,21 +143,24 @@ class Queue:
             if self.waiting and not self.knows(loop):
                 self.serve()
 
-        for role in dict.fromkeys(entry.role for entry in batch):
-            left += self._work_for(role, [entry for entry in batch if entry.role == role], loop)
-        loop.call_soon_threadsafe(finish)
+        try:
+            for role in dict.fromkeys(entry.role for entry in batch):
+                left += self._work_for(role, [entry for entry in batch if entry.role == role], loop)
+        finally:
+            loop.call_soon_threadsafe(finish)
 
     def _work_for(self, role: str, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> list[_Entry]:
-        """Serve a role's requests; what its engine paused in comes back."""
+        """Serve a role's requests; what its engine paused in comes back. Whatever the engine does, every other request is answered."""
         waiting = {id(entry.request): entry for entry in entries}
         engine, snapshot = self.models.engine(role), "@" in role
-        before, paused = Counter(engine.counters()), False
+        counted: Counter[str] = Counter()
+        paused = False
 
         def count():  # ahead of each reply, so that nothing is lost when the last one ends the run
-            now = Counter(engine.counters())
-            for what in now - before:
-                loop.call_soon_threadsafe(self.models.count, what, now[what] - before[what])
-            before.update(now - before)
+            new = Counter(engine.counters()) - counted
+            for what, n in new.items():
+                loop.call_soon_threadsafe(self.models.count, what, n)
+            counted.update(new)
 
         def others() -> bool:
             nonlocal paused
@@ -164,34 +169,38 @@ class Queue:
 
         held = []  # a snapshot's answers wait until the weights are back: who hears one may train or save at once
         pauses = {"others": others} if getattr(engine, "pauses", False) and not snapshot else {}
+        failure: SurpassError | None = None
         try:
+            counted.update(engine.counters())
             with self.models.using(role) if snapshot else contextlib.nullcontext():
-                for request, answer in engine.serve([entry.request for entry in entries], **pauses):
+                for given in engine.serve([entry.request for entry in entries], **pauses):
                     count()
                     if self.halt:
                         break
-                    future = waiting.pop(id(request)).future
+                    entry, reply = _entry(waiting, given)
+                    reply = answered(engine, entry.request, reply)
+                    del waiting[id(entry.request)]
                     if snapshot:
-                        held.append((future, answer))
+                        held.append((entry, reply))
                     else:
-                        loop.call_soon_threadsafe(self.answered, future, answer)
-        except Exception as error:
-            failure = (
-                error if isinstance(error, SurpassError) else EngineError(f"the engine raised {type(error).__name__}: {error}")
-            )
-            for entry in waiting.values():
-                loop.call_soon_threadsafe(self.answered, entry.future, failure)
-            waiting = {}
-        count()  # what was used for answers that never came
-        for future, answer in held:
-            loop.call_soon_threadsafe(self.answered, future, answer)
-        if not paused or self.halt:
-            for entry in waiting.values():  # the others were answered, or refused above
-                loop.call_soon_threadsafe(self.answered, entry.future, EngineError("the engine gave no answer"))
-            return []
+                        loop.call_soon_threadsafe(self.answered, entry.future, reply)
+            count()
+        except BaseException as error:  # also what would end this thread without a word, such as SystemExit
+            failure = error if isinstance(error, SurpassError) else EngineError(f"the engine raised {_said(error)}")
+            with contextlib.suppress(BaseException):
+                count()  # what was used for answers that never came
+        for entry, reply in held:
+            loop.call_soon_threadsafe(self.answered, entry.future, reply)
+        left = list(waiting.values()) if paused and failure is None and not self.halt else []
+        for entry in left:
+            entry.passes += 1
+        again = [
+            entry for entry in left if entry.passes <= PASSES + getattr(getattr(entry.request, "sampling", None), "max_tokens", 0)
+        ]
         for entry in waiting.values():
-            entry.begun = True
-        return list(waiting.values())
+            if entry not in again:
+                loop.call_soon_threadsafe(self.answered, entry.future, failure or EngineError("the engine gave no answer"))
+        return again
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine to its end on an event loop that knows when every search waits."""
@@ -205,15 +214,21 @@ class Queue:
                     work.close()
                     raise asyncio.CancelledError
                 return runner.run(work)
+            except SystemExit as error:  # out of a task inside a search, where nothing else can hear it
+                if isinstance(error.__context__, BrokenPipeError):  # nobody reads any more what is printed: rich ends so
+                    raise
+                raise RunBroken(f"a task or a part raised {_said(error)}, which is for the end of a program") from error
             finally:
                 self.halt = True
                 self.heard.set()
-                for engine in self.models.distinct():
-                    getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
-                self.pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
-                self.loop, self.entries = None, []
-                self.replies.clear()
-                self.busy = self.halt = self.cancelled = self.listening = False
+                try:
+                    for engine in self.models.distinct():
+                        getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
+                    self.pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
+                finally:
+                    self.loop, self.entries = None, []
+                    self.replies.clear()
+                    self.busy = self.halt = self.cancelled = self.listening = False
 
     def cancel(self) -> None:
         """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
@@ -226,3 +241,18 @@ class Queue:
 def _reply(future: asyncio.Future, answer: Any) -> None:
     if not future.done():
         future.set_exception(answer) if isinstance(answer, BaseException) else future.set_result(answer)
+
+
+def _entry(waiting: dict[int, _Entry], given: Any) -> tuple[_Entry, Any]:
+    """The entry that an engine answered, and its reply."""
+    try:
+        request, reply = given
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"an engine's serve has to give pairs (request, reply); it gave {type(given).__name__}") from error
+    if id(request) not in waiting:
+        raise EngineError(f"the engine answered a request twice, or one that it was not asked: {type(request).__name__}")
+    return waiting[id(request)], reply
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")

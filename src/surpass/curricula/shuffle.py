@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from surpass import given
 from surpass.errors import SurpassError
 from surpass.types import Memory, Problem, Tree, fold
 
@@ -20,7 +21,7 @@ class shuffle:
         seen = epoch = 0
         while len(found) < self.n:
             before = seen
-            for problem in task.problems("train", fold(memory.seed, "train", epoch)):
+            for problem in given.problems(task, "train", fold(memory.seed, "train", epoch)):
                 if seen in wanted:
                     found.append(problem)
                 seen += 1

@@ -14,6 +14,7 @@ class ByteText:
     """Messages as lines "role: content"; an answer begins after "assistant: "."""
 
     chats = True
+    rows = VOCABULARY
 
     def _line(self, message: Mapping[str, str]) -> str:
         return f"{message['role']}: {message['content']}\n"

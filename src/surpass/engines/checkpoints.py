@@ -1,5 +1,5 @@
-"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never pickles, and
-no code that comes with a model is run."""
+"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never pickles, no code that comes with a model is
+run, and what comes from anybody is looked at (surpass.engines.folders) and tried in a process of its own (surpass.engines.guard) before it is loaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from typing import Any
 
 import torch
 
+from surpass.engines import folders
+from surpass.engines.gguf_header import require_whole
+from surpass.engines.guard import guard
 from surpass.errors import SurpassError
 from surpass.files import at_home
+from surpass.intact import checksum
 
 SHIPPED = ("tiny", "nano")  # models inside this package
 SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -47,14 +51,15 @@ def _convert(gguf: Path) -> Path:
     """A GGUF file as a folder of float32 safetensors, converted once and cached."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    stat = gguf.stat()
-    folder = cache_folder() / f"{gguf.stem}-{stat.st_size}"
+    # by what it holds: two files of one name and size are not one model
+    folder = cache_folder() / f"{gguf.stem}-{checksum(gguf)[:16]}"
     if (folder / "complete").exists():
         return folder
     if importlib.util.find_spec("gguf") is None:
         raise SurpassError("reading a .gguf file needs the package gguf: pip install 'surpass[gguf]'")
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    require_whole(gguf)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     config = model.config
     del config.quantization_config  # what is saved is no longer quantised
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -76,7 +81,9 @@ def _convert(gguf: Path) -> Path:
 def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
     """A causal language model of transformers, from safetensors alone; `kind` is its class or AutoModelForCausalLM. SurpassError where the files
     lack some of its weights, which transformers would make up."""
-    model, about = kind.from_pretrained(where, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    model, about = kind.from_pretrained(
+        where, dtype=dtype, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+    )
     if missing := sorted(set(about["missing_keys"]) & {name for name, _ in model.named_parameters()}):
         raise SurpassError(f"{where} does not hold {len(missing)} of the weights of {type(model).__name__}, such as {missing[0]}: it is incomplete, "
                            "belongs to another model, or is no causal language model")  # fmt: skip
@@ -85,19 +92,54 @@ def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
 
 def load_model(name: str, dtype: str):
     """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the CPU."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    where = resolve(name)
-    if isinstance(where, Path) and where.suffix == ".gguf":
-        where = _convert(where)
+    where, guarded = resolve(name), name not in SHIPPED
+    guard().begin()  # it starts while transformers is imported
+    if guarded:
+        guard(1).begin()
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SurpassError(f'dtype "{dtype}" is not one of auto, float32, bfloat16, float16, mixed')
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     try:
-        model = read_model(where, AutoModelForCausalLM, getattr(torch, dtype))
-        tokenizer = AutoTokenizer.from_pretrained(where)
+        folder = _convert(where) if isinstance(where, Path) and where.suffix == ".gguf" else _folder(where)
+        if guarded:
+            _look(folder, name)
+        model = read_model(folder, AutoModelForCausalLM, getattr(torch, dtype))
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except SurpassError:
         raise
-    except Exception as error:  # these files may hold anything, and so may what is raised over them
+    except BaseException as error:  # these files may hold anything, and so may what is raised over them
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         words = " ".join(str(error).split("\n\n")[0].split())[:300]
         raise SurpassError(f'model "{name}" could not be loaded: {words or type(error).__name__}') from error
     return model, tokenizer
+
+
+def _folder(where: Path | str) -> Path:
+    """The folder itself, or the one on this machine that holds a Hub id's files: configuration, tokenizer and safetensors."""
+    if isinstance(where, Path):
+        if not where.is_dir():
+            raise SurpassError(f"{where} is neither a folder nor a .gguf file")
+        return where
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "model*.safetensors"]
+    return Path(snapshot_download(where, allow_patterns=wanted, ignore_patterns=["*/*", "*.fp16.*", "consolidated*"]))
+
+
+def _look(folder: Path, name: str) -> None:
+    """SurpassError where a folder does not hold what it claims, or its tokenizer cannot be used."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    held = folders.look(folder, name)
+    folders.try_tokenizer(folder, name, cache_folder() / "tried")
+    if not held:
+        return  # without weights; loading says it
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (NotImplementedError, RuntimeError):
+        return  # some families compute while they are built
+    folders.require_size(model, config, held, name)

@@ -110,6 +110,9 @@ class LocalEngine:
         if next(causal.parameters()).device.type == "cpu":
             _hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
+        if odd := probe.unfinite(dict(causal.named_parameters())):
+            raise SurpassError(f"the model {name} cannot be run: {odd}, in {_precision(causal)}. The file is damaged, or was written by a training that "
+                               "diverged, or --dtype float32 is needed; take another")  # fmt: skip
         rows = causal.get_input_embeddings().weight.shape[0]
         self.text, self.template_args = Text(tokenizer, ends=_ends(causal), rows=rows, arguments=template_args), template_args
         self.module: Any = causal
@@ -322,12 +325,21 @@ class LocalEngine:
         self.tokenizer.save_pretrained(folder)
 
 
+def _precision(causal) -> str:
+    return str(next(causal.parameters()).dtype).removeprefix("torch.")
+
+
 def _ends(causal) -> set[int]:
     """Tokens that the model's own configuration says end a turn."""
     found: set[int] = set()
     for config in (causal.generation_config, causal.config.get_text_config()):
         ends = getattr(config, "eos_token_id", None)
-        found |= {int(token) for token in (ends if isinstance(ends, (list, tuple)) else [ends]) if token is not None}
+        for token in ends if isinstance(ends, (list, tuple)) else [ends]:
+            if not (token is None or (isinstance(token, int) and token < 2**31)):
+                raise SurpassError(
+                    f"the model's configuration names eos_token_id {token!r:.80}, which is no token; give a whole number, or several"
+                )
+            found |= {token} if token is not None and token >= 0 else set()
     return found
 
 

@@ -24,6 +24,7 @@ class MessageText:
     """
 
     chats = True
+    rows = END + 1 + len(ROLES)
 
     def _message(self, message: str | Mapping[str, str]) -> list[int]:
         message = {"role": "user", "content": message} if isinstance(message, str) else message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,6 +42,33 @@ def own_attention(engine: Any) -> Iterator[None]:
         _set(engine.causal, now)
 
 
+def unfinite(weights: Mapping[str, torch.Tensor]) -> str:
+    """Which weight holds a number that is none, in words; "" if none does. One sum a weight: nan and inf come through it, and what only
+    overflows in it is looked at again."""
+    for name, weight in weights.items():
+        weight = weight.detach()
+        if weight.is_floating_point() and not weight.sum().isfinite():
+            odd = int((~weight.isfinite()).sum())
+            if odd:
+                return f"{odd} of {weight.numel()} numbers in {name} nan or infinite"
+    return ""
+
+
+class _NoNumbers(SurpassError):
+    """A model whose own forward gives nan."""
+
+
+def _require_numbers(engine: Any, logp: torch.Tensor) -> None:
+    if bool(logp.isnan().any()):
+        half = (
+            ": in float16 what is above 65504 is infinite; try --dtype bfloat16 or float32"
+            if engine.causal.dtype == torch.float16
+            else ""
+        )
+        raise _NoNumbers(f"the model {engine.name} gives nan where log-probabilities should be, though its weights are numbers: they are damaged, or "
+                           f"too large for this precision{half}")  # fmt: skip
+
+
 def _set(causal: Any, name: str) -> None:
     if causal.config._attn_implementation != name:
         causal.set_attn_implementation(name)
@@ -74,6 +101,8 @@ def distrust(engine: Any, memory_tokens: int) -> str | None:
             decoder.clear()
             decoder.prefilled, engine.decoder = 0, decoder
             return None
+        except _NoNumbers:
+            raise
         except Exception as error:  # a model may raise anything where its attention is replaced
             why = str(error) if isinstance(error, _Apart) else f"{type(error).__name__}: {error}"
     _set(causal, engine.own)
@@ -134,6 +163,7 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
     causal, batch = engine.causal, _packed(engine, tree)
     with own_attention(engine), torch.inference_mode():
         wanted = row_forward(causal, batch, batch.trained).logp
+    _require_numbers(engine, wanted)
     with torch.autocast(engine.device.type, torch.bfloat16, enabled=mixed):
         with torch.inference_mode():
             gap = (wanted - tree_forward(causal, batch, batch.trained, form=engine.form).logp).abs().max()
@@ -178,6 +208,7 @@ def _require_causal(engine: Any) -> None:
     except Exception as error:
         why = "; its adapter may not fit: name what is to be adapted with --lora-targets" if engine.lora else ""
         raise SurpassError(f"the model {engine.name} cannot be run: {type(error).__name__}: {error}{why}") from error
+    _require_numbers(engine, whole.log_softmax(-1))
     gap = float((whole[: len(part)].log_softmax(-1) - part.log_softmax(-1)).abs().max())
     if not gap <= limit_of(engine.causal):
         raise SurpassError(f"the model {engine.name} gives a token another log-probability, by up to {gap:.2g} nats, when more text follows it, so it "

@@ -25,7 +25,7 @@ class TableText:
     chats = True
 
     def __init__(self, alphabet: str):
-        self.alphabet = alphabet
+        self.alphabet, self.rows = alphabet, len(alphabet) + 1
 
     @property
     def end(self) -> int:

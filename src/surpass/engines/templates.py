@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.meta
-
+from surpass.engines.guard import RENDER, Beyond, Refused, guard
 from surpass.errors import SurpassError
 
 Message = Mapping[str, Any]
@@ -22,7 +20,7 @@ USER, ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
 GIVEN = ("messages", "add_generation_prompt", "strftime_now", "raise_exception")
 """Names that every template is given, so that nobody else may give them."""
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL)
-_DIRECTIVES = "aAbBcdeFHIjmMpSTuUwWxXyYZz"
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # what templates call a message's thoughts
 
 
 def as_messages(said: str | Message | Sequence[Message]) -> list[Message]:
@@ -50,11 +48,13 @@ def in_words(message: Message) -> Message:
 
 
 class Template:
-    """The chat template of a tokenizer of transformers, rendered by transformers' sandboxed renderer.
+    """The chat template of a tokenizer of transformers, rendered as transformers does in a process of its own, under limits (surpass.engines.guard):
+    a template is a program, and whoever wrote it may be anybody.
 
-    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat. `arguments` are more
-    names that it reads, such as enable_thinking. What a template cannot take it is given otherwise, and a note says so once:
-    a system message as the beginning of the first user message, a tool's result as the user's words, messages of one role in a row as one.
+    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat; there is no other clock, nor chance, in
+    it, and one that still writes otherwise in another process is refused. `arguments` are more names that it reads, such as
+    enable_thinking. What a template cannot take it is given otherwise, and a note says so once: a system message as the beginning of the first user
+    message, a tool's result as the user's words, messages of one role in a row as one.
     """
 
     def __init__(self, tokenizer, date: str, arguments: Mapping[str, Any]):
@@ -62,17 +62,18 @@ class Template:
         self.source = _source(tokenizer)
         self._check_arguments()
         self.reads_calls = "tool_calls" in self.source
-        if "strftime_now" in self.source:
-            self.source = _frozen(self.source, datetime.strptime(date, "%d %B %Y"))
+        day = datetime.strptime(date, "%d %B %Y")
+        self.day = (day.year, day.month, day.day)
+        self._broken = ""
         self._told: set[str] = set()
+        self._require_repeats()
 
     def _check_arguments(self) -> None:
+        if not self.arguments:
+            return
         try:
-            tree = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(
-                re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", self.source)
-            )
-            reads = jinja2.meta.find_undeclared_variables(tree)
-        except jinja2.TemplateError:
+            reads = set(guard().ask("reads", RENDER, source=self.source))
+        except (Refused, Beyond):
             return  # rendering says it
         for name in self.arguments:
             if name not in reads or name in GIVEN:
@@ -80,12 +81,25 @@ class Template:
                 raise SurpassError(f'this model\'s chat template takes no argument "{name}"; '
                                    + (f"it takes: {', '.join(others)}" if others else "it takes none"))  # fmt: skip
 
+    def _require_repeats(self) -> None:
+        """SurpassError where another process writes something else: an object's address, the order of a set."""
+        names = self._names(
+            [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": USER}], True
+        )
+        try:
+            repeats = _repeats(self.source, json.dumps(names), self.day)
+        except Beyond as error:
+            raise SurpassError(self._given_up(error)) from error
+        if not repeats:
+            raise SurpassError("this model's chat template writes something else in every process, so no run could be repeated; give its tokenizer another "
+                               "chat_template")  # fmt: skip
+
     def render(self, messages: Sequence[Message], answer_next: bool) -> str:
         """The messages as text, with `answer_next` up to where the next answer begins. SurpassError where the template refuses them."""
         fitting = self._fitting(messages)
         try:
             return self._rendered(fitting, answer_next)
-        except SurpassError:
+        except _Refuses:
             joined = _joined(fitting)
             if len(joined) == len(fitting):
                 raise
@@ -103,21 +117,44 @@ class Template:
     def _in_parts(self) -> bool:
         """Whether the template shows contents only where they are lists of parts, as those of models that also see do."""
         for content, parts in ((USER, False), ([{"type": "text", "text": USER}], True)):
-            with contextlib.suppress(SurpassError):
+            try:
                 if USER in self._applied([{"role": "user", "content": content}], True):
                     return parts
+            except _Refuses:
+                continue
         return False
 
+    def _names(self, messages: Sequence[Mapping[str, Any]], answer_next: bool) -> dict[str, Any]:
+        """What a template is given, as transformers gives it; values that are no JSON are told by their kind."""
+        special = {
+            name: value if isinstance(value, list) else str(value) for name, value in self.tokenizer.special_tokens_map.items()
+        }
+        plain = [{name: value for name, value in message.items() if value is not None} for message in messages]
+        for i, message in enumerate(plain):
+            if thought := next((message[name] for name in _REASONING if name in message), None):
+                plain[i] = {"thinking": thought, **message, "reasoning_content": thought}
+        names = special | {"date_string": self.date} | self.arguments
+        names |= {"messages": plain, "tools": None, "documents": None, "add_generation_prompt": answer_next}
+        return json.loads(
+            json.dumps(names, default=lambda value: str(value) if hasattr(value, "content") else f"<{type(value).__name__}>")
+        )
+
+    def _given_up(self, error: Beyond) -> str:
+        """The message, from now on at once: each try would take as long."""
+        self._broken = f"the model's chat template cannot be used: {error}"
+        return self._broken
+
     def _applied(self, messages: list[dict[str, Any]], answer_next: bool) -> str:
+        if self._broken:
+            raise SurpassError(self._broken)
         try:
-            return self.tokenizer.apply_chat_template(
-                messages, chat_template=self.source, add_generation_prompt=answer_next, tokenize=False,
-                **({"date_string": self.date} | self.arguments),
-            )  # fmt: skip
-        except Exception as error:  # a template may hold anything, and so may what is raised over it
+            return guard().ask("render", RENDER, source=self.source, names=self._names(messages, answer_next), date=self.day)
+        except Beyond as error:
+            raise SurpassError(self._given_up(error)) from error
+        except (Refused, TypeError, ValueError, RecursionError) as error:
             roles = ", ".join(str(message.get("role")) for message in messages)
             words = " ".join(str(error).split())[:200] or type(error).__name__
-            raise SurpassError(f"the model's chat template refuses messages of the roles {roles}: {words}") from error
+            raise _Refuses(f"the model's chat template refuses messages of the roles {roles}: {words}") from error
 
     def _fitting(self, messages: Sequence[Message]) -> list[Message]:
         """The messages in a form that this template shows all of."""
@@ -141,7 +178,7 @@ class Template:
         messages = [told, said] if role == "system" else [said, spoken, told]
         try:
             return ANSWER in self._rendered(messages, False)
-        except SurpassError:
+        except _Refuses:
             return False
 
     def _say(self, what: str) -> None:
@@ -156,7 +193,7 @@ class Template:
         turns = [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}]
         try:
             text, more = (self._rendered(turns, answer_next) for answer_next in (False, True))
-        except SurpassError:
+        except _Refuses:
             return "", False
         if ANSWER not in text or USER not in text:
             return "", False
@@ -191,14 +228,30 @@ def _source(tokenizer) -> str:
     return str(found.get("default") or next(iter(found.values())))
 
 
-def _frozen(source: str, now: datetime) -> str:
-    """The template with a strftime_now of its own. A function would not be let in; and nothing of this is written."""
-    told = "".join(
-        f".replace({json.dumps(f'%{flag}{c}')}, {json.dumps(now.strftime(f'%{flag}{c}'))})"
-        for c in _DIRECTIVES
-        for flag in ("", "-")
+class _Refuses(SurpassError):
+    """A template that does not take these messages; it may take others."""
+
+
+@functools.cache
+def _ours() -> frozenset[str]:
+    """The templates of the models inside this package."""
+    return frozenset(
+        path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "assets").glob("*/chat_template.jinja")
     )
-    return f"{{% macro strftime_now(format) %}}{{{{ format{told}.replace('%%', '%') }}}}{{% endmacro %}}\n{source}"
+
+
+@functools.lru_cache(maxsize=64)
+def _repeats(source: str, names: str, day: tuple[int, int, int]) -> bool:
+    """Whether two processes, whose hashes and addresses differ, write the same; true where the template takes none of it."""
+    if source in _ours():
+        return True
+    try:
+        one, other = (guard(seed).ask("render", RENDER, source=source, names=json.loads(names), date=day) for seed in (0, 1))
+    except Refused:
+        return True  # said where it is rendered
+    finally:
+        guard(1).end()
+    return one == other
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:

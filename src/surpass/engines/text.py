@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
+import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,49 @@ import torch
 from torch import Tensor
 
 from surpass.answers import opening
+from surpass.engines.guard import ENCODE, Beyond, Refused, guard
+from surpass.engines.guarded import PARTS, regexes, unfit
 from surpass.engines.templates import ANSWER, USER, Message, Template, answer, as_messages
 from surpass.errors import SurpassError
 
 __all__ = ["Text", "as_messages"]
+
+
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n%s]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+KNOWN = frozenset({
+    _WORDS % ("", ""), _WORDS % ("{1,3}", ""), _WORDS % ("{1,3}", "/"), _WORDS % ("{1,2}", ""), r"\p{N}{1,3}", r"\p{N}", r"\d", r"\d{1,3}", r"[0-9]", r"[0-9][0-9][0-9]",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[一-龥぀-ゟ゠-ヿ]+", r"[\s\S]", r"\s+", r" {2,}", r"\n", r"[\r\n]", r"[\n\r\t]", r"\s{2,}|[\n\r\t]", r" ?[^(\s|[.,!?…。，、।۔،])]+",
+})  # fmt: skip
+"""Regular expressions of tokenizers in common use; none of them needs more than a few steps a character."""
+
+
+@contextlib.contextmanager
+def telling(what: str) -> Iterator[None]:
+    """A panic of the tokenizer's native code, which is no Exception, as a SurpassError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise SurpassError(f"the model's tokenizer {what}: its code panics: {' '.join(str(error).split())[:200]}") from error
+
+
+def _trusted(tokenizer: Any) -> tuple[Any, str]:
+    """(the native tokenizer or None, a key where it is to be asked in another process, else ""). SurpassError where it could make texts
+    far longer. It draws no lots: a model with BPE dropout would read one text in many ways."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if core is None or not hasattr(core, "to_str"):
+        return None, ""
+    if getattr(core.model, "dropout", None):
+        core.model.dropout = None
+    parts = {name: json.loads(part.__getstate__()) for name in PARTS if (part := getattr(core, name, None)) is not None}
+    if why := unfit(parts):
+        raise SurpassError(f"the model's tokenizer cannot be used: {why}")
+    strange = regexes(list(parts.values())) - KNOWN
+    return core, hashlib.blake2b(core.to_str().encode(), digest_size=16).hexdigest() if strange else ""
 
 
 class Text:
@@ -34,6 +76,7 @@ class Text:
         arguments: Mapping[str, Any] | None = None,
     ):
         self.tokenizer, self.rows = tokenizer, rows
+        self._core, self._apart = _trusted(tokenizer)
         self.chats = bool(getattr(tokenizer, "chat_template", None))
         if arguments and not self.chats:
             raise SurpassError(f"this model has no chat template that could take the argument {', '.join(arguments)}")
@@ -48,7 +91,20 @@ class Text:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of text that nobody drew, without special ones. SurpassError for a token that the model has no embedding of."""
-        return self._known(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._known(self._read(text, False))
+
+    def _read(self, text: str, special: bool) -> list[int]:
+        """The tokens of a text. Where a tokenizer searches by expressions that are not known to end, another process does it."""
+        if self._apart:
+            given = {} if self._apart in guard().held else {"whole": self._core.to_str()}
+            try:
+                found = guard().ask("encode", ENCODE, key=self._apart, text=text, special=special, **given)
+            except (Beyond, Refused) as error:
+                raise SurpassError(f"the model's tokenizer cannot read a text of {len(text)} characters: {error}") from error
+            guard().held.add(self._apart)
+            return found
+        with telling("cannot read a text"):
+            return self.tokenizer(text, add_special_tokens=special)["input_ids"]
 
     def _known(self, tokens: list[int]) -> list[int]:
         if self.rows and tokens and max(tokens) >= self.rows:
@@ -78,7 +134,7 @@ class Text:
         """The token with which the template ends a turn; None where it writes none, or plain text."""
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
         ending, begins = self.template.ending if self.chats else ("", False)
-        tokens = self.tokenizer(ending.lstrip(), add_special_tokens=False)["input_ids"] if ending.strip() else []
+        tokens = self._read(ending.lstrip(), False) if ending.strip() else []
         marks = [token for token in tokens if token in special]
         if not marks or marks[0] != tokens[0] or (begins and len(marks) == 1):
             return None
@@ -118,7 +174,7 @@ class Text:
         if not isinstance(messages, str):
             raise SurpassError("this model has no chat template, so it cannot be given chat messages; give the task's prompt as "
                                "plain text, or use the instruction-tuned version of the model")  # fmt: skip
-        plain, whole = self.encode(messages), self._known(self.tokenizer(messages)["input_ids"])
+        plain, whole = self.encode(messages), self._known(self._read(messages, True))
         if not plain:  # what stands before a text, and not what stands after one
             return [token for token in whole if token == self.tokenizer.bos_token_id][:1]
         at = next((i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain), None)
@@ -133,7 +189,7 @@ class Text:
     def thinks_first(self, prompt: Sequence[int] | np.ndarray) -> str:
         """The mark with which these tokens, what stands before an answer, begin a thought, e.g. "<think>\\n": what is drawn then is a
         thought from its first token on. "" where they begin none."""
-        tail = self.tokenizer.decode([int(token) for token in prompt[-24:]], skip_special_tokens=False)
+        tail = self._write([int(token) for token in prompt[-24:]], skip_special_tokens=False)
         return opening(tail) if self.chats else ""
 
     def said(self, prompt: Sequence[int] | np.ndarray, drawn: Sequence[int] | np.ndarray) -> Message:
@@ -165,7 +221,7 @@ class Text:
         """Tokens of the rest, of which an end that was drawn is not written again. None where what was drawn, e.g. one speaker's mark,
         is no end that this rest could go on from, e.g. with another's."""
         if last in self.ends:
-            mark = self.tokenizer.decode([last], skip_special_tokens=False)
+            mark = self._write([last], skip_special_tokens=False)
             if rest.lstrip().startswith(mark):
                 rest = rest.lstrip()[len(mark) :]
             elif last == self.end or self._template_end is None:
@@ -176,11 +232,15 @@ class Text:
         """The text of whole tokens, without those that begin or end a turn or fill it up; other special ones, such as a model's marks of
         thoughts, tools and channels, are text."""
         said = [int(token) for token in tokens if int(token) not in self.silent]
-        return self.tokenizer.decode(said, skip_special_tokens=False)
+        return self._write(said, skip_special_tokens=False)
+
+    def _write(self, tokens: Sequence[int], **options: Any) -> str:
+        with telling("cannot write what was drawn"):
+            return self.tokenizer.decode(tokens, **options)
 
     @functools.cached_property
     def _pieces(self) -> list[str]:
-        return [self.tokenizer.decode([token]) for token in range(len(self.tokenizer))]
+        return [self._write([token]) for token in range(len(self.tokenizer))]
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - one Text lives as long as its engine
     def may_stop(self, stop: tuple[str, ...], vocabulary: int) -> Tensor:
@@ -203,5 +263,5 @@ class Text:
             return True
         if not stop:
             return False
-        text, before = self.tokenizer.decode(tokens), self.tokenizer.decode(tokens[:-1])
+        text, before = self._write(tokens), self._write(tokens[:-1])
         return any(text.count(string) > before.count(string) for string in stop)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from surpass import given
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
 from surpass.parts import Learn, Objective
@@ -135,7 +136,7 @@ class gradient:
             outputs = self.objective.outputs
             ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
             out = engine.forward(batch, None, outputs, self.heat, ends)
-            sums, more = self.objective(out, batch)
+            sums, more = given.sums(self.objective, given.told(self.objective, out, batch))
             more |= _draw_gap(out, batch, mine) if outputs - {"value"} else {}
             part = sum(value / batch.totals[name] for name, value in sums.items())
             part.backward()

@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from surpass import given
 from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.parts import Choose, Reward, Search, shown, value_of
@@ -23,7 +24,7 @@ async def exam_trees(search: Search, models, task, split: str, n: int, seed: int
     """What `search` finds for the first n problems of a split: the same problems in every run, draws by the run's seed."""
     if n < 1:
         raise SurpassError(f"an exam needs at least one problem; found {n}")
-    problems = list(islice(task.problems(split, 0), n))
+    problems = list(islice(given.problems(task, split, 0), n))
     if not problems:
         raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
     if len(problems) < n:
@@ -55,7 +56,8 @@ class answers:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         trees = await exam_trees(self.search, models, task, split, self.n[split], seed)
         for name, reward in self.scores.items():
-            for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
+            found = await given.asked(reward, models, shown(task, reward), trees)
+            for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
                 tree.put(name, column)
         report = Report("answers", info={"split": split, "asked": len(trees)}, trees=trees)
         counted = sorted({name for tree in trees for name in tree.columns if name.startswith("count/")})
@@ -67,7 +69,7 @@ class answers:
         return report
 
     async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
-        leaf = self.choose(tree)
+        leaf = given.leaf(self.choose, tree, given.told(self.choose, tree))
         value = await worth(models, task, tree, leaf, self.role)
         tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
         right = float(value >= 1 - 1e-9) if value == value else value

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from surpass import given
 from surpass.errors import SurpassError
 from surpass.measures.agreement import agreement
 from surpass.measures.answers import answers
@@ -29,7 +30,7 @@ class together:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         report = Report("together")
         for measure in self.measures:
-            one = await measure(models, task, split, seed)
+            one = given.one(measure, Report, await given.asked(measure, models, task, split, seed))
             report.rows += one.rows
             report.info |= one.info
             report.trees = report.trees or one.trees

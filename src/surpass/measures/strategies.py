@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from surpass import choose, rewards
+from surpass import choose, given, rewards
 from surpass.measures.answers import exam_trees
 from surpass.measures.skills import any_right
 from surpass.parts import Reward, Search, shown
@@ -83,7 +83,8 @@ class strategies:
     async def _put(self, models, task, trees: Sequence[Tree]) -> None:
         parts = dict(self.scores) | {"votes": rewards.vote(self.role)}
         for name, reward in parts.items():
-            for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
+            found = await given.asked(reward, models, shown(task, reward), trees)
+            for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
                 tree.put(name, column)
                 if name in self.scores:
                     tree.put(f"scaled/{name}", type(column)("leaf", _scaled(column.values)))

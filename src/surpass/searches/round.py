@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from surpass import given
 from surpass.errors import BudgetSpent, RunBroken, SurpassError, UnmetNeed
 from surpass.parts import Search, shown
 from surpass.types import FAILED, Problem, Tree, fold
@@ -25,21 +26,22 @@ def failure(tree: Tree) -> str | None:
 async def search_all(
     search: Search, models, task, problems: Sequence[Problem], key: int, done: Callable[[], None] = lambda: None
 ) -> list[Tree]:
-    """One tree per problem, in order. An exception in a search becomes a FAILED tree that holds its message; RunBroken where
-    more than half fail, those among them whose every attempt failed."""
-    task = shown(task, search)
+    """One tree per problem, in order. Whatever a search raises, and what it gives that is no tree, becomes a FAILED tree that holds the message;
+    RunBroken where more than half fail, those among them whose every attempt failed. Ctrl-C, and whoever cancels this call, end it."""
+    task, whole = shown(task, search), asyncio.current_task()
     places = asyncio.Semaphore(LIVE)
 
     async def one(problem: Problem) -> Tree:
         async with places:
             try:
-                tree = await search(models, task, problem, fold(key, problem.id))
-            except (UnmetNeed, BudgetSpent):
+                tree = given.grown(search, await given.asked(search, models, task, problem, fold(key, problem.id)))
+            except (UnmetNeed, BudgetSpent, KeyboardInterrupt):
                 raise
-            except Exception as error:
-                tree = Tree(problem, fold(key, problem.id))
-                known = isinstance(error, SurpassError)
-                tree.add(-1, "task", stop=FAILED, text=str(error) if known else f"{type(error).__name__}: {error}")
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and given.cancelled(whole):
+                    raise
+                tree, known = Tree(problem, fold(key, problem.id)), isinstance(error, SurpassError)
+                tree.add(-1, "task", stop=FAILED, text=str(error) if known else f"{type(error).__name__}: {error}".rstrip(": "))
             done()
             return tree
 
