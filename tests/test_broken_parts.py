@@ -296,7 +296,8 @@ class odd:
     every: int = 1
     labels: bool = True
     role: str = "policy"
-    needs = frozenset()
+    needs = columns = frozenset()
+    outputs = frozenset({"logp"})
 
     def __call__(self, *given):
         async def later():
@@ -344,6 +345,7 @@ PARTS = {
     "a selector of other nodes": ({"select": part(lambda trees, *_: [Example(trees[0], (999,))])}, "nodes of their trees"),
     "a learner that gives None": ({"learner": part(lambda *_: None, True)}, "a Report"),
     "an objective that gives None": ({"learner": gradient(part(lambda *_: None))}, "two dicts"),
+    "an objective whose figures are numbers": ({"learner": gradient(part(lambda out, batch: ({"tokens": out.logp.sum()}, {"x": 1.0})))}, "figures as pairs"),
     "an exam that gives None": ({"exam": part(lambda *_: None, True)}, "a Report"),
     "an exam whose choice is no node": ({"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: None))}, "a node of the tree"),
     "an exam whose choice is another node": ({"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: 99))}, "a node of the tree"),
@@ -511,3 +513,8 @@ def test_limits_are_kept_by_numbers_alone(name, value):
 
     assert gates.limits()(figures(), figures(), figures()).keep
     assert not gates.limits()(figures(), figures(), figures(**{name: value})).keep
+
+
+def test_an_objective_says_what_it_reads_before_anything_runs():
+    with pytest.raises(SurpassError, match="has to say its columns and outputs"):
+        gradient(lambda out, batch: ({}, {}))

@@ -49,6 +49,11 @@ class gradient:
     temperature: float = 1.0
     needs = frozenset({"train"})
 
+    def __post_init__(self):
+        if not all(isinstance(getattr(self.objective, name, None), frozenset) for name in ("columns", "outputs")):
+            raise SurpassError(f"the objective {type(self.objective).__name__} has to say its columns and outputs, each a frozenset of names: which columns "
+                               "it reads, and what the forward pass gives it (docs/design.md, section 4)")  # fmt: skip
+
     @property
     def heat(self) -> float:
         """The temperature that is trained at."""
