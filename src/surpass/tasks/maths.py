@@ -18,7 +18,7 @@ import threading
 from decimal import Decimal
 from typing import Any
 
-from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, stated
+from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, says, stated
 from surpass.errors import SurpassError
 
 SECONDS = 1.0  # of processor time for one question
@@ -38,8 +38,8 @@ def equal(gold: str, text: str) -> bool:
     right, given = of_gold(gold), final_answer(text)
     answers = (given,) if given is not None else (folded(said(text)).strip(), candidate(text) or "")
     if max(len(right), len(answers[0])) > LONGEST:
-        return bool(plain(right)) and plain(right) == plain(answers[0])
-    return any(answers) and bool(_ask("equal", right, *answers))
+        return says(gold) and plain(right) == plain(answers[0])
+    return any(answers) and says(gold) and bool(_ask("equal", right, *answers))
 
 
 def canonical(text: str) -> str | None:
