@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from surpass.answers import says
 from surpass.cli import main
 from surpass.errors import SurpassError
 from surpass.tasks import data, maths, reasoning_gym, suite
+from surpass.tasks.gold import says
 from surpass.tasks.reasoning_gym import CURATED
 from surpass.tasks.rows import read
 

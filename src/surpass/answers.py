@@ -170,24 +170,6 @@ def of_gold(gold: str) -> str:
     return final_answer(gold) or folded(gold).strip()
 
 
-_BARE_MARK = re.compile(
-    r"</?(?:(?:final[ _-]?)?answer|ans)>|\\(?:boxed|fbox|framebox|mbox|text\w*|math\w+|left|right|displaystyle|q?quad)(?![A-Za-z])|\\[^A-Za-z]|#{2,}|"
-    r"\b(?:the )?(?:final )?answer(?:(?: is)?[ \t*_]*:| is\Z)",
-    re.IGNORECASE,
-)
-BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that nobody sees
-
-
-def says(gold: str) -> bool:
-    r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. Of ".", "$", \text{}, \boxed{} or
-    <answer></answer> nothing is left, and an attempt that says nothing would equal it."""
-    gold = of_gold(gold)
-    left = _BARE_MARK.sub("", plain(gold))
-    return bool(plain(gold)) and any(
-        (unicodedata.category(c)[0] in "LNS" or c in "/%&#@") and c not in BLANK + "$`" for c in left
-    )
-
-
 def _ending(text: str) -> str:
     """The end of what a text says, folded: at most MOST characters, because a model stuck in a loop writes a million."""
     return folded(unix(said(text)[-MOST:]))[-MOST:]

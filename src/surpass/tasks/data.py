@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
 
-from surpass import answers, sandbox
+from surpass import sandbox
 from surpass.answers import final_answer, plain, said
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import maths
+from surpass.tasks.gold import says
 from surpass.tasks.messages import asked, unpacked
 from surpass.tasks.rows import Row, read, stamp
 from surpass.tasks.splits import SHARES, problem_id, split_of
@@ -151,14 +152,14 @@ class _Loaded(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def _load(
-    source: str, prompt: str, answer: str, instruction: str, system: str, limit: int, says: bool, changed: tuple
+    source: str, prompt: str, answer: str, instruction: str, system: str, limit: int, judged: bool, changed: tuple
 ) -> _Loaded:
     """The data set, read once per process; `changed` makes it read again where a file is another."""
     rows = read(source, limit)
     everything = [row for part in rows.values() for row in part]
     prompt = _column(source, "prompt", prompt, PROMPTS, everything)
     answer = _column(source, "answer", answer, ANSWERS, everything)
-    own = {split: [_problem(row, prompt, answer, instruction, system, says) for row in part] for split, part in rows.items()}
+    own = {split: [_problem(row, prompt, answer, instruction, system, judged) for row in part] for split, part in rows.items()}
     splits = _split(own)
     for split, part in own.items():
         if split and not splits[split]:
@@ -232,7 +233,7 @@ def _column(source: str, what: str, wanted: str, usual: Sequence[str], rows: Seq
                        + (f"did you mean {near[0]}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
 
 
-def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, says: bool) -> Problem:
+def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, judged: bool) -> Problem:
     value = _get(row.values, prompt)
     if value is _NONE:
         raise SurpassError(f'{row.place}: has no column "{prompt}", where the prompts of this data set are')
@@ -242,7 +243,7 @@ def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, 
         raise SurpassError(f'{row.place}: "{prompt}" wants text or messages; found {value!r:.60}')
     gold = _get(row.values, answer) if answer else None
     gold = None if gold is _NONE or (isinstance(gold, str) and not gold.strip()) else gold
-    if says:
+    if judged:
         _require_answer(gold, row.place, answer)
     meta = {name: item for name, item in row.values.items() if name != prompt}  # a reward may name the answer's column, too
     # one user message and the same text are one problem: a chat model is shown the same
@@ -254,7 +255,7 @@ def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, 
 def _require_answer(gold: Any, place: str, column: str) -> None:
     """SurpassError for a right answer that says nothing: an attempt that says nothing would equal it."""
     for item in gold if isinstance(gold, list) else [gold]:
-        if isinstance(item, str) and not answers.says(item):
+        if isinstance(item, str) and not says(item):
             raise SurpassError(f'{place}: the answer {item!r:.60} in "{column}" says nothing, so that an attempt which says nothing would be right; '
                                "write it in words, leave the answer out (null: not judged), or name another column with --task.answer")  # fmt: skip
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from surpass.answers import BLANK
 from surpass.errors import SurpassError
 from surpass.parts import Task
+from surpass.tasks.gold import BLANK
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 

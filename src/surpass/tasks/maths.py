@@ -18,8 +18,9 @@ import threading
 from decimal import Decimal
 from typing import Any
 
-from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, says, stated
+from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, stated
 from surpass.errors import SurpassError
+from surpass.tasks.gold import says
 
 SECONDS = 1.0  # of processor time for one question
 MEMORY = 4 * 2**30  # bytes of address space of a worker
