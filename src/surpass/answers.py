@@ -20,6 +20,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+MOST = 100_000
+"""Characters of a text, counted from its end, in which an answer is looked for."""
+
 # -- thoughts
 
 _NAMES = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
@@ -146,7 +149,7 @@ def final_answer(text: str) -> str | None:
     alternatives, and no answer. Only without these "... Answer: 42" inside a line counts, then "the answer is 42". What comes back
     has no marks of emphasis, quotes, dollar signs or \text{} around it, and no full stop after it.
     """
-    text = folded(unix(said(text)))
+    text = _ending(text)
     found = sorted((mark for mark in _marked(text) if mark[2]), key=lambda mark: mark[0])
     if not found:
         return _in_prose(text)
@@ -165,6 +168,11 @@ def stated(text: str) -> str | None:
 def of_gold(gold: str) -> str:
     """The answer in a data set's answer or solution: what it states with a mark, else all of it."""
     return final_answer(gold) or folded(gold).strip()
+
+
+def _ending(text: str) -> str:
+    """The end of what a text says, folded: at most MOST characters, because a model stuck in a loop writes a million."""
+    return folded(unix(said(text)[-MOST:]))[-MOST:]
 
 
 def _marked(text: str) -> Iterator[tuple[int, int, str]]:
@@ -227,16 +235,16 @@ def _sentence(text: str) -> str:
         if known and len(text[end.end() :].split()) > 2:
             text = text[: end.start()]
             break
-    found = re.fullmatch(r"(\S*\d\S*)\s+\((?!mod\b)[^()]*[A-Za-z]{2}[^()]*\)\.?", text.strip())  # 42 (since 6 * 7 is 42)
+    found = re.fullmatch(r"(?=\S*\d)(\S++)\s+\((?!mod\b)[^()]*[A-Za-z]{2}[^()]*\)\.?", text.strip())  # 42 (since 6 * 7 is 42)
     return found[1] if found else _WHY.sub("", text)
 
 
 def _from_json(value: str) -> str:
     try:
         found = json.loads(value)
-    except ValueError:
+        return found if isinstance(found, str) else json.dumps(found)
+    except (ValueError, RecursionError):
         return value.strip("' \t")
-    return found if isinstance(found, str) else json.dumps(found)
 
 
 def _boxes(text: str) -> list[tuple[int, int, str]]:
@@ -281,7 +289,7 @@ def candidate(text: str) -> str | None:
     """The answer of a text that marks none: all of it where it is one expression or a number with a few words, else the only value that
     it names besides those that it computes with, else that of a last sentence which concludes ("so it is 42"). None where it names
     none, or several: nobody can say which of them is meant."""
-    text = folded(unix(said(text))).strip()
+    text = _ending(text).strip()
     if "boxed" in text:
         return None  # one that is not closed
     if not text or _is_expression(text):
@@ -411,7 +419,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
     with is left out. A fence is of ``` or ~~~, and may stay unclosed."""
     found: list[tuple[str, list[str]]] = []
     fence, quoted = "", False
-    for line in unix(said(text)).split("\n"):
+    for line in unix(said(text)[-MOST:]).split("\n"):
         if fence:
             line = re.sub(r"^[ \t]*> ?", "", line) if quoted else line
             bare = line.rstrip()

@@ -23,7 +23,7 @@ from surpass.loop import Result
 from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
-from surpass.parts import Method, modules_in, to_json
+from surpass.parts import Method, answer_of, modules_in, to_json
 from surpass.progress import Progress, predicted
 from surpass.store import Store, as_line
 from surpass.types import Report, Tree
@@ -259,7 +259,7 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     for i, node in enumerate(tree.leaves()):
         text = models.text(exam.role, tree, node)
         scores = {name: float(tree.get(name).values[i]) for name in exam.scores}
-        tried.append((text, task.final_answer(models.said(exam.role, tree, node)), scores, node == leaf))
+        tried.append((text, answer_of(task, models.said(exam.role, tree, node)), scores, node == leaf))
     return Solution(models.said(exam.role, tree, leaf), tried, tree, dict(models.cost.get("search", {})))
 
 

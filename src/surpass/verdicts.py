@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from surpass.answers import said
+from surpass.answers import MOST, said
 
 SAY = 'End with a line "Score: N", where N is a number from {worst} to {best}.'
 
@@ -103,7 +103,9 @@ def word_of(text: str, words: Sequence[str]) -> str | None:
     found |= {known[word.casefold()] for word in re.findall(rf"(?i:prefer|choose|pick)\s+(?:{kinds}\s+)?[\"'(\[]*{one}", text)}
     if found:
         return found.pop() if len(found) == 1 else None
-    if begins := re.match(rf"[\W_]*(?:{kinds}\s+)?[\W_]*{one}(?=[\W_]*$|\s*[,.;:!)>\]}}\n-]|\s+(?:wins|because|since)\b)", text):
+    if begins := re.match(
+        rf"[\W_]*+(?:{kinds}\s+[\W_]*+)?{one}(?=[\W_]*$|\s*[,.;:!)>\]}}\n-]|\s+(?:wins|because|since)\b)", text
+    ):
         return known[begins[1].casefold()]
     return None
 
@@ -116,7 +118,7 @@ def unread(trees: Iterable[Any]) -> tuple[int, int]:
 
 def _bare(text: str) -> str:
     """The text without thoughts and emphasis, in plain digits and signs."""
-    text = re.sub(r"(?<=\d)\s?([½¼¾])", lambda m: _QUARTERS[m[1]], said(text).translate(_WIDE))
+    text = re.sub(r"(?<=\d)\s?([½¼¾])", lambda m: _QUARTERS[m[1]], said(text)[-MOST:].translate(_WIDE))
     return re.sub(r"[*`~$]+|__|\\[()\[\]]|\\text(?:bf)?(?=\{)", "", text)
 
 
@@ -126,7 +128,9 @@ def _in_json(text: str) -> Any:
     while (at := text.find("{", at)) >= 0:
         try:
             data, at = json.JSONDecoder().raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            break  # what is nested so deeply states no score, and every brace of it would be tried again
+        except ValueError:
             at += 1
             continue
         names = {

@@ -19,7 +19,7 @@ import numpy as np
 
 from surpass.engines import network
 from surpass.engines.refusals import refused
-from surpass.engines.replies import Fault, Hopeless, Reply, read_json, read_reply, read_usage, said, short, words_of
+from surpass.engines.replies import Fault, Hopeless, Lost, Reply, read_json, read_reply, read_usage, said, short, words_of
 from surpass.engines.requests import Drawn, Generate, uniforms
 from surpass.engines.waits import asked_to_wait
 from surpass.errors import BudgetSpent, EngineError, SurpassError
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE = 60.0  # seconds between two tries, where the server names none
 WORTH_SAYING = 2.0  # seconds of waiting that a person is told of
+LEAST_BYTES, BYTES_A_TOKEN, MOST_BYTES = 2**20, 2**12, 2**25
+"""Bytes of an answer at most: so many, and so many more a token that was asked for (log-probabilities of twenty others and all), never above
+the last. What is longer is no answer."""
 MOST_HOPS = 3  # redirections that are followed
 NOTHING = np.zeros(2, np.int64)
 ADVICE = {
@@ -115,7 +118,8 @@ class Round:
                     last, deaf, jitter = str(fault), deaf and fault.deaf, float(uniforms(draw.key, tries)[-1])
                     longest = min(LONGEST_PAUSE, engine.wait / 4) if fault.busy and engine.wait else LONGEST_PAUSE
                     pause = min(engine.delay * 2 ** (tries - 1), longest)
-                    pause = (pause if fault.wait is None else fault.wait) + engine.delay * jitter
+                    asked = fault.wait if engine.wait or fault.wait is None else min(fault.wait, LONGEST_PAUSE)
+                    pause = (pause if asked is None else asked) + engine.delay * jitter
                     if fault.busy and engine.wait:
                         self._put_off(fault, pause)
                         continue
@@ -178,6 +182,11 @@ class Round:
         except Fault as fault:
             bill = NOTHING if fault.deaf else bill
             raise
+        except (RecursionError, LookupError, TypeError, ValueError, AttributeError) as error:
+            nested = isinstance(error, RecursionError)
+            raise Fault(
+                "JSON that is nested too deeply" if nested else f"JSON of the wrong shape ({type(error).__name__})"
+            ) from None
         finally:
             engine.purse.settle(worst, bill)
             self.settled.set()
@@ -223,16 +232,19 @@ class Round:
         engine.counts["calls_made"] += 1
         try:
             async with asyncio.timeout(engine.timeout):
-                response = await self.client.post(engine.address, json=body)
+                most = min(LEAST_BYTES + BYTES_A_TOKEN * body.get("max_tokens", body.get("max_completion_tokens", 0)), MOST_BYTES)
+                response = await network.fetched(self.client, "POST", engine.address, most, engine._key, json=body)
+        except network.Oversized as error:
+            raise Lost(f"{engine.url} sends {error}", None) from None
         except TimeoutError:
             raise Fault(f"no whole answer within {engine.timeout:g} seconds") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise Hopeless(f"the certificate of {engine.url} is not trusted ({error}); SSL_CERT_FILE names a file of further "
+                raise Hopeless(f"the certificate of {engine.url} is not trusted ({short(str(error), engine._key)}); SSL_CERT_FILE names a file of further "
                                   "certificates to trust") from None  # fmt: skip
-            raise Fault(f"no connection{network.by_way_of(engine.url)}: {error}", deaf=True) from None
+            raise Fault(f"no connection{network.by_way_of(engine.url)}: {short(str(error), engine._key)}", deaf=True) from None
         except httpx.HTTPError as error:
-            raise Fault(f"{type(error).__name__}: {error}") from None
+            raise Fault(f"{type(error).__name__}: {short(str(error), engine._key)}") from None
         self.heard = time.monotonic()
         return response
 
@@ -240,7 +252,9 @@ class Round:
         """Where a redirection leads; Hopeless for another server, which is not sent the key."""
         if network.same_server(source, target):
             return str(target)
-        base = str(target.copy_with(query=None)).removesuffix("/chat/completions")
+        base = short(str(target.copy_with(query=None, fragment=None)).removesuffix("/chat/completions"), self.engine._key)
+        if target.scheme not in ("http", "https"):
+            raise Hopeless(f"{self.engine.url} sends requests on to {base}, which is no server")
         raise Hopeless(f"{self.engine.url} sends requests on to another server, which is not given the key; if that is the right one: "
                           f"--url {base}")  # fmt: skip
 
@@ -260,7 +274,7 @@ class Round:
         engine, status, words = self.engine, response.status_code, said(response, self.engine._key)
         broke = "insufficient_quota" in response.text  # a 429 that no waiting cures
         if (status in (408, 409, 429) or status >= 500) and not broke:
-            wait = asked_to_wait(response.headers, response.text)
+            wait = asked_to_wait(response.headers, response.text[:10_000])
             return Fault(f"HTTP {status}: {words}", wait, busy=status in (429, 529) or wait is not None)
         advice = f"; {ADVICE[status]}" if status in ADVICE else ""
         offered = await self._offered() if status == 404 else ""
@@ -270,9 +284,14 @@ class Round:
     async def _offered(self) -> str:
         """The names nearest to the model's that the server offers, as words; none where it does not tell."""
         engine = self.engine
-        with contextlib.suppress(httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
-            response = await self.client.get(f"{engine.url}/models{engine.query}", timeout=10)
-            names = [str(model["id"]) for model in response.json()["data"]]
+        with contextlib.suppress(
+            httpx.HTTPError, network.Oversized, TimeoutError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+        ):
+            async with asyncio.timeout(10):
+                response = await network.fetched(
+                    self.client, "GET", f"{engine.url}/models{engine.query}", LEAST_BYTES, engine._key
+                )
+            names = [str(model["id"])[:100] for model in response.json()["data"][:1000]]
             near = ", ".join(difflib.get_close_matches(engine.name, names, 3, 0))
             return f" The nearest of its {len(names)} models: {short(near, engine._key)}" if names else ""
         return ""

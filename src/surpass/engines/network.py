@@ -13,7 +13,16 @@ from urllib.request import getproxies_environment
 
 import httpx2 as httpx
 
+from surpass.engines.hiding import hidden
 from surpass.errors import SurpassError
+
+CHARSETS = {"utf-8", "utf8", "utf-16", "latin-1", "iso-8859-1", "ascii", "us-ascii", "windows-1252"}
+_OF_THE_WAY = {
+    "content-encoding",
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+}  # headers of how a body came, not of what it is
 
 
 def certificates() -> ssl.SSLContext:
@@ -50,6 +59,36 @@ def client(trusted: ssl.SSLContext, url: str, **settings: Any) -> httpx.AsyncCli
     raise SurpassError(
         f"{name}={_shown(proxy)} cannot be used: {why}; mend it, unset it, or name {httpx.URL(url).host} in NO_PROXY"
     )
+
+
+async def fetched(client: httpx.AsyncClient, method: str, url: str, most: int, key: str, **settings: Any) -> httpx.Response:
+    """A whole response, unpacked, in which the key is hidden, of at most `most` bytes: a stream may have no end, and 4 MB may be packed
+    from 4 GB. Oversized for a longer one."""
+    async with client.stream(method, url, **settings) as response:
+        packed = [name for name in response.headers.get_list("content-encoding", split_commas=True) if name.strip() != "identity"]
+        if len(packed) > 1:
+            raise Oversized("an answer that is packed several times over")
+        whole = bytearray()
+        async for piece in response.aiter_bytes():
+            whole += piece
+            if len(whole) > most:
+                raise Oversized(f"an answer of more than {most:,} bytes, which is no answer to what was asked")
+    kind = response.headers.get("content-type", "")
+    charset = response.charset_encoding or "utf-8"
+    text = bytes(whole).decode(charset if charset.lower() in CHARSETS else "utf-8", "replace")
+    headers = [(name, hidden(value, key)) for name, value in response.headers.multi_items() if name.lower() not in _OF_THE_WAY]
+    said = hidden(response.reason_phrase, key).encode("ascii", "replace")
+    return httpx.Response(
+        response.status_code,
+        headers=[*headers, ("content-type", f"{kind.partition(';')[0]}; charset=utf-8")],
+        content=hidden(text, key).encode(),
+        request=response.request,
+        extensions={"reason_phrase": said},
+    )
+
+
+class Oversized(Exception):
+    """A response that is longer than any right one."""
 
 
 def proxy_for(url: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import httpx2 as httpx  # what huggingface_hub speaks HTTP with
 import numpy as np
 
 from surpass.engines.bytes import END
+from surpass.engines.hiding import hidden
 from surpass.engines.requests import Drawn
 from surpass.errors import EngineError
 from surpass.types import DONE, LENGTH
@@ -24,6 +25,7 @@ _BROKEN = re.compile(
     r"filter|safety|refus|block|prohibit|recit|error|abort|cancel|spii|malformed|insufficient|fail|timeout|moderat|sensitive",
     re.I,
 )
+_READ = 20_000  # characters of a server's words about a fault
 _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "summary")
 
 
@@ -161,7 +163,7 @@ def read_reply(data: Any, key: str, most: int) -> Reply:
     used = count(data.get("usage"), "completion_tokens")
     cut = _CUT.search(finish) if finish else used is not None and used >= most
     if cut:
-        return Reply(text or "", "length", used)
+        return Reply(hidden(text or "", key), "length", used)
     why = f'finish_reason is "{short(finish or "null", key)}"'
     if finish and _BROKEN.search(finish):
         raise Lost(f"the model gave {'text that is no whole answer' if text else 'no text'}: {why}", used)
@@ -169,7 +171,7 @@ def read_reply(data: Any, key: str, most: int) -> Reply:
         raise Lost(f'the model refused: "{short(str(refusal), key)}"', used)
     if text is None or (not text and (message.get("tool_calls") or message.get("function_call"))):
         raise Lost(f"the model gave no text{_instead(message)}: {why}", used)
-    return Reply(text, "stop", used)
+    return Reply(hidden(text, key), "stop", used)
 
 
 def _refused(content: Any) -> str:
@@ -197,8 +199,12 @@ def _message(found: Any) -> str:
     for name in ("error", "message", "detail", "msg"):
         found = (found.get(name) or found) if isinstance(found, dict) else found
     if isinstance(found, list) and found and all(isinstance(item, Mapping) for item in found):  # FastAPI's, without what was sent
-        return "; ".join(f"{'.'.join(map(str, item.get('loc') or ()))}: {_message(dict(item))}".strip(": ") for item in found)
+        return "; ".join(f"{'.'.join(map(str, _steps(item)))}: {_message(dict(item))}".strip(": ") for item in found)
     return found if isinstance(found, str) else json.dumps(found)
+
+
+def _steps(item: Mapping[str, Any]) -> list[Any]:
+    return item["loc"] if isinstance(item.get("loc"), list) else []
 
 
 def words_of(response: httpx.Response) -> tuple[Any, str]:
@@ -206,9 +212,9 @@ def words_of(response: httpx.Response) -> tuple[Any, str]:
     try:
         found = json.loads(response.text)
     except (ValueError, RecursionError):
-        page = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", response.text) if is_page(response) else response.text
-        return None, html.unescape(page)
-    return found, _message(found)
+        text = response.text[:_READ]
+        return None, html.unescape(re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text) if is_page(response) else text)
+    return found, _message(found)[:_READ]
 
 
 def said(response: httpx.Response, key: str) -> str:
@@ -218,10 +224,11 @@ def said(response: httpx.Response, key: str) -> str:
 
 def short(text: str, key: str) -> str:
     """At most 300 characters of somebody else's words, on one line, without the API key."""
-    return " ".join((text.replace(key, "[key]") if key else text).split())[:300]
+    text = text[:_READ].encode("utf-8", "replace").decode()  # half a surrogate pair can be neither printed nor kept
+    return " ".join(hidden(text, key).split())[:300]
 
 
 def count(usage: Any, name: str) -> int | None:
     """A number of tokens out of JSON; None where there is none."""
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and 0 <= value < 2**53 else None
+    return value if isinstance(value, int) and 0 <= value < 2**40 else None

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.parts import answer_of
 from surpass.types import FAILED, Column, Tree
 
 
 def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
     """The final answer of every leaf; None where none is stated, where the attempt failed and where a search left it unfinished. Two answers are
     the same if task.final_answer gives the same text (the whole attempt, for tasks without one)."""
-    final = getattr(task, "final_answer", str.strip)
     over = [not (tree.stop[leaf] == FAILED or tree.unfinished(leaf)) for leaf in tree.leaves()]
     return [
-        (final(models.said(role, tree, leaf)) or None) if ended else None for leaf, ended in zip(tree.leaves(), over, strict=True)
+        answer_of(task, models.said(role, tree, leaf)) if ended else None for leaf, ended in zip(tree.leaves(), over, strict=True)
     ]
 
 

@@ -17,6 +17,7 @@ from surpass.answers import final_answer, plain, said
 from surpass.errors import SurpassError
 from surpass.parts import Task
 from surpass.tasks import maths
+from surpass.tasks.gold import says
 from surpass.tasks.messages import asked, unpacked
 from surpass.tasks.rows import Row, read, stamp
 from surpass.tasks.splits import SHARES, problem_id, split_of
@@ -71,7 +72,7 @@ class data(Task):
             raise SurpassError(f'data compares answers as math, text or tests; found compare = "{self.compare}"; use {near[0]}')
         if not isinstance(self.limit, int) or self.limit < 0:
             raise SurpassError(f"data wants limit = 0 (all rows) or more; found {self.limit!r}")
-        settings = (self.source, self.prompt, self.answer, self.instruction, self.system, self.limit)
+        settings = (self.source, self.prompt, self.answer, self.instruction, self.system, self.limit, self.compare != "tests")
         object.__setattr__(self, "_loaded", _load(*settings, stamp(self.source)))
         if self.compare == "tests":
             self._require_tests()
@@ -126,7 +127,7 @@ class data(Task):
         if not golds:
             return float("nan")
         if self.compare == "text":
-            return float(_folded(text) in map(_folded, golds))
+            return float(bool(found := _folded(text)) and found in map(_folded, golds))
         # in a thread, because a hostile answer may take a second
         return float(await asyncio.to_thread(lambda: any(maths.equal(gold, text) for gold in golds)))
 
@@ -150,13 +151,15 @@ class _Loaded(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def _load(source: str, prompt: str, answer: str, instruction: str, system: str, limit: int, changed: tuple) -> _Loaded:
+def _load(
+    source: str, prompt: str, answer: str, instruction: str, system: str, limit: int, judged: bool, changed: tuple
+) -> _Loaded:
     """The data set, read once per process; `changed` makes it read again where a file is another."""
     rows = read(source, limit)
     everything = [row for part in rows.values() for row in part]
     prompt = _column(source, "prompt", prompt, PROMPTS, everything)
     answer = _column(source, "answer", answer, ANSWERS, everything)
-    own = {split: [_problem(row, prompt, answer, instruction, system) for row in part] for split, part in rows.items()}
+    own = {split: [_problem(row, prompt, answer, instruction, system, judged) for row in part] for split, part in rows.items()}
     splits = _split(own)
     for split, part in own.items():
         if split and not splits[split]:
@@ -223,13 +226,14 @@ def _column(source: str, what: str, wanted: str, usual: Sequence[str], rows: Seq
     if what == "answer" and not wanted:
         return ""
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
-    near = get_close_matches(wanted, columns, 1)
+    near = get_close_matches(wanted, columns[:1000], 1)
+    shown = ", ".join(columns[:20]) + (f" and {len(columns) - 20:,} more" if len(columns) > 20 else "")
     named = f'a column "{wanted}"' if wanted else f"one of the columns {', '.join(usual)}"
-    raise SurpassError(f"{source} wants {named} for its {what}s; it has: {', '.join(columns) or 'none'}; "
+    raise SurpassError(f"{source} wants {named} for its {what}s; it has: {shown or 'none'}; "
                        + (f"did you mean {near[0]}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
 
 
-def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str) -> Problem:
+def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, judged: bool) -> Problem:
     value = _get(row.values, prompt)
     if value is _NONE:
         raise SurpassError(f'{row.place}: has no column "{prompt}", where the prompts of this data set are')
@@ -239,11 +243,21 @@ def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str) 
         raise SurpassError(f'{row.place}: "{prompt}" wants text or messages; found {value!r:.60}')
     gold = _get(row.values, answer) if answer else None
     gold = None if gold is _NONE or (isinstance(gold, str) and not gold.strip()) else gold
+    if judged:
+        _require_answer(gold, row.place, answer)
     meta = {name: item for name, item in row.values.items() if name != prompt}  # a reward may name the answer's column, too
     # one user message and the same text are one problem: a chat model is shown the same
     alone = isinstance(seen, tuple) and len(seen) == 1
     id = problem_id(seen if isinstance(seen, str) else seen[0]["content"] if alone else json.dumps(seen, ensure_ascii=False))
     return Problem(id, _shown(seen, instruction, system), gold, meta)
+
+
+def _require_answer(gold: Any, place: str, column: str) -> None:
+    """SurpassError for a right answer that says nothing: an attempt that says nothing would equal it."""
+    for item in gold if isinstance(gold, list) else [gold]:
+        if isinstance(item, str) and not says(item):
+            raise SurpassError(f'{place}: the answer {item!r:.60} in "{column}" says nothing, so that an attempt which says nothing would be right; '
+                               "write it in words, leave the answer out (null: not judged), or name another column with --task.answer")  # fmt: skip
 
 
 def _shown(prompt: Prompt, instruction: str, system: str) -> Prompt:

@@ -1,6 +1,6 @@
 """Short texts under several constraints at once (count, include, order, format), each judged by an exact checker.
 
-A word is what stands between blanks or newlines, without the punctuation around it; what is punctuation alone is no word.
+A word is what stands between blanks or newlines, without the punctuation around it; what holds no letter and no digit is no word.
 Words and letters are compared without regard to case. Newlines at the end of a text do not count; everything else does.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from surpass.errors import SurpassError
 from surpass.parts import Task
+from surpass.tasks.gold import BLANK
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
@@ -48,8 +49,13 @@ class Seen(NamedTuple):
 def read(text: str) -> Seen:
     """The lines and words of a text; newlines at its end are dropped, an empty text has no lines."""
     text = text.rstrip("\n")
-    words = [word for part in text.split() if (word := part.strip(string.punctuation))]
+    words = [part.strip(string.punctuation) for part in text.split() if _spelt(part)]
     return Seen(text, text.split("\n") if text else [], words, [word.lower() for word in words])
+
+
+def _spelt(text: str) -> bool:
+    """Whether a letter or a digit that can be seen is in a text: a blank of no width is no word."""
+    return any(c.isalnum() and c not in BLANK for c in text)
 
 
 NOTHING = read("")
@@ -57,7 +63,7 @@ NOTHING = read("")
 
 def _rows(seen: Seen, start: str = "") -> bool:
     """Whether every line begins with `start` and holds a word."""
-    return all(line.startswith(start) and line.strip(string.punctuation + string.whitespace) for line in seen.lines)
+    return all(line.startswith(start) and _spelt(line) for line in seen.lines)
 
 
 def _before(seen: Seen, first: str, second: str) -> bool:

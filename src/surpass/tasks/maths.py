@@ -20,6 +20,7 @@ from typing import Any
 
 from surpass.answers import candidate, final_answer, folded, of_gold, plain, said, stated
 from surpass.errors import SurpassError
+from surpass.tasks.gold import says
 
 SECONDS = 1.0  # of processor time for one question
 MEMORY = 4 * 2**30  # bytes of address space of a worker
@@ -38,8 +39,8 @@ def equal(gold: str, text: str) -> bool:
     right, given = of_gold(gold), final_answer(text)
     answers = (given,) if given is not None else (folded(said(text)).strip(), candidate(text) or "")
     if max(len(right), len(answers[0])) > LONGEST:
-        return bool(plain(right)) and plain(right) == plain(answers[0])
-    return any(answers) and bool(_ask("equal", right, *answers))
+        return says(gold) and plain(right) == plain(answers[0])
+    return any(answers) and says(gold) and bool(_ask("equal", right, *answers))
 
 
 def canonical(text: str) -> str | None:
@@ -107,6 +108,11 @@ _idle: list[_Worker] = []
 _places = threading.BoundedSemaphore(WORKERS)
 
 
+def scored(*question: str) -> float:
+    """What surpass.tasks.reasoning_gym.scored gives, got in a worker; 0 where it ran out of time or raised."""
+    return float(_ask("gym", *question) or 0.0)
+
+
 @functools.lru_cache(maxsize=10_000)
 def _ask(*question: str) -> Any:
     """A worker's answer, remembered; None where it ran out of time. At most WORKERS work at once."""
@@ -134,8 +140,8 @@ def _end() -> None:
 
 
 def serve() -> None:
-    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it] or ["canonical", answer] in, one line of JSON
-    out."""
+    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it], ["canonical", answer] or ["gym", what
+    reasoning_gym.scored takes] in, one line of JSON out."""
     import contextlib
     import logging
     import resource
@@ -151,9 +157,14 @@ def serve() -> None:
     answer: Any
     for line in sys.stdin.buffer:
         kind, *texts = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # nobody handles its signal, so the kernel ends this process
+        work: Any = {"equal": _equal, "canonical": canonical}.get(kind)
+        if kind == "gym":
+            from surpass.tasks.reasoning_gym import scored as work  # before the clock starts, as sympy
+
+        seconds = 3 * SECONDS if kind == "gym" else SECONDS  # sympy simplifies integrals
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # nobody handles its signal, so the kernel ends this process
         try:
-            answer = _equal(*texts) if kind == "equal" else canonical(*texts)
+            answer = work(*texts)
         except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory
             answer = None
         signal.setitimer(signal.ITIMER_PROF, 0)

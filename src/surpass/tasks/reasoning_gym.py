@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import base64
+import functools
+import inspect
+import json
+import pickle
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -9,6 +17,7 @@ from typing import Any, ClassVar
 from surpass.answers import final_answer, normal
 from surpass.errors import SurpassError
 from surpass.parts import Task
+from surpass.tasks import maths
 from surpass.tasks.arithmetic import worked
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
@@ -49,6 +58,7 @@ class reasoning_gym(Task):
 
     The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums (chain_sum) are solved
     one step a line. An answer is what follows "Answer:"; check gives the data set's own score, 0 where no answer is stated.
+    A scorer that runs an answer as Python is given formulas alone, in a process with limits.
     """
 
     name: str = "chain_sum"
@@ -113,10 +123,55 @@ class reasoning_gym(Task):
         if answer is None:
             return 0.0
         try:
-            return float(self._maker.score_answer(answer, problem.answer))
+            source = (problem.answer.get("metadata") or {}).get("source_dataset", self.name)  # of a composite one
+            if not evaluates(source):
+                return float(self._maker.score_answer(answer, problem.answer))
+            if not _is_formula(answer):
+                return 0.0
+            entry = base64.b64encode(pickle.dumps(problem.answer)).decode()
+            settings = json.dumps(dict(self.parameters))
+            return await asyncio.to_thread(maths.scored, self.name, settings, answer, entry)
+        except SurpassError:
+            raise
         except Exception:  # some of its scorers raise on an answer they cannot read
             return 0.0
 
     def final_answer(self, text: str) -> str | None:
         found = final_answer(text)
         return None if found is None else normal(found)
+
+
+_NAMES = frozenset("sin cos tan cot sec csc asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt pi Abs".split())
+
+
+def _is_formula(answer: str) -> bool:
+    """Whether an answer is a formula of the usual functions: no attribute, no text, no other name."""
+    names = re.findall(r"[A-Za-z]+", answer)
+    plain = re.fullmatch(r"(?:[A-Za-z0-9\s+\-*/^(),]|\.(?!\s*[A-Za-z]))*", answer)
+    return bool(plain) and len(answer) <= maths.LONGEST and all(len(name) == 1 or name in _NAMES for name in names)
+
+
+@functools.cache
+def evaluates(name: str) -> bool:
+    """Whether a data set's scorer gives an answer to sympy's parser, which runs it as Python: a policy would learn to call whatever it likes
+    there. Scorers that use eval itself get ast.literal_eval in its place."""
+    from reasoning_gym.factory import DATASETS
+
+    module = inspect.getmodule(DATASETS[name][0])
+    assert module is not None, "a class is made in a module"
+    source = inspect.getsource(module)
+    if re.search(r"(?<![\w.])eval\(\s*\w*answer\b", source):
+        module.__dict__["eval"] = ast.literal_eval
+    return bool(re.search(r"(?:parse_expr|sympify)\(\s*\w*answer\b", source))
+
+
+@functools.lru_cache(maxsize=8)
+def _made(name: str, parameters: str) -> Any:
+    import reasoning_gym as library
+
+    return library.create_dataset(name, **{**json.loads(parameters), "seed": 0, "size": 2**30})
+
+
+def scored(name: str, parameters: str, answer: str, entry: str) -> float:
+    """A data set's own score of an answer, in a worker of surpass.tasks.maths. `entry`: the problem, pickled by the process that asks."""
+    return float(_made(name, parameters).score_answer(answer, pickle.loads(base64.b64decode(entry))))

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
@@ -21,6 +22,8 @@ from surpass.files import at_home
 SPLITS = {"train": "train", "test": "test", "gate": "gate", "validation": "gate", "valid": "gate", "dev": "gate"}
 """Names that files and Hub splits may have, and the split of surpass that each means."""
 MOST_BYTES = 16 * 2**20  # of one line
+MOST_GB = 1.0  # that a Parquet file may hold, unpacked; the environment variable SURPASS_DATA_GB sets another bound
+A_VALUE = 40  # bytes of a value in Python, at least
 MOST_DEPTH = 64  # lists and objects inside one another: what is read must also be writable as JSON
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
@@ -89,6 +92,8 @@ def _files(path: Path) -> list[tuple[str, Path]]:
         if path.suffix not in READERS:
             raise SurpassError(f"{path} has the ending {path.suffix or '(none)'}; data is read from {', '.join(READERS)}")
         return [("", path)]
+    if not path.is_dir():
+        raise SurpassError(f"{path} is no file and no folder but a device, a pipe or a socket; data is read from files")
     inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in READERS)
     named = [(SPLITS.get(_SHARD.sub("", file.stem).lower()), file) for file in inside]
     files = [(split, file) for split, file in named if split]
@@ -117,7 +122,7 @@ def _rows(path: Path) -> Iterator[Row]:
         for number, values in rows:
             yield _row(f"{path} {unit} {number}", values)
     except OSError as error:
-        raise SurpassError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise SurpassError(f"{path} cannot be read: {error.strerror or _first(error)}") from error
 
 
 def _row(place: str, values: Any) -> Row:
@@ -186,9 +191,12 @@ def _csv(path: Path) -> Numbered:
 
     def table() -> pa.Table:
         parse = csv.ParseOptions(newlines_in_values=True)
+        with path.open("rb") as file:
+            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise SurpassError(f"{path}: is UTF-16; save it as UTF-8")
         names = csv.open_csv(path, parse_options=parse).schema.names
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise SurpassError(f"{path} has two columns named {', '.join(sorted(twice))}; rename one")
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise SurpassError(f"{path} has two columns named {', '.join(sorted(twice)[:8])}; rename one")
         types = dict.fromkeys(names, pa.string())
         return csv.read_csv(path, parse_options=parse, convert_options=csv.ConvertOptions(column_types=types))
 
@@ -198,7 +206,49 @@ def _csv(path: Path) -> Numbered:
 def _parquet(path: Path) -> Numbered:
     from pyarrow import parquet
 
-    return "row", _arrow(path, lambda: parquet.ParquetFile(path).read())
+    def table() -> Any:
+        file = parquet.ParquetFile(path)
+        columns = [file.schema.column(i) for i in range(len(file.schema))]
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        chunks = [(columns[i], group.column(i)) for group in groups for i in range(len(columns))]
+        # a text that comes often stands in the file once, and so it does in memory until all is known to fit
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        sizes = (
+            max(chunk.total_uncompressed_size, chunk.num_values * max(A_VALUE, column.length or 0)) for column, chunk in chunks
+        )
+        _fits(path, sum(sizes))
+        found = parquet.ParquetFile(path, read_dictionary=texts).read()
+        _fits(path, sum(_unpacked(chunk) for column in found.columns for chunk in column.chunks))
+        return found
+
+    return "row", _arrow(path, table)
+
+
+def _unpacked(array: Any) -> int:
+    """The bytes of an Arrow array once each of its texts stands for itself."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(array.type):
+        sizes = compute.cast(compute.binary_length(array.dictionary), pa.int64())
+        return int(compute.sum(compute.take(sizes, array.indices)).as_py() or 0)
+    if pa.types.is_struct(array.type):
+        return sum(map(_unpacked, array.flatten()))
+    if pa.types.is_map(array.type):
+        return _unpacked(array.keys) + _unpacked(array.items)
+    nested = pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
+    return _unpacked(array.flatten()) if nested else array.nbytes
+
+
+def _fits(path: Path, size: int) -> None:
+    """SurpassError for a file that holds more than it may: a few kilobytes of Parquet may be gigabytes of rows."""
+    given = os.environ.get("SURPASS_DATA_GB") or str(MOST_GB)
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", given):
+        raise SurpassError(f"SURPASS_DATA_GB={given} is no number of gigabytes, such as {MOST_GB}")
+    most = float(given)
+    if size > most * 2**30:
+        raise SurpassError(f"{path} takes {os.path.getsize(path):,} bytes and holds {size / 2**30:.1f} GB, more than the {most:g} GB that a file may hold; "
+                           f"set SURPASS_DATA_GB={math.ceil(size / 2**30)} if that is meant, and there is memory for several times as much")  # fmt: skip
 
 
 def _arrow(path: Path, table: Callable[[], Any]) -> Iterable[tuple[int, Any]]:
@@ -206,16 +256,18 @@ def _arrow(path: Path, table: Callable[[], Any]) -> Iterable[tuple[int, Any]]:
 
     try:
         return enumerate(table().to_pylist(), 1)
-    except (pa.ArrowException, ValueError) as error:
-        raise SurpassError(f"{path} is no {path.suffix} file that can be read: {_first(error)}") from error
+    except (pa.ArrowException, ValueError, MemoryError, RecursionError) as error:
+        utf8 = "; save it as UTF-8" if "UTF8" in str(error) else ""
+        raise SurpassError(f"{path} is no {path.suffix} file that can be read: {_first(error)}{utf8}") from error
 
 
 READERS: dict[str, Callable[[Path], Numbered]] = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
 
 
 def _first(error: BaseException) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An exception's message on one line, without signs that nobody can see: it may quote the file."""
+    words = "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split())[:300])
+    return words or type(error).__name__
 
 
 def _hub(source: str) -> Iterator[tuple[str, str, Iterator[Row]]]:

@@ -10,8 +10,8 @@ from typing import Any
 from surpass.answers import blocks, said
 from surpass.errors import SurpassError
 
-MOST_CHARACTERS, MOST_STEPS, MOST_ROWS, MOST_PARTS = 1000, 50_000, 500, 8
-"""Limits of a statement: its characters, its SQLite instructions, its result's rows, its tables and its SELECTs."""
+MOST_CHARACTERS, MOST_STEPS, MOST_ROWS, MOST_PARTS, MOST_DEPTH = 1000, 50_000, 500, 8, 64
+"""Limits of a statement: its characters, its SQLite instructions, its result's rows, its tables and its SELECTs, its tree's depth."""
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2000, sqlite3.SQLITE_LIMIT_SQL_LENGTH: MOST_CHARACTERS, sqlite3.SQLITE_LIMIT_COLUMN: 60,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 40, sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 4, sqlite3.SQLITE_LIMIT_VDBE_OP: 5000,
@@ -104,7 +104,7 @@ def statement_of(text: str) -> str:
 def parsed(statement: str) -> Any | None:
     """sqlglot's tree of one SELECT (or UNION of SELECTs) of at most MOST_PARTS tables and SELECTs; None for all else.
 
-    Brackets, joins and what is called are bounded first, because sqlglot's time can be exponential in their depth.
+    Brackets, joins and what is called are bounded first, the tree's depth afterwards, because sqlglot's time can be exponential in their depth.
     """
     lower = statement.lower()
     if len(statement) > MOST_CHARACTERS or not re.match(r"(?:select|with)\b", lower) or "/*" in lower:
@@ -118,7 +118,15 @@ def parsed(statement: str) -> Any | None:
         trees = sqlglot.parse(statement, dialect="sqlite")
     except Exception:  # its parser is not made for junk: besides its own errors it may raise nearly anything
         return None
-    if len(trees) != 1 or not isinstance(trees[0], (sqlglot.exp.Select, sqlglot.exp.SetOperation)):
+    if len(trees) != 1 or not isinstance(trees[0], (sqlglot.exp.Select, sqlglot.exp.SetOperation)) or _deep(trees[0]):
         return None
     parts = [sum(1 for _ in trees[0].find_all(kind)) for kind in (sqlglot.exp.Table, sqlglot.exp.Select)]
     return trees[0] if max(parts) <= MOST_PARTS else None
+
+
+def _deep(tree: Any) -> bool:
+    """Whether a tree is deeper than what sqlglot, which recurses, can write again: a model stuck in a loop writes a::b::b::b..."""
+    level = [tree]
+    for _ in range(MOST_DEPTH):
+        level = [child for node in level for child in node.iter_expressions()]
+    return bool(level)
