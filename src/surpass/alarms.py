@@ -61,7 +61,7 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append(f"{share:.0%} of the last round's attempts could not be judged; the reward is of the others, and nothing was learnt from these. "
                      "If it is the hard problems that cannot be judged, both look better than they are. Read the attempts.")  # fmt: skip
     if (share := _number(last.get("verdicts_unread")) / max(1, _number(last.get("verdicts")))) > UNJUDGED:
-        found.append(f"{share:.0%} of the judge's {last['verdicts']} verdicts in the last round hold no score that could be read: they count for nothing. Read what it "
+        found.append(f"{share:.0%} of the judge's {last.get('verdicts', 0)} verdicts in the last round hold no score that could be read: they count for nothing. Read what it "
                      "says (beside the attempts, aside); a larger model, or a shorter prompt, may judge as it is asked to.")  # fmt: skip
     for exam in _grown_unjudged(events):
         m = exam["metrics"]["accuracy"]

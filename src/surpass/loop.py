@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import re
 import time
@@ -14,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
+from surpass import records
 from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.figures import exam_event, report_from, report_json, round_figures
 from surpass.gates import at_least
+from surpass.identity import differing, identity, weights_digest
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
@@ -100,15 +99,6 @@ def _has(whole: Any, name: str) -> bool:
     return hasattr(whole, first) and (not dot or _has(getattr(whole, first), rest))
 
 
-def weights_digest(weights: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits of a role's weights."""
-    found = hashlib.blake2b(digest_size=8)
-    for name in sorted(weights):
-        found.update(name.encode())
-        found.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
 def _snapshots(method: Method) -> list[str]:
     """The snapshots a method names anywhere."""
     return sorted(set(re.findall(r"([A-Za-z]\w*@(?:0|-1))(?![\w.])", json.dumps(to_json(method)))))
@@ -164,20 +154,23 @@ class _Run:
 
     async def begin(self) -> None:
         """Exams at the start; or, in a folder that holds a run, back to where it stood."""
-        state = self.store.state() if self.store else None
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
         self.models.remember(_snapshots(self.method))
         began = {role: weights_digest(weights) for role, weights in self.start.items()}
+        began |= identity(self.models, began) if self.store else {}
+        if self.store:
+            self._same(self.store.digests(), began)
+        state = self.store.state() if self.store else None
         self.start |= {name: self.models.snapshots[name] for name in self.models.predecessors()}
         if state is not None:
             if "previous" in state and self.models.predecessors():
                 raise SurpassError(f"this run was begun by a version of surpass in which {self.models.predecessors()[0]} was the kept model before "
                                    "the current one; it is now the model before the last round's update, and one run cannot mean both: begin a new run")  # fmt: skip
-            if state.get("start", began) != began:
-                raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
-                                   "so load it again")  # fmt: skip
-            self._restore(state)
+            self._same(state.get("start", {}), began)
+            self._restored(state)
             return
+        if self.store:
+            self.store.rests_on(began)
         self.at.start = began
         before = await self._exam("test", 0)
         gate = await self._exam("gate", 0)
@@ -187,16 +180,28 @@ class _Run:
         self._note(exam_event(0, "test", before), exam_event(0, "gate", gate))
         self._commit()
 
+    def _same(self, was: dict[str, str], now: dict[str, str]) -> None:
+        """SurpassError where what the run began with is another now; what one of the two does not know is not compared."""
+        other = differing(was, now)
+        weights = [role for role in other if role in self.roles]
+        if weights:
+            raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
+                               "so load it again")  # fmt: skip
+        if other:
+            raise SurpassError(f"the model given is not the one this run began with: {' and '.join(other)} changed since. Put back what it was (and give the same dtype), "
+                               "or begin a new run")  # fmt: skip
+
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
         self.memory.round = round - 1
         found = self.store.read_trees(round) if self.store else None
-        if found is not None:
+        event = records.event(found[1].get("event")) if found else None
+        if found is not None and event is not None and {"cost", "notes"} <= found[1].keys():
             trees, extra = found
             self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
             self.memory.notes = extra["notes"]
             self.models.system = self.memory.notes.get("system", {})
-            self._note(extra["event"])
+            self._note(event)
             return trees
         self.models.account = "search"
         self.models.fresh()
@@ -370,12 +375,26 @@ class _Run:
             )
         self.unwritten = []
 
+    def _restored(self, state: dict[str, Any]) -> None:
+        """`_restore`, or RunBroken where the state holds what no run can go on from."""
+        try:
+            self._restore(state)
+        except SurpassError:
+            raise
+        except Exception as error:  # it may hold anything
+            raise RunBroken(f"state.json holds what this run cannot go on from ({type(error).__name__}: {' '.join(str(error).split()):.200}); put back "
+                            "a copy of it, or remove it: the run then goes back to the last round it has another of") from error  # fmt: skip
+
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
         reports = {name: report_from(data) for name, data in state["reports"].items()}
         fields = {f.name for f in dataclasses.fields(Standing)}
         self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
         self.method = from_json(self.at.method, self.modules)
+        lacks = [str(round) for round in (self.at.weights, self.at.trial or 0) if str(round) not in self.at.versions]
+        lacks += [name for name in ("before", "best", "kept") if name not in reports]
+        if not isinstance(self.method, Method) or lacks or (self.at.phase == "finished" and "after" not in reports):
+            raise ValueError(f"without {', '.join(lacks) or 'a method, or the last exam'}")
         self.memory.notes = self.at.notes
         self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}

@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from surpass import nofollow
 from surpass.alarms import alarms
+from surpass.errors import SurpassError
 from surpass.intact import write_whole
 from surpass.report import attempts
 from surpass.report.curves import curves
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
 from surpass.report.words import amount, between, duration, plain, signed, some
+from surpass.store import DAMAGED
+from surpass.types import Tree
 
 MOST_ROWS = 200  # gate decisions listed
 MOST_PROBLEMS = 3  # per round to read
@@ -27,6 +31,7 @@ SIGNAL = 2.0  # standard errors below which a change is not called one
 
 def write_report(folder: str | Path) -> Path:
     """Write FOLDER/report.html, one page that needs nothing else, from what the run has stored so far."""
+    nofollow.check(folder)
     run = read_run(Path(folder))
     sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", decisions(run)),
                 ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", setup(run))]  # fmt: skip
@@ -191,7 +196,12 @@ def _attempts(run: Run) -> str:
     if not run.rounds:
         return ""
     rounds = dict.fromkeys([run.rounds[0], run.rounds[(len(run.rounds) - 1) // 2], run.rounds[-1]])
-    read = {r: run.trees(r, MOST_PROBLEMS) for r in rounds}
+    read, broken = {}, ""
+    for r in rounds:
+        try:
+            read[r] = run.trees(r, MOST_PROBLEMS)
+        except SurpassError as error:
+            broken += f'<p class="note">Round {r} is left out: {html.escape(str(error))}</p>'
     every = [tree for trees, _ in read.values() for tree in trees]
     score = attempts.score_name(run.about, every)
     values = [v for tree in every for v in attempts.leaf_values(tree, score).values() if math.isfinite(v)]
@@ -201,12 +211,20 @@ def _attempts(run: Run) -> str:
         texts = run.texts(r, MOST_PROBLEMS)
         first = f"{len(trees)} of {some(total, 'problem')}, the first ones of the round"
         parts.append(f'<h3>Round {r} <span class="note">{first}</span></h3>')
-        parts += [attempts.problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)]
+        parts += [_problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)]
     return (
         '<p class="lead">Every attempt at the first problems of the first, the middle and the last round. '
         "Each cell is one attempt; the fuller it is, the higher its reward.</p>"
-        f'<button id="open" type="button" hidden>Open all problems</button>{"".join(parts)}'
+        f'<button id="open" type="button" hidden>Open all problems</button>{"".join(parts)}{broken}'
     )
+
+
+def _problem(tree: Tree, *more: Any) -> str:
+    """One problem's attempts; a sentence where its tree holds something that no run of surpass wrote."""
+    try:
+        return attempts.problem(tree, *more)
+    except DAMAGED as error:
+        return f'<p class="note">A problem is left out: its tree cannot be read ({type(error).__name__}).</p>'
 
 
 def setup(run: Run) -> str:

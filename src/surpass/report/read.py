@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from surpass import nofollow, records
 from surpass.errors import SurpassError
 from surpass.gates import paired, strict
+from surpass.intact import json_lines, loads, round_of
 from surpass.means import SHARES, bounds
-from surpass.store import Store, trees_from_table
+from surpass.store import DAMAGED, Store, trees_from_table
 from surpass.types import Report, Row, Tree
 
 
@@ -86,7 +87,9 @@ class Run:
     @property
     def labels(self) -> bool:
         """Whether the gate used labels; a method whose gate did not used none at all."""
-        gate = self.about.get("method", {}).get("gate", {}) if isinstance(self.about.get("method"), dict) else {}
+        method = self.about.get("method")
+        gate = method.get("gate") if isinstance(method, dict) else None
+        gate = gate if isinstance(gate, dict) else {}
         return bool(gate.get("labels", True)) or str(gate.get("part", "")).endswith("always")
 
     def verdicts(self) -> dict[int, bool]:
@@ -99,17 +102,20 @@ class Run:
         return {f"{account}: {KINDS[kind]}": n for (account, kind), n in sorted(found.items(), key=lambda item: -item[1]) if n}
 
     def trees(self, round: int, most: int) -> tuple[list[Tree], int]:
-        """(the first `most` trees of a round, the number of trees in the round)."""
-        file = pq.ParquetFile(self.folder / "trees" / f"{round:04d}.parquet")
-        total = file.metadata.num_rows
-        for batch in file.iter_batches(batch_size=most):
-            return trees_from_table(pa.Table.from_batches([batch])), total
-        return [], total
+        """(the first `most` trees of a round, the number of trees in the round); SurpassError where they cannot be read."""
+        name = f"trees/{round:04d}.parquet"
+        try:
+            with nofollow.opened(self.folder, name) as opened:
+                file = pq.ParquetFile(opened)
+                for batch in file.iter_batches(batch_size=most):
+                    return trees_from_table(pa.Table.from_batches([batch])), file.metadata.num_rows
+                return [], file.metadata.num_rows
+        except DAMAGED as error:
+            raise SurpassError(f"{self.folder / name} cannot be read: {type(error).__name__}") from error
 
     def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
         """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored none."""
-        path = self.folder / "texts" / f"{round:04d}.jsonl"
-        return {line["tree"]: line["nodes"] for line in lines(path) if line.get("tree", most) < most}
+        return texts(self.folder, f"texts/{round:04d}.jsonl", most)
 
 
 KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
@@ -117,25 +123,45 @@ KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder; parts of it that are not there yet are empty."""
+    """A run's folder; parts of it that are not there yet are empty, and what cannot be read is left out."""
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
-    about = Store.read_run(folder) if (folder / "run.json").exists() else {}
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8")) if (folder / "state.json").exists() else {}
+    about = Store.read_run(folder) if nofollow.there(folder / "run.json") else {}
+    state = _state(folder)
     seconds: Counter[str] = Counter()
-    for line in lines(folder / "timing.jsonl"):
-        seconds[line["phase"]] += line["seconds"]
-    files = sorted((folder / "trees").glob("*.parquet")) if (folder / "trees").exists() else []
-    rounds = sorted(int(path.stem) for path in files if path.stem.isdigit())
-    run = Run(folder, about, lines(folder / "events.jsonl", state.get("events")), dict(seconds), state.get("cost") or {}, rounds)
+    for line in json_lines(nofollow.read(folder, "timing.jsonl") or b""):
+        if not records.flaw(line, {"phase": str, "seconds": records.number}) and 0 <= line["seconds"] < 1e12:
+            seconds[line["phase"]] += line["seconds"]
+    rounds = sorted(
+        round for name in nofollow.listed(folder, "trees") if name.endswith(".parquet") and (round := round_of(name)) is not None
+    )
+    cost = {
+        account: {kind: n for kind, n in kinds.items() if math.isfinite(n)} for account, kinds in state.get("cost", {}).items()
+    }
+    happened = records.events((nofollow.read(folder, "events.jsonl") or b"")[: state.get("events")])
+    run = Run(folder, about, happened, dict(seconds), cost, rounds)
     if not run.events and not run.rounds:
         raise SurpassError(f"{folder} holds nothing to report yet: no event and no finished round")
     return run
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    """How much of events.jsonl counts, and what was spent, as far as state.json says so: whether it is damaged is for whoever goes on from it."""
+    try:
+        state = loads(nofollow.read(folder, "state.json") or b"{}")
+    except ValueError:
+        return {}
+    shapes = {"events": records.count, "cost": records.each(records.each(records.number))}
+    return {
+        name: state[name]
+        for name, shape in shapes.items()
+        if isinstance(state, dict) and name in state and not records.flaw(state[name], shape)
+    }
+
+
 def number(value: Any) -> float:
     """A JSON number as a float; nan for what is none."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else math.nan
+    return float(value) if not records.number(value) and math.isfinite(value) else math.nan
 
 
 def thin(rows: Sequence[Any], most: int) -> list[Any]:
@@ -146,12 +172,18 @@ def thin(rows: Sequence[Any], most: int) -> list[Any]:
 
 
 def lines(path: Path, size: int | None = None) -> list[dict[str, Any]]:
-    """The JSON lines of a file, up to `size` bytes; a last line that was cut off while it was written is left out."""
-    if not path.exists():
-        return []
-    *whole, last = path.read_bytes()[:size].split(b"\n")
-    found = [json.loads(line) for line in whole if line.strip()]
-    try:
-        return [*found, json.loads(last)]
-    except ValueError:
-        return found
+    """The JSON objects in the lines of a file of a run (RUN/FILE, RUN/FOLDER/FILE), up to `size` bytes; a line that holds none, torn while it was written, is left out."""
+    below = path.parent.name in nofollow.FOLDERS  # which is then no link
+    root, name = (path.parent.parent, f"{path.parent.name}/{path.name}") if below else (path.parent, path.name)
+    return [value for value in json_lines((nofollow.read(root, name) or b"")[:size]) if isinstance(value, dict)]
+
+
+def texts(folder: Path, name: str, most: int | None = None) -> dict[int, dict[str, Any]]:
+    """The decoded text of nodes, by tree and node, in a file of a run; of the first `most` trees."""
+    found = {}
+    for line in json_lines(nofollow.read(folder, name) or b""):
+        if not records.flaw(line, {"tree": records.count, "nodes": records.each((str, [str], None))}) and (
+            most is None or line["tree"] < most
+        ):
+            found[line["tree"]] = line["nodes"]
+    return found
