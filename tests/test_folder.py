@@ -7,6 +7,7 @@ ended in a traceback is kept in tests/hostile_edits.jsonl, and is tried again ea
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -14,14 +15,16 @@ import random
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import make_causal, make_tokenizer
-from surpass import records
+from surpass import intact, records
 from surpass.cli import main
 from surpass.engines import LocalEngine
 from surpass.errors import SurpassError
-from surpass.intact import seal, sealed
+from surpass.intact import sealed
 from surpass.report import write_report
 from surpass.report.read import read_run
 from surpass.view.runs import Runs
@@ -144,7 +147,7 @@ def tried(place: Path, capsys, name: str, at, new, seal: bool) -> None:
 
 def test_edits_by_hand_end_in_a_run_or_in_one_message(place, home, capsys):
     every = list(edits(home))
-    for name, at, new, seal in random.Random(TIMES).sample(every, min(len(every), 12 * TIMES)):
+    for name, at, new, seal in random.Random(TIMES).sample(every, min(len(every), 4 * TIMES)):
         tried(place, capsys, name, at, new, seal)
 
 
@@ -173,8 +176,12 @@ def hostile_bytes(raw: bytes, rng: random.Random) -> bytes:
 
 def test_any_bytes_in_any_file_end_in_a_run_or_in_one_message(place, capsys):
     rng = random.Random(7 * TIMES)
-    names = sorted(str(p.relative_to(place / "half")) for p in (place / "half").rglob("*") if p.is_file() and p.name not in ("lock", "report.html"))
-    for name in rng.choices(names, k=10 * TIMES):
+    names = sorted(
+        str(p.relative_to(place / "half"))
+        for p in (place / "half").rglob("*")
+        if p.is_file() and p.name not in ("lock", "report.html")
+    )
+    for name in rng.choices(names, k=3 * TIMES):
         shutil.rmtree(place / "folder", ignore_errors=True)
         shutil.copytree(place / "half", place / "folder")
         raw = hostile_bytes((place / "half" / name).read_bytes(), rng)
@@ -182,7 +189,7 @@ def test_any_bytes_in_any_file_end_in_a_run_or_in_one_message(place, capsys):
         if name.startswith("weights/") and rng.random() < 0.5:  # somebody who makes the sums good
             (place / "folder" / "weights" / "0001" / "checksums.json").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                seal(place / "folder" / "weights" / "0001")
+                intact.seal(place / "folder" / "weights" / "0001")
         if name.endswith(".parquet"):
             (place / "folder" / "trees" / "0001.sha256").unlink(missing_ok=True)
         with contextlib.suppress(SurpassError):
@@ -203,10 +210,20 @@ def test_torn_lines_and_foreign_files_are_passed_over(place, capsys):
     """In timing.jsonl and events.jsonl as a full disk leaves them; beside weights as people and file managers leave them."""
     half = place / "half"
     timing = (half / "timing.jsonl").read_bytes().splitlines(keepends=True)
-    odd = [b'{"phase": "sea\n', b"[]\n", b'{"phase": 3, "seconds": 1}\n', b'{"phase": "x", "seconds": "y"}\n', b'{"phase": "x", "seconds": 1e999}\n', b"\xff\n", b"\0" * 50 + b"\n"]
+    odd = [
+        b'{"phase": "sea\n',
+        b"[]\n",
+        b'{"phase": 3, "seconds": 1}\n',
+        b'{"phase": "x", "seconds": "y"}\n',
+        b'{"phase": "x", "seconds": 1e999}\n',
+        b"\xff\n",
+        b"\0" * 50 + b"\n",
+    ]
     (half / "timing.jsonl").write_bytes(b"".join([timing[0], *odd, *timing[1:]]))
     for name in ("notes.txt", "9foo", "0001.bak", ".DS_Store", "0001 (copy)", "²", "1", "99999999999"):
-        (half / "weights" / name).mkdir() if name in ("9foo", "0001 (copy)", "²", "1") else (half / "weights" / name).write_text("mine")
+        (half / "weights" / name).mkdir() if name in ("9foo", "0001 (copy)", "²", "1") else (half / "weights" / name).write_text(
+            "mine"
+        )
     for name in ("x.parquet", "²²²².parquet", "1.parquet", "0001.txt"):
         (half / "trees" / name).write_bytes(b"mine")
     (half / "weights" / "9foo" / "state.json").write_text("{}")
@@ -215,7 +232,9 @@ def test_torn_lines_and_foreign_files_are_passed_over(place, capsys):
     run = read_run(half)
     assert run.rounds == [1, 2] and "search" in run.seconds and not {"x", "3"} & set(run.seconds)
     events = (half / "events.jsonl").read_bytes().splitlines(keepends=True)
-    (half / "events.jsonl").write_bytes(b"".join([events[0], b'{"event": "sea\n', b'{"event": "gate", "round": "<meta>", "keep": true}\n', *events[1:]]))
+    (half / "events.jsonl").write_bytes(
+        b"".join([events[0], b'{"event": "sea\n', b'{"event": "gate", "round": "<meta>", "keep": true}\n', *events[1:]])
+    )
     shown = read_run(half)
     assert shown.events[1]["event"] != "gate" and all(isinstance(event["round"], int) for event in shown.events)
     write_report(half)
@@ -319,11 +338,21 @@ def test_where_words_are_sent_and_kept_is_allowed_by_name(place, capsys, monkeyp
     """The key and the data would go to whatever address somebody wrote into run.json."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     about = json.loads((place / "half" / "run.json").read_text())
+    (place / "half" / "state.json").unlink()
+    for name in ("weights", "trees"):
+        shutil.rmtree(place / "half" / name)
     from surpass.methods.promptagent import promptagent
     from surpass.parts import to_json
 
     about["method"] = to_json(promptagent())
-    for url in ("http://evil.example/v1", "https://api.openai.com.evil.example/v1", "http://127.0.0.1.evil.example/v1", "http://localhost@evil.example/v1", "http://[", "x"):
+    for url in (
+        "http://evil.example/v1",
+        "https://api.openai.com.evil.example/v1",
+        "http://127.0.0.1.evil.example/v1",
+        "http://localhost@evil.example/v1",
+        "http://[",
+        "x",
+    ):
         about["model"] = {"name": "api:m", "dtype": "auto", "device": "auto", "lora": 0, "api": {"url": url, "cache": None}}
         (place / "half" / "run.json").write_text(json.dumps(about))
         refused(["resume", "half"], capsys, "--url", "OPENAI_API_KEY")
@@ -332,3 +361,57 @@ def test_where_words_are_sent_and_kept_is_allowed_by_name(place, capsys, monkeyp
     refused(["resume", "half"], capsys, "--cache", str(place / "kept"))
     assert not (place / "kept").exists()
     refused(["resume", "half", "--cache", str(place / "kept")], capsys, "127.0.0.1:9")
+
+
+def changed_trees(raw: bytes, rng: random.Random) -> bytes:
+    """A table of trees in which one value of one row is another of its type."""
+    table = pq.read_table(io.BytesIO(raw))
+    rows = table.to_pylist()
+    row = rng.choice(rows)
+    name = rng.choice(sorted(row))
+    value = row[name]
+    if name == "problem":
+        row[name] = rng.choice(["", "{", "[]", "null", value.replace('"prompt": "', '"prompt": ["'), value.replace('"id": "', '"id": [], "x": "'), "[" * 9999,
+                                json.dumps({"id": "x", "prompt": [{"role": 1}], "answer": None, "meta": {}}), json.dumps({"id": None})])  # fmt: skip
+    elif name == "columns":
+        one = rng.choice(value)
+        key = rng.choice(["name", "axis", "shape", "values"])
+        one[key] = {"name": rng.choice(["continues", "used", "", "reward", "count/x", "chosen"]), "axis": rng.choice(["", "node", "token", "leaf", "pair", "x"]),
+                    "shape": rng.choice([[], [-1], [10**12], [0], [2, 2], [1] * 40]), "values": rng.choice([[], [math.nan], [math.inf] * 9, [1e308] * len(one["values"]),
+                                                                                                       [-1.0] * len(one["values"])])}[key]  # fmt: skip
+    elif name == "state":
+        row[name] = [rng.choice(["", "{", "[]", '"x"', '{"a": 1}', "[" * 9999])] * len(value)
+    elif isinstance(value, list):
+        numbers = table.schema.field(name).type.value_type
+        some = {"int8": [-1, 9, 127], "int32": [-1, 0, 3, 99, 2**31 - 1, -(2**31)], "int64": [-1, 0, 2**62], "float": [math.nan, math.inf, -1e30, 5.0],
+                "bool": [True, False], "string": ["", "x", "task", "\0", "<b>", None]}[str(numbers)]  # fmt: skip
+        kind = rng.choice(["one", "all", "cut", "more"])
+        if kind == "one" and value:
+            value[rng.randrange(len(value))] = rng.choice(some)
+        else:
+            row[name] = {"cut": value[:-1], "more": [*value, some[0]], "all": [rng.choice(some)] * len(value)}.get(kind, value)
+    else:
+        row[name] = rng.choice([-1, 0, 2**31 - 1])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), out)
+    return out.getvalue()
+
+
+def test_trees_that_no_run_wrote_end_in_a_run_or_in_one_message(place, capsys):
+    """Their sums made good, or taken away: read by the report, the viewer's list, and the round that learns from them."""
+    rng = random.Random(3 * TIMES)
+    for _ in range(3 * TIMES):
+        shutil.rmtree(place / "folder", ignore_errors=True)
+        shutil.copytree(place / "half", place / "folder")
+        (place / "folder" / "trees" / "0002.parquet").write_bytes(
+            changed_trees((place / "whole" / "trees" / "0002.parquet").read_bytes(), rng)
+        )
+        with contextlib.suppress(SurpassError):
+            write_report(place / "folder")
+        with contextlib.suppress(SurpassError):
+            Runs(place).page(Runs(place).run("folder"), {})
+        capsys.readouterr()
+        code, error = main(["resume", "folder"]), capsys.readouterr().err
+        told = [line for line in error.splitlines() if line.startswith("surpass: ")]
+        assert (code, len(told)) in ((0, 0), (2, 1)), error[-500:]
+        assert "fault of surpass" not in error, error[-500:]

@@ -9,20 +9,20 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from surpass import records
 from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
-from surpass.figures import exam_event, report_from, report_json, round_figures
+from surpass.figures import exam_event, report_json, round_figures
 from surpass.gates import at_least
 from surpass.identity import differing, identity, weights_digest
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
+from surpass.standing import Standing, stood
 from surpass.store import Store
 from surpass.texts import node_texts
 from surpass.types import Example, Memory, Report, Tree, fold
@@ -32,29 +32,6 @@ ENGINE_NEEDS = {
     "logits": "whole distributions", "value": "a value head", "embed": "embeddings", "train": "weights to train",
 }  # fmt: skip
 """What an engine may be able to do, in words."""
-
-
-@dataclass
-class Standing:
-    """Where a run is; JSON, so that `state.json` is all of it. Rounds count from 1; 0 is the start."""
-
-    start: dict[str, str] = field(default_factory=dict)  # digests of the weights the run began with
-    round: int = 0  # the last round that began to change anything
-    phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
-    weights: int = 0  # the round whose updates the current weights hold
-    trial: int | None = None  # the round a refusal goes back to; None between trials
-    versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
-    notes: dict[str, Any] = field(default_factory=dict)
-    trial_notes: dict[str, Any] = field(default_factory=dict)
-    method: Any = None
-    trial_method: Any = None
-    reports: dict[str, Any] = field(default_factory=dict)  # before, after, best, kept
-    cost: dict[str, dict[str, int]] = field(default_factory=dict)
-    refusals: int = 0
-    stopped: str = ""
-    spent: float = 0.0  # of the budget, when the last round had been learnt
-    dearest: float = 0.0  # round so far, in the budget's currency
-    seconds: float = 0.0  # of searching, scoring and learning; counted only where they are the budget
 
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
@@ -87,6 +64,12 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
     for name in _snapshots(method):
         models.engine(name)
+    for learn in method.learn:
+        if learn.start is not None and learn.start not in _snapshots(method):
+            raise UnmetNeed(f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"')
+    held = getattr(method.exam, "n", None)
+    if learns and isinstance(held, Mapping) and not (held.keys() >= {"gate", "test"} and all(n >= 1 for n in held.values())):
+        raise UnmetNeed(f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}")
     if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
         raise UnmetNeed(
             f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
@@ -387,14 +370,12 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
-        reports = {name: report_from(data) for name, data in state["reports"].items()}
-        fields = {f.name for f in dataclasses.fields(Standing)}
-        self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
+        self.at = stood(state)
         self.method = from_json(self.at.method, self.modules)
-        lacks = [str(round) for round in (self.at.weights, self.at.trial or 0) if str(round) not in self.at.versions]
-        lacks += [name for name in ("before", "best", "kept") if name not in reports]
-        if not isinstance(self.method, Method) or lacks or (self.at.phase == "finished" and "after" not in reports):
-            raise ValueError(f"without {', '.join(lacks) or 'a method, or the last exam'}")
+        if not isinstance(self.method, Method):
+            raise ValueError("its method is none")
+        require(self.method, self.task, self.models, learns=True)
+        self.models.remember(_snapshots(self.method))
         self.memory.notes = self.at.notes
         self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}

@@ -21,7 +21,7 @@ from surpass.report.curves import curves
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
 from surpass.report.words import amount, between, duration, plain, signed, some
-from surpass.store import DAMAGED
+from surpass.tables import DAMAGED
 from surpass.types import Tree
 
 MOST_ROWS = 200  # gate decisions listed

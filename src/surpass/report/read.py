@@ -17,7 +17,8 @@ from surpass.errors import SurpassError
 from surpass.gates import paired, strict
 from surpass.intact import json_lines, loads, round_of
 from surpass.means import SHARES, bounds
-from surpass.store import DAMAGED, Store, trees_from_table
+from surpass.store import Store
+from surpass.tables import DAMAGED, trees_from_table
 from surpass.types import Report, Row, Tree
 
 
@@ -126,7 +127,7 @@ def read_run(folder: Path) -> Run:
     """A run's folder; parts of it that are not there yet are empty, and what cannot be read is left out."""
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
-    about = Store.read_run(folder) if nofollow.there(folder / "run.json") else {}
+    about = Store.read_run(folder) if _json(folder, "run.json") else {}
     state = _state(folder)
     seconds: Counter[str] = Counter()
     for line in json_lines(nofollow.read(folder, "timing.jsonl") or b""):
@@ -138,25 +139,27 @@ def read_run(folder: Path) -> Run:
     cost = {
         account: {kind: n for kind, n in kinds.items() if math.isfinite(n)} for account, kinds in state.get("cost", {}).items()
     }
-    happened = records.events((nofollow.read(folder, "events.jsonl") or b"")[: state.get("events")])
-    run = Run(folder, about, happened, dict(seconds), cost, rounds)
-    if not run.events and not run.rounds:
+    written = (nofollow.read(folder, "events.jsonl") or b"")[: state.get("events")]
+    run = Run(folder, about, records.events(written), dict(seconds), cost, rounds)
+    if not written.strip() and not run.rounds:
         raise SurpassError(f"{folder} holds nothing to report yet: no event and no finished round")
     return run
 
 
-def _state(folder: Path) -> dict[str, Any]:
-    """How much of events.jsonl counts, and what was spent, as far as state.json says so: whether it is damaged is for whoever goes on from it."""
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object in a file; an empty one where there is none, or it is damaged."""
     try:
-        state = loads(nofollow.read(folder, "state.json") or b"{}")
+        found = loads(nofollow.read(folder, name) or b"{}")
     except ValueError:
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """How much of events.jsonl counts, and what was spent, as far as state.json says so: whether it is damaged is for whoever goes on from it."""
+    state = _json(folder, "state.json")
     shapes = {"events": records.count, "cost": records.each(records.each(records.number))}
-    return {
-        name: state[name]
-        for name, shape in shapes.items()
-        if isinstance(state, dict) and name in state and not records.flaw(state[name], shape)
-    }
+    return {name: state[name] for name, shape in shapes.items() if name in state and not records.flaw(state[name], shape)}
 
 
 def number(value: Any) -> float:
