@@ -165,6 +165,14 @@ def test_the_folder_itself_may_be_a_link(place):
     assert main(["export", "half", "--to", "hf"]) == 0
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "anything"])
+def test_a_model_folder_with_a_pipe_in_it_keeps_nobody_waiting(name, linked, capsys, monkeypatch):
+    monkeypatch.chdir(linked)
+    model = "half/weights/0001/policy"
+    with laid(Path(model) / name, os.mkfifo):
+        refused(["eval", "best_of_n", "--model", model, "--limit", "1"], capsys, name, "pipe")
+
+
 def test_names_that_lead_out_of_a_folder_are_no_names(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "secret").write_text("s")
@@ -254,6 +262,16 @@ def test_a_damaged_run_json_is_not_written_over(text, states, place, capsys):
     refused(["run", "rloo", "--model", "model", "--out", "whole", *SHORT], capsys, "run.json" if "format" not in text else "")
     refused(["resume", "whole"], capsys)
     assert contents(place) == before
+
+
+def test_a_state_of_another_method_is_not_gone_on_from(place, capsys):
+    from surpass.cli import main
+
+    assert main(["run", "rloo", "--model", "model", "--out", "other", "--rounds", "1", *SHORT]) == 0
+    shutil.copy(place / "other" / "run.json", place / "half" / "run.json")
+    before = contents(place / "half" / "weights")
+    refused(["resume", "half"], capsys, "another method")
+    assert contents(place / "half" / "weights") == before
 
 
 # -- file systems without locks

@@ -30,7 +30,7 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
   surpass run METHOD [--model M] [--task T] [--task.KEY VALUE ...] [METHOD'S KNOBS]   improve a model
   surpass eval METHOD [--model M] [--task T] ...                                      the method's exam alone
   surpass eval [--model M] [--task T] ...                                             what a model can do, a line per task
-  surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
+  surpass resume FOLDER [--code FILE ...] [--url URL] [--cache FOLDER]                go on with a run that was stopped
   surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] ...            methods at equal work, with error bars
   surpass view [FOLDER] [--port N]                                                    runs as pages in a browser, live
   surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how

@@ -371,9 +371,12 @@ class _Run:
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
         self.at = stood(state)
-        self.method = from_json(self.at.method, self.modules)
+        given, self.method = self.method, from_json(self.at.method, self.modules)
         if not isinstance(self.method, Method):
             raise ValueError("its method is none")
+        if given.adapt is None and self.method != given:
+            raise RunBroken("state.json was written by another method than this run's: it belongs to another run, or run.json was edited. Put back what was there, "
+                            "or begin a new run")  # fmt: skip
         require(self.method, self.task, self.models, learns=True)
         self.models.remember(_snapshots(self.method))
         self.memory.notes = self.at.notes

@@ -1,6 +1,7 @@
 """A run on disk: what was decided, what happened, and everything needed to go on from any phase.
 
-    run.json              the method as JSON, task, models, seed, rounds, versions
+    run.json              the method as JSON, task, models, seed, rounds, versions, and digests of what the run began with
+    lock                  held by the process that works here; lock.pid where the file system has no locks
     events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
     timing.jsonl          wall-clock seconds per phase, apart because they never repeat
     trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet what was learnt from
@@ -12,7 +13,7 @@
     weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
     state.json            where the run stands; replaced in one step after every phase
 
-A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
+No link in it is followed (surpass.nofollow). A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
 is as good as missing: the run goes on from the last state whose files are whole.
 """
 
@@ -59,7 +60,18 @@ __all__ = ["FORMAT", "Store", "as_line", "columns_from", "trees_from_table", "tr
 
 FORMAT = 2
 READS = (1, 2)  # runs of format 1 have no checksums and are taken as they are
-_RUN = ("state.json", "events.jsonl", "trees", "weights", "exams")  # by which a run is known
+_RUN = (
+    "state.json",
+    "events.jsonl",
+    "trees",
+    "weights",
+    "exams",
+    "examples",
+    "texts",
+    "credit",
+    "timing.jsonl",
+    "report.html",
+)  # by which a run is known
 
 
 @contextlib.contextmanager
