@@ -152,7 +152,8 @@ def test_edits_by_hand_end_in_a_run_or_in_one_message(place, home, capsys):
 
 
 def test_edits_that_once_ended_in_a_traceback(place, capsys):
-    for line in KEPT.read_text().splitlines():
+    kept = KEPT.read_text().splitlines()
+    for line in kept if TIMES > 1 else kept[:: len(kept) // 6]:
         name, at, new, seal = json.loads(line)
         tried(place, capsys, name, tuple(at), new, seal)
 
