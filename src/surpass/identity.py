@@ -1,7 +1,7 @@
 """What a run began with, as digests: a run goes on with the weights, chat template, tokenizer and configuration that it began with, or not at all.
 
-Every byte of the weights is hashed, once a start: a digest of headers or of a sample would not notice somebody who exchanges a model on purpose. That is about a
-second for each gigabyte of weights, less than it takes to read them.
+Every byte of the weights is hashed, once a start: a digest of headers or of a sample would not notice somebody who exchanges a model on purpose. Trained weights were
+hashed before, too; with an adapter it is one pass over the base's bytes more, which were just read from disk.
 """
 
 from __future__ import annotations

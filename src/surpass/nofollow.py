@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -87,7 +88,8 @@ def opened(root: Path | str, name: str, mode: str = "rb") -> Any:
         "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
         "wb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
     }[mode]
-    return os.fdopen(descriptor(root, name, flags), mode)
+    raw = io.FileIO(descriptor(root, name, flags), mode)
+    return io.BufferedReader(raw) if mode == "rb" else io.BufferedRandom(raw) if mode == "r+b" else io.BufferedWriter(raw)
 
 
 def read(root: Path | str, name: str, most: int | None = None) -> bytes | None:
