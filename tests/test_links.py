@@ -212,6 +212,38 @@ def test_an_export_and_a_comparison_follow_no_link(place, capsys):
     assert not any(victim.iterdir())
 
 
+def test_a_link_in_place_of_a_folder_that_nobody_named_is_refused(place, capsys):
+    from surpass.cli import main
+
+    words = ["run", "grpo", "--model", "model", "--rounds", "0", *SHORT]
+    assert main(words) == 0
+    (folder,) = (place / "runs").iterdir()
+    victim = place.parent / "victim"
+    shutil.rmtree(folder)
+    victim.mkdir()
+    folder.symlink_to(victim)
+    refused(words, capsys, "symbolic link", "--out")
+    assert not any(victim.iterdir())
+
+
+@pytest.mark.parametrize("name", ["surpass", ".aim"])
+def test_a_tracker_follows_no_link(name, tmp_path, monkeypatch):
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    from surpass.trackers import tracking
+
+    class Writes:
+        requires_logging_directory, name = True, "tensorboard"
+
+        def __init__(self, project, logging_dir):
+            raise AssertionError("it was begun")
+
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "tensorboard", Writes)
+    (tmp_path / name).symlink_to(tmp_path.parent)
+    with pytest.raises(SurpassError, match="symbolic link"), tracking("tensorboard", "x", tmp_path, {}, print):
+        pass
+
+
 # -- what is a run, and whose
 
 

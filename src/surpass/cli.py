@@ -80,6 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
+    if options.out is None and folder.is_symlink():  # nobody named it, so nobody meant it to lead elsewhere
+        raise SurpassError(f"{folder} is a symbolic link; name the folder that is meant: --out FOLDER")
     if Store.begun(folder):
         raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {quoted(folder)}, or choose another --out")
     return _go(folder, config, method, task, options.json, options.track)

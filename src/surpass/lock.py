@@ -138,7 +138,7 @@ def _holder(folder: Path) -> dict[str, Any] | None:
         return None
     except PermissionError:
         pass  # somebody else's, and it lives
-    return found if found.get("began") in (None, _began(found["pid"])) else None  # a number is given again to a later process
+    return found if found.get("began") == _began(found["pid"]) else None  # a number is given again to a later process
 
 
 def _young(path: Path) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from surpass.errors import SurpassError
 
 FILES = ("lock", "lock.pid", "run.json", "state.json", "events.jsonl", "timing.jsonl", "report.html")
-FOLDERS = ("trees", "texts", "examples", "credit", "exams", "weights", "surpass", ".aim")
+FOLDERS = ("trees", "texts", "examples", "credit", "exams", "weights", "surpass")
 """What surpass, and trackers for it, may write at the top of a run's folder."""
 _KINDS = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
           (stat.S_ISBLK, "a device"), (stat.S_ISDIR, "a folder"))  # fmt: skip
