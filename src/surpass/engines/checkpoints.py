@@ -93,7 +93,9 @@ def load_model(name: str, dtype: str):
     if isinstance(where, Path) and where.is_dir():  # links are fine: the Hub's cache is made of them
         for path in where.iterdir():
             if path.exists() and not path.is_file() and not path.is_dir():  # whoever opens a pipe waits for ever
-                raise SurpassError(f'model "{name}" could not be loaded: {path} is a pipe, a socket or a device where a file should be')
+                raise SurpassError(
+                    f'model "{name}" could not be loaded: {path} is a pipe, a socket or a device where a file should be'
+                )
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SurpassError(f'dtype "{dtype}" is not one of auto, float32, bfloat16, float16, mixed')
     try:
