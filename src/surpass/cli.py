@@ -18,7 +18,7 @@ from typing import Any
 import surpass
 from surpass.budget import Budget
 from surpass.errors import RunBroken, SurpassError
-from surpass.files import at_home, own_frame, quoted, where
+from surpass.files import own_frame, quoted, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
 from surpass.means import all_bounds
 from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse, spec_of
@@ -30,7 +30,7 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
   surpass run METHOD [--model M] [--task T] [--task.KEY VALUE ...] [METHOD'S KNOBS]   improve a model
   surpass eval METHOD [--model M] [--task T] ...                                      the method's exam alone
   surpass eval [--model M] [--task T] ...                                             what a model can do, a line per task
-  surpass resume FOLDER [--code FILE ...]                                             go on with a run that was stopped
+  surpass resume FOLDER [--code FILE ...] [--url URL] [--cache FOLDER]                go on with a run that was stopped
   surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] ...            methods at equal work, with error bars
   surpass view [FOLDER] [--port N]                                                    runs as pages in a browser, live
   surpass solve QUESTION [--method METHOD] [--model M] ...                            answer one question, and show how
@@ -80,45 +80,38 @@ def run(arguments: Sequence[str]) -> int:
     config = configuration({**vars(options), "method": label}, method, task, spec)
     words = "".join(c if c.isalnum() or c in "._" else "-" for c in options.task).strip("-")[-40:]
     folder = options.out or Path("runs") / f"{label}-{words}-{run_hash(config)}"
+    if options.out is None and folder.is_symlink():  # nobody named it, so nobody meant it to lead elsewhere
+        raise SurpassError(f"{folder} is a symbolic link; name the folder that is meant: --out FOLDER")
     if Store.begun(folder):
         raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {quoted(folder)}, or choose another --out")
     return _go(folder, config, method, task, options.json, options.track)
 
 
 def resume(arguments: Sequence[str]) -> int:
-    """surpass resume FOLDER [--code FILE ...] [--track NAME] [--json]"""
-    from surpass.files import digest, load_file
-    from surpass.parts import from_json, modules_in
-    from surpass.store import Store
+    """surpass resume FOLDER [--code FILE ...] [--track NAME] [--url URL] [--cache FOLDER] [--json]"""
+    from surpass import resuming
 
     words = [word for word in arguments if word != "--json"]
-    track = None
-    if "--track" in words[:-1]:
-        at = words.index("--track")
-        track = words[at + 1]
-        del words[at : at + 2]
+    given: dict[str, str] = {}
+    for flag in ("--track", "--url", "--cache"):
+        if flag in words[:-1]:
+            at = words.index(flag)
+            given[flag] = words[at + 1]
+            del words[at : at + 2]
     folder, code = Path(words[0]) if words else None, words[2:]
     if folder is None or (len(words) > 1 and (words[1] != "--code" or not code)):
-        raise SurpassError("usage: surpass resume FOLDER [--code FILE.py ...] [--track NAME] [--json]")
-    config = Store.read_run(folder)
-    if "__main__" in modules_in([config["task"], config["method"]]) or config["model"]["name"] == "in memory":
-        raise SurpassError("this run was begun from Python with objects of its own; go on with it by the same call of surpass.improve, "
-                           f'out="{folder}"')  # fmt: skip
-    allowed = {Path(path).stem: str(at_home(path).resolve()) for path in code}
-    needed = [path for path in config.get("files", {}) if path.endswith(".py") and Path(path).stem not in allowed]
-    if needed:
         raise SurpassError(
-            f"this run uses code of your own; allow it by name: surpass resume {quoted(folder)} --code {quoted(*needed)}"
+            "usage: surpass resume FOLDER [--code FILE.py ...] [--track NAME] [--url URL] [--cache FOLDER] [--json]"
         )
-    for path, was in config.get("files", {}).items():
-        path = allowed.get(Path(path).stem, path) if path.endswith(".py") else path
-        if Path(path).is_file() and digest(path) != was:
-            raise SurpassError(f"{Path(path).name} has changed since this run began; a run goes on with the files it began with. "
-                               "Put the old one back, or begin a new run")  # fmt: skip
-    for path in allowed.values():
-        load_file(path)
-    task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
-    return _go(folder, config, method, task, "--json" in arguments, track)
+    try:
+        config, method, task = resuming.configuration(folder, code, given.get("--url"), given.get("--cache"))
+        return _go(folder, config, method, task, "--json" in arguments, given.get("--track"))
+    except (SurpassError, OSError):
+        raise
+    except Exception as error:
+        if own_frame(error) is not None or os.environ.get("SURPASS_TRACEBACK"):
+            raise
+        raise resuming.broken(error, folder) from error
 
 
 def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool, track: str | None) -> int:
@@ -166,8 +159,11 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
 
 def _resume(folder: Path, config: dict[str, Any]) -> str:
     """The command that goes on with a run."""
+    from surpass.resuming import api_flags
+
     code = [path for path in config.get("files", {}) if path.endswith(".py")]
-    return f"surpass resume {quoted(folder, *(['--code', *code] if code else []))}"
+    flags = [word for flag in api_flags(config["model"].get("api", {})).items() for word in flag]
+    return f"surpass resume {quoted(folder, *(['--code', *code] if code else []), *flags)}"
 
 
 def _check_trained(model: str, method: Any) -> None:
@@ -340,7 +336,7 @@ def init(arguments: Sequence[str]) -> int:
     if kind not in kinds or not words[0].endswith(".py") or not Path(words[0]).stem.isidentifier():
         raise SurpassError("usage: surpass init FILE.py [--kind task|reward|method]; FILE names the task, reward or method in it")
     path = Path(words[0])
-    if path.exists():
+    if os.path.lexists(path):
         raise SurpassError(f"{path} exists already and was left as it is; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     text = (Path(__file__).parent / "assets" / f"my{kind}.py").read_text(encoding="utf-8")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from surpass import api
+from surpass import api, nofollow, records
 from surpass.budget import Budget, flops, parameters, spent
 from surpass.errors import SurpassError
 from surpass.figures import report_from, report_json
 from surpass.find import find_method, make_method, make_models
-from surpass.intact import write_whole
+from surpass.intact import loads, write_whole
 from surpass.means import SHARES
 from surpass.measures import sized
 from surpass.parts import to_json
@@ -260,6 +260,7 @@ def compare(
         )
     if seeds < 1:
         raise SurpassError(f"comparing wants one seed or more; found {seeds}")
+    _plain(Path(out), [entry.slug for entry in entries], seeds)
     models = make_models({"name": model, "trained": entries[0].learns})
     size, learning = parameters(models), entries[0].learns
     amount = (
@@ -348,7 +349,7 @@ def _examined(
         **{name: value for name, value in options.items() if name != "template_args" or value},
     }
     path = folder / "report.json"
-    known: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    known = _known(folder)
     if known is not None and known["about"] != json.loads(as_line(about)):
         raise SurpassError(f"{folder} holds an exam of something else; choose another --out")
     if known is None:
@@ -358,3 +359,30 @@ def _examined(
         write_whole(path, as_line(known))
     runs.reports.append(report_from(known["report"]))
     runs.costs.append({"exam": known["cost"]})
+
+
+def _plain(out: Path, slugs: Sequence[str], seeds: int) -> None:
+    """SurpassError where a link lies in the folder of a comparison; its runs' folders look after themselves."""
+    nofollow.check(out, ("comparison.html",), ())
+    for slug in slugs:
+        nofollow.listed(out, slug)
+        for seed in range(1, seeds + 1):
+            nofollow.listed(out / slug, f"seed-{seed}")
+            nofollow.check(out / slug / f"seed-{seed}", ("report.json",), ())
+
+
+def _known(folder: Path) -> dict[str, Any] | None:
+    """The exam that a folder holds; None where it holds none."""
+    try:
+        text = nofollow.read(folder, "report.json") if folder.exists() else None
+        found = None if text is None else loads(text)
+        flaw = (
+            ""
+            if found is None
+            else records.flaw(found, {"about": dict, "report": records.REPORT, "cost": records.each(records.number)})
+        )
+    except ValueError as error:
+        flaw = str(error)
+    if flaw:
+        raise SurpassError(f"{folder / 'report.json'} is damaged: {flaw}; remove it, and the exam is held again")
+    return found

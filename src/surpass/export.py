@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+from surpass import nofollow, records
 from surpass.errors import SurpassError
 from surpass.files import quoted
-from surpass.intact import damage
+from surpass.intact import damage, unsealed
 from surpass.store import Store
 
 
@@ -19,8 +21,16 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     alone. Raises SurpassError where nothing was kept, the run is not of that kind, or `out` exists.
     """
     about = Store.read_run(folder)
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8")) if (folder / "state.json").exists() else {}
-    kept = state.get("weights", 0) if state.get("trial") is None else state["trial"]  # a trial is not kept yet
+    records.checked(about, folder / "run.json", {"model": records.RUN["model"]})
+    nofollow.check(folder)
+    state: dict[str, Any] = {"events": 0, "weights": 0, "trial": None}
+    if nofollow.there(folder / "state.json"):
+        state = unsealed(folder, "state.json") or {}
+    if flaw := records.flaw(state, records.STATE) if state else "it is not as it was written":
+        raise SurpassError(
+            f"{folder / 'state.json'} is damaged: {flaw}; `surpass resume {quoted(folder)}` goes back to the last round that is whole"
+        )
+    kept = state["weights"] if state["trial"] is None else state["trial"]  # a trial is not kept yet
     if not kept:
         raise SurpassError(f"{folder} kept no update; its model is the one it began with: {about['model']['name']}")
     weights = folder / "weights" / f"{kept:04d}" / "policy"
@@ -35,10 +45,17 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     if to == "lora" and not adapter:
         raise SurpassError("this run trained all weights, so there is no adapter; export it with: --to hf")
     out = out or folder / f"export-{to}"
-    if out.exists():
+    if nofollow.there(out):
         raise SurpassError(f"{out} exists already and was left as it is; choose another --out")
     if to == "hf" and adapter:
-        _merge(about["model"], weights, out)
+        try:
+            _merge(about["model"], weights, out)
+        except (SurpassError, OSError):
+            raise
+        except Exception as error:  # the adapter may hold anything
+            raise SurpassError(
+                f"the adapter in {weights} could not be added to {about['model']['name']}: {' '.join(str(error).split()):.300}"
+            ) from error
     else:
         shutil.copytree(weights, out, ignore=shutil.ignore_patterns("optimiser.*"))
     return _lines(out, to, about["model"]["name"])

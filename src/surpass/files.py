@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shlex
 import sys
 import traceback
@@ -83,7 +84,10 @@ def load_name(name: str) -> Any:
 
 def digest(path: str | Path) -> str:
     """Sixteen hexadecimal digits of a file's contents."""
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+    ) as file:  # a run's folder may name a file that waits
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def where(error: BaseException, path: Path) -> str:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
-from surpass import given
+from surpass import given, records
 from surpass.budget import Budget, parameters, spent
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
-from surpass.figures import exam_event, report_from, report_json, round_figures
+from surpass.figures import exam_event, report_json, round_figures
 from surpass.gates import at_least
+from surpass.identity import differing, identity, weights_digest
 from surpass.models import Models, Snapshot
 from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
+from surpass.standing import Standing, stood
 from surpass.store import Store
 from surpass.texts import node_texts
 from surpass.types import Example, Memory, Report, Tree, fold
@@ -34,29 +32,6 @@ ENGINE_NEEDS = {
     "logits": "whole distributions", "value": "a value head", "embed": "embeddings", "train": "weights to train",
 }  # fmt: skip
 """What an engine may be able to do, in words."""
-
-
-@dataclass
-class Standing:
-    """Where a run is; JSON, so that `state.json` is all of it. Rounds count from 1; 0 is the start."""
-
-    start: dict[str, str] = field(default_factory=dict)  # digests of the weights the run began with
-    round: int = 0  # the last round that began to change anything
-    phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
-    weights: int = 0  # the round whose updates the current weights hold
-    trial: int | None = None  # the round a refusal goes back to; None between trials
-    versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
-    notes: dict[str, Any] = field(default_factory=dict)
-    trial_notes: dict[str, Any] = field(default_factory=dict)
-    method: Any = None
-    trial_method: Any = None
-    reports: dict[str, Any] = field(default_factory=dict)  # before, after, best, kept
-    cost: dict[str, dict[str, int]] = field(default_factory=dict)
-    refusals: int = 0
-    stopped: str = ""
-    spent: float = 0.0  # of the budget, when the last round had been learnt
-    dearest: float = 0.0  # round so far, in the budget's currency
-    seconds: float = 0.0  # of searching, scoring and learning; counted only where they are the budget
 
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
@@ -89,6 +64,12 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
     for name in _snapshots(method):
         models.engine(name)
+    for learn in method.learn:
+        if learn.start is not None and learn.start not in _snapshots(method):
+            raise UnmetNeed(f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"')
+    held = getattr(method.exam, "n", None)
+    if learns and isinstance(held, Mapping) and not (held.keys() >= {"gate", "test"} and all(n >= 1 for n in held.values())):
+        raise UnmetNeed(f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}")
     if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
         raise UnmetNeed(
             f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
@@ -99,15 +80,6 @@ def _has(whole: Any, name: str) -> bool:
     """Whether there is such an attribute, or an attribute's: "oracle.grade"."""
     first, dot, rest = name.partition(".")
     return hasattr(whole, first) and (not dot or _has(getattr(whole, first), rest))
-
-
-def weights_digest(weights: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits of a role's weights."""
-    found = hashlib.blake2b(digest_size=8)
-    for name in sorted(weights):
-        found.update(name.encode())
-        found.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def _snapshots(method: Method) -> list[str]:
@@ -164,22 +136,25 @@ class _Run:
 
     async def begin(self) -> None:
         """Exams at the start; or, in a folder that holds a run, back to where it stood."""
-        state = self.store.state() if self.store else None
         if self.store:
             self.models.secret = functools.cache(self.store.secret)
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
         self.models.remember(_snapshots(self.method))
         began = {role: weights_digest(weights) for role, weights in self.start.items()}
+        began |= identity(self.models, began) if self.store else {}
+        if self.store:
+            self._same(self.store.digests(), began)
+        state = self.store.state() if self.store else None
         self.start |= {name: self.models.snapshots[name] for name in self.models.predecessors()}
         if state is not None:
             if "previous" in state and self.models.predecessors():
                 raise SurpassError(f"this run was begun by a version of surpass in which {self.models.predecessors()[0]} was the kept model before "
                                    "the current one; it is now the model before the last round's update, and one run cannot mean both: begin a new run")  # fmt: skip
-            if state.get("start", began) != began:
-                raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
-                                   "so load it again")  # fmt: skip
-            self._restore(state)
+            self._same(state.get("start", {}), began)
+            self._restored(state)
             return
+        if self.store:
+            self.store.rests_on(began)
         self.at.start = began
         before = await self._exam("test", 0)
         gate = await self._exam("gate", 0)
@@ -189,16 +164,28 @@ class _Run:
         self._note(exam_event(0, "test", before), exam_event(0, "gate", gate))
         self._commit()
 
+    def _same(self, was: dict[str, str], now: dict[str, str]) -> None:
+        """SurpassError where what the run began with is another now; what one of the two does not know is not compared."""
+        other = differing(was, now)
+        weights = [role for role in other if role in self.roles]
+        if weights:
+            raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
+                               "so load it again")  # fmt: skip
+        if other:
+            raise SurpassError(f"the model given is not the one this run began with: {' and '.join(other)} changed since. Put back what it was (and give the same dtype), "
+                               "or begin a new run")  # fmt: skip
+
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
         self.memory.round = round - 1
         found = self.store.read_trees(round) if self.store else None
-        if found is not None:
+        event = records.event(found[1].get("event")) if found else None
+        if found is not None and event is not None and {"cost", "notes"} <= found[1].keys():
             trees, extra = found
             self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
             self.memory.notes = extra["notes"]
             self.models.system = self.memory.notes.get("system", {})
-            self._note(extra["event"])
+            self._note(event)
             return trees
         self.models.account = "search"
         self.models.fresh()
@@ -376,12 +363,27 @@ class _Run:
             )
         self.unwritten = []
 
+    def _restored(self, state: dict[str, Any]) -> None:
+        """`_restore`, or RunBroken where the state holds what no run can go on from."""
+        try:
+            self._restore(state)
+        except SurpassError:
+            raise
+        except Exception as error:  # it may hold anything
+            raise RunBroken(f"state.json holds what this run cannot go on from ({type(error).__name__}: {' '.join(str(error).split()):.200}); put back "
+                            "a copy of it, or remove it: the run then goes back to the last round it has another of") from error  # fmt: skip
+
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
-        reports = {name: report_from(data) for name, data in state["reports"].items()}
-        fields = {f.name for f in dataclasses.fields(Standing)}
-        self.at = Standing(**{k: v for k, v in state.items() if k in fields} | {"reports": reports})
-        self.method = from_json(self.at.method, self.modules)
+        self.at = stood(state)
+        given, self.method = self.method, from_json(self.at.method, self.modules)
+        if not isinstance(self.method, Method):
+            raise ValueError("its method is none")
+        if given.adapt is None and self.method != given:
+            raise RunBroken("state.json was written by another method than this run's: it belongs to another run, or run.json was edited. Put back what was there, "
+                            "or begin a new run")  # fmt: skip
+        require(self.method, self.task, self.models, learns=True)
+        self.models.remember(_snapshots(self.method))
         self.memory.notes = self.at.notes
         self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}

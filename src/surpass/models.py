@@ -90,6 +90,10 @@ class Models:
                 self.version[role] = 0
                 self._cast.append(role)
 
+    def copies(self) -> frozenset[str]:
+        """The roles that no model was given for."""
+        return frozenset(self._cast)
+
     def engine(self, role: str) -> Any:
         """The engine behind a role or a snapshot's name."""
         base = role.partition("@")[0]

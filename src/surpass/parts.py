@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from surpass.errors import SurpassError, UnmetNeed
+from surpass.hints import hints, misfit
 from surpass.types import Batch, Cast, Column, Example, Figures, Memory, Out, Problem, Report, Tree, Turn, Verdict
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ class Method:
 
 COUNTS = frozenset({"n", "k", "answer_tokens", "batch", "branch", "budget", "depth", "dev", "epochs", "every", "expansions", "held", "in_flight",
                     "iterations", "max_tokens", "period", "pool", "searches", "simulations", "turns", "updates", "width"})  # fmt: skip
+HOLD_PARTS = frozenset({"advantages", "choose", "curricula", "gates", "learners", "measures", "methods", "objectives", "parts", "rewards", "searches",
+                        "selectors", "tasks", "types"})  # fmt: skip
 SIGNED = frozenset({"enough", "margin", "threshold", "worst"})  # compared with rewards, which may be negative
 
 
@@ -297,24 +300,52 @@ def from_json(data: Any, allowed: Mapping[str, str] | Iterable[str] = ()) -> Any
     if isinstance(data, dict):
         if "part" not in data:
             return {key: from_json(item, allowed) for key, item in data.items()}
-        module, _, name = data["part"].rpartition(".")
+        module, _, name = str(data["part"]).rpartition(".")
         if module.partition(".")[0] != "surpass" and module not in allowed:
             raise SurpassError(
-                f'the part "{data["part"]}" is not inside surpass; if it is in a file of your own, allow it by name: --code {module}.py'
+                f'the part "{data["part"]!s:.100}" is not inside surpass; if it is in a file of your own, allow it by name: --code {module:.100}.py'
             )
-        cls = getattr(importlib.import_module(module), name, None)
-        if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-            raise SurpassError(f'there is no part "{data["part"]}" in this version of surpass')
+        cls = _class(module, name)
         data = dict(data)
         for field in getattr(cls, "files", ()):
             file, _, wanted = str(data.get(field, "")).rpartition(":")
             if Path(file).stem not in allowed:
                 raise SurpassError(f"the run uses {file}, a file of your own; allow it by name: --code {file}")
             data[field] = f"{allowed[Path(file).stem] or file}:{wanted}"
-        return cls(**{key: from_json(item, allowed) for key, item in data.items() if key != "part"})
+        return _made(cls, {key: from_json(item, allowed) for key, item in data.items() if key != "part"})
     if isinstance(data, list):
         return tuple(from_json(item, allowed) for item in data)
     return data
+
+
+def _class(module: str, name: str) -> type:
+    """The dataclass of this name, of a module that is allowed; of surpass's own only one that holds parts: others open files when they are made, or do
+    something when they are imported."""
+    try:
+        known = module.partition(".")[0] != "surpass" or module == "surpass" or module.split(".")[1] in HOLD_PARTS
+        cls = getattr(importlib.import_module(module), name, None) if known else None
+    except (ImportError, ValueError):  # ValueError: a name that cannot be one
+        cls = None
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise SurpassError(f'there is no part "{module:.100}.{name:.100}" in this version of surpass')
+    return cls
+
+
+def _made(cls: type, values: dict[str, Any]) -> Any:
+    """cls(**values); of surpass's own classes SurpassError where the values are not what its fields hold."""
+    if not cls.__module__.startswith("surpass."):
+        return cls(**values)
+    for name, hint in hints(cls).items():
+        if name in values and (wanted := misfit(values[name], hint)):
+            raise SurpassError(f"{cls.__name__} needs {name} to be {wanted}; found {values[name]!r:.60}")
+    try:
+        return cls(**values)
+    except SurpassError:
+        raise
+    except Exception as error:  # they look at their values when they are made
+        raise SurpassError(
+            f"{cls.__name__} cannot be made of what is written there: {' '.join(str(error).split()):.200}"
+        ) from error
 
 
 def modules_in(data: Any) -> set[str]:

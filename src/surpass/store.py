@@ -1,6 +1,7 @@
 """A run on disk: what was decided, what happened, and everything needed to go on from any phase.
 
-    run.json              the method as JSON, task, models, seed, rounds, versions
+    run.json              the method as JSON, task, models, seed, rounds, versions, and digests of what the run began with
+    lock                  held by the process that works here; lock.pid where the file system has no locks
     events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
     timing.jsonl          wall-clock seconds per phase, apart because they never repeat
     trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet what was learnt from
@@ -13,7 +14,7 @@
     secret                what hidden tests are made with, in a run whose task has some
     state.json            where the run stands; replaced in one step after every phase
 
-A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
+No link in it is followed (surpass.nofollow). A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
 is as good as missing: the run goes on from the last state whose files are whole.
 """
 
@@ -23,127 +24,56 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import re
 import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from surpass import nofollow, records
 from surpass.errors import RunBroken, SurpassError
-from surpass.intact import checksum, damage, seal, sealed, unsealed, write_whole
+from surpass.intact import checksum, damage, loads, round_of, seal, sealed, unsealed, write_whole
+from surpass.lock import Lock
 from surpass.models import Models, Snapshot
-from surpass.types import Column, Example, Problem, Tree
+from surpass.tables import (
+    COLUMN,
+    DAMAGED,
+    as_line,
+    columns_from,
+    columns_json,
+    exact_line,
+    shared,
+    trees_from_table,
+    trees_to_table,
+)
+from surpass.types import Example, Tree
+
+__all__ = ["FORMAT", "Store", "as_line", "columns_from", "trees_from_table", "trees_to_table"]
 
 FORMAT = 2
 READS = (1, 2)  # runs of format 1 have no checksums and are taken as they are
-
-
-def as_line(value: Any) -> str:
-    """JSON on one line; a number that JSON does not have (nan, infinity) is null."""
-    return json.dumps(_finite(value), default=_plain, allow_nan=False)
-
-
-def exact_line(value: Any) -> str:
-    """JSON on one line as Python reads it back, nan and infinity too: for what a run goes on from."""
-    return json.dumps(value, default=_plain)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
-COLUMN = pa.struct(
-    [("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))]
-)
-
-
-def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
-    """A tree's columns as rows, but for some."""
-    return [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
-            for n, c in sorted(tree.columns.items()) if n not in but]  # fmt: skip
-
-
-def _shared(a: Tree, b: Tree) -> set[str]:
-    """The columns that both have, with the same values."""
-    mine = a.columns
-    return {name for name, column in b.columns.items() if np.array_equal(column.values, mine[name].values, equal_nan=True)}
-
-
-def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
-    """One row per tree; `extra` travels in the schema's metadata."""
-    rows = []
-    for tree in trees:
-        p = tree.problem
-        rows.append({
-            "problem": json.dumps({"id": p.id, "prompt": p.prompt, "answer": p.answer, "meta": dict(p.meta)}, default=_plain),
-            "key": tree.key, "opened": tree.opened, "parent": tree.parent, "cause": tree.cause, "author": list(tree.author),
-            "stop": tree.stop, "version": tree.version, "span": tree.span, "tokens": tree.tokens, "logp": tree.logp,
-            "logq": tree.logq, "keys": list(tree.keys), "draws": list(tree.draws),
-            "state": [json.dumps(s, default=_plain) for s in tree.state], "aside": list(tree.aside), "text": list(tree.text),
-            "columns": columns_json(tree),
-        })  # fmt: skip
-    ints, floats, strings = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
-    longs = pa.list_(pa.int64())
-    schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
-                        ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
-                        ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
-                        ("columns", pa.list_(COLUMN))], metadata={"surpass": exact_line(extra or {})})  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def trees_from_table(table: pa.Table) -> list[Tree]:
-    """The trees that `trees_to_table` wrote."""
-    trees = []
-    for row in table.to_pylist():
-        data = json.loads(row["problem"])
-        prompt = data["prompt"] if isinstance(data["prompt"], str) else tuple(data["prompt"])
-        tree = Tree(Problem(data["id"], prompt, data["answer"], data["meta"]), row["key"])
-        span, tokens = row["span"], np.array(row["tokens"], np.int32)
-        logp, logq = np.array(row["logp"], np.float32), np.array(row["logq"], np.float32)
-        for i in range(len(row["parent"])):
-            a, b = span[i], span[i + 1]
-            tree.add(row["parent"][i], row["author"][i], tokens[a:b], cause=row["cause"][i], logp=logp[a:b], logq=logq[a:b],
-                     stop=row["stop"][i], version=row["version"][i], state=json.loads(row["state"][i]), text=row["text"][i],
-                     key=row["keys"][i], aside=row["aside"][i])  # fmt: skip
-        tree.opened, tree.draws = row["opened"], list(row["draws"])
-        for name, column in columns_from(row["columns"]).items():
-            tree.put(name, column)
-        trees.append(tree)
-    return trees
-
-
-def columns_from(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
-    """The columns that `columns_json` wrote."""
-    return {row["name"]: Column(row["axis"], np.array(row["values"], float).reshape(row["shape"])) for row in rows}
-
-
-def _plain(value: Any) -> Any:
-    """numpy scalars and arrays, tuples and mappings as JSON."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if hasattr(value, "items"):
-        return dict(value)
-    raise TypeError(f"a task's state and problem must be JSON values; found {type(value).__name__}")
+_RUN = (
+    "state.json",
+    "events.jsonl",
+    "trees",
+    "weights",
+    "exams",
+    "examples",
+    "texts",
+    "credit",
+    "timing.jsonl",
+    "report.html",
+)  # by which a run is known
 
 
 @contextlib.contextmanager
@@ -157,28 +87,27 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _rounds(folder: Path) -> list[int]:
+    """The rounds that folders of weights are named by."""
+    return [round for name in nofollow.listed(folder, "weights") if "." not in name and (round := round_of(name)) is not None]
+
+
+def _states(folder: Path) -> Iterator[str]:
+    """The names of the states that lie there, the newest first."""
+    for name in ("state.json", *(f"weights/{round:04d}/state.json" for round in sorted(_rounds(folder), reverse=True))):
+        if nofollow.there(folder / name):
+            yield name
+
+
 class Store:
     """One run's folder. Opening it takes a lock, so that two processes never write one run."""
 
     def __init__(self, folder: str | Path, retain: int = 2):
         self.folder, self.retain = Path(folder), retain
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        nofollow.check(self.folder)
+        self._lock = Lock(self.folder)
         self.began = time.perf_counter()
-
-    def _take_lock(self):
-        import fcntl
-
-        file = open(self.folder / "lock", "w", encoding="utf-8")
-        for left in reversed(range(10)):  # surpass view looks at the lock for a moment
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return file
-            except OSError as error:
-                if not left:
-                    file.close()
-                    raise SurpassError(f"the run {self.folder} is in use by another process; wait for it or stop it") from error
-            time.sleep(0.02)
 
     def close(self) -> None:
         self._lock.close()
@@ -187,35 +116,60 @@ class Store:
 
     @staticmethod
     def begun(folder: str | Path) -> bool:
-        """Whether the folder holds a run of which something was finished."""
-        known = (Path(folder) / "run.json").exists()
-        return known and any(found for name in ("state.json", "weights/*/state.json") for found in Path(folder).glob(name))
+        """Whether the folder holds a run of which something was finished. SurpassError where it does and run.json, which says what the
+        run is, is missing or damaged, and where a link lies in it."""
+        folder = Path(folder)
+        nofollow.check(folder)
+        if nofollow.there(folder / "run.json"):
+            Store.read_run(folder)
+            return any(True for _ in _states(folder)) or bool(nofollow.listed(folder, "trees"))
+        if found := [name for name in _RUN if nofollow.there(folder / name)]:
+            raise SurpassError(f"{folder} holds {', '.join(found)} of a run, and no run.json that says of which; nothing was changed. Put back a copy "
+                               "of run.json and go on with surpass resume, or choose another folder")  # fmt: skip
+        return False
 
     def describe(self, run: dict[str, Any]) -> None:
         """Write run.json once."""
         write_whole(self.folder / "run.json", json.dumps({"format": FORMAT} | run, indent=2))
 
+    def digests(self) -> dict[str, str]:
+        """What run.json says the run began with (surpass.identity); nothing where it does not, or is not there."""
+        found = self.read_run(self.folder).get("digests", {}) if nofollow.there(self.folder / "run.json") else {}
+        return found if not records.flaw(found, records.each(str)) else {}
+
+    def rests_on(self, digests: dict[str, str]) -> None:
+        """Write into run.json, if there is one, what the run begins with."""
+        if nofollow.there(self.folder / "run.json"):
+            self.describe(self.read_run(self.folder) | {"digests": digests})
+
     @staticmethod
     def read_run(folder: str | Path) -> dict[str, Any]:
         """run.json of a run; SurpassError where there is none or it is of another format."""
         path = Path(folder) / "run.json"
-        if not path.exists():
-            raise SurpassError(f"{folder} is not a run: it has no run.json")
         try:
-            run = json.loads(path.read_text(encoding="utf-8"))
+            text = nofollow.read(folder, "run.json")
+            run = None if text is None else loads(text)
+        except (FileNotFoundError, NotADirectoryError):
+            text = None
         except ValueError as error:
-            raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run") from error
-        if run.get("format") not in READS:
+            raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run elsewhere") from error
+        if text is None:
+            raise SurpassError(f"{folder} is not a run: it has no run.json")
+        if not isinstance(run, dict):
+            raise SurpassError(f"{path} is damaged: it holds no JSON object; put back a copy of it, or begin a new run elsewhere")
+        if run.get("format") not in READS or isinstance(run["format"], bool):
             reads = " and ".join(map(str, READS))
-            raise SurpassError(f"the run {folder} has format {run.get('format')}; this version of surpass reads formats {reads}")
+            raise SurpassError(
+                f"the run {folder} has format {run.get('format')!r:.40}; this version of surpass reads formats {reads}"
+            )
         return run
 
     def secret(self) -> bytes:
         """What the hidden tests of this run are made with: drawn by its first use, so that no seed tells them."""
         path = self.folder / "secret"
-        if not path.exists():
+        if not nofollow.there(path):
             write_whole(path, secrets.token_hex(16))
-        words = path.read_text(encoding="utf-8", errors="replace")
+        words = (nofollow.read(self.folder, "secret", 100) or b"").decode(errors="replace")
         if not re.fullmatch(r"[0-9a-f]{32}", words):
             raise RunBroken(
                 f"{path} is damaged, and the run's hidden tests are made with it; put back a copy of it, or begin a new run"
@@ -226,13 +180,14 @@ class Store:
 
     def events(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append events; they count once the state that follows them is written."""
-        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as file:
-            file.writelines(as_line(line) + "\n" for line in lines)
+        with nofollow.opened(self.folder, "events.jsonl", "ab") as file:
+            file.write("".join(as_line(line) + "\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
 
     def read_events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._events().decode().splitlines()]
+        """Every event; of a run that came without sums those that can be read."""
+        return records.events(self._events())
 
     @contextlib.contextmanager
     def timed(self, phase: str, round: int) -> Iterator[None]:
@@ -240,8 +195,8 @@ class Store:
         begin = time.perf_counter()
         yield
         line = {"phase": phase, "round": round, "seconds": time.perf_counter() - begin, "at": time.time()}
-        with open(self.folder / "timing.jsonl", "a", encoding="utf-8") as file:
-            file.write(as_line(line) + "\n")
+        with nofollow.opened(self.folder, "timing.jsonl", "ab") as file:
+            file.write((as_line(line) + "\n").encode())
 
     # -- where it stands
 
@@ -256,23 +211,20 @@ class Store:
 
     def state(self) -> dict[str, Any] | None:
         """The last committed state whose weights are whole, with events.jsonl cut back to it; None before the first."""
-        path, events = self.folder / "state.json", self.folder / "events.jsonl"
-        older = sorted((self.folder / "weights").glob("[0-9]*/state.json"), reverse=True)
-        state = self._last_whole([path, *older]) if path.exists() or older else None
-        if events.exists():
-            with open(events, "r+b") as file:
-                file.truncate(state["events"] if state else 0)
+        names = list(_states(self.folder))
+        state = self._last_whole(list(dict.fromkeys(["state.json", *names]))) if names else None
+        with contextlib.suppress(FileNotFoundError), nofollow.opened(self.folder, "events.jsonl", "r+b") as file:
+            file.truncate(state["events"] if state else 0)
         return state
 
     def _events(self) -> bytes:
-        path = self.folder / "events.jsonl"
-        return path.read_bytes() if path.exists() else b""
+        return nofollow.read(self.folder, "events.jsonl") or b""
 
-    def _last_whole(self, paths: Sequence[Path]) -> dict[str, Any] | None:
+    def _last_whole(self, names: Sequence[str]) -> dict[str, Any] | None:
         wrong = ""
-        for path in paths:
-            state = unsealed(path)
-            why = f"{path} is damaged or missing" if state is None else self._lacks(state)
+        for name in names:
+            state = unsealed(self.folder, name)
+            why = f"{self.folder / name} is damaged or missing" if state is None else self._lacks(state, name)
             if state is not None and not why:
                 if wrong:
                     warnings.warn(f"{wrong}; the run goes on from round {state['round']}", stacklevel=2)
@@ -281,13 +233,15 @@ class Store:
         warnings.warn(f"{wrong}, and so is whatever the run could go back to; it begins again", stacklevel=2)
         return None
 
-    def _lacks(self, state: dict[str, Any]) -> str:
-        """What is wrong with the events and weights that a state needs."""
-        known = state.get("events_sha256")
-        if known and hashlib.sha256(self._events()[: state["events"]]).hexdigest() != known:
+    def _lacks(self, state: dict[str, Any], name: str) -> str:
+        """What is wrong with a state, or with the events and weights that it needs."""
+        if flaw := records.flaw(state, records.STATE):
+            return f"{self.folder / name} is damaged: {flaw}"
+        known, written = state.get("events_sha256"), self._events()
+        if len(written) < state["events"] or (known and hashlib.sha256(written[: state["events"]]).hexdigest() != known):
             return f"{self.folder / 'events.jsonl'} is not as it was written"
         rounds = {state["weights"], state["trial"] or 0} - {0}
-        old = (self.folder / "run.json").exists() and self.read_run(self.folder)["format"] == 1
+        old = nofollow.there(self.folder / "run.json") and self.read_run(self.folder)["format"] == 1
         return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", old))), "")
 
     # -- trees and examples
@@ -310,7 +264,7 @@ class Store:
     def write_credit(self, round: int, credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]) -> None:
         """What advantages and scores of Learn rows said of a round's trees, a row per Learn row and tree: the columns that the tree itself
         has not, or not so."""
-        rows = [{"role": role, "tree": i, "columns": columns_json(tree, _shared(tree, trees[i]))}
+        rows = [{"role": role, "tree": i, "columns": columns_json(tree, shared(tree, trees[i]))}
                 for role, some in credit if some is not trees for i, tree in enumerate(some[: len(trees)])]  # fmt: skip
         if rows:
             schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("columns", pa.list_(COLUMN))])
@@ -318,17 +272,21 @@ class Store:
 
     def read_trees(self, round: int) -> tuple[list[Tree], dict[str, Any]] | None:
         """(trees, extra) of a round, None where they were not finished or are damaged."""
-        path = self.folder / "trees" / f"{round:04d}.parquet"
-        if not path.exists():
-            return None
-        known = path.with_suffix(".sha256")
+        name = f"trees/{round:04d}.parquet"
         try:
-            if known.exists() and known.read_text(encoding="utf-8") != checksum(path):
+            data = nofollow.read(self.folder, name)
+            if data is None:
+                return None
+            known = nofollow.read(self.folder, f"trees/{round:04d}.sha256", 100)
+            if known is not None and known.decode() != hashlib.sha256(data).hexdigest():
                 raise ValueError("not as it was written")
-            table = pq.read_table(path)
-            return trees_from_table(table), json.loads(table.schema.metadata[b"surpass"])
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} is damaged ({type(error).__name__}); it is as good as missing", stacklevel=2)
+            table = pq.read_table(pa.BufferReader(data))
+            extra = loads(table.schema.metadata[b"surpass"])
+            if flaw := records.flaw(extra, records.EXTRA):
+                raise ValueError(flaw)
+            return trees_from_table(table), extra
+        except DAMAGED as error:
+            warnings.warn(f"{self.folder / name} is damaged ({type(error).__name__}); it is as good as missing", stacklevel=2)
             return None
 
     def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
@@ -345,7 +303,8 @@ class Store:
     def _parquet(self, kind: str, round: int, table: pa.Table) -> None:
         path = self.folder / kind / f"{round:04d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path.with_suffix(".partial"), compression="zstd")
+        with nofollow.opened(self.folder, f"{kind}/{round:04d}.partial", "wb") as file:
+            pq.write_table(table, file, compression="zstd")
         if kind == "trees":
             write_whole(path.with_suffix(".sha256"), checksum(path.with_suffix(".partial")))
         os.replace(path.with_suffix(".partial"), path)
@@ -363,8 +322,8 @@ class Store:
         """The roles' weights and optimisers after a round's updates, and what ROLE@-1 stands for then."""
         final = self.folder / "weights" / f"{round:04d}"
         partial = final.with_suffix(".partial")
-        if partial.exists():
-            shutil.rmtree(partial)
+        if nofollow.there(partial):
+            shutil.rmtree(partial)  # refuses a link, and follows none
         partial.mkdir(parents=True)  # also where what is learnt are words, and no role has new weights
         for role in roles:
             self.weights_folder(round, role)
@@ -385,14 +344,23 @@ class Store:
                     {key: value.contiguous() for key, value in models.snapshots[name].items()}, partial / f"{name}.safetensors"
                 )
         seal(partial)
-        if final.exists():
+        if nofollow.there(final):
             shutil.rmtree(final)
         os.replace(partial, final)
 
     def load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
-        """A role, or ROLE@-1, as it was after a round's updates; round 0 is the start."""
+        """A role, or ROLE@-1, as it was after a round's updates; round 0 is the start. RunBroken where that cannot be read."""
         if round == 0:
             return Snapshot(start, None, 0)
+        try:
+            return self._load(round, models, role, start, version)
+        except SurpassError:
+            raise
+        except Exception as error:  # these files may hold anything, and so may what is raised over them
+            raise RunBroken(f"{self.folder / 'weights' / f'{round:04d}'} cannot be read as {role} after round {round} ({type(error).__name__}: "
+                            f"{' '.join(str(error).split()):.200}); put back a copy, or begin a new run") from error  # fmt: skip
+
+    def _load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
         if "@" in role:
             found = load_file(self.folder / "weights" / f"{round:04d}" / f"{role}.safetensors")
             return Snapshot({name: value.to(start[name].device) for name, value in found.items()}, None, 0)
@@ -411,9 +379,10 @@ class Store:
         return Snapshot(weights, optimiser, version)
 
     def forget(self, wanted: Iterable[int]) -> None:
-        """Remove weights of rounds that nothing can go back to any more, but for the newest `retain` (0: keep all)."""
-        if not self.retain or not (self.folder / "weights").exists():
+        """Remove weights of rounds that nothing can go back to any more, but for the newest `retain` (0: keep all). What is called otherwise than
+        a round is somebody else's, and stays."""
+        if not self.retain:
             return
-        rounds = sorted(int(path.name) for path in (self.folder / "weights").iterdir() if path.suffix != ".partial")
+        rounds = sorted(_rounds(self.folder))
         for round in set(rounds[: -self.retain]) - set(wanted):
             shutil.rmtree(self.folder / "weights" / f"{round:04d}")

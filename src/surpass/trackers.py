@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from surpass import nofollow
 from surpass.errors import SurpassError
 
 Say = Callable[[str, int, dict[str, Any]], None]
@@ -55,6 +56,8 @@ def _opened(name: str, run: str, folder: Path, config: Mapping[str, Any]) -> Any
     PartialState()  # accelerate's trackers ask it whether this is the main process
     flat = {key: value if isinstance(value, (str, int, float, bool)) else json.dumps(value) for key, value in config.items()}
     cls = LOGGER_TYPE_TO_CLASS[name]
+    for below in (PROJECT, ".aim") if cls.requires_logging_directory else ():
+        nofollow.listed(folder, below)  # where it writes; refused if that is a link
     try:
         own = {_NAMED[name]: run} if name in _NAMED else {}
         tracker = cls(PROJECT, **own, **({"logging_dir": folder} if cls.requires_logging_directory else {}))

@@ -60,6 +60,7 @@ def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
     """The score that is learnt from: "reward", or the method's first; without its method, a column of leaves."""
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
+    scores = scores if isinstance(scores, Mapping) else None
     axes = {name: column.axis for tree in trees for name, column in tree.columns.items()}
     leaves = sorted(name for name, axis in axes.items() if axis == "leaf")
     return next((name for name in ["reward", *(scores or {}), *leaves] if axes.get(name) in ("leaf", "node")), None)
@@ -69,7 +70,7 @@ def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
     """The reward of every leaf; nan where it was not judged. Of a score of nodes: the last one of the attempt."""
     leaves = tree.leaves()
     column = tree.get(score) if score is not None and tree.has(score) else None
-    if column is None or column.axis not in ("leaf", "node"):
+    if column is None or column.axis not in ("leaf", "node") or np.ndim(column.values) != 1:
         return dict.fromkeys(leaves, math.nan)
     values = np.asarray(column.values, float)
     if column.axis == "leaf":

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from surpass.errors import SurpassError
-from surpass.store import trees_from_table
+from surpass.tables import trees_from_table
 from surpass.types import Tree
 
 MOST_FILE = 2**30  # bytes of one file

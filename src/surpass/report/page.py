@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from surpass import nofollow
 from surpass.alarms import alarms
 from surpass.intact import write_whole
 from surpass.report import attempts
@@ -29,6 +30,7 @@ SIGNAL = 2.0  # standard errors below which a change is not called one
 
 def write_report(folder: str | Path) -> Path:
     """Write FOLDER/report.html, one page that needs nothing else, from what the run has stored so far."""
+    nofollow.check(folder)
     run = read_run(Path(folder))
     sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", decisions(run)),
                 ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", setup(run))]  # fmt: skip
