@@ -14,7 +14,8 @@ import pytest
 
 from attempts import FULL, MARKS, nasty, sql
 from surpass.errors import SurpassError
-from surpass.parts import answer_of, shown, value_of
+from surpass.judging import answer_of, value_of
+from surpass.parts import shown
 from surpass.tasks import data, question, reasoning_gym, suite
 from surpass.tasks.reasoning_gym import evaluates
 from surpass.types import Problem, fold

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -22,17 +22,11 @@ def test_every_example_is_short_and_run_here():
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_an_example_runs(name, model, api, tmp_path):
+def test_an_example_runs(name, model, api, tmp_path, monkeypatch, capsys):
+    """In this process, which has imported torch; as a script (run_name)."""
     words = ["m", api] if name == "frozen_model" else [model, *SIZES[name]]
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": ":".join(sys.path),
-        "OMP_NUM_THREADS": "1",
-        "OPENAI_API_KEY": "none",
-        "HOME": str(tmp_path),
-    }
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{name}.py"), *words], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert {"own_method": "undecided", "frozen_model": "self_consistency: Answer: 4"}.get(name, " -> ") in done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert {"own_method": "undecided", "frozen_model": "self_consistency: Answer: 4"}.get(name, " -> ") in capsys.readouterr().out

@@ -172,8 +172,8 @@ class Off(LocalEngine):
 
     by = 0.0
 
-    def forward(self, batch, wanted=None, also="", temperature=1.0):
-        out = super().forward(batch, wanted, also, temperature)
+    def forward(self, batch, wanted=None, outputs=("logp",), temperature=1.0, ends=None):
+        out = super().forward(batch, wanted, outputs, temperature, ends)
         return dataclasses.replace(out, logp=out.logp + self.by, plain=None if out.plain is None else out.plain + self.by)
 
 

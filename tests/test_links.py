@@ -170,7 +170,7 @@ def test_a_model_folder_with_a_pipe_in_it_keeps_nobody_waiting(name, linked, cap
     monkeypatch.chdir(linked)
     model = "half/weights/0001/policy"
     with laid(Path(model) / name, os.mkfifo):
-        refused(["eval", "best_of_n", "--model", model, "--limit", "1"], capsys, name, "pipe")
+        refused(["eval", "best_of_n", "--model", model, "--limit", "1"], capsys, name, "is no file")
 
 
 def test_names_that_lead_out_of_a_folder_are_no_names(tmp_path):
@@ -345,7 +345,8 @@ def test_a_process_that_finds_locks_looks_at_the_other_file_too(tmp_path, monkey
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": -1}', '{"pid": "x"}', json.dumps({"pid": 2**30, "host": socket.gethostname()}),
-                                  json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "began": "1"})])  # fmt: skip
+                                  json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "began": "1"})],
+                         ids=range(7))  # fmt: skip
 def test_a_lock_that_was_left_behind_is_taken_over(text, tmp_path, monkeypatch):
     _without(monkeypatch, errno.ENOLCK)
     (tmp_path / "lock.pid").write_text(text)

@@ -107,6 +107,14 @@ def api():
     server.server_close()
 
 
+@pytest.fixture
+def direct(monkeypatch):
+    """No proxy and no certificates are named in the environment, but for those of the test; the key is there."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("SSL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+
 SOLVE = ["solve", "What is 6 * 7?", "--n", "2"]
 
 
@@ -115,7 +123,7 @@ SOLVE = ["solve", "What is 6 * 7?", "--n", "2"]
     ({"PYTHONIOENCODING": "euc-jp"}, b"6 \xa1\xdf 7 \xa2\xaa ? ?"), ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"6 ? 7 ? ? ?"),
 ])  # fmt: skip
 def test_a_terminal_shows_what_it_can(api, tmp_path, environment, shown):
-    for _ in range(2):  # the second time from the cache, which is UTF-8
+    for _ in range(1 + ("LC_ALL" in environment)):  # the second time from the cache, which is UTF-8
         code, out, error = command(*SOLVE, *api, "--cache", str(tmp_path), **environment)
         assert code == 0 and shown in out and "Traceback" not in error, error
 
@@ -144,15 +152,18 @@ def nobody(*words):
     ("ALL_PROXY", "socks5://127.0.0.1:1080"), ("HTTP_PROXY", "htp://x:1"), ("http_proxy", "http://[::1"), ("SSL_CERT_FILE", "/nonexistent.pem"),
     ("SSL_CERT_DIR", "/nonexistent"), ("SSL_CERT_FILE", "/"),
 ])  # fmt: skip
-def test_what_cannot_be_used_of_the_network_is_named(api, name, value):
-    code, _, error = command(*SOLVE, *api, "--cache", "None", **{name: value})
+def test_what_cannot_be_used_of_the_network_is_named(api, name, value, direct, monkeypatch, capsys):
+    monkeypatch.setenv(name, value)
+    code, error = main([*SOLVE, *api, "--cache", "None"]), capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1 and f"surpass: {name}={value}" in error
 
 
-def test_no_proxy_is_honoured(api):
+def test_no_proxy_is_honoured(api, direct, monkeypatch, capsys):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     for value in ("127.0.0.1", "localhost, 127.0.0.0/8", "*", "[::1,127.0.0.1"):
-        code, out, error = command(*SOLVE, *api, "--cache", "None", ALL_PROXY="socks5://127.0.0.1:1", NO_PROXY=value)
-        assert code == 0 and b"answer: 42" in out, error
+        monkeypatch.setenv("NO_PROXY", value)
+        code, said = main([*SOLVE, *api, "--cache", "None"]), capsys.readouterr()
+        assert code == 0 and "answer: 42" in said.out, said.err
 
 
 @pytest.mark.parametrize("words", [["methods"], ["tasks"], ["--help"], ["run", "grpo", "--help"], ["tasks", "maze", "--sample", "200"], ["rum"],
@@ -160,9 +171,7 @@ def test_no_proxy_is_honoured(api):
                          ids=lambda words: " ".join(words))  # fmt: skip
 def test_a_closed_pipe_is_silence(api, words):
     words = [word for some in words for word in ([*api, "--cache", "None"] if some == "API" else [some])]
-    for reader in ("| head -1", "2>&1 | true"):
-        if words == ["rum"] and not reader.startswith("2"):
-            continue
+    for reader in ["| head -1"] * (words != ["rum"]) + ["2>&1 | true"] * ("solve" not in words):
         code, _, error = command(*words, after=reader)
         assert code == 0 and not error, (reader, error)
 

@@ -27,7 +27,10 @@ from tiny import copy_letter, nano_models
 PHASES = ("search", "score", "learn", "write", "exam gate", "exam test")
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["test_resume"])  # one process imports torch, and every run that is to die begins as its fork
+# one process imports what is slow to import, and every run that is to die begins as its fork
+FORKS.set_forkserver_preload(
+    ["pytest", "torch", "transformers.models.llama.modeling_llama", "surpass.loop", "surpass.engines.local", "surpass.methods"]
+)
 
 
 class _Dying(Store):

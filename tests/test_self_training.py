@@ -128,22 +128,30 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("name", [*NAMES, "b_star", "omegaprm"])
+@pytest.fixture(scope="module", params=[*NAMES, "b_star", "omegaprm"])
+def undisturbed(request, tmp_path_factory):
+    """(a method's name, the folder of a run that nobody cut off)."""
+    folder = tmp_path_factory.mktemp(request.param)
+    go(request.param, Store(folder), rounds=5)
+    return request.param, folder
+
+
 @pytest.mark.parametrize("phase, round", [("search", 2), ("learn", 3), ("learn", 4), ("exam gate", 4)])
-def test_a_run_that_is_cut_off_goes_on_to_the_same_bytes(name, phase, round, tmp_path):
+def test_a_run_that_is_cut_off_goes_on_to_the_same_bytes(undisturbed, phase, round, tmp_path):
+    name, whole = undisturbed
+
     class Dying(Store):
         def timed(self, what, at):
             if (what, at) == (phase, round):
                 raise Killed
             return super().timed(what, at)
 
-    go(name, Store(tmp_path / "whole"), rounds=5)
     dying = Dying(tmp_path / "parts")
     with pytest.raises(Killed):
         go(name, dying, rounds=5)
     dying.close()
     go(name, Store(tmp_path / "parts"), rounds=5)
-    assert digest(tmp_path / "parts") == digest(tmp_path / "whole")
+    assert digest(tmp_path / "parts") == digest(whole)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from surpass.errors import SurpassError
 from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
 from surpass.gates import always
+from surpass.judging import answer_of
 from surpass.loop import Result
 from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
-from surpass.parts import Method, answer_of, modules_in, to_json
+from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
 from surpass.store import Store, as_line
 from surpass.types import Report, Tree

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from surpass.engines.scripted import ScriptedEngine
+from surpass.judging import value_of
 from surpass.models import Models
-from surpass.parts import value_of
 from surpass.types import Problem, fold
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.judging import value_of
 from surpass.means import right
-from surpass.parts import Search, value_of
+from surpass.parts import Search
 from surpass.searches import samples
 from surpass.searches.round import search_all
 from surpass.searches.turns import fill

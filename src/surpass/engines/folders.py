@@ -170,7 +170,9 @@ def try_tokenizer(folder: Path, name: str, known: Path) -> None:
         return
     more = size / 2e6 + (0 if (folder / "tokenizer.json").exists() else 10)  # seconds; without it transformers makes one
     try:
-        why = guard().ask("tokenizer", LOAD | {"seconds": LOAD["seconds"] + more}, folder=os.fspath(folder))
+        why = guard().ask(
+            "tokenizer", LOAD | {"seconds": LOAD["seconds"] + more}, folder=os.fspath(folder.resolve())
+        )  # which may have begun elsewhere
     except (Beyond, Refused) as error:
         why = str(error)
     if why:

@@ -254,7 +254,7 @@ def limited(seconds: float, memory: int) -> None:
     """From now on so many seconds of processor time, after which the kernel ends this process, and so much more memory."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (now + memory if hard < 0 else min(now + memory, hard), hard))

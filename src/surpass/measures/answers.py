@@ -13,7 +13,8 @@ import numpy as np
 from surpass import given
 from surpass.choose import first
 from surpass.errors import SurpassError
-from surpass.parts import Choose, Reward, Search, shown, value_of
+from surpass.judging import value_of
+from surpass.parts import Choose, Reward, Search, shown
 from surpass.searches.round import search_all
 from surpass.searches.turns import judged, worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold

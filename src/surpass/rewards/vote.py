@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surpass.parts import answer_of
+from surpass.judging import answer_of
 from surpass.types import FAILED, Column, Tree
 
 

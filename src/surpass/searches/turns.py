@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import EngineError, TooLong
-from surpass.parts import value_of
+from surpass.judging import value_of
 from surpass.types import FAILED, INVALID, LENGTH, Problem, Tree, Turn
 
 Words = str | Sequence[Mapping[str, str]]
