@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from surpass import api, nofollow, records
 from surpass.budget import Budget, flops, parameters, spent
@@ -131,6 +130,8 @@ class Difference:
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
     """(mean, its standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where nothing varies and nothing differs."""
+    from scipy.stats import t as student  # which takes long to import
+
     d = a - b
     mean = float(d.mean())
     parts = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in (d.mean(1), d.mean(0)) if len(values) > 1]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import ttest_rel
 
 from surpass.types import Report, Verdict
 
@@ -88,6 +87,8 @@ class no_worse:
         if np.ptp(now - old) == 0:  # the test is undefined without spread
             p = 1.0 if change >= 0 else 0.0
         else:
+            from scipy.stats import ttest_rel  # which takes long to import
+
             p = float(ttest_rel(now, old, alternative="less").pvalue)
         words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}{_lost(lost)}); "
         words += f"p={p:.3f} that it is no worse" if p >= self.alpha else f"significantly worse, p={p:.3f} < {self.alpha}"

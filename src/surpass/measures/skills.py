@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from surpass.means import measured, right
 from surpass.measures.answers import exam_trees
@@ -25,6 +24,8 @@ def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     share of right attempts above wrong attempt j, the variance is var(X) / n_right + var(Y) / n_wrong. nan where there are
     fewer than two of either.
     """
+    from scipy.stats import rankdata  # which takes long to import
+
     yes, no = scores[right], scores[~right]
     m, n = len(yes), len(no)
     if min(m, n) < 2:

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
@@ -70,6 +69,8 @@ class Trust:
         return [Column("leaf", np.full(len(tree.leaves()), c)) for tree, c in zip(trees, trusts, strict=True)]
 
     def _of(self, tree: Tree) -> float:
+        from scipy.stats import kendalltau  # which takes long to import
+
         now, before = (tree.get(name).values for name in (self.score, self.other))
         both = ~np.isnan(now) & ~np.isnan(before)
         tau = kendalltau(now[both], before[both]).statistic if both.sum() > 1 else np.nan

@@ -6,13 +6,13 @@ import functools
 import hashlib
 import math
 import random
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from surpass import sandbox
 from surpass.errors import SurpassError
-from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.unit_tests import normal, passed
@@ -61,7 +61,7 @@ STEPS = (
     Step("text", "number", "return how many lower case vowels it has", 'sum(c in "aeiou" for c in x)', lambda x, k: sum(c in VOWELS for c in x)),
     Step("text", "number", "return how many words it has", "len(x.split())", lambda x, k: len(x.split())),
 )  # fmt: skip
-_ALONE = Models()  # whose secret is taken where a program is judged outside of any run
+_alone = functools.cache(functools.partial(secrets.token_bytes, 16))  # the secret where no run is
 ARTICLE = {"list": "a list of whole numbers", "text": "a text"}
 
 
@@ -107,7 +107,7 @@ class code(Task):
         return await super().start(models, problem)
 
     async def check(self, models, problem: Problem, text: str) -> float:
-        tests = hidden(problem.id, tuple(problem.meta["plan"]), tuple(problem.meta["k"]), (models or _ALONE).secret())
+        tests = hidden(problem.id, tuple(problem.meta["plan"]), tuple(problem.meta["k"]), (models.secret if models else _alone)())
         share = await passed(text, tests, sandbox.Limits(self.seconds, processor=math.ceil(self.seconds)))
         return share if self.partial else float(share == 1)
 
