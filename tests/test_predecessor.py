@@ -150,8 +150,8 @@ KILLS = {"kept": [("score", 2), ("learn", 3), ("write", 3), ("exam gate", 3), ("
          "refused": [("exam gate", 2), ("search", 3), ("write", 4), ("exam gate", 4), ("search", 5), ("exam gate", 5)]}  # fmt: skip
 
 
-@pytest.mark.parametrize("name, phase, round, where", [(name, *kill, where) for name, kills in KILLS.items() for i, kill in enumerate(kills)
-                                                       for where in ("begin", "end")[i % 2 :]])  # fmt: skip
+@pytest.mark.parametrize("name, phase, round, where", [(name, *kill, where) for name, kills in KILLS.items() for kill in kills
+                                                       for where in ("begin", "end")[: 1 + (kill[0] in ("write", "exam gate"))]])  # fmt: skip
 def test_killed_and_resumed_equals_uninterrupted(name, phase, round, where, whole, tmp_path):
     with pytest.raises(Killed):
         go(METHODS[name](), 5, tmp_path, dying(phase, round, where))

@@ -62,7 +62,7 @@ def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits
     limits = limits or Limits()
     job = {"code": code, "function": function, "calls": [list(arguments) for arguments in calls], "limits": {
         "RLIMIT_CPU": limits.processor, "RLIMIT_AS": limits.memory, "RLIMIT_FSIZE": limits.files, "RLIMIT_NOFILE": 32, "RLIMIT_CORE": 0,
-        "RLIMIT_NPROC": THREADS}}  # fmt: skip
+        "RLIMIT_NPROC": THREADS, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_SIGPENDING": 64}}  # fmt: skip
     with AT_ONCE:
         data, errors, late = _process(json.dumps(job).encode(), limits)
     if late:

@@ -104,7 +104,9 @@ def test_a_program_that_makes_the_problems_again_does_not_find_its_tests(split):
         source[source.index("TESTS, SHOWN") : source.index("@dataclass")]
         + source[source.index("def _plan") : source.index("def _source")]
     )
-    kept = kept.replace("@functools.lru_cache(512)\n", "").replace("_alone = functools.cache(functools.partial(secrets.token_bytes, 16))", "_alone = 0")
+    kept = kept.replace("@functools.lru_cache(512)\n", "").replace(
+        "_alone = functools.cache(functools.partial(secrets.token_bytes, 16))", "_alone = 0"
+    )
     attack = f"""
 import random, hashlib, functools
 from typing import NamedTuple, Any, Callable, Sequence

@@ -227,10 +227,12 @@ def _column(source: str, what: str, wanted: str, usual: Sequence[str], rows: Seq
         return ""
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
     near = get_close_matches(wanted, columns[:1000], 1)
-    shown = ", ".join(columns[:20]) + (f" and {len(columns) - 20:,} more" if len(columns) > 20 else "")
+    shown = ", ".join(name if len(name) <= 50 else f"{name[:50]}..." for name in columns[:20]) + (
+        f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
+    )
     named = f'a column "{wanted}"' if wanted else f"one of the columns {', '.join(usual)}"
     raise SurpassError(f"{source} wants {named} for its {what}s; it has: {shown or 'none'}; "
-                       + (f"did you mean {near[0]}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
+                       + (f"did you mean {near[0][:200]}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
 
 
 def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, judged: bool) -> Problem:
