@@ -46,7 +46,7 @@ claims: .venv/model  ## each method's "It works when" (slower); METHOD=cream: on
 	.venv-bench/bin/pip --disable-pip-version-check install -q -c constraints.txt torch numpy 'trl==1.16.*'
 	@touch $@
 
-soak: .venv/model  ## kills at random moments, 200 rounds, many more hostile inputs (about 10 minutes)
+soak: .venv/model  ## kills at random moments, 300 rounds, many more hostile inputs (about 10 minutes)
 	.venv/bin/python -m pytest -q -s tests/soak
 	SURPASS_FUZZ=20 .venv/bin/python -m pytest -q tests/test_hostile.py tests/test_hostile_models.py tests/test_data_task.py tests/test_hostile_data.py tests/test_hostile_api.py tests/test_attempts.py tests/test_markup.py tests/test_hostile_runs.py tests/test_shown.py tests/test_folder.py -k "any or damaged or near or bits or lists or harmless or fuzzed or understood or edits or trees"
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-ROUNDS = 200
+ROUNDS = 300
 
 
 def rss() -> float:
@@ -40,7 +40,7 @@ def live(folder: str, out) -> None:
     out.send((held, weights))
 
 
-def test_200_rounds_stay_flat(tmp_path):
+def test_300_rounds_stay_flat(tmp_path):
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
     from test_memory import live as target
 
@@ -52,13 +52,13 @@ def test_200_rounds_stay_flat(tmp_path):
     held, weights = ours.recv()
     process.join()
     assert len(held) == ROUNDS
-    early, late = sum(held[40:60]) / 20, sum(held[-20:]) / 20
+    early, late = sum(held[100:120]) / 20, sum(held[-20:]) / 20  # the heap grows in steps of 8 MB for some 80 rounds
     files = {
         kind: len([path for path in (tmp_path / kind).iterdir() if path.suffix != ".sha256"])
         for kind in ("trees", "texts", "examples", "weights")
     }
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path.is_file()}
-    print(f"\nmemory: {early:.0f} MB over rounds 41 to 60, {late:.0f} MB over the last 20; weights of at most {max(weights)} rounds on disk; "
+    print(f"\nmemory: {early:.0f} MB over rounds 101 to 120, {late:.0f} MB over the last 20; weights of at most {max(weights)} rounds on disk; "
           f"files {files}; bytes {sizes}")  # fmt: skip
     assert late < early + 5, "megabytes"
     assert max(weights) <= 4 and files["weights"] <= 3  # the newest two, what is kept, and the one just written
