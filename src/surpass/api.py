@@ -253,8 +253,7 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     (tree,) = await search_all(exam.search, models, task, [problem], seed)
     if (why := failure(tree)) is not None:
         raise SurpassError(f"the search failed: {why}")
-    for name, reward in exam.scores.items():
-        tree.put(name, gave.columns(reward, [tree], await gave.asked(reward, models, task, [tree]))[0])
+    await gave.score_all(exam.scores, models, task, [tree])
     leaf = gave.leaf(exam.choose, tree, gave.told(exam.choose, tree))
     tried = []
     for i, node in enumerate(tree.leaves()):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from surpass.errors import RunBroken
+from surpass.parts import shown
 from surpass.types import Column, Example, Figures, Problem, Tree, Verdict
 
 T = TypeVar("T")
@@ -122,6 +123,14 @@ def columns(part: Any, trees: Sequence[Tree], found: Any) -> list[Column]:
     if len(items) != len(trees):
         raise RunBroken(f"{named(part)} has to give {wanted}; it gave {len(items)}")
     return [_column(part, wanted, item) for item in items]
+
+
+async def score_all(scores: Mapping[str, Any], models: Any, task: Any, trees: Sequence[Tree]) -> None:
+    """Put a column of every score on the trees, in order; each may read those before it, and knows the task as it may (surpass.parts.shown)."""
+    for name, reward in scores.items():
+        found = await asked(reward, models, shown(task, reward), trees)
+        for tree, column in zip(trees, columns(reward, trees, found), strict=True):
+            tree.put(name, column)
 
 
 def _column(part: Any, wanted: str, found: Any) -> Column:

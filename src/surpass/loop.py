@@ -200,10 +200,7 @@ class _Run:
             )
             trees = [*joined, *searched]
         with self._timed("score", round):
-            for name, reward in self.method.scores.items():
-                found = await given.asked(reward, self.models, shown(self.task, reward), trees)
-                for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
-                    tree.put(name, column)
+            await given.score_all(self.method.scores, self.models, self.task, trees)
         event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
         if self.store:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}

@@ -14,7 +14,7 @@ from surpass import given
 from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.judging import value_of
-from surpass.parts import Choose, Reward, Search, shown
+from surpass.parts import Choose, Reward, Search
 from surpass.searches.round import search_all
 from surpass.searches.turns import judged, worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
@@ -56,10 +56,7 @@ class answers:
 
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         trees = await exam_trees(self.search, models, task, split, self.n[split], seed)
-        for name, reward in self.scores.items():
-            found = await given.asked(reward, models, shown(task, reward), trees)
-            for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
-                tree.put(name, column)
+        await given.score_all(self.scores, models, task, trees)
         report = Report("answers", info={"split": split, "asked": len(trees)}, trees=trees)
         counted = sorted({name for tree in trees for name in tree.columns if name.startswith("count/")})
         for rows in await asyncio.gather(*(self._rows(models, task, tree, counted) for tree in trees)):

@@ -12,10 +12,10 @@ import numpy as np
 from surpass import choose, given, rewards
 from surpass.measures.answers import exam_trees
 from surpass.measures.skills import any_right
-from surpass.parts import Reward, Search, shown
+from surpass.parts import Reward, Search
 from surpass.searches import samples
 from surpass.searches.turns import worth
-from surpass.types import Report, Row, Tree, fold
+from surpass.types import Column, Report, Row, Tree, fold
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,12 @@ class strategies:
                     tree.aside[node] = True
 
     async def _put(self, models, task, trees: Sequence[Tree]) -> None:
-        parts = dict(self.scores) | {"votes": rewards.vote(self.role)}
-        for name, reward in parts.items():
-            found = await given.asked(reward, models, shown(task, reward), trees)
-            for tree, column in zip(trees, given.columns(reward, trees, found), strict=True):
-                tree.put(name, column)
-                if name in self.scores:
-                    tree.put(f"scaled/{name}", type(column)("leaf", _scaled(column.values)))
-        for name in self.scores:
-            weighted = rewards.vote(self.role, weight=f"scaled/{name}")
-            for tree, column in zip(trees, await weighted(models, shown(task, weighted), trees), strict=True):
-                tree.put(f"weighted/{name}", column)
+        await given.score_all({**self.scores, "votes": rewards.vote(self.role)}, models, task, trees)
+        for tree in trees:
+            for name in self.scores:
+                tree.put(f"scaled/{name}", Column("leaf", _scaled(tree.get(name).values)))
+        weighted = {f"weighted/{name}": rewards.vote(self.role, weight=f"scaled/{name}") for name in self.scores}
+        await given.score_all(weighted, models, task, trees)
 
     async def _worth(self, models, task, tree: Tree, leaves: Sequence[int]) -> list[float]:
         found = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in leaves))

@@ -30,7 +30,8 @@ from itertools import islice
 import numpy as np
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
-from surpass.parts import Learn, Method, shown
+from surpass.given import score_all
+from surpass.parts import Learn, Method
 from surpass.searches.round import search_all
 from surpass.types import Tree, fold
 
@@ -73,9 +74,7 @@ class Balance:
         for temperature in self.temperatures:
             search = dataclasses.replace(method.search, temperature=temperature)
             trees = await search_all(search, models, task, problems, rng)
-            for name, reward in method.scores.items():
-                for tree, column in zip(trees, await reward(models, shown(task, reward), trees), strict=True):
-                    tree.put(name, column)
+            await score_all(method.scores, models, task, trees)
             texts = [[models.text("policy", tree, leaf) for leaf in tree.leaves()] for tree in trees]
             values = np.unique(np.concatenate([tree.get("reward").values for tree in trees]))
             for tau in values[~np.isnan(values)]:
