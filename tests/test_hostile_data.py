@@ -12,7 +12,7 @@ import warnings
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from surpass.cli import main
@@ -166,6 +166,7 @@ RAW = st.one_of(
 @settings(
     max_examples=150 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+@example(raw=b'"\n"\n\x00', ending=".csv", compare="math", at=0)  # a column whose name is a line's end
 @given(
     RAW,
     st.sampled_from([".jsonl", ".json", ".csv", ".parquet"]),

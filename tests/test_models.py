@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 import time
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from surpass import rewards
 from surpass.engines import LocalEngine, ScriptedEngine
 from surpass.engines.requests import Sampling
 from surpass.errors import EngineError, RunBroken, SurpassError, UnmetNeed
@@ -181,7 +183,7 @@ def test_next_is_the_distribution_of_the_next_token():
     assert everything[token] == pytest.approx(last, abs=1e-5)
 
 
-def test_snapshots_judge_with_old_weights_and_refusals_restore():
+def testsnapshots_judge_with_old_weights_and_refusals_restore():
     models = nano_models()
     models.remember(["policy@0", "policy@-1"])
     engine = models.engine("policy")
@@ -212,7 +214,7 @@ def test_snapshots_judge_with_old_weights_and_refusals_restore():
     np.testing.assert_array_equal(models.run(score("policy@-1")), start)
 
 
-def test_a_snapshots_answer_comes_after_the_weights_are_back(monkeypatch):
+def test_asnapshots_answer_comes_after_the_weights_are_back(monkeypatch):
     models = nano_models()
     models.remember(["policy@0"])
     engine = models.engine("policy")
@@ -231,7 +233,7 @@ def test_a_snapshots_answer_comes_after_the_weights_are_back(monkeypatch):
     assert all(torch.equal(seen[name], now[name]) for name in now)
 
 
-def test_unknown_roles_snapshots_and_abilities_say_what_there_is():
+def test_unknown_rolessnapshots_and_abilities_say_what_there_is():
     models = scripted()
 
     async def ask(role):
@@ -374,3 +376,14 @@ def test_dialogues_go_on_to_their_ends_while_what_was_computed_of_them_is_there(
     found, order, prefilled = played(120)
     assert found == words and order == sorted(order)
     assert prefilled <= 1.2 * least
+
+
+def test_a_snapshot_is_named_by_a_field_and_by_no_prompt():
+    """A judge's prompt that spoke of policy@0, or of an address, once had a copy of the weights kept, or was refused for a role that is none."""
+    from surpass.methods.grpo import grpo
+    from surpass.needs import snapshots
+
+    method = grpo(beta=0.1)
+    assert snapshots(method) == ["policy@0"]
+    asks = dataclasses.replace(grpo(), scores={"reward": rewards.judge("Write to mail@0 or policy@0: {question} {answer}")})
+    assert snapshots(asks) == []

@@ -15,8 +15,9 @@ import torch
 
 from surpass.alarms import alarms
 from surpass.engines import TabularEngine
-from surpass.loop import _snapshots, improve
+from surpass.loop import improve
 from surpass.models import Models
+from surpass.needs import snapshots
 from surpass.parts import Method
 from surpass.types import Example, Memory, Problem, Tree
 from test_conformance import small
@@ -35,7 +36,7 @@ def made(name: str, **knobs) -> Method:
 def learnt(method: Method, confidence: float = 1.0, rounds: int = 1) -> tuple[list[float], dict[str, float]]:
     """(z per pair against the start, the last round's figures) after the method's updates on the same pairs of one letter each."""
     models = Models(policy=TabularEngine("ab", size=4096, scale=0.3))
-    models.remember(_snapshots(method))
+    models.remember(snapshots(method))
     engine, examples, figures = models.engine("policy"), [], {}
     for prompt in PROMPTS:
         tree = Tree(Problem(prompt, prompt), 0)

@@ -24,6 +24,7 @@ from surpass.loop import Result
 from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
+from surpass.needs import require
 from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
 from surpass.store import Store, as_line
@@ -134,7 +135,7 @@ def _improving(given: Mapping[str, Any]) -> tuple[Models, Coroutine[Any, Any, Re
     if given["out"] is not None:
         about = configuration(given, method, task, spec)
     models = _models_of(given["model"], spec | {"trained": True})
-    loop.require(method, task, models, learns=True)
+    require(method, task, models, learns=True)
     if about is not None:
         folder = Path(given["out"])
         if Store.begun(folder):
@@ -245,9 +246,7 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
     exam = answering(method.exam)
     task = one(question, instruction)
     models.forget()
-    loop.require(
-        dataclasses.replace(method, search=exam.search, scores=exam.scores, exam=exam, learn=(), gate=always()), task, models
-    )
+    require(dataclasses.replace(method, search=exam.search, scores=exam.scores, exam=exam, learn=(), gate=always()), task, models)
     models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)

@@ -119,7 +119,7 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     import torch
 
     from surpass import api
-    from surpass.loop import require
+    from surpass.needs import require
     from surpass.store import Store
     from surpass.trackers import named
 
@@ -206,6 +206,7 @@ def evaluate(arguments: Sequence[str]) -> int:
 def _skills(arguments: Sequence[str]) -> int:
     """surpass eval --model M --task T: a table with a line per task."""
     from surpass.measures import fit, skills, table
+    from surpass.needs import ENGINE_NEEDS
     from surpass.parts import needs_of
 
     rest, settings = _task_settings(arguments)
@@ -216,7 +217,7 @@ def _skills(arguments: Sequence[str]) -> int:
     if min(options.limit, options.k, options.max_tokens) < 1:
         raise SurpassError("--limit, --k and --max-tokens are at least 1")
     measure = skills(options.limit, options.k, options.max_tokens)
-    if missing := needs_of(measure) - models.can("policy"):
+    if missing := (needs_of(measure) & ENGINE_NEEDS.keys()) - models.can("policy"):
         raise SurpassError(f"a table of skills needs {', '.join(sorted(missing))}, which {options.model} does not give; "
                            "evaluate a method instead: surpass eval self_consistency --model ...")  # fmt: skip
     reports, missed = {}, []

@@ -6,85 +6,26 @@ import contextlib
 import dataclasses
 import functools
 import json
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from surpass import given, records
 from surpass.budget import Budget, parameters, spent
-from surpass.errors import RunBroken, SurpassError, UnmetNeed
+from surpass.errors import RunBroken, SurpassError
 from surpass.figures import exam_event, report_json, round_figures
 from surpass.gates import at_least
 from surpass.identity import differing, identity, weights_digest
 from surpass.models import Models, Snapshot
-from surpass.parts import Learn, Method, demands, from_json, needs_of, shown, to_json
+from surpass.needs import require, snapshots
+from surpass.parts import Learn, Method, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.standing import Standing, stood
 from surpass.store import Store
 from surpass.texts import node_texts
 from surpass.types import Example, Memory, Report, Tree, fold
-
-ENGINE_NEEDS = {
-    "text": "text", "tokens": "single tokens with their log-probabilities", "logprobs": "log-probabilities of given text",
-    "logits": "whole distributions", "value": "a value head", "embed": "embeddings", "train": "weights to train",
-}  # fmt: skip
-"""What an engine may be able to do, in words."""
-
-
-def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
-    """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn): checked before the
-    first token is drawn. Roles that no model was given for are cast."""
-    models.cast(method.cast)
-    if learns and not method.learn:
-        raise UnmetNeed("this method learns nothing, so there is nothing to run in rounds; evaluate it instead: surpass eval")
-
-    def check(whole: Any, asks: str = "policy") -> None:
-        for part, role, needs in demands(whole, asks):
-            if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
-                words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
-                raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
-                                f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
-
-    anew = tuple(score for learn in method.learn for score in learn.scores.values())
-    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)):
-        for name in getattr(part, "of_task", ()):
-            if not _has(task, name):
-                raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
-                                f"says what it gives; {part.instead}")  # fmt: skip
-    for part in (method.search, *method.scores.values(), *anew, method.exam):
-        check(part)
-        if "oracle" in needs_of(part):
-            shown(task, part)
-    for learn in method.learn:
-        check(learn.learner, learn.role)
-    if method.gate.every < 1:
-        raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
-    for name in _snapshots(method):
-        models.engine(name)
-    for learn in method.learn:
-        if learn.start is not None and learn.start not in _snapshots(method):
-            raise UnmetNeed(f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"')
-    held = getattr(method.exam, "n", None)
-    if learns and isinstance(held, Mapping) and not (held.keys() >= {"gate", "test"} and all(n >= 1 for n in held.values())):
-        raise UnmetNeed(f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}")
-    if not getattr(task, "branches", True) and "tree" in type(method.search).__name__:
-        raise UnmetNeed(
-            f"{type(method.search).__name__} continues one state several times, and this task's states cannot be branched"
-        )
-
-
-def _has(whole: Any, name: str) -> bool:
-    """Whether there is such an attribute, or an attribute's: "oracle.grade"."""
-    first, dot, rest = name.partition(".")
-    return hasattr(whole, first) and (not dot or _has(getattr(whole, first), rest))
-
-
-def _snapshots(method: Method) -> list[str]:
-    """The snapshots a method names anywhere."""
-    return sorted(set(re.findall(r"([A-Za-z]\w*@(?:0|-1))(?![\w.])", json.dumps(to_json(method)))))
 
 
 def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tree]:
@@ -139,7 +80,7 @@ class _Run:
         if self.store:
             self.models.secret = functools.cache(self.store.secret)
         self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
-        self.models.remember(_snapshots(self.method))
+        self.models.remember(snapshots(self.method))
         began = {role: weights_digest(weights) for role, weights in self.start.items()}
         began |= identity(self.models, began) if self.store else {}
         if self.store:
@@ -380,7 +321,7 @@ class _Run:
             raise RunBroken("state.json was written by another method than this run's: it belongs to another run, or run.json was edited. Put back what was there, "
                             "or begin a new run")  # fmt: skip
         require(self.method, self.task, self.models, learns=True)
-        self.models.remember(_snapshots(self.method))
+        self.models.remember(snapshots(self.method))
         self.memory.notes = self.at.notes
         self.models.system = self.memory.notes.get("system", {})
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
@@ -430,7 +371,7 @@ async def evaluate(method: Method, task: Any, models: Models, *, split: str = "t
     """The method's exam on a split."""
     models.forget()
     require(method, task, models)
-    models.remember(_snapshots(method))
+    models.remember(snapshots(method))
     models.account = "exam"
     report = given.one(method.exam, Report, await given.asked(method.exam, models, task, split, seed))
     report.cost = dict(models.cost.get("exam", {}))

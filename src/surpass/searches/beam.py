@@ -24,7 +24,7 @@ class _Stepped:
     max_tokens: int = 256
     most: int = 0
     role: str = "policy"
-    needs = frozenset({"tokens"})  # half an answer is continued
+    needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
     async def _begin(self, models, task, problem: Problem, rng: int) -> tuple[Steps, int]:
         tree, root, plays = await begin(models, task, problem, rng, self.role)

@@ -41,7 +41,7 @@ class first_error:
     temperature: float = 1.0
     max_tokens: int = 256
     role: str = "policy"
-    needs = frozenset({"tokens"})
+    needs = frozenset({"tokens", "branching", "one_player"})
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""

@@ -60,7 +60,7 @@ class mcts:
     temperature: float = 1.0
     max_tokens: int = 256
     role: str = "policy"
-    needs = frozenset({"tokens"})  # half an answer is continued
+    needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
     def __post_init__(self):
         if self.choice not in ("ucb", "puct", "greedy") or self.backup not in ("visits", "all", "max", "mean"):

@@ -26,6 +26,7 @@ class refine:
     max_tokens: int = 256
     turns: int = 32
     role: str = "policy"
+    needs = frozenset({"one_player"})
 
     def __post_init__(self):
         for name, text, wanted in (("feedback", self.feedback, ("{question}", "{answer}")),

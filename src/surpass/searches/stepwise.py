@@ -28,6 +28,7 @@ class stepwise:
     temperature: float = 1.0
     max_tokens: int = 128
     role: str = "policy"
+    needs = frozenset({"branching", "one_player"})
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""

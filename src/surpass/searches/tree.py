@@ -28,7 +28,7 @@ class tree:
     max_tokens: int = 256
     turns: int = 32
     role: str = "policy"
-    needs = frozenset({"tokens"})  # half an answer is continued
+    needs = frozenset({"tokens", "branching"})  # half an answer is continued
 
     def __post_init__(self):
         if not self.widths or min(self.widths) < 1:

@@ -218,6 +218,12 @@ def _get(values: Any, name: str) -> Any:
     return _get(inner, rest) if rest and isinstance(inner, dict) else _NONE
 
 
+def _readable(name: str) -> str:
+    """A column's name on one line, cut to 50 characters; one that cannot be read as it is, as Python writes it."""
+    name = name if name.strip() and name.isprintable() else repr(name)
+    return name if len(name) <= 50 else f"{name[:50]}..."
+
+
 def _column(source: str, what: str, wanted: str, usual: Sequence[str], rows: Sequence[Row]) -> str:
     """The column that was named, else the first usual one; "" where a data set has no answers."""
     for name in [wanted] if wanted else usual:
@@ -227,12 +233,10 @@ def _column(source: str, what: str, wanted: str, usual: Sequence[str], rows: Seq
         return ""
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
     near = get_close_matches(wanted, columns[:1000], 1)
-    shown = ", ".join(name if len(name) <= 50 else f"{name[:50]}..." for name in columns[:20]) + (
-        f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
-    )
+    shown = ", ".join(map(_readable, columns[:20])) + (f" and {len(columns) - 20:,} more" if len(columns) > 20 else "")
     named = f'a column "{wanted}"' if wanted else f"one of the columns {', '.join(usual)}"
     raise SurpassError(f"{source} wants {named} for its {what}s; it has: {shown or 'none'}; "
-                       + (f"did you mean {near[0][:200]}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
+                       + (f"did you mean {_readable(near[0])}?" if near else f"name one with --task.{what} COLUMN"))  # fmt: skip
 
 
 def _problem(row: Row, prompt: str, answer: str, instruction: str, system: str, judged: bool) -> Problem:
