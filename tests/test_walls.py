@@ -42,9 +42,9 @@ def test_what_is_shared_with_the_machine_cannot_be_changed(name):
     body = "import fcntl, os\np = {!r}\nassert os.path.exists(p)\nout = []\nfor change in {!r}:\n    try:\n        eval(change); out.append(change)\n    except (OSError, ValueError): pass\nreturn out"
     before = os.stat("/dev/null")
     given = gives(body.format(inside(name), CHANGES))
-    os.chmod("/dev/null", stat.S_IMODE(before.st_mode)) if os.stat(
-        "/dev/null"
-    ).st_mode != before.st_mode and os.getuid() == 0 else None
+    if os.stat("/dev/null").st_mode != before.st_mode and os.getuid() == 0:
+        os.chmod("/dev/null", stat.S_IMODE(before.st_mode))  # for everybody else on the machine; the test fails all the same
+        given = given._replace(error="changed /dev/null")
     allowed = {"os.truncate(p, 0)", "open(p, 'r+b').truncate(0)"} if name == "/dev/null" else set()  # does nothing there
     assert given.error == "" and set(given.value) <= allowed, given
     after = os.stat("/dev/null")
