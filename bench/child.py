@@ -1,4 +1,6 @@
-"""One side of a comparison: a process that prepares workloads and runs them when it is told, a JSON line at a time."""
+"""One side of a comparison: a process that prepares workloads and runs them when it is told, a JSON line at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ import time
 
 
 def serve(kinds: dict, save) -> None:
-    """kinds[name](workload) prepares; what it returns is run once a line, and may return figures to go beside the seconds. save(folder)
-    writes the model as it is."""
+    """kinds[name](workload) prepares; what it returns is run once a line, and may return figures to go beside
+    the seconds. save(folder) writes the model as it is.
+    """
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     for line in sys.stdin:

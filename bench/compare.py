@@ -1,9 +1,12 @@
-"""surpass against TRL, in one call, in turn, pair by pair: python bench/compare.py [WORKLOAD ...] [--pairs 3] [--defaults]
+"""surpass against TRL, in one call, in turn, pair by pair: python bench/compare.py [WORKLOAD ...] [--pairs 3]
+[--defaults]
 
-Each workload begins two processes, one a side, on the same weights (SmolLM2-135M, float32) and two threads; after a warm-up both run in turn.
-Printed are medians, the median of the pairs' ratios and their range. TRL runs without gradient checkpointing and without bfloat16, at the
-best size of micro-batches, of three or more that are tried; --defaults compares with TRL as it comes, too. Of training steps the operations are counted (matrix products of body,
-attention and head; backwards twice of forwards) and set against the best rate that a plain matrix product reached here.
+Each workload begins two processes, one a side, on the same weights (SmolLM2-135M, float32) and two threads;
+after a warm-up both run in turn. Printed are medians, the median of the pairs' ratios and their range. TRL
+runs without gradient checkpointing and without bfloat16, at the best size of micro-batches, of three or more
+that are tried; --defaults compares with TRL as it comes, too. Of training steps the operations are counted
+(matrix products of body, attention and head; backwards twice of forwards) and set against the best rate that
+a plain matrix product reached here.
 """
 
 from __future__ import annotations
@@ -26,21 +29,72 @@ from workloads import DEMO, widths
 HERE = Path(__file__).parent
 REFERENCE = HERE.parent / ".venv-bench" / "bin" / "python"
 WORKLOADS = {
-    "a1": ("a GRPO step, prompt 256, 8 x 64", 3.5, {"kind": "step", "prompts": 1, "prompt": 256, "n": 8, "length": 64}),
-    "a2": ("a GRPO step, prompt 64, 8 x 128", 1.5, {"kind": "step", "prompts": 1, "prompt": 64, "n": 8, "length": 128}),
-    "a3": ("the demo's batch: 8 prompts of 200, 8 x 24", 0, {"kind": "step", "prompts": 8, "prompt": 200, "n": 8, "length": 24}),
-    "b": ("8 DPO pairs, prompt 256, answers of 64, with reference", 1.8, {"kind": "pairs", "prompts": 8, "prompt": 256, "n": 2, "length": 64}),
-    "c": ("rollouts: 8 prompts of 256, 8 x 1 to 64 new tokens", 3, {"kind": "rollouts", "prompts": 8, "prompt": 256, "n": 8, "length": 64}),
-    "d": ("one GRPO iteration of the demo: 8 x 8, at most 24 tokens", 4, {"kind": "iteration", "prompts": 8, "n": 8, "length": 24}),
-}  # fmt: skip
-GROWTH = {f"growth {prompt} {n}": (f"a GRPO step, prompt {prompt}, {n} x 32", 1, {"kind": "step", "prompts": 1, "prompt": prompt, "n": n, "length": 32, "micro": max(1, min(8, n, 2048 // prompt))})
-          for prompt in (32, 256, 1024) for n in (1, 8, 64) if prompt * n < 2**15}  # fmt: skip
-GROWTH |= {f"tree {depth} {width}": (f"a tree, prompt 64, {depth} levels of {width} x 16", 1,
-                                     {"kind": "step", "prompts": 1, "prompt": 64, "n": width**depth, "widths": [width] * depth, "length": 16 * depth,
-                                      "micro": min(8, width**depth)})
-           for depth, width in ((2, 2), (4, 2), (6, 2), (2, 4), (2, 8))}  # fmt: skip
+    "a1": (
+        "a GRPO step, prompt 256, 8 x 64",
+        3.5,
+        {"kind": "step", "prompts": 1, "prompt": 256, "n": 8, "length": 64},
+    ),
+    "a2": (
+        "a GRPO step, prompt 64, 8 x 128",
+        1.5,
+        {"kind": "step", "prompts": 1, "prompt": 64, "n": 8, "length": 128},
+    ),
+    "a3": (
+        "the demo's batch: 8 prompts of 200, 8 x 24",
+        0,
+        {"kind": "step", "prompts": 8, "prompt": 200, "n": 8, "length": 24},
+    ),
+    "b": (
+        "8 DPO pairs, prompt 256, answers of 64, with reference",
+        1.8,
+        {"kind": "pairs", "prompts": 8, "prompt": 256, "n": 2, "length": 64},
+    ),
+    "c": (
+        "rollouts: 8 prompts of 256, 8 x 1 to 64 new tokens",
+        3,
+        {"kind": "rollouts", "prompts": 8, "prompt": 256, "n": 8, "length": 64},
+    ),
+    "d": (
+        "one GRPO iteration of the demo: 8 x 8, at most 24 tokens",
+        4,
+        {"kind": "iteration", "prompts": 8, "n": 8, "length": 24},
+    ),
+}
+GROWTH = {
+    f"growth {prompt} {n}": (
+        f"a GRPO step, prompt {prompt}, {n} x 32",
+        1,
+        {
+            "kind": "step",
+            "prompts": 1,
+            "prompt": prompt,
+            "n": n,
+            "length": 32,
+            "micro": max(1, min(8, n, 2048 // prompt)),
+        },
+    )
+    for prompt in (32, 256, 1024)
+    for n in (1, 8, 64)
+    if prompt * n < 2**15
+}
+GROWTH |= {
+    f"tree {depth} {width}": (
+        f"a tree, prompt 64, {depth} levels of {width} x 16",
+        1,
+        {
+            "kind": "step",
+            "prompts": 1,
+            "prompt": 64,
+            "n": width**depth,
+            "widths": [width] * depth,
+            "length": 16 * depth,
+            "micro": min(8, width**depth),
+        },
+    )
+    for depth, width in ((2, 2), (4, 2), (6, 2), (2, 4), (2, 8))
+}
 HEAD = """| workload | surpass s | TRL s | TRL / surpass | bar | peak GB | share of the peak rate | TRL's defaults / surpass |
-|---|---|---|---|---|---|---|---|"""
+|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
 class Side:
@@ -48,7 +102,9 @@ class Side:
 
     def __init__(self, *command: str):
         self.words = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True
+        )
 
     def ask(self, order: dict) -> dict:
         assert self.process.stdin and self.process.stdout
@@ -57,7 +113,9 @@ class Side:
         line = self.process.stdout.readline()
         if not line:
             self.words.seek(0)
-            raise SystemExit(f"{self.process.args} ended without an answer to {order}:\n" + self.words.read()[-2000:])
+            raise SystemExit(
+                f"{self.process.args} ended without an answer to {order}:\n" + self.words.read()[-2000:]
+            )
         return json.loads(line)
 
     def close(self) -> None:
@@ -80,7 +138,9 @@ def folder() -> tuple[str, Any]:
 
 
 def peak() -> float:
-    """Operations a second of a square matrix product on two threads, the best of five, by whatever library surpass would have it from."""
+    """Operations a second of a square matrix product on two threads, the best of five, by whatever library
+    surpass would have it from.
+    """
     import torch
 
     from surpass.engines.linear import times
@@ -97,15 +157,22 @@ def peak() -> float:
 def operations(work: dict, config: Any, shared: bool) -> float:
     """Operations of a training step, what answers share computed once or once an answer."""
     width, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
-    body = config.num_hidden_layers * (2 * width * width + 2 * width * kv + 3 * width * config.intermediate_size)
+    body = config.num_hidden_layers * (
+        2 * width * width + 2 * width * kv + 3 * width * config.intermediate_size
+    )
     levels, prompt, n = widths(work), work["prompt"], work["prompts"] * work["n"]
     step = work["length"] // len(levels)
     nodes = [work["prompts"] * math.prod(levels[: i + 1]) if shared else n for i in range(len(levels))]
-    pieces = [(work["prompts"] if shared else n, 0, prompt), *((many, prompt + i * step, step) for i, many in enumerate(nodes))]
+    pieces = [
+        (work["prompts"] if shared else n, 0, prompt),
+        *((many, prompt + i * step, step) for i, many in enumerate(nodes)),
+    ]
     seen = sum(many * (length * before + length * (length + 1) / 2) for many, before, length in pieces)
     tokens = sum(many * length for many, _, length in pieces)
     return 3 * (
-        2 * body * tokens + 4 * config.num_hidden_layers * width * seen + 2 * width * config.vocab_size * step * sum(nodes)
+        2 * body * tokens
+        + 4 * config.num_hidden_layers * width * seen
+        + 2 * width * config.vocab_size * step * sum(nodes)
     )
 
 
@@ -114,7 +181,9 @@ def problems(n: int = 512) -> str:
     from surpass.find import make_task
 
     task = make_task(*DEMO)
-    rows = [{"prompt": list(p.prompt), "answer": p.answer["answer"]} for p in islice(task.problems("train", 0), n)]
+    rows = [
+        {"prompt": list(p.prompt), "answer": p.answer["answer"]} for p in islice(task.problems("train", 0), n)
+    ]
     path = Path(tempfile.mkdtemp()) / "problems.json"
     path.write_text(json.dumps(rows))
     return str(path)
@@ -137,17 +206,29 @@ def compared(work: dict, model: str, pairs: int, *more: str) -> dict:
     for side in sides.values():
         side.close()
     ratios = sorted(run["theirs"]["seconds"] / run["ours"]["seconds"] for run in runs)
-    found = {name: {"seconds": statistics.median(run[name]["seconds"] for run in runs), **{k: v for k, v in runs[-1][name].items() if k != "seconds"}}
-             for name in sides}  # fmt: skip
+    found = {
+        name: {
+            "seconds": statistics.median(run[name]["seconds"] for run in runs),
+            **{k: v for k, v in runs[-1][name].items() if k != "seconds"},
+        }
+        for name in sides
+    }
     return {**found, "ratio": statistics.median(ratios), "least": ratios[0], "most": ratios[-1]}
 
 
 def row(title: str, bar: float, found: dict, defaults: dict | None, rates: str = "") -> str:
     ours, theirs = found["ours"], found["theirs"]
     micro = f" (micro-batches of {theirs['micro']})" if "micro" in theirs else ""
-    cells = [title, f"{ours['seconds']:.2f}", f"{theirs['seconds']:.2f}{micro}", f"**{found['ratio']:.2f}** ({found['least']:.2f} to {found['most']:.2f})",
-             f"{bar:g}" if bar else "", f"{ours['gigabytes']:.1f} / {theirs['gigabytes']:.1f}", rates,
-             f"{defaults['ratio']:.2f}" if defaults else ""]  # fmt: skip
+    cells = [
+        title,
+        f"{ours['seconds']:.2f}",
+        f"{theirs['seconds']:.2f}{micro}",
+        f"**{found['ratio']:.2f}** ({found['least']:.2f} to {found['most']:.2f})",
+        f"{bar:g}" if bar else "",
+        f"{ours['gigabytes']:.1f} / {theirs['gigabytes']:.1f}",
+        rates,
+        f"{defaults['ratio']:.2f}" if defaults else "",
+    ]
     return f"| {' | '.join(cells)} |"
 
 
@@ -158,7 +239,10 @@ def main() -> None:
     parser.add_argument("--defaults", action="store_true", help="a second comparison with TRL as it comes")
     args = parser.parse_args()
     if unknown := set(args.workloads) - {*WORKLOADS, *GROWTH, "growth"}:
-        parser.error(f"no workload {', '.join(sorted(unknown))}; there are: {', '.join(WORKLOADS)}, growth, {', '.join(GROWTH)}")
+        parser.error(
+            f"no workload {', '.join(sorted(unknown))}; there are: {', '.join(WORKLOADS)}, growth, "
+            f"{', '.join(GROWTH)}"
+        )
     if not REFERENCE.exists():
         parser.error("TRL is not installed beside surpass; `make bench` does that, or: make .venv-bench/trl")
     (model, config), best = folder(), peak()
@@ -170,8 +254,11 @@ def main() -> None:
         work = {**work, "problems": problems()} if work["kind"] == "iteration" else work
         found = compared(work, model, 1 if name in GROWTH else args.pairs)
         defaults = compared(work, model, 1, "--defaults") if args.defaults and name not in GROWTH else None
-        rates = [operations(work, config, shared) / found[side]["seconds"] / best for side, shared in (("ours", True), ("theirs", False))
-                 if work["kind"] == "step"]  # fmt: skip
+        rates = [
+            operations(work, config, shared) / found[side]["seconds"] / best
+            for side, shared in (("ours", True), ("theirs", False))
+            if work["kind"] == "step"
+        ]
         print(row(title, bar, found, defaults, " / ".join(f"{rate:.0%}" for rate in rates)), flush=True)
 
 

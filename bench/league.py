@@ -1,7 +1,9 @@
-"""Methods that learn, on four of the suite's tasks, at equal tokens, with the tiny model: python bench/league.py [TASK ...]
+"""Methods that learn, on four of the suite's tasks, at equal tokens, with the tiny model: python
+bench/league.py [TASK ...]
 
-Prints the tables of docs/comparisons.md. Runs are kept in runs/league (--out FOLDER) and reused; two tasks can be run by two processes at
-the same time, each with OMP_NUM_THREADS=1. --methods=grpo,star compares fewer. All of it takes about two hours of two cores.
+Prints the tables of docs/comparisons.md. Runs are kept in runs/league (--out FOLDER) and reused; two tasks
+can be run by two processes at the same time, each with OMP_NUM_THREADS=1. --methods=grpo,star compares fewer.
+All of it takes about two hours of two cores.
 """
 
 from __future__ import annotations
@@ -16,8 +18,27 @@ from surpass.compare import Comparison, compare, difference
 from surpass.find import find_method, make_task
 
 TASKS = ("arithmetic", "countdown", "maze", "instructions")
-METHODS = ("grpo", "dr_grpo", "dapo", "gspo", "rloo", "tree_grpo", "star", "rest_em", "iterative_dpo", "nft", "tree_vote", "ttrl", "promptagent",
-           "tree_sharpen", "laser", "rest_mcts", "self_rewarding", "mcts_dpo", "cream")  # fmt: skip
+METHODS = (
+    "grpo",
+    "dr_grpo",
+    "dapo",
+    "gspo",
+    "rloo",
+    "tree_grpo",
+    "star",
+    "rest_em",
+    "iterative_dpo",
+    "nft",
+    "tree_vote",
+    "ttrl",
+    "promptagent",
+    "tree_sharpen",
+    "laser",
+    "rest_mcts",
+    "self_rewarding",
+    "mcts_dpo",
+    "cream",
+)
 KNOBS = {"lr": "2e-4", "max_tokens": "96"}
 BUDGET, SEEDS, TEST, GATE = "tokens=20k", 3, 192, 48
 
@@ -29,12 +50,23 @@ def entry(method: str) -> str:
 
 
 def league(task: str, out: Path, methods: tuple[str, ...]) -> Comparison:
-    return compare([entry(method) for method in methods], make_task(f"suite:{task}"), "tiny", name=f"suite:{task}", budget=BUDGET, seeds=SEEDS,
-                   test=TEST, gate=GATE, out=out / task)  # fmt: skip
+    return compare(
+        [entry(method) for method in methods],
+        make_task(f"suite:{task}"),
+        "tiny",
+        name=f"suite:{task}",
+        budget=BUDGET,
+        seeds=SEEDS,
+        test=TEST,
+        gate=GATE,
+        out=out / task,
+    )
 
 
 def table(found: dict[str, Comparison]) -> str:
-    """A line a method: its accuracy on each task, in bold where it is better than at the start; best mean first."""
+    """A line a method: its accuracy on each task, in bold where it is better than at the start; best mean
+    first.
+    """
     means: dict[str, dict[str, str]] = {}
     order: dict[str, list[float]] = {}
     for task, comparison in found.items():
@@ -53,15 +85,22 @@ def table(found: dict[str, Comparison]) -> str:
 def main() -> None:
     words = sys.argv[1:]
     out = Path(words.pop(words.index("--out") + 1)) if "--out" in words else Path("runs/league")
-    chosen = tuple(word.removeprefix("--methods=").split(",") for word in words if word.startswith("--methods="))
+    chosen = tuple(
+        word.removeprefix("--methods=").split(",") for word in words if word.startswith("--methods=")
+    )
     methods = tuple(chosen[0]) if chosen else METHODS
     tasks = [word for word in words if not word.startswith("--")] or TASKS
     found = {task: league(task, out, methods) for task in tasks}
     print(table(found))
     for task, comparison in found.items():
-        decided = [words for words, d in zip(comparison.verdicts(), comparison.differences, strict=True) if d.decided]
-        print(f"\n{task}, start {np.mean([r.values('accuracy', before=True).mean() for r in comparison.runs]):.3f}: {len(decided)} of "
-              f"{len(comparison.differences)} pairs decided")  # fmt: skip
+        decided = [
+            words for words, d in zip(comparison.verdicts(), comparison.differences, strict=True) if d.decided
+        ]
+        print(
+            f"\n{task}, start "
+            f"{np.mean([r.values('accuracy', before=True).mean() for r in comparison.runs]):.3f}: "
+            f"{len(decided)} of {len(comparison.differences)} pairs decided"
+        )
         print("\n".join(f"- {words}" for words in decided))
 
 

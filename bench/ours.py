@@ -66,8 +66,11 @@ def pairs(work: dict):
 def rollouts(work: dict):
     prompts, _, _ = answers(work)
     engine = MODELS.engine("policy")
-    requests = [Generate(prompt.astype("int32"), (1000 * p + i,), Sampling(max_tokens=int(most)))
-                for p, (prompt, some) in enumerate(zip(prompts, lengths(work), strict=True)) for i, most in enumerate(some)]  # fmt: skip
+    requests = [
+        Generate(prompt.astype("int32"), (1000 * p + i,), Sampling(max_tokens=int(most)))
+        for p, (prompt, some) in enumerate(zip(prompts, lengths(work), strict=True))
+        for i, most in enumerate(some)
+    ]
 
     def run():
         engine.fresh()
@@ -79,7 +82,13 @@ def rollouts(work: dict):
 def iteration(work: dict):
     """A whole round of GRPO: draw, judge as the other side does, learn."""
     task = make_task(*DEMO)
-    method = grpo(problems=work["prompts"], n=work["n"], max_tokens=work["length"], temperature=1.0, lr=work.get("lr", 1e-6))
+    method = grpo(
+        problems=work["prompts"],
+        n=work["n"],
+        max_tokens=work["length"],
+        temperature=1.0,
+        lr=work.get("lr", 1e-6),
+    )
     (row,), start = method.learn, work.get("seed", 0)
     memory = Memory(seed=start)  # which orders the problems
 
@@ -90,7 +99,10 @@ def iteration(work: dict):
         trees = await search_all(method.search, MODELS, task, problems, seed)
         for tree in trees:
             said = [MODELS.text("policy", tree, leaf) for leaf in tree.leaves()]
-            tree.put("reward", Column("leaf", np.array([right(text, tree.problem.answer["answer"]) for text in said])))
+            tree.put(
+                "reward",
+                Column("leaf", np.array([right(text, tree.problem.answer["answer"]) for text in said])),
+            )
         examples = row.select(credited(trees, row, memory), memory, 0)
         await row.learner(MODELS, row, examples, memory, 0)
         memory.round += 1

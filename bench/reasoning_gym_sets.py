@@ -1,7 +1,9 @@
-"""Which of reasoning-gym's sets a small model can begin to learn from: python bench/reasoning_gym_sets.py [MODEL [PROBLEMS [ATTEMPTS]]]
+"""Which of reasoning-gym's sets a small model can begin to learn from: python bench/reasoning_gym_sets.py
+[MODEL [PROBLEMS [ATTEMPTS]]]
 
-Prints a Markdown table for every set of surpass.tasks.reasoning_gym.CURATED, with its parameters: greedy accuracy, and the share
-of problems solved by at least one of some attempts at temperature 1. A set is of use for training where the second is not 0.
+Prints a Markdown table for every set of surpass.tasks.reasoning_gym.CURATED, with its parameters: greedy
+accuracy, and the share of problems solved by at least one of some attempts at temperature 1. A set is of use
+for training where the second is not 0.
 """
 
 from __future__ import annotations

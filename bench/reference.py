@@ -1,4 +1,6 @@
-"""TRL's side of bench/compare.py, run by the Python of its own environment: its trainers' own losses, generation and iteration."""
+"""TRL's side of bench/compare.py, run by the Python of its own environment: its trainers' own losses,
+generation and iteration.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +29,47 @@ PLAIN = {"bf16": False, "gradient_checkpointing": False}
 
 
 def loaded():
-    return AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32), AutoTokenizer.from_pretrained(FOLDER)
+    return AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32), AutoTokenizer.from_pretrained(
+        FOLDER
+    )
 
 
 def settings(**more) -> dict:
-    return {"output_dir": tempfile.mkdtemp(), "use_cpu": True, "report_to": [], "learning_rate": 1e-6, "lr_scheduler_type": "constant",
-            "disable_tqdm": True, "save_strategy": "no"} | ({} if DEFAULTS else PLAIN) | more  # fmt: skip
+    return (
+        {
+            "output_dir": tempfile.mkdtemp(),
+            "use_cpu": True,
+            "report_to": [],
+            "learning_rate": 1e-6,
+            "lr_scheduler_type": "constant",
+            "disable_tqdm": True,
+            "save_strategy": "no",
+        }
+        | ({} if DEFAULTS else PLAIN)
+        | more
+    )
 
 
 def grpo_trainer(work: dict, micro: int, rows=None, reward=None) -> GRPOTrainer:
     rows = rows or [{"prompt": "x"}] * work["prompts"]
     model, tokenizer = loaded()
     n = max(2, work["n"])  # TRL refuses one answer a prompt; a step over one is still timed
-    args = GRPOConfig(per_device_train_batch_size=micro, gradient_accumulation_steps=work["prompts"] * n // micro,
-                      num_generations=n, max_completion_length=work["length"], temperature=1.0,
-                      **({"loss_type": "grpo"} if "lr" in work else {}), **settings(**named(work)))  # fmt: skip
-    trainer = GRPOTrainer(model, reward or (lambda completions, **_: [0.0] * len(completions)), args,
-                          train_dataset=Dataset.from_list(rows), processing_class=tokenizer)  # fmt: skip
+    args = GRPOConfig(
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=work["prompts"] * n // micro,
+        num_generations=n,
+        max_completion_length=work["length"],
+        temperature=1.0,
+        **({"loss_type": "grpo"} if "lr" in work else {}),
+        **settings(**named(work)),
+    )
+    trainer = GRPOTrainer(
+        model,
+        reward or (lambda completions, **_: [0.0] * len(completions)),
+        args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
     return begun(trainer)
 
 
@@ -68,8 +94,10 @@ def optimise(trainer) -> None:
 
 
 def best(work: dict, rows: int, make):
-    """make(micro), warm, for a size of micro-batches; with TRL's defaults its own, 8. Without a size what finds the best one: at least three
-    are tried, from 16 rows downwards, and on as long as they get faster. The first warms up."""
+    """make(micro), warm, for a size of micro-batches; with TRL's defaults its own, 8. Without a size what
+    finds the best one: at least three are tried, from 16 rows downwards, and on as long as they get faster.
+    The first warms up.
+    """
     if "micro" in work or DEFAULTS:
         return warm(make, work.get("micro", min(8, rows)))
     sizes = [size for size in (16, 8, 4, 2, 1) if size <= rows]
@@ -120,17 +148,29 @@ def step(work: dict):
 
 def pairs(work: dict):
     prompts, found, _ = answers(work)
-    rows = [{"prompt_ids": p.tolist(), "chosen_ids": some[0].tolist(), "rejected_ids": some[1].tolist()}
-            for p, some in zip(prompts, found, strict=True)]  # fmt: skip
+    rows = [
+        {"prompt_ids": p.tolist(), "chosen_ids": some[0].tolist(), "rejected_ids": some[1].tolist()}
+        for p, some in zip(prompts, found, strict=True)
+    ]
 
     def make(micro: int):
         model, tokenizer = loaded()
         words = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}] * len(rows))
         args = DPOConfig(
-            per_device_train_batch_size=micro, gradient_accumulation_steps=len(rows) // micro, max_length=None, **settings()
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=len(rows) // micro,
+            max_length=None,
+            **settings(),
         )
-        trainer = begun(DPOTrainer(model, AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32), args,
-                                   train_dataset=words, processing_class=tokenizer))  # fmt: skip
+        trainer = begun(
+            DPOTrainer(
+                model,
+                AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32),
+                args,
+                train_dataset=words,
+                processing_class=tokenizer,
+            )
+        )
 
         def run() -> None:
             for a in range(0, len(rows), micro):
@@ -157,7 +197,9 @@ def rollouts(work: dict):
     trainer = grpo_trainer(work, 8)
     most = lengths(work).reshape(-1)
     ids = np.repeat(prompts, work["n"], 0).tolist()
-    trainer.model.generate = functools.partial(trainer.model.generate, stopping_criteria=[Until(work["prompt"], most)])
+    trainer.model.generate = functools.partial(
+        trainer.model.generate, stopping_criteria=[Until(work["prompt"], most)]
+    )
 
     def run() -> dict:
         trainer._generate_single_turn(ids, None, {}, work["n"])

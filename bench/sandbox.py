@@ -29,7 +29,9 @@ def batch() -> None:
 
 
 def alone() -> float:
-    """Seconds of a call that finds a worker waiting: with pauses between calls, as between a model's answers."""
+    """Seconds of a call that finds a worker waiting: with pauses between calls, as between a model's
+    answers.
+    """
     took = []
     for _ in range(20):
         time.sleep(0.15)
@@ -44,7 +46,10 @@ def main() -> None:
     print(f"one call, now and then: {1000 * alone():.0f} ms")
     print(f"one call after another: {1000 * seconds(lambda: sandbox.run(CODE, 'f', [(1,)]), 20):.0f} ms")
     print(f"64 programs, each in a sandbox of its own: {seconds(batch):.2f} s")
-    print(f"64 calls of one program: {1000 * seconds(lambda: sandbox.run(CODE, 'f', [(i,) for i in range(64)])):.0f} ms")
+    print(
+        "64 calls of one program: "
+        f"{1000 * seconds(lambda: sandbox.run(CODE, 'f', [(i,) for i in range(64)])):.0f} ms"
+    )
 
 
 if __name__ == "__main__":

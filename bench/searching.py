@@ -1,7 +1,9 @@
-"""Searches served together against one by one, and scoring a tree against its unrolled paths: python bench/searching.py [search] [score]
+"""Searches served together against one by one, and scoring a tree against its unrolled paths: python
+bench/searching.py [search] [score]
 
-On SmolLM2-135M in float32 and two threads. The first table also says how many rows the engine's batches held; the second sets the ratio
-of seconds beside the ratio of operations (matrix products, attention and head), which no program can surpass by more than its luck.
+On SmolLM2-135M in float32 and two threads. The first table also says how many rows the engine's batches held;
+the second sets the ratio of seconds beside the ratio of operations (matrix products, attention and head),
+which no program can surpass by more than its luck.
 """
 
 from __future__ import annotations
@@ -43,12 +45,19 @@ class Counting:
 
 
 def search_table(engine: LocalEngine) -> None:
-    """MCTS, so many problems at a time. One by one only a few problems are searched: each takes about as long as the others."""
-    task = make_task("reasoning_gym:chain_sum", {"min_terms": "4", "max_terms": "4", "min_digits": "1", "max_digits": "1"})
-    search = searches.mcts(searches.values.constant(), simulations=SIMULATIONS, width=2, max_tokens=48, temperature=1.0)
+    """MCTS, so many problems at a time. One by one only a few problems are searched: each takes about as long
+    as the others.
+    """
+    task = make_task(
+        "reasoning_gym:chain_sum", {"min_terms": "4", "max_terms": "4", "min_digits": "1", "max_digits": "1"}
+    )
+    search = searches.mcts(
+        searches.values.constant(), simulations=SIMULATIONS, width=2, max_tokens=48, temperature=1.0
+    )
     problems = list(islice(task.problems("test", 0), PROBLEMS))
     print(
-        "| problems at a time | problems | s a problem | times as fast as one by one | rows in a batch: mean, median, most | batches |\n|---|---|---|---|---|---|"
+        "| problems at a time | problems | s a problem | times as fast as one by one | rows in a "
+        "batch: mean, median, most | batches |\n|---|---|---|---|---|---|"
     )
     alone = 0.0
     for together in (1, 8, 32):
@@ -62,15 +71,22 @@ def search_table(engine: LocalEngine) -> None:
         seconds = (time.perf_counter() - begin) / len(some)
         alone = alone or seconds
         rows = counting.rows
-        print(f"| {together} | {len(some)} | {seconds:.2f} | {alone / seconds:.1f} | {statistics.mean(rows):.1f}, {statistics.median(rows):.0f}, {max(rows)} | {len(rows)} |",
-              flush=True)  # fmt: skip
+        print(
+            f"| {together} | {len(some)} | {seconds:.2f} | {alone / seconds:.1f} | "
+            f"{statistics.mean(rows):.1f}, {statistics.median(rows):.0f}, {max(rows)} | {len(rows)} |",
+            flush=True,
+        )
 
 
 def tree_of(prompt: int, step: int, width: int, depth: int, vocabulary: int) -> Tree:
     rng, tree = np.random.default_rng(0), Tree(Problem("bench", ""))
     level = [tree.add(-1, "policy", rng.integers(100, vocabulary, prompt))]
     for _ in range(depth):
-        level = [tree.add(node, "policy", rng.integers(100, vocabulary, step)) for node in level for _ in range(width)]
+        level = [
+            tree.add(node, "policy", rng.integers(100, vocabulary, step))
+            for node in level
+            for _ in range(width)
+        ]
     return tree
 
 
@@ -88,7 +104,8 @@ def operations(engine: LocalEngine, batch) -> float:
 
 def score_table(engine: LocalEngine) -> None:
     print(
-        "| tree | tokens | as rows | rows / tree, operations | rows / tree, seconds (min to max) | of the operations' ratio |\n|---|---|---|---|---|---|"
+        "| tree | tokens | as rows | rows / tree, operations | rows / tree, seconds (min to max) | of "
+        "the operations' ratio |\n|---|---|---|---|---|---|"
     )
     models = Models(policy=engine)
     for prompt, step, width, depth in ((256, 16, 4, 2), (256, 16, 2, 5), (64, 16, 4, 3), (256, 64, 8, 1)):
@@ -99,8 +116,10 @@ def score_table(engine: LocalEngine) -> None:
             row = Tree(Problem(f"bench {leaf}", ""))
             row.add(-1, "policy", tree.path_tokens(leaf))
             paths.append(row)
-        cost = [operations(engine, pack(some, ["policy"])) for some in
-                ([Example(tree, (leaf,)) for leaf in leaves], [Example(row, (0,)) for row in paths])]  # fmt: skip
+        cost = [
+            operations(engine, pack(some, ["policy"]))
+            for some in ([Example(tree, (leaf,)) for leaf in leaves], [Example(row, (0,)) for row in paths])
+        ]
         pairs = []
         for _ in range(PAIRS + 1):
             pairs.append([])
@@ -112,15 +131,20 @@ def score_table(engine: LocalEngine) -> None:
             pairs[-1].append(time.perf_counter() - begin)
         ratios = sorted(rows / one for one, rows in pairs[1:])  # the first pair warms up
         ratio = statistics.median(ratios)
-        print(f"| prompt {prompt}, {depth} levels of {width} x {step} | {len(tree.tokens)} | {sum(len(row.tokens) for row in paths)} | {cost[1] / cost[0]:.2f} | "
-              f"**{ratio:.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {ratio / (cost[1] / cost[0]):.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| prompt {prompt}, {depth} levels of {width} x {step} | {len(tree.tokens)} | "
+            f"{sum(len(row.tokens) for row in paths)} | {cost[1] / cost[0]:.2f} | **{ratio:.2f}** "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) | {ratio / (cost[1] / cost[0]):.2f} |",
+            flush=True,
+        )
 
 
 def score_rows(engine: LocalEngine, paths: list[Tree]) -> None:
     """Every path by itself, as many at a time as the engine scores at most."""
     each = max(1, SCORE_TOKENS // len(paths[0].tokens))
     for i in range(0, len(paths), each):
-        batch = pack([Example(row, (0,)) for row in paths[i : i + each]], ["policy"])  # what is trained is shared with nobody
+        # what is trained is shared with nobody
+        batch = pack([Example(row, (0,)) for row in paths[i : i + each]], ["policy"])
         with torch.inference_mode():
             engine.forward(batch, batch.parent >= 0)
 

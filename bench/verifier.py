@@ -1,6 +1,7 @@
-"""How often does a verifier take a wrong answer for right, or a right one for wrong? Four verifiers on the pairs of
-tests/verifier_pairs.jsonl: surpass's, math-verify as its README calls it, the same with dollar signs around both answers (it reads
-LaTeX only inside them), and equality of the texts. A wrong answer taken for right weighs ten times: it is learnt.
+"""How often does a verifier take a wrong answer for right, or a right one for wrong? Four verifiers on the
+pairs of tests/verifier_pairs.jsonl: surpass's, math-verify as its README calls it, the same with dollar signs
+around both answers (it reads LaTeX only inside them), and equality of the texts. A wrong answer taken for
+right weighs ten times: it is learnt.
 
     python bench/verifier.py [--kinds] [--missed]
 """
@@ -18,9 +19,16 @@ from math_verify import parse, verify
 from surpass import verifier
 
 WEIGHT = 10
-PAIRS = [json.loads(line) for line in (Path(__file__).parents[1] / "tests" / "verifier_pairs.jsonl").read_text().splitlines()]
-MADE = {"before": "before the verifier was written", "during": "while it was written", "after": "after it was written",
-        "probe": "to find its faults"}  # fmt: skip
+PAIRS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "tests" / "verifier_pairs.jsonl").read_text().splitlines()
+]
+MADE = {
+    "before": "before the verifier was written",
+    "during": "while it was written",
+    "after": "after it was written",
+    "probe": "to find its faults",
+}
 
 
 def math_verify(gold: str, answer: str) -> bool:
@@ -45,7 +53,9 @@ VERIFIERS: dict[str, Callable[[str, str], bool]] = {
 
 
 def table(heading: str, groups: dict[str, list[dict]], judged: dict[str, list[bool]]) -> None:
-    """Wrong answers taken for right / right ones refused / (10 times the first + the second) by the number of pairs."""
+    """Wrong answers taken for right / right ones refused / (10 times the first + the second) by the number of
+    pairs.
+    """
     print(f"| {heading} | pairs | " + " | ".join(judged) + " |")
     print("|---" * (2 + len(judged)) + "|")
     for name, pairs in groups.items():
@@ -65,14 +75,21 @@ def main() -> None:
     logging.disable()
     for at, pair in enumerate(PAIRS):
         pair["at"] = at
-    judged = {name: [bool(judge(pair["gold"], pair["answer"])) for pair in PAIRS] for name, judge in VERIFIERS.items()}
+    judged = {
+        name: [bool(judge(pair["gold"], pair["answer"])) for pair in PAIRS]
+        for name, judge in VERIFIERS.items()
+    }
     right = sum(pair["equal"] for pair in PAIRS)
     print(f"{len(PAIRS)} pairs, {right} of them equal\n")
     made = {words: [pair for pair in PAIRS if pair["made"] == name] for name, words in MADE.items()}
     table("written", made | {"all": PAIRS}, judged)
     if given.kinds:
         print()
-        table("kind", {kind: [p for p in PAIRS if p["kind"] == kind] for kind in sorted({p["kind"] for p in PAIRS})}, judged)
+        table(
+            "kind",
+            {kind: [p for p in PAIRS if p["kind"] == kind] for kind in sorted({p["kind"] for p in PAIRS})},
+            judged,
+        )
     if given.missed:
         print()
         for pair in PAIRS:

@@ -14,8 +14,9 @@ def widths(work: dict) -> list[int]:
 
 
 def answers(work: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(prompts [P, prompt], answers [P, n, length], advantages [P, n], none of them 0). Answers of a tree share its branches' tokens, each
-    level an equal part of the length."""
+    """(prompts [P, prompt], answers [P, n, length], advantages [P, n], none of them 0). Answers of a tree
+    share its branches' tokens, each level an equal part of the length.
+    """
     rng = np.random.default_rng(work.get("seed", 0))
     n, prompts = work["n"], rng.integers(100, VOCABULARY, (work["prompts"], work["prompt"]))
     parts, nodes = [], 1

@@ -1,4 +1,5 @@
-"""Search at inference, with a model behind an API that speaks OpenAI's chat completions: python examples/frozen_model.py NAME URL
+"""Search at inference, with a model behind an API that speaks OpenAI's chat completions: python
+examples/frozen_model.py NAME URL
 
 The key is taken from OPENAI_API_KEY. Answers are kept in runs/api-cache: the second call costs nothing.
 """
@@ -11,10 +12,15 @@ from surpass.engines.openai_api import OpenAIEngine
 
 def main(name: str, url: str, question: str = "How many primes lie below 60?") -> None:
     model = OpenAIEngine(name, url=url, tokens=100_000, cache="runs/api-cache")
-    for method, knobs in (("self_consistency", {"n": 8}), ("best_of_n", {"n": 4, "by": "vote"}), ("self_refine", {"times": 1})):
+    for method, knobs in (
+        ("self_consistency", {"n": 8}),
+        ("best_of_n", {"n": 4, "by": "vote"}),
+        ("self_refine", {"times": 1}),
+    ):
         found = surpass.solve(question, method, model, **knobs)
         print(
-            f"{method}: {found.answer.splitlines()[-1]}   ({len(found.attempts)} attempts, {found.cost.get('generated', 0)} tokens)"
+            f"{method}: {found.answer.splitlines()[-1]}   ({len(found.attempts)} attempts, "
+            f"{found.cost.get('generated', 0)} tokens)"
         )
         for note in found.notes():
             print(f"  {note}")

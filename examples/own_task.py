@@ -1,4 +1,6 @@
-"""Train on a task of your own, which makes its problems and judges attempts: python examples/own_task.py [MODEL] [ROUNDS]"""
+"""Train on a task of your own, which makes its problems and judges attempts: python examples/own_task.py
+[MODEL] [ROUNDS]
+"""
 
 import random
 import sys
@@ -19,7 +21,9 @@ class alphabetical(surpass.Task):
 
         def make(index):
             some = " ".join(rng.sample("abcdefghij", self.letters))
-            return surpass.Problem(some, f"Put into alphabetical order: {some}", " ".join(sorted(some.split())))
+            return surpass.Problem(
+                some, f"Put into alphabetical order: {some}", " ".join(sorted(some.split()))
+            )
 
         return unique(make, split)
 
@@ -31,7 +35,15 @@ class alphabetical(surpass.Task):
 
 def main(model: str = "smollm2-135m", rounds: int = 4) -> None:
     result = surpass.improve(
-        "grpo", task=alphabetical(), model=model, rounds=rounds, problems=8, n=8, max_tokens=16, test=64, gate=32
+        "grpo",
+        task=alphabetical(),
+        model=model,
+        rounds=rounds,
+        problems=8,
+        n=8,
+        max_tokens=16,
+        test=64,
+        gate=32,
     )
     print(result)
 

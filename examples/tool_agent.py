@@ -17,7 +17,10 @@ class stock(surpass.Task):
     def problems(self, split, seed):
         def make(index):
             asked, n = random.Random(f"{seed} {index}").choice(sorted(STOCK)), index % 20 + 1
-            words = f'We get {n} more of {asked}. How many are there then? Ask <call>stock NAME</call>; end with "Answer: x".'
+            words = (
+                f"We get {n} more of {asked}. How many are there then? Ask <call>stock NAME</call>; end "
+                'with "Answer: x".'
+            )
             return surpass.Problem(f"{asked} {n}", words, str(STOCK[asked] + n))
 
         return unique(make, split)
@@ -37,4 +40,8 @@ class stock(surpass.Task):
 
 
 if __name__ == "__main__":
-    print(surpass.improve("search_r1", stock(), *sys.argv[1:2], rounds=2, problems=4, n=4, max_tokens=32, test=32, gate=32))
+    print(
+        surpass.improve(
+            "search_r1", stock(), *sys.argv[1:2], rounds=2, problems=4, n=4, max_tokens=32, test=32, gate=32
+        )
+    )

@@ -16,8 +16,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """A test that resumes a run takes over the number of threads of whoever began it; on some processors other tests would then find
-    other last digits than a process of one thread."""
+    """A test that resumes a run takes over the number of threads of whoever began it; on some processors
+    other tests would then find other last digits than a process of one thread.
+    """
     yield
     torch.set_num_threads(1)
 
@@ -37,29 +38,50 @@ def make_tokenizer():
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*SPECIAL, *CHARACTERS])}, unk_token="?"))
+    core = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate([*SPECIAL, *CHARACTERS])}, unk_token="?")
+    )
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="<eos>", additional_special_tokens=list(SPECIAL[1:]), clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        eos_token="<eos>",
+        additional_special_tokens=list(SPECIAL[1:]),
+        clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
 
 def make_causal(seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, **changes):
-    """A Llama of 2 layers, 4 heads, 2 key heads, width 32, 64 tokens; weights are scale x standard normal (norms: 1 +)."""
+    """A Llama of 2 layers, 4 heads, 2 key heads, width 32, 64 tokens; weights are scale x standard normal
+    (norms: 1 +).
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    settings = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-                "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": False, "pad_token_id": None,
-                "bos_token_id": None, "eos_token_id": 0}  # fmt: skip
+    settings = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": False,
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": 0,
+    }
     # "sdpa", because the softmax of "eager" is fp32 even in a float64 model
-    causal = LlamaForCausalLM._from_config(LlamaConfig(**settings | changes), attn_implementation="sdpa", dtype=torch.float32)
+    causal = LlamaForCausalLM._from_config(
+        LlamaConfig(**settings | changes), attn_implementation="sdpa", dtype=torch.float32
+    )
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for _, p in sorted(causal.named_parameters()):
-            p.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(p.shape)) + (1.0 if p.ndim == 1 else 0.0)))
+            p.copy_(
+                torch.from_numpy(scale * rng.standard_normal(tuple(p.shape)) + (1.0 if p.ndim == 1 else 0.0))
+            )
     causal = causal.to(dtype)
     if dtype == torch.float64:  # Llama's own norm rounds to fp32 on the way
         for module in list(causal.modules()):
@@ -78,23 +100,33 @@ def tokenizer():
 
 @pytest.fixture
 def nano(tokenizer):
-    """A maker of LocalEngines: nano(seed=0, scale=0.2, dtype=torch.float32, memory_tokens=65536, lora=None, **LlamaConfig's).
+    """A maker of LocalEngines: nano(seed=0, scale=0.2, dtype=torch.float32, memory_tokens=65536, lora=None,
+    **LlamaConfig's).
 
     Equal arguments give equal weights. A scale of 0.2 gives a confident model, 0.05 a nearly uniform one.
     """
     from surpass.engines import LocalEngine
 
     def make(
-        seed: int = 0, scale: float = 0.2, dtype: torch.dtype = torch.float32, memory_tokens: int = 65536, lora=None, **changes
+        seed: int = 0,
+        scale: float = 0.2,
+        dtype: torch.dtype = torch.float32,
+        memory_tokens: int = 65536,
+        lora=None,
+        **changes,
     ):
-        return LocalEngine.of(make_causal(seed, scale, dtype, **changes), tokenizer, lora=lora, memory_tokens=memory_tokens)
+        return LocalEngine.of(
+            make_causal(seed, scale, dtype, **changes), tokenizer, lora=lora, memory_tokens=memory_tokens
+        )
 
     return make
 
 
 @pytest.fixture
 def plain():
-    """A maker of the same weights as nano's, as a bare transformers model with its own attention: the reference."""
+    """A maker of the same weights as nano's, as a bare transformers model with its own attention: the
+    reference.
+    """
     return make_causal
 
 

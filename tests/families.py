@@ -22,17 +22,54 @@ from surpass.parts import Learn
 from surpass.store import Store
 from surpass.types import Column, Example, Memory, Problem, Tree
 
-COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-          "max_position_embeddings": 256, "vocab_size": 107, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
-          "tie_word_embeddings": False}  # fmt: skip
-MOE = {"num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
-       "shared_expert_intermediate_size": 16}  # fmt: skip
-LATENT = MOE | {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8, "n_group": 1, "topk_group": 1,
-                "first_k_dense_replace": 1, "num_key_value_heads": 4}  # fmt: skip
-LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-          "layer_types": ["linear_attention", "full_attention"]}  # fmt: skip
+COMMON = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "vocab_size": 107,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "tie_word_embeddings": False,
+}
+MOE = {
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
+LATENT = MOE | {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
+LINEAR = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+}
 SSM2 = {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "expand": 2, "chunk_size": 16}
-HYBRID = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
+HYBRID = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_d_state": 8,
+    "mamba_n_groups": 1,
+    "mamba_chunk_size": 16,
+}
 LLAMA4 = MOE | {
     "num_local_experts": 2,
     "interleave_moe_layer_step": 1,
@@ -41,30 +78,89 @@ LLAMA4 = MOE | {
     "no_rope_layers": [1, 0],
 }
 
-QUICK: dict[str, tuple[str, dict]] = {  # architecture: (how it is computed, what its configuration has beside COMMON)
-    "llama": ("trees", {}), "gpt_neox": ("trees", {}), "stablelm": ("trees", {}), "nemotron": ("trees", {}), "falcon": ("trees", {}), "mixtral": ("trees", MOE),
-    "qwen3_moe": ("trees", MOE), "deepseek_v3": ("trees", LATENT), "granitemoe": ("trees", MOE), "gemma2": ("rows", {}), "mamba": ("rows", {"state_size": 8}),
-    "qwen3_next": ("rows", MOE | LINEAR), "bert": ("refused", {}),
-}  # fmt: skip
+# architecture: (how it is computed, what its configuration has beside COMMON)
+QUICK: dict[str, tuple[str, dict]] = {
+    "llama": ("trees", {}),
+    "gpt_neox": ("trees", {}),
+    "stablelm": ("trees", {}),
+    "nemotron": ("trees", {}),
+    "falcon": ("trees", {}),
+    "mixtral": ("trees", MOE),
+    "qwen3_moe": ("trees", MOE),
+    "deepseek_v3": ("trees", LATENT),
+    "granitemoe": ("trees", MOE),
+    "gemma2": ("rows", {}),
+    "mamba": ("rows", {"state_size": 8}),
+    "qwen3_next": ("rows", MOE | LINEAR),
+    "bert": ("refused", {}),
+}
 SLOW: dict[str, tuple[str, dict]] = {
-    **{kind: ("trees", {}) for kind in ("qwen2", "qwen3", "mistral", "phi", "phi3", "gemma", "gemma3_text", "glm", "glm4", "granite", "olmo", "olmo2", "olmo3", "opt",
-                                        "gpt2", "gpt_bigcode", "starcoder2", "smollm3", "seed_oss", "persimmon", "helium", "arcee", "apertus", "ernie4_5", "exaone4", "biogpt",
-                                        "hunyuan_v1_dense", "ministral", "bitnet", "diffllama", "jetmoe", "ctrl", "internlm3", "iquestcoder")},
-    "qwen2_moe": ("trees", MOE), "olmoe": ("trees", MOE), "phimoe": ("trees", MOE), "deepseek_v2": ("trees", LATENT), "granitemoeshared": ("trees", MOE),
-    "flex_olmo": ("trees", MOE), "llama4_text": ("trees", LLAMA4), "ernie4_5_moe": ("trees", MOE | {"moe_num_experts": 4, "moe_k": 2}),
-    "vaultgemma": ("rows", {}), "mamba2": ("rows", SSM2), "rwkv": ("rows", {}), "falcon_mamba": ("rows", {"state_size": 8}), "falcon_h1": ("rows", {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16}),
-    "bamba": ("rows", HYBRID), "jamba": ("rows", MOE | {"mamba_d_state": 8, "attn_layer_period": 2, "attn_layer_offset": 1}), "minimax": ("rows", MOE),
-    "recurrent_gemma": ("rows", {}), "olmo_hybrid": ("rows", LINEAR), "gpt_oss": ("rows", MOE | {"sliding_window": 256}), "bloom": ("rows", {}), "mpt": ("rows", {}),
-    "cohere": ("rows", {}), "cohere2": ("rows", {}), "nanochat": ("rows", {}), "xglm": ("rows", {}), "gptj": ("rows", {"rotary_dim": 8}),
-    "codegen": ("rows", {"rotary_dim": 8}), "lfm2": ("rows", {"layer_types": ["conv", "full_attention"]}), "xlstm": ("rows", {}),
-    "gemma3n_text": ("rows", {"vocab_size_per_layer_input": 107, "num_kv_shared_layers": 0}), "gemma4_text": ("trees", {"vocab_size_per_layer_input": 107}),
-    "longcat_flash": ("trees", LATENT), "glm4_moe": ("trees", LATENT), "glm4_moe_lite": ("trees", LATENT), "hy_v3": ("trees", LATENT), "dots1": ("trees", LATENT | {"n_shared_experts": 1}),
-    "exaone_moe": ("trees", LATENT | {"num_shared_experts": 1}), "youtu": ("trees", LATENT), "laguna": ("trees", LATENT), "mellum": ("trees", LATENT), "cwm": ("trees", {}),
-    "solar_open": ("trees", LATENT), "minicpm3": ("rows", LATENT), "deepseek_v32": ("rows", LATENT | {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 64}),
-    "granitemoehybrid": ("rows", MOE | HYBRID), "modernbert-decoder": ("rows", {}),
+    **{
+        kind: ("trees", {})
+        for kind in tuple(
+            "qwen2 qwen3 mistral phi phi3 gemma gemma3_text glm glm4 granite olmo olmo2 olmo3 opt gpt2 "
+            "gpt_bigcode starcoder2 smollm3 seed_oss persimmon helium arcee apertus ernie4_5 exaone4 "
+            "biogpt hunyuan_v1_dense ministral bitnet diffllama jetmoe ctrl internlm3 iquestcoder".split()
+        )
+    },
+    "qwen2_moe": ("trees", MOE),
+    "olmoe": ("trees", MOE),
+    "phimoe": ("trees", MOE),
+    "deepseek_v2": ("trees", LATENT),
+    "granitemoeshared": ("trees", MOE),
+    "flex_olmo": ("trees", MOE),
+    "llama4_text": ("trees", LLAMA4),
+    "ernie4_5_moe": ("trees", MOE | {"moe_num_experts": 4, "moe_k": 2}),
+    "vaultgemma": ("rows", {}),
+    "mamba2": ("rows", SSM2),
+    "rwkv": ("rows", {}),
+    "falcon_mamba": ("rows", {"state_size": 8}),
+    "falcon_h1": (
+        "rows",
+        {
+            "mamba_d_ssm": 64,
+            "mamba_n_heads": 8,
+            "mamba_d_head": 8,
+            "mamba_d_state": 8,
+            "mamba_chunk_size": 16,
+        },
+    ),
+    "bamba": ("rows", HYBRID),
+    "jamba": ("rows", MOE | {"mamba_d_state": 8, "attn_layer_period": 2, "attn_layer_offset": 1}),
+    "minimax": ("rows", MOE),
+    "recurrent_gemma": ("rows", {}),
+    "olmo_hybrid": ("rows", LINEAR),
+    "gpt_oss": ("rows", MOE | {"sliding_window": 256}),
+    "bloom": ("rows", {}),
+    "mpt": ("rows", {}),
+    "cohere": ("rows", {}),
+    "cohere2": ("rows", {}),
+    "nanochat": ("rows", {}),
+    "xglm": ("rows", {}),
+    "gptj": ("rows", {"rotary_dim": 8}),
+    "codegen": ("rows", {"rotary_dim": 8}),
+    "lfm2": ("rows", {"layer_types": ["conv", "full_attention"]}),
+    "xlstm": ("rows", {}),
+    "gemma3n_text": ("rows", {"vocab_size_per_layer_input": 107, "num_kv_shared_layers": 0}),
+    "gemma4_text": ("trees", {"vocab_size_per_layer_input": 107}),
+    "longcat_flash": ("trees", LATENT),
+    "glm4_moe": ("trees", LATENT),
+    "glm4_moe_lite": ("trees", LATENT),
+    "hy_v3": ("trees", LATENT),
+    "dots1": ("trees", LATENT | {"n_shared_experts": 1}),
+    "exaone_moe": ("trees", LATENT | {"num_shared_experts": 1}),
+    "youtu": ("trees", LATENT),
+    "laguna": ("trees", LATENT),
+    "mellum": ("trees", LATENT),
+    "cwm": ("trees", {}),
+    "solar_open": ("trees", LATENT),
+    "minicpm3": ("rows", LATENT),
+    "deepseek_v32": ("rows", LATENT | {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 64}),
+    "granitemoehybrid": ("rows", MOE | HYBRID),
+    "modernbert-decoder": ("rows", {}),
     "gpt_neo": ("rows", {"attention_types": [[["global", "local"], 1]], "window_size": 32}),
     **{kind: ("refused", {}) for kind in ("roberta", "electra", "xlm", "megatron-bert")},
-}  # fmt: skip
+}
 ALL = QUICK | SLOW
 
 
@@ -76,7 +172,9 @@ def make(kind: str, seed: int = 0, **changes: Any) -> Any:
     try:
         config = AutoConfig.for_model(kind, **settings)
     except AttributeError:  # falcon works its heads' width out
-        config = AutoConfig.for_model(kind, **{name: value for name, value in settings.items() if name != "head_dim"})
+        config = AutoConfig.for_model(
+            kind, **{name: value for name, value in settings.items() if name != "head_dim"}
+        )
     torch.manual_seed(seed)
     causal = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
@@ -101,7 +199,9 @@ def folder(kind: str, at: Path, **changes: Any) -> str:
 
 
 class Found(NamedTuple):
-    """How an architecture is computed, and by how many nats it is from its own forward at the most, as it draws and as it learns."""
+    """How an architecture is computed, and by how many nats it is from its own forward at the most, as it
+    draws and as it learns.
+    """
 
     how: str
     drawn: float
@@ -128,7 +228,9 @@ def learn_once(models: Models, trees: list[Tree], objective: Any = None, **setti
 
 
 def tried(kind: str, at: Path) -> Found:
-    """Draws from an architecture, scores what was drawn, takes a step, and writes and reads it; asserts that all is right."""
+    """Draws from an architecture, scores what was drawn, takes a step, and writes and reads it; asserts that
+    all is right.
+    """
     own, name = make(kind), folder(kind, at / "model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it goes in whole rows
@@ -152,7 +254,8 @@ def tried(kind: str, at: Path) -> Found:
     assert len(moved) > 0.6 * len(before), sorted(before.keys() - set(moved))
     store = Store(at / "run")
     store.save(1, models, ["policy"])
-    found = store.load(1, Models(policy=twin), "policy", {}, 1).weights  # as a run that goes on in another process
+    # as a run that goes on in another process
+    found = store.load(1, Models(policy=twin), "policy", {}, 1).weights
     store.close()
     assert found.keys() == after.keys() and all(torch.equal(found[key], after[key]) for key in after)
     again, _ = load_model(str(at / "run" / "weights" / "0001" / "policy"), "float32")  # as any program does

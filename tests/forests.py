@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 
 from surpass.types import Example, Problem, Tree
 
-OPENINGS = ([1], [1, 2], [1, 2, 3], [1, 2, 4, 5], [2], [2, 2], [2, 2, 1], [1, 2, 3, 1, 1])  # prefixes of one another, and not
+# prefixes of one another, and not
+OPENINGS = ([1], [1, 2], [1, 2, 3], [1, 2, 4, 5], [2], [2, 2], [2, 2, 1], [1, 2, 3, 1, 1])
 
 
 @st.composite
 def forests(draw, voices=("policy",), leaves_only=False) -> list[Example]:
-    """Examples over one to four trees: shared and nested openings, several roots, trained roots, empty nodes, any author."""
+    """Examples over one to four trees: shared and nested openings, several roots, trained roots, empty nodes,
+    any author.
+    """
     examples = []
     trees = []
     for number in range(draw(st.integers(1, 4))):
@@ -29,7 +32,15 @@ def forests(draw, voices=("policy",), leaves_only=False) -> list[Example]:
         trees.append(tree)
     for _ in range(draw(st.integers(1, 5))):
         tree = draw(st.sampled_from(trees))
-        nodes = tuple(draw(st.lists(st.sampled_from(tree.leaves() if leaves_only else range(len(tree))), min_size=1, max_size=3)))
+        nodes = tuple(
+            draw(
+                st.lists(
+                    st.sampled_from(tree.leaves() if leaves_only else range(len(tree))),
+                    min_size=1,
+                    max_size=3,
+                )
+            )
+        )
         since = None
         if draw(st.booleans()):
             since = tuple(draw(st.sampled_from([-1, *tree.path(node)])) for node in nodes)
@@ -46,7 +57,9 @@ def paths_of(examples):
 
 
 def row_of(tree: Tree, node: int, since: int, voices) -> list[tuple[int, bool, int, int]]:
-    """(token, whether the path learns from it, its node, its number in the tree) for every token of a path."""
+    """(token, whether the path learns from it, its node, its number in the tree) for every token of a
+    path.
+    """
     row, after = [], since < 0
     for at in tree.path(node):
         for i, token in enumerate(tree.own(at).tolist()):
@@ -56,7 +69,8 @@ def row_of(tree: Tree, node: int, since: int, voices) -> list[tuple[int, bool, i
 
 
 def some_forest(seed: int, vocabulary: int = 64, n_trees: int = 3, shared: bool = True) -> list[Tree]:
-    """Trees for a real model: a prompt (two trees share theirs), three answers, two of them continued by tool and policy.
+    """Trees for a real model: a prompt (two trees share theirs), three answers, two of them continued by tool
+    and policy.
 
     Drawn tokens have log-probs; node, leaf and token columns are filled with random numbers.
     """
@@ -87,5 +101,10 @@ def _columns(tree: Tree, rng) -> Tree:
     from surpass.types import Column
 
     n, t, leaves = len(tree), int(tree.span[-1]), len(tree.leaves())
-    return tree.with_columns({"node": Column("node", rng.normal(size=n)), "leaf": Column("leaf", rng.normal(size=leaves)),
-                              "noise": Column("token", 0.3 * rng.normal(size=t))})  # fmt: skip
+    return tree.with_columns(
+        {
+            "node": Column("node", rng.normal(size=n)),
+            "leaf": Column("leaf", rng.normal(size=leaves)),
+            "noise": Column("token", 0.3 * rng.normal(size=t)),
+        }
+    )

@@ -21,7 +21,9 @@ class lines(Task):
 
     def problems(self, split, seed):
         for i in range(len(self.letters) ** self.n):
-            word = "".join(self.letters[i // len(self.letters) ** j % len(self.letters)] for j in range(self.n))
+            word = "".join(
+                self.letters[i // len(self.letters) ** j % len(self.letters)] for j in range(self.n)
+            )
             yield Problem(f"{split}-{word}", "write", word)
 
     async def check(self, models, problem, text):

@@ -34,7 +34,11 @@ def forget_files():
 
 def improve(**options):
     return surpass.improve(
-        "grpo", copy_letter(), nano_models(), quiet=True, **{"rounds": 2, "test": 2, "gate": 2, **SMALL, **options}
+        "grpo",
+        copy_letter(),
+        nano_models(),
+        quiet=True,
+        **{"rounds": 2, "test": 2, "gate": 2, **SMALL, **options},
     )
 
 
@@ -56,7 +60,9 @@ def test_blocking_awaited_and_inside_a_loop_give_the_same_result():
                 await asyncio.sleep(0.005)
 
         ticking = asyncio.create_task(tick())
-        awaited = await surpass.improve_async("grpo", copy_letter(), nano_models(), rounds=2, test=2, gate=2, quiet=True, **SMALL)
+        awaited = await surpass.improve_async(
+            "grpo", copy_letter(), nano_models(), rounds=2, test=2, gate=2, quiet=True, **SMALL
+        )
         ticking.cancel()
         return nested, awaited, ticks
 
@@ -96,7 +102,9 @@ def test_the_same_call_goes_on_and_another_is_refused(tmp_path):
     again = improve(out=tmp_path / "run")
     assert time.perf_counter() - began < 5
     assert again.after.rows == first.after.rows
-    with pytest.raises(SurpassError, match=r"holds a run with another method.learn.0.learner.lr \(was 0.01, now 0.5\)"):
+    with pytest.raises(
+        SurpassError, match=r"holds a run with another method.learn.0.learner.lr \(was 0.01, now 0.5\)"
+    ):
         improve(out=tmp_path / "run", lr=0.5)
     with pytest.raises(SurpassError, match=r"another method.exam.n.test \(was 2, now 3\)"):
         improve(out=tmp_path / "run", test=3)
@@ -137,16 +145,40 @@ def test_evaluate_and_solve():
 
 def test_a_run_without_labels_says_that_accuracy_is_not_known():
     task = surpass.tasks.question("abc")
-    result = surpass.improve("tree_sharpen", copy_letter(), nano_models(), rounds=1, test=2, gate=2, quiet=True, problems=2,
-                             widths=(2, 2), stop="a", max_tokens=4, every=1)  # fmt: skip
+    result = surpass.improve(
+        "tree_sharpen",
+        copy_letter(),
+        nano_models(),
+        rounds=1,
+        test=2,
+        gate=2,
+        quiet=True,
+        problems=2,
+        widths=(2, 2),
+        stop="a",
+        max_tokens=4,
+        every=1,
+    )
     assert result.change("agreement")["n"] == 2
 
     class unlabelled(copy_letter):
         async def check(self, models, problem, text):
             return None
 
-    result = surpass.improve("tree_sharpen", unlabelled(), nano_models(), rounds=1, test=2, gate=2, quiet=True, problems=2,
-                             widths=(2, 2), stop="a", max_tokens=4, every=1)  # fmt: skip
+    result = surpass.improve(
+        "tree_sharpen",
+        unlabelled(),
+        nano_models(),
+        rounds=1,
+        test=2,
+        gate=2,
+        quiet=True,
+        problems=2,
+        widths=(2, 2),
+        stop="a",
+        max_tokens=4,
+        every=1,
+    )
     assert "test accuracy" in str(result) and "not known" in str(result)
     assert list(task.problems("test", 0))
 
@@ -176,7 +208,24 @@ def test_what_init_writes_runs(tmp_path, monkeypatch, capsys, model):
         "--every",
         "1",
     ]
-    assert main(["run", "my_way.py", "--task", "next_number.py", "--task.digits", "2", "--n", "2", "--out", "run", *small]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "my_way.py",
+                "--task",
+                "next_number.py",
+                "--task.digits",
+                "2",
+                "--n",
+                "2",
+                "--out",
+                "run",
+                *small,
+            ]
+        )
+        == 0
+    )
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["task"] == {"part": "next_number.next_number", "digits": 2}
     assert about["name"] == "my_way" and len(about["files"]) == 1
@@ -193,21 +242,27 @@ def test_what_init_writes_runs(tmp_path, monkeypatch, capsys, model):
 
 def test_a_sync_check_may_return_none_or_bool(tmp_path):
     path = tmp_path / "plain_task.py"
-    path.write_text("from dataclasses import dataclass\nimport surpass\n@dataclass(frozen=True)\nclass plain_task(surpass.Task):\n"
-                    "    def problems(self, split, seed):\n        for i in range(3):\n            yield surpass.Problem(f'{split}{i}', 'a', None)\n"
-                    "    def check(self, models, problem, text):\n        return None if problem.id.endswith('0') else True\n")  # fmt: skip
+    path.write_text(
+        "from dataclasses import dataclass\nimport surpass\n@dataclass(frozen=True)\nclass "
+        "plain_task(surpass.Task):\n    def problems(self, split, seed):\n        for i in range(3):\n "
+        "           yield surpass.Problem(f'{split}{i}', 'a', None)\n    def check(self, models, "
+        "problem, text):\n        return None if problem.id.endswith('0') else True\n"
+    )
     task = make_task(str(path))
     report = surpass.evaluate("grpo", task, nano_models(), limit=3, max_tokens=2)
     assert report.metrics["accuracy"] == {"mean": 1.0, "stderr": 0.0, "n": 2, "missing": 1}
 
 
-@pytest.mark.parametrize("text, message", [
-    ("x = 1", "has no task"),
-    ("import nothing_like_this", "could not be run: ModuleNotFoundError"),
-    ("def f(:", "could not be run: SyntaxError"),
-    ("class a:\n    def problems(self, s, r): ...\n    def check(self, m, p, t): ...", "dataclass"),
-    ("class a:\n    problems = check = print\nclass b(a): ...", "several tasks; name one"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("x = 1", "has no task"),
+        ("import nothing_like_this", "could not be run: ModuleNotFoundError"),
+        ("def f(:", "could not be run: SyntaxError"),
+        ("class a:\n    def problems(self, s, r): ...\n    def check(self, m, p, t): ...", "dataclass"),
+        ("class a:\n    problems = check = print\nclass b(a): ...", "several tasks; name one"),
+    ],
+)
 def test_files_that_hold_no_task_are_named_with_the_reason(tmp_path, text, message):
     path = tmp_path / "wrong_task.py"
     path.write_text(text)
@@ -234,13 +289,34 @@ def test_export_merges_an_adapter_and_copies_weights(tmp_path, capsys, model):
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM
 
-    small = ["--model", model, "--rounds", "1", "--test", "2", "--gate", "2", "--problems", "2", "--n", "2", "--max-tokens", "4",
-             "--every", "1", "--task.shots", "1"]  # fmt: skip
+    small = [
+        "--model",
+        model,
+        "--rounds",
+        "1",
+        "--test",
+        "2",
+        "--gate",
+        "2",
+        "--problems",
+        "2",
+        "--n",
+        "2",
+        "--max-tokens",
+        "4",
+        "--every",
+        "1",
+        "--task.shots",
+        "1",
+    ]
     own = ["--lr", "0.01"]
     method = tmp_path / "keeper.py"
-    method.write_text("from dataclasses import replace\nfrom surpass import gates, rewards, Method\nfrom surpass.methods.grpo import grpo\n"
-                      "def keeper(problems: int = 2, n: int = 2, max_tokens: int = 4, every: int = 1, lr: float = 0.01) -> Method:\n"
-                      "    return replace(grpo(problems, n, 1.0, max_tokens, lr), gate=gates.always(every), scores={'reward': rewards.likelihood('')})\n")  # fmt: skip
+    method.write_text(
+        "from dataclasses import replace\nfrom surpass import gates, rewards, Method\nfrom "
+        "surpass.methods.grpo import grpo\ndef keeper(problems: int = 2, n: int = 2, max_tokens: int = "
+        "4, every: int = 1, lr: float = 0.01) -> Method:\n    return replace(grpo(problems, n, 1.0, "
+        "max_tokens, lr), gate=gates.always(every), scores={'reward': rewards.likelihood('')})\n"
+    )
     assert main(["run", str(method), "--out", str(tmp_path / "full"), *small, *own]) == 0
     assert main(["run", str(method), "--out", str(tmp_path / "lora"), "--lora", "2", *small, *own]) == 0
     capsys.readouterr()
@@ -248,11 +324,15 @@ def test_export_merges_an_adapter_and_copies_weights(tmp_path, capsys, model):
     assert "vllm serve" in capsys.readouterr().out
     assert main(["export", str(tmp_path / "lora"), "--to", "hf", "--out", str(tmp_path / "merged")]) == 0
     assert main(["export", str(tmp_path / "lora"), "--to", "lora", "--out", str(tmp_path / "adapter")]) == 0
-    base, whole, merged = (AutoModelForCausalLM.from_pretrained(f) for f in (model, tmp_path / "whole", tmp_path / "merged"))
+    base, whole, merged = (
+        AutoModelForCausalLM.from_pretrained(f) for f in (model, tmp_path / "whole", tmp_path / "merged")
+    )
     adapted = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")
     tokens = torch.arange(1, 12)[None]
     logits = [m(tokens).logits for m in (base, whole, merged, adapted)]
-    assert not torch.allclose(logits[0], logits[1], atol=1e-4) and not torch.allclose(logits[0], logits[2], atol=1e-4)
+    assert not torch.allclose(logits[0], logits[1], atol=1e-4) and not torch.allclose(
+        logits[0], logits[2], atol=1e-4
+    )
     torch.testing.assert_close(logits[2], logits[3], atol=1e-4, rtol=1e-4)
     for words, message in (
         (["full", "--to", "lora"], "no adapter"),
@@ -305,7 +385,9 @@ def test_busy_models_refuse_a_second_run_and_early_cancels_count():
 
     async def both():
         task = asyncio.create_task(
-            surpass.improve_async("grpo", copy_letter(), models, rounds=200, test=2, gate=2, quiet=True, **SMALL)
+            surpass.improve_async(
+                "grpo", copy_letter(), models, rounds=200, test=2, gate=2, quiet=True, **SMALL
+            )
         )
         while models._queue.loop is None:
             await asyncio.sleep(0.01)
@@ -316,7 +398,9 @@ def test_busy_models_refuse_a_second_run_and_early_cancels_count():
             await task
 
     asyncio.run(asyncio.wait_for(both(), 60))
-    assert surpass.evaluate("grpo", copy_letter(), models, limit=2, max_tokens=2).metrics["accuracy"]["n"] == 2
+    assert (
+        surpass.evaluate("grpo", copy_letter(), models, limit=2, max_tokens=2).metrics["accuracy"]["n"] == 2
+    )
 
 
 def test_nothing_to_draw_is_refused_and_failed_attempts_vote_for_nothing():
@@ -341,7 +425,9 @@ def test_nothing_to_draw_is_refused_and_failed_attempts_vote_for_nothing():
 
     models = nano_models()
     models.remember(["policy@0"])
-    report = models.run(measures.agreement(searches.samples(2, 1.0, 2), {"gate": 2})(models, broken(), "gate", 0))
+    report = models.run(
+        measures.agreement(searches.samples(2, 1.0, 2), {"gate": 2})(models, broken(), "gate", 0)
+    )
     assert np.isnan([row.value for row in report.rows if row.problem == "gate-g"]).all()
     tree = surpass.Tree(surpass.Problem("p", "a"))
     tree.add(-1, "task", stop=FAILED, text="ValueError: no")
@@ -355,17 +441,35 @@ def test_solve_refuses_scores_that_the_model_cannot_give():
     from surpass.engines.openai_api import OpenAIEngine
 
     with pytest.raises(SurpassError, match="likelihood needs"):
-        surpass.solve("abc", "best_of_n", OpenAIEngine("m", url="http://127.0.0.1:9/v1", key="none"), by="likelihood")
+        surpass.solve(
+            "abc", "best_of_n", OpenAIEngine("m", url="http://127.0.0.1:9/v1", key="none"), by="likelihood"
+        )
 
 
 def test_json_lines_hold_no_nan(tmp_path):
-    surpass.improve("tree_sharpen", copy_letter(), nano_models(), rounds=1, test=1, gate=1, quiet=True, problems=2, widths=(2, 2),
-                    stop="a", max_tokens=4, every=1, out=tmp_path / "run")  # fmt: skip
+    surpass.improve(
+        "tree_sharpen",
+        copy_letter(),
+        nano_models(),
+        rounds=1,
+        test=1,
+        gate=1,
+        quiet=True,
+        problems=2,
+        widths=(2, 2),
+        stop="a",
+        max_tokens=4,
+        every=1,
+        out=tmp_path / "run",
+    )
 
     def refuse(name):
         raise AssertionError(name)
 
-    for line in [*(tmp_path / "run" / "events.jsonl").read_text().splitlines(), (tmp_path / "run" / "state.json").read_text()]:
+    for line in [
+        *(tmp_path / "run" / "events.jsonl").read_text().splitlines(),
+        (tmp_path / "run" / "state.json").read_text(),
+    ]:
         json.loads(line, parse_constant=refuse)
 
 
@@ -376,9 +480,29 @@ def test_code_named_on_resume_is_the_only_code_that_is_run(tmp_path, monkeypatch
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "prize_file.py").write_text(text)
     monkeypatch.chdir(tmp_path / "good")
-    small = ["--model", model, "--rounds", "1", "--test", "2", "--gate", "2", "--problems", "2", "--n", "2", "--max-tokens", "4",
-             "--every", "1", "--task.shots", "1"]  # fmt: skip
-    assert main(["run", "grpo", "--reward", "prize_file.py:prize", "--out", str(tmp_path / "run"), *small]) == 0
+    small = [
+        "--model",
+        model,
+        "--rounds",
+        "1",
+        "--test",
+        "2",
+        "--gate",
+        "2",
+        "--problems",
+        "2",
+        "--n",
+        "2",
+        "--max-tokens",
+        "4",
+        "--every",
+        "1",
+        "--task.shots",
+        "1",
+    ]
+    assert (
+        main(["run", "grpo", "--reward", "prize_file.py:prize", "--out", str(tmp_path / "run"), *small]) == 0
+    )
     (tmp_path / "evil" / "prize_file.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n{text}")
     about = (tmp_path / "run" / "run.json").read_text()
     (tmp_path / "run" / "run.json").write_text(
@@ -391,9 +515,18 @@ def test_code_named_on_resume_is_the_only_code_that_is_run(tmp_path, monkeypatch
 
 def test_a_task_of_ones_own_that_raises_is_one_message(tmp_path, capsys, model):
     path = tmp_path / "raising_task.py"
-    path.write_text("from dataclasses import dataclass\nimport surpass\n@dataclass(frozen=True)\nclass raising_task(surpass.Task):\n"
-                    "    def problems(self, split, seed):\n        yield surpass.Problem('a', 'a', None)\n"
-                    "    def check(self, models, problem, text):\n        return 1 / 0\n")  # fmt: skip
-    assert main(["eval", "grpo", "--task", str(path), "--model", model, "--limit", "1", "--max-tokens", "2"]) == 2
+    path.write_text(
+        "from dataclasses import dataclass\nimport surpass\n@dataclass(frozen=True)\nclass "
+        "raising_task(surpass.Task):\n    def problems(self, split, seed):\n        yield "
+        "surpass.Problem('a', 'a', None)\n    def check(self, models, problem, text):\n        return "
+        "1 / 0\n"
+    )
+    assert (
+        main(["eval", "grpo", "--task", str(path), "--model", model, "--limit", "1", "--max-tokens", "2"])
+        == 2
+    )
     error = capsys.readouterr().err
-    assert "raising_task.py raised ZeroDivisionError in line 8: division by zero" in error and "Traceback" not in error
+    assert (
+        "raising_task.py raised ZeroDivisionError in line 8: division by zero" in error
+        and "Traceback" not in error
+    )

@@ -1,4 +1,6 @@
-"""Whatever a model writes, every task judges it: a finite value, no exception, soon. `SURPASS_FUZZ` tries more."""
+"""Whatever a model writes, every task judges it: a finite value, no exception, soon. `SURPASS_FUZZ` tries
+more.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def soon(name: str, task, problem: Problem, text: str) -> float:
 
 def wrapped(name: str, text: str, times: int) -> list[str]:
     """The text bare and in some of the marks that an answer may have."""
-    return [text, *(mark.format(text) for mark in random.Random(fold(0, name)).sample(MARKS, min(times, len(MARKS))))]
+    return [
+        text,
+        *(mark.format(text) for mark in random.Random(fold(0, name)).sample(MARKS, min(times, len(MARKS)))),
+    ]
 
 
 @pytest.mark.parametrize("name", SUITE.parts)
@@ -69,15 +74,21 @@ def test_every_task_of_the_suite_judges_any_attempt(name):
         for written in wrapped(what, text.replace("{t}", table), TIMES):
             value = soon(f"{name}: {what}", task, problem, written)
             # games and rooms are paid on the way: nan, where a check has nothing to add
-            assert math.isfinite(value) or (math.isnan(value) and name in ("kuhn", "tictactoe", "rooms")), what
+            assert math.isfinite(value) or (math.isnan(value) and name in ("kuhn", "tictactoe", "rooms")), (
+                what
+            )
 
 
 def test_nothing_but_the_shown_tables_is_read_and_nothing_is_written(tmp_path):
     task, problem = SUITE.parts["sql"], FIRST["sql"]
     written = tmp_path / "was-here"
     for what, text in sql().items():
-        statement = text.replace("{t}", next(iter(problem.answer["tables"]))).replace("/tmp/surpass-was-here", str(written))
-        assert soon(what, task, problem, statement) < 0.3, "a database answers with the rows it was asked for, or not at all"
+        statement = text.replace("{t}", next(iter(problem.answer["tables"]))).replace(
+            "/tmp/surpass-was-here", str(written)
+        )
+        assert soon(what, task, problem, statement) < 0.3, (
+            "a database answers with the rows it was asked for, or not at all"
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -91,24 +102,51 @@ def test_data_of_ones_own_is_judged_whatever_is_written(name, tmp_path):
     problem, rng = next(task.problems(split, 0)), random.Random(0)
     for what, text in nasty().items():
         short = text[:240] + text[-240:]  # so long that it is read as mathematics
-        for written in (text, short, f"Answer: {short}") if FULL else (rng.choice((text, short, f"Answer: {short}")),):
+        for written in (
+            (text, short, f"Answer: {short}") if FULL else (rng.choice((text, short, f"Answer: {short}")),)
+        ):
             value = soon(what, task, problem, written)
             right = name == "reasoning_gym"  # the answer is 1, which some of them say
             assert 0 <= value <= right or (value != value and name == "question"), what
 
 
-PROGRAMS = ["__import__('os').system('touch {f}')", "[__import__('os').system('touch {f}')]", "S('__import__(\"os\").system(\"touch {f}\")')", "(lambda: open('{f}', 'w'))()",
-            "x.func.__globals__", "sympify('x')", "24 # 1 2 3 4", "open('{f}', 'w')", "exec('x')", "''.join(open('{f}', 'w').name)", "lambdify(x, 'open')"]  # fmt: skip
+PROGRAMS = [
+    "__import__('os').system('touch {f}')",
+    "[__import__('os').system('touch {f}')]",
+    'S(\'__import__("os").system("touch {f}")\')',
+    "(lambda: open('{f}', 'w'))()",
+    "x.func.__globals__",
+    "sympify('x')",
+    "24 # 1 2 3 4",
+    "open('{f}', 'w')",
+    "exec('x')",
+    "''.join(open('{f}', 'w').name)",
+    "lambdify(x, 'open')",
+]
 
 
-@pytest.mark.parametrize("name", ["string_insertion", "spiral_matrix", "binary_matrix", "n_queens", "countdown", "puzzle24", "simple_integration",
-                                  "intermediate_integration", "polynomial_multiplication"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "string_insertion",
+        "spiral_matrix",
+        "binary_matrix",
+        "n_queens",
+        "countdown",
+        "puzzle24",
+        "simple_integration",
+        "intermediate_integration",
+        "polynomial_multiplication",
+    ],
+)
 def test_a_scorer_that_evaluates_answers_runs_none_of_them(name, tmp_path):
     task = reasoning_gym(name)
     problem = next(task.problems("test", 0))
     for program in PROGRAMS:
         for text in (program, program.replace("'", '"')):
-            assert asyncio.run(task.check(None, problem, f"Answer: {text.format(f=tmp_path / 'x')}")) < 0.1, program
+            assert asyncio.run(task.check(None, problem, f"Answer: {text.format(f=tmp_path / 'x')}")) < 0.1, (
+                program
+            )
     assert not list(tmp_path.iterdir())
 
 
@@ -124,7 +162,9 @@ def test_every_scorer_that_evaluates_answers_is_known():
         assert not runs or evaluates(name) or module.__dict__.get("eval") or 'entry["answer"]' in source, name
 
 
-@pytest.mark.parametrize("name", ["string_insertion", "spiral_matrix", "countdown", "puzzle24", "simple_integration"])
+@pytest.mark.parametrize(
+    "name", ["string_insertion", "spiral_matrix", "countdown", "puzzle24", "simple_integration"]
+)
 def test_a_scorer_that_evaluates_answers_knows_a_right_one(name):
     task = reasoning_gym(name)
     problem = next(task.problems("test", 0))
@@ -145,7 +185,9 @@ ERRORS = [
 
 
 def raising(error: Exception, module: str):
-    """A task that cannot read any attempt: surpass's own or a user's, by the module that its methods are of."""
+    """A task that cannot read any attempt: surpass's own or a user's, by the module that its methods are
+    of.
+    """
 
     class Raises:
         async def check(self, models, problem, text):
@@ -177,7 +219,9 @@ def test_what_a_users_own_check_raises_is_heard(error):
             answer_of(task, "(")
 
 
-@pytest.mark.parametrize("error", [SurpassError("no sandbox"), OSError("disk full")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [SurpassError("no sandbox"), OSError("disk full")], ids=lambda error: type(error).__name__
+)
 def test_what_is_the_machines_fault_is_heard(error):
     with pytest.raises(type(error)):
         asyncio.run(value_of(raising(error, "surpass.tasks.new"), None, Problem("x", "x", "x"), "("))

@@ -1,5 +1,6 @@
-"""Engines and parts that break their promises, and models whose numbers are none: one message that names who broke which, nothing hangs, and what a
-run had finished stays."""
+"""Engines and parts that break their promises, and models whose numbers are none: one message that names who
+broke which, nothing hangs, and what a run had finished stays.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +112,10 @@ ENGINES = {
     "below the vocabulary": (gives(lambda r: draws(r, token=-1)), "from 0 to 256"),
     "tokens that are none": (gives(lambda r: draws(r, tokens=None)), "one number a token"),
     "words as tokens": (gives(lambda r: draws(r, tokens=np.array(["a"]))), "whole numbers"),
-    "logp of another length": (gives(lambda r: draws(r, logp=0.0, logq=np.zeros(2, np.float32))), "one number a token"),
+    "logp of another length": (
+        gives(lambda r: draws(r, logp=0.0, logq=np.zeros(2, np.float32))),
+        "one number a token",
+    ),
     "an end that is none": (gives(lambda r: draws(r, stop=7)), "stop is one of"),
     "a text that is none": (gives(lambda r: draws(r, text=3)), "text is a str"),
     "an exit as an answer": (gives(lambda r: SystemExit(3)), "SystemExit"),
@@ -130,7 +134,9 @@ def test_an_engine_that_breaks_its_promise_fails_what_it_was_asked_and_nothing_h
         models.run(search_all(samples(2), models, task, problems, 0))
     assert words in str(broken.value), str(broken.value)
     models.engines["policy"] = ScriptedEngine(lambda text, key: "a")
-    assert len(models.run(search_all(samples(2), models, task, problems, 0))) == 3, "and the queue serves again"
+    assert len(models.run(search_all(samples(2), models, task, problems, 0))) == 3, (
+        "and the queue serves again"
+    )
 
 
 def test_an_engine_that_counts_wrongly_or_restores_no_weights_hangs_nobody():
@@ -171,10 +177,16 @@ def test_an_engine_that_pauses_for_ever_is_told_so(monkeypatch):
 
     models = Models(policy=Lazy(lambda text, key: "a"))
     with pytest.raises(RunBroken, match="gave no answer"):
-        models.run(search_all(samples(1, max_tokens=4), models, copy_letter(shared=True), [Problem("p", "a", "a")], 0))
+        models.run(
+            search_all(
+                samples(1, max_tokens=4), models, copy_letter(shared=True), [Problem("p", "a", "a")], 0
+            )
+        )
 
 
-@pytest.mark.parametrize("found", [None, "x", [1.0], np.zeros(3), np.array([math.nan, math.nan]), np.array([math.nan, math.inf])])
+@pytest.mark.parametrize(
+    "found", [None, "x", [1.0], np.zeros(3), np.array([math.nan, math.nan]), np.array([math.nan, math.inf])]
+)
 def test_scores_that_are_none_are_refused(found):
     models = Models(policy=Odd(lambda requests: [(r, found) for r in requests]))
 
@@ -224,10 +236,17 @@ async def loses_a_task():
     await task
 
 
-SEARCHES = {"SystemExit": (throw(SystemExit(0)), "SystemExit"), "GeneratorExit": (throw(GeneratorExit()), "GeneratorExit"),
-            "CancelledError": (throw(asyncio.CancelledError()), "CancelledError"), "a panic": (throw(Native("boom")), "boom"),
-            "itself cancelled": (cancels_itself, "CancelledError"), "a task of its own cancelled": (loses_a_task, "CancelledError"),
-            "None": (lambda: None, "a Tree"), "a list": (lambda: [1], "a Tree"), "an empty tree": (lambda: Tree(Problem("bad", "a")), "a Tree")}  # fmt: skip
+SEARCHES = {
+    "SystemExit": (throw(SystemExit(0)), "SystemExit"),
+    "GeneratorExit": (throw(GeneratorExit()), "GeneratorExit"),
+    "CancelledError": (throw(asyncio.CancelledError()), "CancelledError"),
+    "a panic": (throw(Native("boom")), "boom"),
+    "itself cancelled": (cancels_itself, "CancelledError"),
+    "a task of its own cancelled": (loses_a_task, "CancelledError"),
+    "None": (lambda: None, "a Tree"),
+    "a list": (lambda: [1], "a Tree"),
+    "an empty tree": (lambda: Tree(Problem("bad", "a")), "a Tree"),
+}
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
@@ -316,7 +335,9 @@ def made(**parts):
     method = grpo(problems=2, n=2, max_tokens=4)
     exam = answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2})
     learn = {name: parts.pop(name) for name in ("select", "advantage", "learner") if name in parts}
-    method = dataclasses.replace(method, exam=exam, gate=gates.always(), learn=(dataclasses.replace(method.learn[0], **learn),))
+    method = dataclasses.replace(
+        method, exam=exam, gate=gates.always(), learn=(dataclasses.replace(method.learn[0], **learn),)
+    )
     return dataclasses.replace(method, **parts)
 
 
@@ -325,34 +346,79 @@ def a_column(trees, values=lambda tree: np.zeros(len(tree.leaves()))):
 
 
 PARTS = {
-    "a curriculum that gives None": ({"curriculum": part(lambda *_: None, True)}, "odd has to give two lists"),
+    "a curriculum that gives None": (
+        {"curriculum": part(lambda *_: None, True)},
+        "odd has to give two lists",
+    ),
     "a curriculum of words": ({"curriculum": part(lambda *_: (["a"], []), True)}, "two lists"),
     "a curriculum that is no coroutine": ({"curriculum": part(lambda *_: ([], []))}, "async def"),
     "a reward that gives None": ({"scores": {"reward": part(lambda *_: None, True)}}, "a list of one Column"),
-    "a reward that is no coroutine": ({"scores": {"reward": part(lambda m, t, trees: a_column(trees))}}, "async def"),
-    "a reward for one tree too few": ({"scores": {"reward": part(lambda m, t, trees: a_column(trees[1:]), True)}}, "it gave 1"),
-    "a reward of numbers": ({"scores": {"reward": part(lambda m, t, trees: [0.0] * len(trees), True)}}, "one Column"),
-    "a reward of words": ({"scores": {"reward": part(lambda m, t, trees: a_column(trees, lambda tree: ["a"]), True)}}, "are numbers"),
-    "a reward that exits": ({"scores": {"reward": part(lambda *_: throw(SystemExit(0))(), True)}}, "odd raised SystemExit"),
-    "a reward that is cancelled": ({"scores": {"reward": part(lambda *_: throw(asyncio.CancelledError())(), True)}}, "odd raised CancelledError"),
+    "a reward that is no coroutine": (
+        {"scores": {"reward": part(lambda m, t, trees: a_column(trees))}},
+        "async def",
+    ),
+    "a reward for one tree too few": (
+        {"scores": {"reward": part(lambda m, t, trees: a_column(trees[1:]), True)}},
+        "it gave 1",
+    ),
+    "a reward of numbers": (
+        {"scores": {"reward": part(lambda m, t, trees: [0.0] * len(trees), True)}},
+        "one Column",
+    ),
+    "a reward of words": (
+        {"scores": {"reward": part(lambda m, t, trees: a_column(trees, lambda tree: ["a"]), True)}},
+        "are numbers",
+    ),
+    "a reward that exits": (
+        {"scores": {"reward": part(lambda *_: throw(SystemExit(0))(), True)}},
+        "odd raised SystemExit",
+    ),
+    "a reward that is cancelled": (
+        {"scores": {"reward": part(lambda *_: throw(asyncio.CancelledError())(), True)}},
+        "odd raised CancelledError",
+    ),
     "an advantage that gives None": ({"advantage": part(lambda *_: None)}, "one dict of columns"),
-    "an advantage that is a coroutine": ({"advantage": part(lambda *_: [], True)}, "write def, not async def"),
+    "an advantage that is a coroutine": (
+        {"advantage": part(lambda *_: [], True)},
+        "write def, not async def",
+    ),
     "an advantage for other trees": ({"advantage": part(lambda *_: [])}, "it gave 0"),
-    "an advantage of numbers": ({"advantage": part(lambda trees, memory: [{"advantage": 1.0} for _ in trees])}, "one dict of columns"),
-    "an advantage that exits": ({"advantage": part(lambda *_: throw(SystemExit(1))())}, "odd raised SystemExit: 1"),
+    "an advantage of numbers": (
+        {"advantage": part(lambda trees, memory: [{"advantage": 1.0} for _ in trees])},
+        "one dict of columns",
+    ),
+    "an advantage that exits": (
+        {"advantage": part(lambda *_: throw(SystemExit(1))())},
+        "odd raised SystemExit: 1",
+    ),
     "a selector that gives None": ({"select": part(lambda *_: None)}, "a list of Examples"),
-    "a selector of trees": ({"select": part(lambda trees, *_: list(trees))}, "a list of Examples and nothing else"),
-    "a selector of other nodes": ({"select": part(lambda trees, *_: [Example(trees[0], (999,))])}, "nodes of their trees"),
+    "a selector of trees": (
+        {"select": part(lambda trees, *_: list(trees))},
+        "a list of Examples and nothing else",
+    ),
+    "a selector of other nodes": (
+        {"select": part(lambda trees, *_: [Example(trees[0], (999,))])},
+        "nodes of their trees",
+    ),
     "a learner that gives None": ({"learner": part(lambda *_: None, True)}, "a Report"),
     "an objective that gives None": ({"learner": gradient(part(lambda *_: None))}, "two dicts"),
-    "an objective whose figures are numbers": ({"learner": gradient(part(lambda out, batch: ({"tokens": out.logp.sum()}, {"x": 1.0})))}, "figures as pairs"),
+    "an objective whose figures are numbers": (
+        {"learner": gradient(part(lambda out, batch: ({"tokens": out.logp.sum()}, {"x": 1.0})))},
+        "figures as pairs",
+    ),
     "an exam that gives None": ({"exam": part(lambda *_: None, True)}, "a Report"),
-    "an exam whose choice is no node": ({"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: None))}, "a node of the tree"),
-    "an exam whose choice is another node": ({"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: 99))}, "a node of the tree"),
+    "an exam whose choice is no node": (
+        {"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: None))},
+        "a node of the tree",
+    ),
+    "an exam whose choice is another node": (
+        {"exam": answers(samples(1, max_tokens=4), n={"gate": 2, "test": 2}, choose=part(lambda tree: 99))},
+        "a node of the tree",
+    ),
     "a gate that gives None": ({"gate": part(lambda *_: None)}, "a Verdict"),
     "a gate that says nan": ({"gate": part(lambda *_: Verdict(math.nan, "?"))}, "True or False"),
     "an adapt that gives None": ({"adapt": part(lambda *_: None, True)}, "a Method"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", PARTS)
@@ -403,8 +469,16 @@ def broken(kind, dtype=torch.float32):
     return causal
 
 
-@pytest.mark.parametrize("kind, dtype", [("all", torch.float32), ("one number", torch.bfloat16), ("infinite", torch.float16), ("too large", torch.float32),
-                                         ("too large for half precision", torch.float16)])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, dtype",
+    [
+        ("all", torch.float32),
+        ("one number", torch.bfloat16),
+        ("infinite", torch.float16),
+        ("too large", torch.float32),
+        ("too large for half precision", torch.float16),
+    ],
+)
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_model_whose_numbers_are_none_is_refused_when_it_is_loaded(kind, dtype, ours, monkeypatch):
     from surpass.engines import attention
@@ -419,7 +493,9 @@ def test_a_model_whose_numbers_are_none_is_refused_when_it_is_loaded(kind, dtype
 def test_what_overflows_for_one_token_alone_is_refused_where_it_is_drawn_or_scored(cached):
     engine = LocalEngine.of(broken(""), make_tokenizer())
     engine.causal.get_input_embeddings().register_forward_hook(
-        lambda layer, given, out: out.masked_fill((given[0] == engine.text.encode("a")[0])[..., None], math.nan)
+        lambda layer, given, out: out.masked_fill(
+            (given[0] == engine.text.encode("a")[0])[..., None], math.nan
+        )
     )
     engine.decoder.cached = cached
     models = Models(policy=engine)
@@ -429,7 +505,11 @@ def test_what_overflows_for_one_token_alone_is_refused_where_it_is_drawn_or_scor
         root = models.open("policy", tree, letter)
         if what == "draws":
             return await models.generate("policy", tree, root, 2, max_tokens=3)
-        return await (models.logprobs("policy", tree, root) if what == "scores" else models.next("policy", tree, root, [3, 4]))
+        return await (
+            models.logprobs("policy", tree, root)
+            if what == "scores"
+            else models.next("policy", tree, root, [3, 4])
+        )
 
     for what in ("draws", "scores", "next") if cached else ("draws",):
         models.run(ask("b", what))
@@ -438,7 +518,9 @@ def test_what_overflows_for_one_token_alone_is_refused_where_it_is_drawn_or_scor
 
 
 def test_a_run_of_a_model_that_became_no_number_ends_and_keeps_what_it_had(tmp_path):
-    """The weights break in the second round, ahead of its exam: nothing of that round is kept or written over the first."""
+    """The weights break in the second round, ahead of its exam: nothing of that round is kept or written over
+    the first.
+    """
     models, store = nano_models(), Store(tmp_path)
     method = dataclasses.replace(made(), gate=gates.always())
 
@@ -481,7 +563,12 @@ def exam(*values, metric="accuracy"):
     return Report("exam", [Row(f"p{i}", 0, metric, value) for i, value in enumerate(values)])
 
 
-NONE = [(math.nan, math.nan, math.nan), (math.inf, 0.0, 0.0), (-math.inf, 1.0, 1.0), (math.inf, math.inf, math.inf)]
+NONE = [
+    (math.nan, math.nan, math.nan),
+    (math.inf, 0.0, 0.0),
+    (-math.inf, 1.0, 1.0),
+    (math.inf, math.inf, math.inf),
+]
 
 
 @pytest.mark.parametrize("values", NONE)
@@ -491,7 +578,9 @@ def test_figures_that_are_no_numbers_keep_nothing(gate, values):
         best = exam(*start)
         verdict = gate(best, best, exam(*values))
         assert verdict.keep is False and not gates.at_least(best, exam(*values), "accuracy"), verdict
-    assert gate(exam(*values), exam(*values), exam(0.0, 1.0, 0.0)).keep is False, "nor is anything compared with them"
+    assert gate(exam(*values), exam(*values), exam(0.0, 1.0, 0.0)).keep is False, (
+        "nor is anything compared with them"
+    )
 
 
 FIGURES = ("agreement", "answered", "sameness", "drift", "sampled/mean_length", "sampled/clipped_ratio")
@@ -509,7 +598,10 @@ def test_limits_are_kept_by_numbers_alone(name, value):
             "sampled/mean_length": 9.0,
             "sampled/clipped_ratio": 0.1,
         }
-        return Report("agreement", [Row("p", 0, metric, changes.get(metric, figure)) for metric, figure in found.items()])
+        return Report(
+            "agreement",
+            [Row("p", 0, metric, changes.get(metric, figure)) for metric, figure in found.items()],
+        )
 
     assert gates.limits()(figures(), figures(), figures()).keep
     assert not gates.limits()(figures(), figures(), figures(**{name: value})).keep

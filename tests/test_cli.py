@@ -16,24 +16,7 @@ from surpass.cli import COMMANDS, main
 from surpass.find import make_task, method_names
 from surpass.tasks import arithmetic, reasoning_gym
 
-SMALL = [
-    "--rounds",
-    "2",
-    "--test",
-    "4",
-    "--gate",
-    "4",
-    "--problems",
-    "2",
-    "--n",
-    "2",
-    "--max-tokens",
-    "6",
-    "--every",
-    "1",
-    "--task.shots",
-    "1",
-]
+SMALL = "--rounds 2 --test 4 --gate 4 --problems 2 --n 2 --max-tokens 6 --every 1 --task.shots 1".split()
 
 
 def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_path, capsys):
@@ -51,10 +34,26 @@ def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_
     loaded = AutoModelForCausalLM.from_pretrained(weights)
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
     names = {path.name for path in out.iterdir()}
-    assert {"run.json", "events.jsonl", "timing.jsonl", "state.json", "trees", "examples", "weights", "report.html"} <= names
+    assert {
+        "run.json",
+        "events.jsonl",
+        "timing.jsonl",
+        "state.json",
+        "trees",
+        "examples",
+        "weights",
+        "report.html",
+    } <= names
     run = json.loads((out / "run.json").read_text())
-    assert run["method"]["search"] == {"part": "surpass.searches.samples", "n": 2, "temperature": 0.8, "max_tokens": 6, "top_p": 1.0,
-                                       "turns": 32, "role": "policy"}  # fmt: skip
+    assert run["method"]["search"] == {
+        "part": "surpass.searches.samples",
+        "n": 2,
+        "temperature": 0.8,
+        "max_tokens": 6,
+        "top_p": 1.0,
+        "turns": 32,
+        "role": "policy",
+    }
     # the same folder is not written twice, and resuming a finished run only tells its result again
     assert main(["run", "grpo", "--model", model, "--out", str(out), *SMALL]) == 2
     assert "surpass resume" in capsys.readouterr().err
@@ -67,8 +66,22 @@ def test_run_writes_a_folder_that_transformers_loads_and_prints_json(model, tmp_
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(times, model, tmp_path, capsys):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "surpass.cli", "run", "grpo", "--model", model, "--out", str(out), *SMALL, "--rounds", "500"]
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
+    command = [
+        sys.executable,
+        "-m",
+        "surpass.cli",
+        "run",
+        "grpo",
+        "--model",
+        model,
+        "--out",
+        str(out),
+        *SMALL,
+        "--rounds",
+        "500",
+    ]
+    # a shell's background jobs ignore it
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **heard)
     deadline = time.time() + 60
     while not (out / "trees" / "0003.parquet").exists() and time.time() < deadline:
@@ -89,7 +102,25 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(times, model, tmp_path, capsys)
 
 def test_lora_trains_an_adapter_alone(model, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(["run", "grpo", "--model", model, "--out", str(out), "--lora", "2", "--lr", "0.01", "--json", *SMALL]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "grpo",
+                "--model",
+                model,
+                "--out",
+                str(out),
+                "--lora",
+                "2",
+                "--lr",
+                "0.01",
+                "--json",
+                *SMALL,
+            ]
+        )
+        == 0
+    )
     weights = sorted((out / "weights").glob("*/policy"))[-1]
     assert (weights / "adapter_model.safetensors").exists()
     assert not (weights / "model.safetensors").exists()
@@ -98,8 +129,26 @@ def test_lora_trains_an_adapter_alone(model, tmp_path, capsys):
 
 
 def test_eval_reports_every_metric_with_its_error(model, capsys):
-    assert main(["eval", "self_consistency", "--model", model, "--limit", "4", "--n", "3", "--max-tokens", "4", "--json",
-                 "--task.shots", "1"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "eval",
+                "self_consistency",
+                "--model",
+                model,
+                "--limit",
+                "4",
+                "--n",
+                "3",
+                "--max-tokens",
+                "4",
+                "--json",
+                "--task.shots",
+                "1",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out.strip().splitlines()
     accuracy = json.loads(printed[-1])["metrics"]["accuracy"]
     assert accuracy["n"] + accuracy["missing"] == 4
@@ -112,27 +161,30 @@ def test_methods_lists_every_file(capsys):
     assert all(name in printed for name in method_names())
 
 
-@pytest.mark.parametrize("words, message", [
-    (["rum"], "did you mean run?"),
-    (["run"], "wants a method first"),
-    (["run", "grop"], "did you mean grpo?"),
-    (["run", "grpo", "--task", "arithmetics"], "did you mean arithmetic?"),
-    (["run", "grpo", "--task.term", "3"], "did you mean terms?"),
-    (["run", "grpo", "--task.terms"], "--task.terms wants a value"),
-    (["run", "grpo", "--task.terms", "many"], "wants a whole number"),
-    (["run", "grpo", "--task", "reasoning_gym:chain_sums"], "chain_sum"),
-    (["run", "grpo", "--model", "no-such-model"], "neither an alias"),
-    (["run", "grpo", "--model", "gone.gguf"], "exists here"),
-    (["run", "self_consistency"], "learns nothing"),
-    (["resume", "nowhere"], "is not a run"),
-    (["resume"], "usage: surpass resume FOLDER"),
-    (["eval", "grpo", "--split", "train"], "--split is test or gate"),
-    (["run", "grpo", "--lrr", "3"], "perhaps you meant --lr FLOAT"),
-    (["run", "grpo", "--rounds", "many"], "Error parsing --rounds"),
-    (["solve"], "wants a question first"),
-    (["export", "nowhere", "--to", "hf"], "is not a run"),
-    (["init", "task.txt"], "usage: surpass init"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["rum"], "did you mean run?"),
+        (["run"], "wants a method first"),
+        (["run", "grop"], "did you mean grpo?"),
+        (["run", "grpo", "--task", "arithmetics"], "did you mean arithmetic?"),
+        (["run", "grpo", "--task.term", "3"], "did you mean terms?"),
+        (["run", "grpo", "--task.terms"], "--task.terms wants a value"),
+        (["run", "grpo", "--task.terms", "many"], "wants a whole number"),
+        (["run", "grpo", "--task", "reasoning_gym:chain_sums"], "chain_sum"),
+        (["run", "grpo", "--model", "no-such-model"], "neither an alias"),
+        (["run", "grpo", "--model", "gone.gguf"], "exists here"),
+        (["run", "self_consistency"], "learns nothing"),
+        (["resume", "nowhere"], "is not a run"),
+        (["resume"], "usage: surpass resume FOLDER"),
+        (["eval", "grpo", "--split", "train"], "--split is test or gate"),
+        (["run", "grpo", "--lrr", "3"], "perhaps you meant --lr FLOAT"),
+        (["run", "grpo", "--rounds", "many"], "Error parsing --rounds"),
+        (["solve"], "wants a question first"),
+        (["export", "nowhere", "--to", "hf"], "is not a run"),
+        (["init", "task.txt"], "usage: surpass init"),
+    ],
+)
 def test_mistakes_end_in_one_message_and_exit_code_2(words, message, capsys, tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
     if words == ["run", "self_consistency"]:
@@ -144,8 +196,16 @@ def test_mistakes_end_in_one_message_and_exit_code_2(words, message, capsys, tmp
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
-@pytest.mark.parametrize("words, says", [(["--version"], f"surpass {surpass.__version__}"), (["run", "--help"], "surpass run METHOD"), (["view", "-h"], "surpass view"),
-                                         (["eval", "--help"], "--limit"), (["compare", "--help"], "--budget")])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--version"], f"surpass {surpass.__version__}"),
+        (["run", "--help"], "surpass run METHOD"),
+        (["view", "-h"], "surpass view"),
+        (["eval", "--help"], "--limit"),
+        (["compare", "--help"], "--budget"),
+    ],
+)
 def test_help_and_version_end_with_exit_code_0(words, says, capsys):
     code: object = 0
     try:

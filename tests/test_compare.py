@@ -26,15 +26,35 @@ from tiny import copy_letter, nano_models
 # -- budgets
 
 
-@pytest.mark.parametrize("text, kind, amount", [("tokens=200k", "tokens", 2e5), ("flops=1e15", "flops", 1e15), ("calls=1_000", "calls", 1000),
-                                                ("seconds=1.5", "seconds", 1.5), ("trained=2M", "trained", 2e6)])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, kind, amount",
+    [
+        ("tokens=200k", "tokens", 2e5),
+        ("flops=1e15", "flops", 1e15),
+        ("calls=1_000", "calls", 1000),
+        ("seconds=1.5", "seconds", 1.5),
+        ("trained=2M", "trained", 2e6),
+    ],
+)
 def test_budgets_are_read(text, kind, amount):
     assert Budget.parse(text) == Budget(kind, amount)
     assert Budget.parse(str(Budget(kind, amount))) == Budget(kind, amount)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tokens", "tokens=", "tokens=many", "money=3", "tokens=0", "tokens=-3", "tokens=inf", "tokens=nan", "=3"]
+    "text",
+    [
+        "",
+        "tokens",
+        "tokens=",
+        "tokens=many",
+        "money=3",
+        "tokens=0",
+        "tokens=-3",
+        "tokens=inf",
+        "tokens=nan",
+        "=3",
+    ],
 )
 def test_what_is_no_budget_is_refused(text):
     with pytest.raises(SurpassError, match="a budget is"):
@@ -107,7 +127,9 @@ def test_one_seed_is_a_paired_t_test_over_problems():
 
 @pytest.mark.parametrize("seed_spread, problem_spread", [(0.0, 1.0), (0.1, 1.0), (0.3, 0.2)])
 def test_equal_methods_are_told_apart_no_more_often_than_they_may_be(seed_spread, problem_spread):
-    """Training moves a seed, problems move each other: with no true difference p < 0.05 in at most about 5% of 400 comparisons."""
+    """Training moves a seed, problems move each other: with no true difference p < 0.05 in at most about 5%
+    of 400 comparisons.
+    """
     rng = np.random.default_rng(1)
     found = []
     for _ in range(400):
@@ -118,7 +140,10 @@ def test_equal_methods_are_told_apart_no_more_often_than_they_may_be(seed_spread
 
 def test_a_large_difference_is_found():
     rng = np.random.default_rng(2)
-    found = [difference(rng.binomial(1, 0.6, (3, 256)), rng.binomial(1, 0.4, (3, 256)))[2] < 0.05 for _ in range(50)]
+    found = [
+        difference(rng.binomial(1, 0.6, (3, 256)), rng.binomial(1, 0.4, (3, 256)))[2] < 0.05
+        for _ in range(50)
+    ]
     assert np.mean(found) > 0.9
 
 
@@ -134,23 +159,34 @@ def test_holm():
 
 def reports(values):
     return [
-        Report("answers", [Row(f"p{i}", 0, "accuracy", v) for i, v in enumerate(row)], info={"asked": len(row)}) for row in values
+        Report(
+            "answers", [Row(f"p{i}", 0, "accuracy", v) for i, v in enumerate(row)], info={"asked": len(row)}
+        )
+        for row in values
     ]
 
 
 def test_verdicts_name_the_better_one_and_what_it_costs():
     rng = np.random.default_rng(0)
     good = Runs(
-        Entry.parse("self_consistency,n=8"), reports(rng.binomial(1, 0.9, (2, 200))), costs=[{"exam": {"generated": 8000}}] * 2
+        Entry.parse("self_consistency,n=8"),
+        reports(rng.binomial(1, 0.9, (2, 200))),
+        costs=[{"exam": {"generated": 8000}}] * 2,
     )
     bad = Runs(
-        Entry.parse("self_consistency,n=2"), reports(rng.binomial(1, 0.2, (2, 200))), costs=[{"exam": {"generated": 2000}}] * 2
+        Entry.parse("self_consistency,n=2"),
+        reports(rng.binomial(1, 0.2, (2, 200))),
+        costs=[{"exam": {"generated": 2000}}] * 2,
     )
     same = dataclasses.replace(bad, entry=Entry.parse("self_consistency,n=3"))
     found = judged([bad, good, same], "t", "m", None, "accuracy", 10)
     first, second, third = found.verdicts()
-    assert first.startswith("self_consistency,n=8 better than self_consistency,n=2, at 4.0 times its tokens (+0.")
-    assert second.startswith("self_consistency,n=2 and self_consistency,n=3: undecided at this budget (+0.000")
+    assert first.startswith(
+        "self_consistency,n=8 better than self_consistency,n=2, at 4.0 times its tokens (+0."
+    )
+    assert second.startswith(
+        "self_consistency,n=2 and self_consistency,n=3: undecided at this budget (+0.000"
+    )
     assert third.startswith("self_consistency,n=8 better than self_consistency,n=3")
     assert found.table().splitlines()[2].startswith("| self_consistency,n=8 | 0.")
     assert json.loads(found.as_json())["pairs"][0]["decided"] is True
@@ -158,7 +194,9 @@ def test_verdicts_name_the_better_one_and_what_it_costs():
 
 def test_nobody_wins_by_failing_at_hard_problems():
     """Both are right at 120 of 200 problems; the one fails at the other 80, so that nobody can judge them."""
-    honest = np.concatenate([np.ones((2, 110)), np.zeros((2, 10)), np.repeat([[1.0, 0.0]], 2, 0).repeat(40, 1)], 1)
+    honest = np.concatenate(
+        [np.ones((2, 110)), np.zeros((2, 10)), np.repeat([[1.0, 0.0]], 2, 0).repeat(40, 1)], 1
+    )
     fails = np.concatenate([np.ones((2, 120)), np.full((2, 80), np.nan)], 1)
     names = ("self_consistency,n=2", "self_consistency,n=3")
     runs = [
@@ -171,16 +209,23 @@ def test_nobody_wins_by_failing_at_hard_problems():
     )
     assert not found.differences[0].decided
     lines = str(found).splitlines()
-    assert any("80 of 200 problems were not judged in every run: the table is of the other 120" in line for line in lines)
+    assert any(
+        "80 of 200 problems were not judged in every run: the table is of the other 120" in line
+        for line in lines
+    )
     assert (
-        "self_consistency,n=3: 80 not judged, accuracy over all 200 from 0.600 (if these are wrong) to 1.000 (if right)" in lines
+        "self_consistency,n=3: 80 not judged, accuracy over all 200 from 0.600 (if these are wrong) to "
+        "1.000 (if right)" in lines
     )
     assert json.loads(found.as_json())["methods"][1]["unjudged"] == 80
 
 
 def test_what_nobody_could_judge_is_left_out_without_a_word():
     values = np.array([[1.0, 0, np.nan], [0, 1, np.nan]])
-    runs = [Runs(Entry.parse(f"self_consistency,n={n}"), reports(values), costs=[{"exam": {"generated": 1}}] * 2) for n in (2, 3)]
+    runs = [
+        Runs(Entry.parse(f"self_consistency,n={n}"), reports(values), costs=[{"exam": {"generated": 1}}] * 2)
+        for n in (2, 3)
+    ]
     assert not judged(runs, "t", "m", None, "accuracy", 10).left_out()
 
 
@@ -201,15 +246,26 @@ def test_curves_are_steps_read_at_the_same_places():
     values = on_grid(curves, np.array([0.0, 29, 30, 50, 90, 100]))
     assert values.tolist() == [[0.2, 0.2, 0.4, 0.4, 0.1, 0.1], [0.4, 0.4, 0.4, 0.6, 0.6, 0.6]]
     points = bands("m", curves, 100, 1, "tokens").points
-    assert points[0].y == pytest.approx(0.3) and points[0].stderr == pytest.approx(0.1) and points[-1].y == pytest.approx(0.35)
+    assert (
+        points[0].y == pytest.approx(0.3)
+        and points[0].stderr == pytest.approx(0.1)
+        and points[-1].y == pytest.approx(0.35)
+    )
     assert np.isnan(on_grid([[(10, 0.5)]], np.array([0.0, 10]))).tolist() == [[True, False]]
 
 
 def test_the_page_of_a_comparison_says_what_it_says(tmp_path):
     rng = np.random.default_rng(0)
-    runs = [Runs(Entry.parse(name), reports(rng.binomial(1, right, (2, 200))), reports(rng.binomial(1, 0.1, (2, 200))),
-                 [{"search": {"generated": 90}}] * 2, [[(0, 0.1), (90, right)], [(0, 0.2), (80, right)]])
-            for name, right in (("grpo", 0.3), ("star", 0.9), ("rloo", 0.3))]  # fmt: skip
+    runs = [
+        Runs(
+            Entry.parse(name),
+            reports(rng.binomial(1, right, (2, 200))),
+            reports(rng.binomial(1, 0.1, (2, 200))),
+            [{"search": {"generated": 90}}] * 2,
+            [[(0, 0.1), (90, right)], [(0, 0.2), (80, right)]],
+        )
+        for name, right in (("grpo", 0.3), ("star", 0.9), ("rloo", 0.3))
+    ]
     found = judged(runs, "<i>task</i>", "m", Budget("tokens", 100), "accuracy", 10)
     page = Page(write_comparison(found, tmp_path).read_text())
     assert page.count("figure", class_="card") == 2 and page.count("table") == 1 and page.count("i") == 0, (
@@ -302,9 +358,19 @@ def test_methods_that_learn_nothing_are_compared_beside_their_tokens(model, tmp_
     assert "holds an exam of something else" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words, why", [(["grpo"], "two methods or more"), (["grpo", "grpo"], "each once"), (["grpo", "self_consistency"], "compare them apart"),
-                                        (["grpo", "grop"], "did you mean grpo"), (["grpo", "star,x=1"], "knob of star"), (["grpo", "star,n"], "KNOB=VALUE"),
-                                        (["grpo", "star", "--budget", "3"], "a budget is"), (["grpo", "star", "--seeds", "0"], "one seed or more")])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["grpo"], "two methods or more"),
+        (["grpo", "grpo"], "each once"),
+        (["grpo", "self_consistency"], "compare them apart"),
+        (["grpo", "grop"], "did you mean grpo"),
+        (["grpo", "star,x=1"], "knob of star"),
+        (["grpo", "star,n"], "KNOB=VALUE"),
+        (["grpo", "star", "--budget", "3"], "a budget is"),
+        (["grpo", "star", "--seeds", "0"], "one seed or more"),
+    ],
+)
 def test_what_cannot_be_compared_says_why(words, why, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["compare", *words, "--model", "nano"]) == 2

@@ -66,13 +66,20 @@ def small(name: str, **knobs):
     function = getattr(importlib.import_module(f"surpass.methods.{name}"), name)
     wanted = {k: v for k, v in {**SMALL, **knobs}.items() if k in inspect.signature(function).parameters}
     method = function(**wanted)
-    if isinstance(method.scores.get("reward"), rewards.judge):  # a nano model never writes "Score:"; any digit will do
-        method = dataclasses.replace(method, scores={"reward": rewards.judge("{question}{answer}", pattern=r"(\d)")})
+    # a nano model never writes "Score:"; any digit will do
+    if isinstance(method.scores.get("reward"), rewards.judge):
+        method = dataclasses.replace(
+            method, scores={"reward": rewards.judge("{question}{answer}", pattern=r"(\d)")}
+        )
     return dataclasses.replace(method, exam=measures.sized(method.exam, {"gate": 2, "test": 2}))
 
 
 LEARNING = [name for name in NAMES if "train" in needs_of(small(name).learn)]
-CHECKED = [name for name in LEARNING if any(isinstance(score, rewards.check) for score in small(name).scores.values())]
+CHECKED = [
+    name
+    for name in LEARNING
+    if any(isinstance(score, rewards.check) for score in small(name).scores.values())
+]
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -106,7 +113,9 @@ def test_knobs_out_of_range_are_refused_where_the_method_is_made(name):
                 continue
             with pytest.raises(SurpassError):
                 function(**{knob: wrong})
-    for knob in {"n", "problems", "max_tokens", "updates", "epochs", "turns"} & set(inspect.signature(function).parameters):
+    for knob in {"n", "problems", "max_tokens", "updates", "epochs", "turns"} & set(
+        inspect.signature(function).parameters
+    ):
         with pytest.raises(SurpassError, match="at least 1"):
             function(**{knob: 0})
 
@@ -146,7 +155,9 @@ def test_two_rounds_change_the_weights_and_repeat_to_the_byte(name, tmp_path):
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_zero_advantage_gives_zero_gradient(name):
-    """With every reward equal, a method that learns from differences must leave the weights exactly as they are."""
+    """With every reward equal, a method that learns from differences must leave the weights exactly as they
+    are.
+    """
     models, method, task = table(), small(name), copy_letter(shared=True)
     models.cast(method.cast)
     models.remember(snapshots(method))
@@ -203,7 +214,12 @@ def test_needs_are_found_inside_parts():
 
 @pytest.mark.parametrize(
     "name, wanted",
-    [("spo_minimax", "prefer"), ("co_reward", "reworded"), ("search_self_play", "proposing"), ("spiral_games", "against")],
+    [
+        ("spo_minimax", "prefer"),
+        ("co_reward", "reworded"),
+        ("search_self_play", "proposing"),
+        ("spiral_games", "against"),
+    ],
 )
 def test_what_a_task_does_not_have_is_missed_before_the_first_token(name, wanted):
     from surpass.tasks import maze

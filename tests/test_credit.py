@@ -1,4 +1,6 @@
-"""What the harder methods add, by hand: ranks, crossed votes, duels, seats, negative examples, marks, pairs of steps, value heads."""
+"""What the harder methods add, by hand: ranks, crossed votes, duels, seats, negative examples, marks, pairs
+of steps, value heads.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_ranks_are_borda_weights():
 
 @pytest.mark.parametrize(("power", "chosen"), [(0.0, "b"), (8.0, "a")])
 def test_borda_goes_from_the_majority_to_the_surest(power, chosen):
-    """Ranks: a 1, b 2, b 3, b 4 of four. Power 0 counts heads (b), a large power follows the first (a): 4^8 > 3^8 + 2^8 + 1."""
+    """Ranks: a 1, b 2, b 3, b 4 of four. Power 0 counts heads (b), a large power follows the first (a): 4^8 >
+    3^8 + 2^8 + 1.
+    """
     models, tree = table(), Tree(Problem("p", ""))
     root = tree.add(-1, "task", [0])
     for letter in "babb":
@@ -90,7 +94,9 @@ def test_crossed_votes_label_the_other_wording():
 
 
 def test_duels_cancel_a_liking_for_the_first_place():
-    """A judge that likes the first place by a constant gives 1/2 once both orders are averaged; the task's own taste stays."""
+    """A judge that likes the first place by a constant gives 1/2 once both orders are averaged; the task's
+    own taste stays.
+    """
 
     @dataclasses.dataclass(frozen=True)
     class partial(copy_letter):
@@ -103,7 +109,8 @@ def test_duels_cancel_a_liking_for_the_first_place():
         tree.add(root, "policy", models.encode("policy", letter), stop=DONE)
     p = scored(rewards.preferred(), tree, models, partial(shared=True))
     np.testing.assert_allclose(p + p.T, 1)
-    np.testing.assert_allclose(p, [[0.5, 0.3, 0.5], [0.7, 0.5, 0.7], [0.5, 0.3, 0.5]])  # (0.6 + 1 - 1.0) / 2 = 0.3
+    # (0.6 + 1 - 1.0) / 2 = 0.3
+    np.testing.assert_allclose(p, [[0.5, 0.3, 0.5], [0.7, 0.5, 0.7], [0.5, 0.3, 0.5]])
     tree.put("pairs", Column("pair", p))
     r = scored(rewards.wins("pairs"), tree, models)
     np.testing.assert_allclose(r, [0.4, 0.7, 0.4])
@@ -121,7 +128,9 @@ def test_siblings_pair_the_best_step_with_the_worst():
     tree.put("q", Column("node", np.array([NAN, 0.5, 0.2, 0.9, 0.4, 0.4])))
     tree.put("visits", Column("node", np.array([10, 3, 1, 6, 1, 2.0])))
     (example,) = selectors.siblings("q", visits="visits")([tree], Memory(), 0)
-    assert (example.nodes, example.since) == ((c, b), (root, root)) and example.confidence == pytest.approx(6 / 7)
+    assert (example.nodes, example.since) == ((c, b), (root, root)) and example.confidence == pytest.approx(
+        6 / 7
+    )
     assert not selectors.siblings("q", margin=0.8)([tree], Memory(), 0)
     tree.put("visits", Column("node", np.array([10, 3, 6, 1, 1, 2.0])))
     assert selectors.siblings("q", visits="visits")([tree], Memory(), 0)[0].confidence == 0.5
@@ -129,7 +138,9 @@ def test_siblings_pair_the_best_step_with_the_worst():
 
 
 def test_trust_is_kendalls_correlation():
-    """Ranks 1 2 3 against 1 3 2: one of three pairs discordant, tau = 1/3, C = 2/3; against itself 1; reversed 0."""
+    """Ranks 1 2 3 against 1 3 2: one of three pairs discordant, tau = 1/3, C = 2/3; against itself 1;
+    reversed 0.
+    """
     trees = []
     for before in ([1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]):
         trees.append(a_tree(now=[1.0, 2.0, 3.0], before=before))
@@ -218,7 +229,9 @@ def nft_batch(right=(1.0, 0.0, 0.0), rate=1 / 3):
 
 
 def test_nft_by_hand():
-    """r = 1/3, omega = 1 - r. Right: -log R. Wrong: -log S((1 - R/3) / (2/3)), value clamped to 1 from below, so its loss is <= 0."""
+    """r = 1/3, omega = 1 - r. Right: -log R. Wrong: -log S((1 - R/3) / (2/3)), value clamped to 1 from below,
+    so its loss is <= 0.
+    """
     batch, arrange = nft_batch()
     ratio = {10: 1.2, 11: 0.9, 12: 1.5, 13: 0.6, 14: 1.1, 15: 0.3}
     start = arrange(LOGP)
@@ -235,7 +248,9 @@ def test_nft_by_hand():
 
 
 def test_the_clamp_of_nft_is_straight_through():
-    """At R = 1.5 the wrong path's argument is (1 - .5) / (2/3) = .75 < eps = 1: the value is log 1, the gradient -(r R / (1 - r)) / -eps."""
+    """At R = 1.5 the wrong path's argument is (1 - .5) / (2/3) = .75 < eps = 1: the value is log 1, the
+    gradient -(r R / (1 - r)) / -eps.
+    """
     batch, arrange = nft_batch(right=(0.0, 0.0, 0.0))
     start = arrange(LOGP)
     batch.columns["logp@start"] = ("token", start)
@@ -248,7 +263,9 @@ def test_the_clamp_of_nft_is_straight_through():
 
 
 def test_nft_at_the_start_is_grpo():
-    """omega = sqrt((1 - r) / r), R = 1: the gradient is -A with A = (reward - r) / std, std = sqrt(r (1 - r)) over all attempts."""
+    """omega = sqrt((1 - r) / r), R = 1: the gradient is -A with A = (reward - r) / std, std = sqrt(r (1 - r))
+    over all attempts.
+    """
     batch, arrange = nft_batch()
     logp = arrange(LOGP).requires_grad_()
     objectives.nft(omega="grpo", normaliser="token")(Out(logp), batch)[0]["tokens"].backward()
@@ -256,7 +273,14 @@ def test_nft_at_the_start_is_grpo():
     std = math.sqrt(r * (1 - r))
     credit = [(1 - r) / std, -r / std, -r / std]
     wanted = arrange(
-        {10: credit[0] + credit[1], 11: credit[0] + credit[1], 12: credit[0], 13: credit[1], 14: credit[1], 15: credit[2]}
+        {
+            10: credit[0] + credit[1],
+            11: credit[0] + credit[1],
+            12: credit[0],
+            13: credit[1],
+            14: credit[1],
+            15: credit[2],
+        }
     )
     torch.testing.assert_close(logp.grad, -wanted, atol=1e-10, rtol=0)
 
@@ -280,17 +304,22 @@ def marked_tree():
 
 
 def test_a_term_for_the_marks_alone():
-    """Policy tokens and marks learn apart: sft of the policy's tokens only, and sum of b (beta (log p - log p0) - y)^2 at the marks."""
+    """Policy tokens and marks learn apart: sft of the policy's tokens only, and sum of b (beta (log p - log
+    p0) - y)^2 at the marks.
+    """
     tree = marked_tree()
     batch = pack([Example(tree, (node,)) for node in (5, 6, 7)], ("policy", "mark"), ("target", "balance"))
     values = LOGP | {42: -3.0, 43: -5.0, 44: -1.0}
     logp = torch.tensor([values.get(int(t), 0.0) for t in batch.token], dtype=torch.float64)
     batch.columns["logp@policy@0"] = ("token", torch.where(batch.token >= 40, -10.0, 0.0).double())
-    both = objectives.total((objectives.only("policy", objectives.sft()), objectives.only("mark", objectives.regression(0.1))))
+    both = objectives.total(
+        (objectives.only("policy", objectives.sft()), objectives.only("mark", objectives.regression(0.1)))
+    )
     assert both.columns == {"logp@policy@0", "target", "balance"}
     sums, figures = both(Out(logp), batch)
     assert float(sums["tokens/policy"]) == pytest.approx(0.7 + 2.7 + 3.2)
-    assert float(sums["paths"]) == pytest.approx(2.0 * (0.7 - 1) ** 2 + 0.5 * 0.5**2)  # .1 (-3 + 10) = .7, .1 (-5 + 10) = .5
+    # .1 (-3 + 10) = .7, .1 (-5 + 10) = .5
+    assert float(sums["paths"]) == pytest.approx(2.0 * (0.7 - 1) ** 2 + 0.5 * 0.5**2)
     assert figures["target_gap"][1] == 2
 
 
@@ -312,14 +341,19 @@ def test_value_objectives_by_hand():
 
 
 def test_an_actor_and_its_critic_learn_in_one_pass():
-    """A policy gradient and a value loss on one model: which of the two the forward pass gave hung on the order of hashing."""
+    """A policy gradient and a value loss on one model: which of the two the forward pass gave hung on the
+    order of hashing.
+    """
     models = nano_models()
     models.cast({"actor": Cast("policy", heads=1)})
     tree = Tree(Problem("p", "ab"), 1)
     nodes = models.run(models.generate("actor", tree, models.open("actor", tree, "ab"), 3, max_tokens=4))
     tree.put("advantage", Column("leaf", np.array([1.0, -1.0, 0.5])))
     tree.put("target", Column("leaf", np.array([1.0, 0.0, 1.0])))
-    engine, objective = models.engine("actor"), objectives.total((objectives.clipped(), objectives.value(), objectives.entropy()))
+    engine, objective = (
+        models.engine("actor"),
+        objectives.total((objectives.clipped(), objectives.value(), objectives.entropy())),
+    )
     before = engine.weights()
     row = Learn("actor", selectors.every(), learners.gradient(objective, lr=1e-3))
     report = models.run(row.learner(models, row, [Example(tree, (node,)) for node in nodes], Memory(), 0))
@@ -355,7 +389,9 @@ def test_a_copy_with_heads_learns_values_and_is_saved(tmp_path):
         with torch.no_grad():
             both = engine.forward(batch, batch.trained, {"logp", "entropy", "value"}, ends=ends)
             torch.testing.assert_close(both.logp, engine.forward(batch).logp, atol=1e-5, rtol=0)
-            torch.testing.assert_close(both.entropy, engine.forward(batch, outputs={"entropy"}).entropy, atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                both.entropy, engine.forward(batch, outputs={"entropy"}).entropy, atol=1e-5, rtol=0
+            )
         torch.testing.assert_close(both.value, trees * ends[:, None], atol=1e-4, rtol=1e-4)
     engine.why_not_trees = None
     for node, value, last in zip(nodes, found, batch.last.tolist(), strict=True):
@@ -373,7 +409,9 @@ def test_a_copy_with_heads_learns_values_and_is_saved(tmp_path):
 
 
 def test_labels_inferred_from_a_tree():
-    """ReST-MCTS*: a right path of three steps is worth 1/3, 2/3, 1; a wrong end after its first step takes the distance of that step."""
+    """ReST-MCTS*: a right path of three steps is worth 1/3, 2/3, 1; a wrong end after its first step takes
+    the distance of that step.
+    """
     tree = Tree(Problem("p", ""))
     root = tree.add(-1, "task", [1])
     a = tree.add(root, "policy", [2])
@@ -382,7 +420,10 @@ def test_labels_inferred_from_a_tree():
     wrong = tree.add(a, "policy", [5], stop=DONE)
     lost = tree.add(root, "policy", [6])
     open_ = tree.add(lost, "policy", [7])
-    tree.put("reward", Column("leaf", np.array([{right: 1.0, wrong: 0.0, open_: NAN}[leaf] for leaf in tree.leaves()])))
+    tree.put(
+        "reward",
+        Column("leaf", np.array([{right: 1.0, wrong: 0.0, open_: NAN}[leaf] for leaf in tree.leaves()])),
+    )
     (columns,) = Inferred()([tree], Memory())
     target = columns["target"].values
     # distances: right 1, b 2, a 3; wrong takes a's 3: 1/3 + (2/3) (-1) / 3 = 1/9
@@ -412,7 +453,9 @@ def test_step_advantages_read_node_scores():
     last = tree.add(told, "policy", [6], stop=DONE)
     tree.put("step", Column("node", np.array([NAN, 1, 0, -1, NAN, 1.0])))
     (columns,) = advantages.siblings("step", scale=True)([tree], Memory())
-    np.testing.assert_allclose(columns["advantage"].values[[*kept, last]], np.array([1, 0, -1, 0]) / (1 + 1e-4) * [1, 1, 1, 0])
+    np.testing.assert_allclose(
+        columns["advantage"].values[[*kept, last]], np.array([1, 0, -1, 0]) / (1 + 1e-4) * [1, 1, 1, 0]
+    )
     examples = selectors.steps()([tree.with_columns(columns)], Memory(), 0)
     assert [(e.nodes, e.since) for e in examples] == [
         ((kept[0],), (root,)),
@@ -434,7 +477,9 @@ def test_choosing_a_temperature_takes_a_fifth_of_what_is_drawn():
             yield from (Problem(f"{split}-{i}", "a", "a") for i in range(64))
 
     models, method = table(), b_star(max_tokens=1)
-    method = dataclasses.replace(method, gate=gates.always(), exam=measures.sized(method.exam, {"gate": 1, "test": 1}))
+    method = dataclasses.replace(
+        method, gate=gates.always(), exam=measures.sized(method.exam, {"gate": 1, "test": 1})
+    )
     models.run(improve(method, many(), models, rounds=8))
     assert models.cost["search"]["calls"] == 8 * 32 * 16 + 2 * 4 * 8 * 16
     assert 2 * 4 * 8 * 16 / models.cost["search"]["calls"] == 0.2
@@ -469,13 +514,17 @@ def test_values_are_learnt_at_the_end_of_a_path_whoever_wrote_there():
     tree = Tree(Problem("p", "ab"))
     root = models.open("policy", tree, "ab")
     tree.put("target", Column("node", np.array([1.0])))
-    learn = Learn("value", selectors.prefixes(), learners.gradient(objectives.value(), lr=0.1), voices=("policy",))
+    learn = Learn(
+        "value", selectors.prefixes(), learners.gradient(objectives.value(), lr=0.1), voices=("policy",)
+    )
     models.run(learn.learner(models, learn, learn.select([tree], Memory(), 0), Memory(), 0))
     assert models.run(models.value("value", tree, root))[-1, 0] == pytest.approx(0.1, abs=1e-3)
 
 
 def test_marks_are_balanced_over_attempts_that_ended():
-    """Four judged attempts, three ended (one right, two wrong): w = judged / (2 N_side) = 2 and 1, times alpha = 0.1."""
+    """Four judged attempts, three ended (one right, two wrong): w = judged / (2 N_side) = 2 and 1, times
+    alpha = 0.1.
+    """
     from surpass.methods.laser import SelfScored
 
     tree = Tree(Problem("p", ""))
@@ -491,7 +540,9 @@ def test_marks_are_balanced_over_attempts_that_ended():
 
 
 def taught_nft(**knobs) -> torch.Tensor:
-    """The table's logits after one round of the method's own learner on "ab", "ab" (right), "ac" and "bc" (wrong)."""
+    """The table's logits after one round of the method's own learner on "ab", "ab" (right), "ac" and "bc"
+    (wrong).
+    """
     from surpass.engines import TabularEngine
     from surpass.methods.nft import nft
     from surpass.types import Memory
@@ -505,13 +556,17 @@ def taught_nft(**knobs) -> torch.Tensor:
     tree.put("reward", Column("leaf", np.array([1.0, 1.0, 0.0, 0.0])))
     (learn,) = nft(lr=0.3, updates=1, **knobs).learn
     (credit,) = learn.advantage([tree], Memory())
-    models.run(learn.learner(models, learn, learn.select([tree.with_columns(credit)], Memory(), 0), Memory(), 0))
+    models.run(
+        learn.learner(models, learn, learn.select([tree.with_columns(credit)], Memory(), 0), Memory(), 0)
+    )
     return engine.weights()["table"]
 
 
 def test_passes_over_the_same_attempts_make_nft_s_eps_matter():
-    """At R = 1 both ratios are 1 and the clamp holds nothing; the letter that right and wrong answers share rises above the start's, so
-    (1 - r R) / (1 - r) falls below 1 and eps = 1 holds it. One pass of one step never leaves R = 1."""
+    """At R = 1 both ratios are 1 and the clamp holds nothing; the letter that right and wrong answers share
+    rises above the start's, so (1 - r R) / (1 - r) falls below 1 and eps = 1 holds it. One pass of one step
+    never leaves R = 1.
+    """
     assert torch.equal(taught_nft(epochs=1, eps=1.0), taught_nft(epochs=1, eps=1e-3))
     apart = (taught_nft(eps=1.0) - taught_nft(eps=1e-3)).abs().max()
     assert apart > 1e-2, "the method's own number of passes"

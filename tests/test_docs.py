@@ -1,4 +1,6 @@
-"""Documents are true: their commands and their Python run, the catalogue is the method files', files that are named exist."""
+"""Documents are true: their commands and their Python run, the catalogue is the method files', files that are
+named exist.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,12 @@ from surpass.find import method_names
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = {"run": ["--rounds", "1", "--test", "2", "--gate", "2", "--max-tokens", "4"], "eval": ["--limit", "2", "--max-tokens", "4"],
-         "solve": ["--max-tokens", "4"], "compare": ["--budget", "tokens=20", "--seeds", "1", "--test", "2", "--gate", "2"]}  # fmt: skip
+SMALL = {
+    "run": ["--rounds", "1", "--test", "2", "--gate", "2", "--max-tokens", "4"],
+    "eval": ["--limit", "2", "--max-tokens", "4"],
+    "solve": ["--max-tokens", "4"],
+    "compare": ["--budget", "tokens=20", "--seeds", "1", "--test", "2", "--gate", "2"],
+}
 MEASURED = (
     "results.md",
     "tiny.md",
@@ -33,8 +39,16 @@ def commands() -> list[str]:
     found = []
     for path in [*PAGES, ROOT / "Makefile"]:
         text = path.read_text().replace("\\\n", " ")
-        found += re.findall(r"^\s*(?:\.venv/bin/)?(surpass (?:run|eval|solve|compare|init|methods|tasks)\b[^\n#|]*)", text, re.M)
-    return list(dict.fromkeys(" ".join(command.partition("  (")[0].split()) for command in found if "METHOD" not in command))
+        found += re.findall(
+            r"^\s*(?:\.venv/bin/)?(surpass (?:run|eval|solve|compare|init|methods|tasks)\b[^\n#|]*)",
+            text,
+            re.M,
+        )
+    return list(
+        dict.fromkeys(
+            " ".join(command.partition("  (")[0].split()) for command in found if "METHOD" not in command
+        )
+    )
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -42,8 +56,14 @@ class _Api(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": "2 + 2\nAnswer: 4"}, "finish_reason": "stop"}],
-                           "usage": {"prompt_tokens": 9, "completion_tokens": 5}}).encode()  # fmt: skip
+        body = json.dumps(
+            {
+                "choices": [
+                    {"message": {"role": "assistant", "content": "2 + 2\nAnswer: 4"}, "finish_reason": "stop"}
+                ],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 5},
+            }
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -68,7 +88,9 @@ def world(tmp_path, monkeypatch, capsys, model):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     rows = [{"prompt": f"{i} + 1 =", "answer": str(i + 1)} for i in range(60)]
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in rows))
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in rows)
+    )
     for kind in ("task", "reward", "method"):
         assert main(["init", f"my{kind}.py", "--kind", kind]) == 0
     capsys.readouterr()
@@ -88,7 +110,9 @@ def test_documented_commands_run(command, world, model, api, capsys):
     if name == "init":
         (world / words[0]).unlink(missing_ok=True)
     if name == "compare":  # its methods' knobs stand with their names
-        words = [f"{word},max_tokens=4" if i < words.index("--model") else word for i, word in enumerate(words)]
+        words = [
+            f"{word},max_tokens=4" if i < words.index("--model") else word for i, word in enumerate(words)
+        ]
         for flag in SMALL[name][::2]:
             if flag in words:
                 del words[words.index(flag) : words.index(flag) + 2]
@@ -112,16 +136,27 @@ def test_documented_commands_run(command, world, model, api, capsys):
 
 def blocks() -> list:
     """Every Python block of the documents."""
-    return [pytest.param(path, text, id=f"{path.stem}-{i}") for path in PAGES if path.name not in (*MEASURED, "design.md")  # which shows shapes, not programs
-            for i, text in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S))]  # fmt: skip
+    # which shows shapes, not programs
+    return [
+        pytest.param(path, text, id=f"{path.stem}-{i}")
+        for path in PAGES
+        if path.name not in (*MEASURED, "design.md")
+        for i, text in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S))
+    ]
 
 
 @pytest.mark.parametrize("path, text", blocks())
 def test_documented_python_runs(path, text, world, model, api, capsys):
     """As printed, but for the model (nano), the API's address and the sizes."""
-    for old, new in (("smollm2-135m", model), ("https://HOST/v1", api), ('"runs/api-cache"', '"api-cache"'), ("rounds=5", "rounds=1"),
-                     ('task="arithmetic"', 'task="mytask.py", test=2, gate=2, max_tokens=4'), ("limit=100", "limit=2"),
-                     ("arithmetic(terms=3)", "arithmetic(terms=3, shots=1)")):  # fmt: skip
+    for old, new in (
+        ("smollm2-135m", model),
+        ("https://HOST/v1", api),
+        ('"runs/api-cache"', '"api-cache"'),
+        ("rounds=5", "rounds=1"),
+        ('task="arithmetic"', 'task="mytask.py", test=2, gate=2, max_tokens=4'),
+        ("limit=100", "limit=2"),
+        ("arithmetic(terms=3)", "arithmetic(terms=3, shots=1)"),
+    ):
         text = text.replace(old, new)
     module = f"block_{path.stem.replace('-', '_')}"
     sys.modules[module] = type(sys)(module)  # dataclasses look up the module of a class
@@ -144,7 +179,23 @@ def test_the_readmes_task_is_ten_to_fifteen_lines_and_runs(world, model):
     lines = [line for line in task.strip().splitlines() if line.strip()]
     assert 10 <= len(lines) - lines.index("@dataclass(frozen=True)") <= 15
     (world / "readme_task.py").write_text(task)
-    assert main(["eval", "grpo", "--task", "readme_task.py", "--model", model, "--limit", "2", "--max-tokens", "4"]) == 0
+    assert (
+        main(
+            [
+                "eval",
+                "grpo",
+                "--task",
+                "readme_task.py",
+                "--model",
+                model,
+                "--limit",
+                "2",
+                "--max-tokens",
+                "4",
+            ]
+        )
+        == 0
+    )
 
 
 def test_catalogue_is_up_to_date():
@@ -163,7 +214,10 @@ def test_files_and_tests_that_documents_name_exist():
     for path in PAGES:
         text = path.read_text()
         named |= set(re.findall(r"`?((?:tests|docs|bench|examples)/[\w/]+\.(?:py|md))`?", text))
-        named |= {str((path.parent / link).resolve().relative_to(ROOT)) for link in re.findall(r"\]\(([\w./-]+\.md)\)", text)}
+        named |= {
+            str((path.parent / link).resolve().relative_to(ROOT))
+            for link in re.findall(r"\]\(([\w./-]+\.md)\)", text)
+        }
     assert named
     missing = sorted(name for name in named if not (ROOT / name).exists())
     assert not missing

@@ -29,4 +29,6 @@ def test_an_example_runs(name, model, api, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-    assert {"own_method": "undecided", "frozen_model": "self_consistency: Answer: 4"}.get(name, " -> ") in capsys.readouterr().out
+    assert {"own_method": "undecided", "frozen_model": "self_consistency: Answer: 4"}.get(
+        name, " -> "
+    ) in capsys.readouterr().out

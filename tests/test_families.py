@@ -1,4 +1,6 @@
-"""Models of other families: loaded, drawn from, scored, trained, written and read as transformers does, whatever surrounds them."""
+"""Models of other families: loaded, drawn from, scored, trained, written and read as transformers does,
+whatever surrounds them.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def test_weights_of_another_shape_are_refused(tmp_path):
         LocalEngine.of(make("llama", intermediate_size=64), tokenizer()).read(tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{"output_attentions": True}, {"return_dict": False}, {"output_hidden_states": True}])
+@pytest.mark.parametrize(
+    "changes", [{"output_attentions": True}, {"return_dict": False}, {"output_hidden_states": True}]
+)
 def test_what_a_configuration_asks_to_be_returned_changes_nothing(changes, tmp_path):
     at = Path(folder("llama", tmp_path / "model"))
     wanted = [tree.tokens.tolist() for tree in drawn_from(Models(policy=LocalEngine(str(at))))]
@@ -94,8 +98,16 @@ def test_a_copy_of_a_role_knows_the_attention_its_model_came_with():
 
 # -- texts of a length at which a model changes its mind
 
-LONGROPE = {"original_max_position_embeddings": 64,
-            "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4, "factor": 4.0}}  # fmt: skip
+LONGROPE = {
+    "original_max_position_embeddings": 64,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [8.0] * 4,
+        "factor": 4.0,
+    },
+}
 
 
 def test_longrope_is_read_as_far_as_it_does_not_depend_on_what_else_is_there():
@@ -115,7 +127,9 @@ def test_longrope_is_read_as_far_as_it_does_not_depend_on_what_else_is_there():
     ((_, reply),) = engine.serve([request])
     assert isinstance(reply, EngineError) and "context of 64" in str(reply)
     with torch.no_grad():  # why: one token more, and what was said of those before it is another
-        logits = [own(input_ids=torch.from_numpy(request.tokens[None, :n]).long()).logits[0, :60] for n in (64, 65)]
+        logits = [
+            own(input_ids=torch.from_numpy(request.tokens[None, :n]).long()).logits[0, :60] for n in (64, 65)
+        ]
     assert float((logits[0] - logits[1]).abs().max()) > 1
 
 
@@ -135,9 +149,13 @@ def test_dynamic_scaling_is_known_by_what_its_frequencies_do():
     assert probe.steady(make("llama"), 1024) == 1024
 
 
-@pytest.mark.parametrize("changes", [{"attention_chunk_size": 32}, {"floor_scale": 32, "attn_temperature_tuning": True}])
+@pytest.mark.parametrize(
+    "changes", [{"attention_chunk_size": 32}, {"floor_scale": 32, "attn_temperature_tuning": True}]
+)
 def test_what_shows_only_in_longer_texts_is_tried_at_that_length(changes, monkeypatch):
-    """Chunks of llama 4, and a temperature of its queries that goes by the place in the pass: in short texts nothing shows."""
+    """Chunks of llama 4, and a temperature of its queries that goes by the place in the pass: in short texts
+    nothing shows.
+    """
     with pytest.warns(UserWarning, match="whole rows"):
         engine = LocalEngine.of(make("llama4_text", **changes), tokenizer())
     assert "differ" in engine.why_not_trees
@@ -146,10 +164,14 @@ def test_what_shows_only_in_longer_texts_is_tried_at_that_length(changes, monkey
     batch = pack([Example(tree, (0,))], ["policy"])
     own = make("llama4_text", **changes)
     with torch.no_grad():
-        torch.testing.assert_close(engine.forward(batch).logp, row_forward(own, batch, batch.trained).logp, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            engine.forward(batch).logp, row_forward(own, batch, batch.trained).logp, atol=1e-5, rtol=0
+        )
     monkeypatch.setattr(probe, "_lengths", lambda config, context: [])
     monkeypatch.setattr(probe, "_forest", lambda engine, nodes: probe._chain(engine, 20))
-    assert LocalEngine.of(make("llama4_text", **changes), tokenizer()).why_not_trees is None, "so the length is what finds it"
+    assert LocalEngine.of(make("llama4_text", **changes), tokenizer()).why_not_trees is None, (
+        "so the length is what finds it"
+    )
 
 
 def test_draws_are_compared_at_load_too(monkeypatch):
@@ -163,8 +185,14 @@ def test_draws_are_compared_at_load_too(monkeypatch):
 
 # -- draw_gap
 
-OBJECTIVES = {"clipped": objectives.clipped(), "gspo": objectives.clipped(ratio="path"), "sft": objectives.sft(), "dpo": objectives.dpo(),
-              "sum": objectives.total((objectives.sft(), objectives.kl(0.1, "start"))), "bonus": objectives.total((objectives.sft(), objectives.entropy()))}  # fmt: skip
+OBJECTIVES = {
+    "clipped": objectives.clipped(),
+    "gspo": objectives.clipped(ratio="path"),
+    "sft": objectives.sft(),
+    "dpo": objectives.dpo(),
+    "sum": objectives.total((objectives.sft(), objectives.kl(0.1, "start"))),
+    "bonus": objectives.total((objectives.sft(), objectives.entropy())),
+}
 
 
 class Off(LocalEngine):
@@ -174,7 +202,9 @@ class Off(LocalEngine):
 
     def forward(self, batch, wanted=None, outputs=("logp",), temperature=1.0, ends=None):
         out = super().forward(batch, wanted, outputs, temperature, ends)
-        return dataclasses.replace(out, logp=out.logp + self.by, plain=None if out.plain is None else out.plain + self.by)
+        return dataclasses.replace(
+            out, logp=out.logp + self.by, plain=None if out.plain is None else out.plain + self.by
+        )
 
 
 def pairs(trees):
@@ -188,7 +218,11 @@ def test_every_gradient_learner_compares_its_log_probs_with_those_at_the_draw(na
     learner = gradient(OBJECTIVES[name], 1e-3, updates=updates)
     for by, refused in ((0.0, False), (0.005, False), (-0.02, True), (math.nan, True)):
         trees = drawn_from(models, n=4)
-        examples = pairs(trees) if name == "dpo" else [Example(tree, (leaf,)) for tree in trees for leaf in tree.leaves()]
+        examples = (
+            pairs(trees)
+            if name == "dpo"
+            else [Example(tree, (leaf,)) for tree in trees for leaf in tree.leaves()]
+        )
         models.engine("policy").by, before = by, models.engine("policy").weights()
         run = learner(models, Learn("policy", None, learner), examples, Memory(), 0)
         if refused and math.isnan(by):
@@ -199,7 +233,10 @@ def test_every_gradient_learner_compares_its_log_probs_with_those_at_the_draw(na
                 models.run(run)
         else:
             figures = models.run(run).metrics
-            assert figures["draw_gap"]["mean"] == pytest.approx(abs(by), abs=1e-4) and figures["draw_gap_limit"]["mean"] == 0.01
+            assert (
+                figures["draw_gap"]["mean"] == pytest.approx(abs(by), abs=1e-4)
+                and figures["draw_gap_limit"]["mean"] == 0.01
+            )
             assert figures["draw_gap"]["n"] == 1, "the first step alone"
         changed = any(not torch.equal(p, before[key]) for key, p in models.engine("policy").weights().items())
         assert changed != refused
@@ -207,7 +244,9 @@ def test_every_gradient_learner_compares_its_log_probs_with_those_at_the_draw(na
 
 @pytest.mark.parametrize("family", ["llama", "mamba"])
 def test_trained_at_another_temperature_draws_are_compared_at_one(family):
-    """The log-probs of softmax(logits / T) are not those at the draw, and no reason to end a run; a model that is off is."""
+    """The log-probs of softmax(logits / T) are not those at the draw, and no reason to end a run; a model
+    that is off is.
+    """
     models = Models(policy=Off.of(make(family), tokenizer()))
     learner = gradient(objectives.sft(), 1e-3, temperature=0.5)
     for by in (0.0, -0.02):
@@ -229,7 +268,9 @@ def test_half_precision_may_be_ten_times_as_far():
 
 
 def test_what_other_weights_drew_is_not_compared():
-    """Draws of an earlier round, of a snapshot, of another model, words that nobody drew, and weights that were put back."""
+    """Draws of an earlier round, of a snapshot, of another model, words that nobody drew, and weights that
+    were put back.
+    """
     engine, other = Off.of(make("llama"), tokenizer()), LocalEngine.of(make("llama", seed=1), tokenizer())
     models = Models(policy=engine, judge=other)
     models.remember(["policy@-1"])
@@ -249,12 +290,16 @@ def test_what_other_weights_drew_is_not_compared():
     fresh = drawn_from(models)
     for tree in fresh:
         tree.past = True
-    assert "draw_gap" not in learn_once(models, fresh), "a round read again, whose versions a refusal may have counted anew"
+    assert "draw_gap" not in learn_once(models, fresh), (
+        "a round read again, whose versions a refusal may have counted anew"
+    )
     fresh = drawn_from(models)
     examples = [Example(tree, (leaf,)) for tree in fresh for leaf in tree.leaves()]
     with pytest.raises(RunBroken, match="draw_gap"):
         models.run(learner(models, Learn("policy", None, learner), examples, Memory(), 0))
-    report = models.run(learner(models, Learn("policy", None, learner, start="policy@0"), examples, Memory(), 0))
+    report = models.run(
+        learner(models, Learn("policy", None, learner, start="policy@0"), examples, Memory(), 0)
+    )
     assert "draw_gap" not in report.metrics
 
 
@@ -278,17 +323,33 @@ def test_an_alarm_where_draw_gap_is_near_its_limit():
     learnt = {"event": "learn", "round": 1, "examples": 3, "grad_norm": 1.0, "draw_gap_limit": 0.01}
     assert not alarms([search, learnt | {"draw_gap": 0.001}])
     (found,) = alarms(
-        [search, learnt | {"draw_gap": 1e-6}, learnt | {"draw_gap": 0.006, "round": 2}, learnt | {"draw_gap": 1e-6, "round": 3}]
+        [
+            search,
+            learnt | {"draw_gap": 1e-6},
+            learnt | {"draw_gap": 0.006, "round": 2},
+            learnt | {"draw_gap": 1e-6, "round": 3},
+        ]
     )
     assert "0.006" in found and "round 2" in found
 
 
 # -- what surrounds a run
 
-OUTSIDE = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4", "ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_DYNAMO_BACKEND": "EAGER",
-           "ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "ACCELERATE_USE_CPU": "false", "ACCELERATE_DOWNCAST_BF16": "true",
-           "ACCELERATE_SPLIT_BATCHES": "true", "ACCELERATE_USE_MEGATRON_LM": "true", "ACCELERATE_USE_DEEPSPEED": "true",
-           "XLA_USE_BF16": "1", "ACCELERATE_TORCH_DEVICE": "meta", "TORCHDYNAMO_DISABLE": "1"}  # fmt: skip
+OUTSIDE = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    "ACCELERATE_USE_CPU": "false",
+    "ACCELERATE_DOWNCAST_BF16": "true",
+    "ACCELERATE_SPLIT_BATCHES": "true",
+    "ACCELERATE_USE_MEGATRON_LM": "true",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "XLA_USE_BF16": "1",
+    "ACCELERATE_TORCH_DEVICE": "meta",
+    "TORCHDYNAMO_DISABLE": "1",
+}
 
 
 def test_no_variable_of_accelerate_changes_an_update(monkeypatch, tmp_path):
@@ -322,31 +383,50 @@ def adapted(kind, *targets, **changes):
 
 @pytest.mark.parametrize(
     ("kind", "targets", "words"),
-    [("llama", ("q_proj", "v_proj"), {"q_proj", "v_proj"}), ("llama", ("layers.1.mlp.up_proj",), {"up_proj"}), ("llama", ("embed_tokens", "o_proj"), {"embed_tokens", "o_proj"}),
-     ("granitemoe", ("experts.gate_up_proj",), {"experts"}), ("granitemoe", ("all-linear", "experts.down_proj"), {"q_proj", "k_proj", "v_proj", "o_proj", "experts"})],
-)  # fmt: skip
+    [
+        ("llama", ("q_proj", "v_proj"), {"q_proj", "v_proj"}),
+        ("llama", ("layers.1.mlp.up_proj",), {"up_proj"}),
+        ("llama", ("embed_tokens", "o_proj"), {"embed_tokens", "o_proj"}),
+        ("granitemoe", ("experts.gate_up_proj",), {"experts"}),
+        (
+            "granitemoe",
+            ("all-linear", "experts.down_proj"),
+            {"q_proj", "k_proj", "v_proj", "o_proj", "experts"},
+        ),
+    ],
+)
 def test_lora_targets_name_what_is_adapted(kind, targets, words, tmp_path):
     engine = adapted(kind, *targets)
     models = Models(policy=engine)
     assert {
-        word for name in engine.trainable() for word in name.split(".") if word in {*words, "up_proj", "q_proj", "experts"}
+        word
+        for name in engine.trainable()
+        for word in name.split(".")
+        if word in {*words, "up_proj", "q_proj", "experts"}
     } == words
     assert learn_once(models, drawn_from(models))["draw_gap"] < 1e-4
     engine.save(tmp_path)
     found = engine.read(tmp_path)
-    assert all(torch.equal(found[name], p) for name, p in engine.weights().items()) and len(found) == len(engine.trainable())
+    assert all(torch.equal(found[name], p) for name, p in engine.weights().items()) and len(found) == len(
+        engine.trainable()
+    )
     assert any("B" in name and bool(p.any()) for name, p in found.items()), "it learnt"
 
 
 def test_a_target_that_is_none_is_refused_with_those_there_are():
-    with pytest.raises(SurpassError, match=r'nothing named "q_prj"; did you mean q_proj\?.*down_proj.*all-linear'):
+    with pytest.raises(
+        SurpassError, match=r'nothing named "q_prj"; did you mean q_proj\?.*down_proj.*all-linear'
+    ):
         adapted("llama", "q_prj")
     with pytest.raises(SurpassError, match="leave out q_proj"):
         adapted("llama", "all-linear", "q_proj")
 
 
 def test_what_peft_refuses_is_a_message():
-    with pytest.raises(SurpassError, match=r"peft puts no adapter on in memory.*incompatible.*--lora-targets, out of:.*in_proj"):
+    with pytest.raises(
+        SurpassError,
+        match=r"peft puts no adapter on in memory.*incompatible.*--lora-targets, out of:.*in_proj",
+    ):
         adapted("mamba")
     assert adapted("mamba", "x_proj").trainable()
 
@@ -354,7 +434,8 @@ def test_what_peft_refuses_is_a_message():
 def test_fused_experts_without_an_adapter_are_named():
     with pytest.warns(
         UserWarning,
-        match=r"experts\.gate_up_proj, .*experts\.down_proj of in memory, \d\d% .*--lora-targets all-linear experts\.gate_up_proj",
+        match=r"experts\.gate_up_proj, .*experts\.down_proj of in memory, \d\d% .*--lora-targets all-linear "
+        r"experts\.gate_up_proj",
     ):
         adapted("granitemoe")
     with warnings.catch_warnings():
@@ -387,7 +468,9 @@ def test_lora_targets_on_the_command_line(tmp_path, capsys):
     ]
     assert main([*words, "--out", str(out), "--lora", "2", "--lora-targets", "q_proj", "v_proj"]) == 0
     assert json.loads((out / "run.json").read_text())["model"]["lora_targets"] == ["q_proj", "v_proj"]
-    weights = LocalEngine(at, lora={"r": 2, "targets": ("q_proj", "v_proj")}).read(out / "weights" / "0001" / "policy")
+    weights = LocalEngine(at, lora={"r": 2, "targets": ("q_proj", "v_proj")}).read(
+        out / "weights" / "0001" / "policy"
+    )
     assert len(weights) == 8
     assert main(["resume", str(out)]) == 0
     capsys.readouterr()

@@ -56,7 +56,11 @@ def test_rows_are_the_trees_paths(examples):
     for p, (k, example, node, since) in enumerate(paths_of(examples)):
         row = row_of(example.tree, node, since, VOICES)
         n = len(row)
-        assert rows.token[p, :n].tolist() == example.tree.path_tokens(node).tolist() == [token for token, *_ in row]
+        assert (
+            rows.token[p, :n].tolist()
+            == example.tree.path_tokens(node).tolist()
+            == [token for token, *_ in row]
+        )
         assert rows.learns[p, :n].tolist() == [learns for _, learns, *_ in row]
         assert not rows.mask[p, n:].any() and not rows.learns[p, n:].any() and rows.mask[p, :n].all()
         assert batch.token[rows.at[p, :n]].tolist() == rows.token[p, :n].tolist()
@@ -83,7 +87,9 @@ def test_gather_and_spread_are_path_sums_and_adjoint(examples, seed):
     found = gather(torch.from_numpy(x), batch), spread(torch.from_numpy(w), batch)
     np.testing.assert_allclose(found[0], sums, atol=1e-12)
     np.testing.assert_allclose(found[1], shares, atol=1e-12)
-    assert float(found[0] @ torch.from_numpy(w)) == pytest.approx(float(found[1] @ torch.from_numpy(x)), abs=1e-10)
+    assert float(found[0] @ torch.from_numpy(w)) == pytest.approx(
+        float(found[1] @ torch.from_numpy(x)), abs=1e-10
+    )
     np.testing.assert_allclose(lengths(batch), counts, atol=1e-12)
 
 
@@ -159,7 +165,9 @@ def test_the_order_of_examples_only_permutes_the_paths(examples, random):
         for p, k in enumerate(batch.example.tolist()):
             n = int(rows.mask[p].sum())
             mine = torch.where(rows.learns, batch.columns["mine"][1][rows.at], -1.0)
-            seen.setdefault(k, []).append((rows.token[p, :n].tolist(), mine[p, :n].tolist(), float(lengths(batch)[p])))
+            seen.setdefault(k, []).append(
+                (rows.token[p, :n].tolist(), mine[p, :n].tolist(), float(lengths(batch)[p]))
+            )
         return len(batch.token), seen
 
     size, seen = by_example(examples)
@@ -169,7 +177,9 @@ def test_the_order_of_examples_only_permutes_the_paths(examples, random):
 
 
 def test_a_layout_worked_by_hand():
-    """Two trees open with 7 8; the second goes on with 9; the first has two answers, one of them pruned away."""
+    """Two trees open with 7 8; the second goes on with 9; the first has two answers, one of them pruned
+    away.
+    """
     one, two = Tree(Problem("one", "")), Tree(Problem("two", ""))
     root = one.add(-1, "task", [7, 8])
     kept = one.add(root, "policy", [1, 2])
@@ -194,7 +204,10 @@ def test_a_trained_opening_is_not_shared_and_its_first_token_is_not_trained():
     nodes = [tree.add(-1, author, [7, 8]) for tree, author in ((one, "policy"), (two, "task"))]
     batch = pack([Example(one, (nodes[0],)), Example(two, (nodes[1],))], ["policy"])
     assert batch.token.tolist() == [7, 8, 7, 8]
-    assert [batch.trained[last - 1 : last + 1].tolist() for last in batch.last.tolist()] == [[False, True], [False, False]]
+    assert [batch.trained[last - 1 : last + 1].tolist() for last in batch.last.tolist()] == [
+        [False, True],
+        [False, False],
+    ]
 
 
 def test_a_path_learns_nothing_without_a_voice():

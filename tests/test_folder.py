@@ -1,7 +1,9 @@
-"""A run's folder that comes from somebody else, or was damaged, or edited by hand: whatever lies in it, a run goes on, or one message says why not.
+"""A run's folder that comes from somebody else, or was damaged, or edited by hand: whatever lies in it, a run
+goes on, or one message says why not.
 
-Every reader is tried: resume, run on the same folder, the report, export, eval of its weights, compare. SURPASS_FUZZ=20 tries twenty times as many edits. What once
-ended in a traceback is kept in tests/hostile_edits.jsonl, and is tried again each time.
+Every reader is tried: resume, run on the same folder, the report, export, eval of its weights, compare.
+SURPASS_FUZZ=20 tries twenty times as many edits. What once ended in a traceback is kept in
+tests/hostile_edits.jsonl, and is tried again each time.
 """
 
 from __future__ import annotations
@@ -30,18 +32,23 @@ from surpass.report.read import read_run
 from surpass.view.runs import Runs
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))
-SHORT = ["--test", "2", "--gate", "2", "--problems", "2", "--n", "2", "--max-tokens", "4", "--every", "1", "--task.shots", "0"]
+SHORT = "--test 2 --gate 2 --problems 2 --n 2 --max-tokens 4 --every 1 --task.shots 0".split()
 KEPT = Path(__file__).parent / "hostile_edits.jsonl"
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A folder with a nano model, a finished run of it ("whole"), that run as it was after its first of two rounds ("half"), and one with an adapter ("lora")."""
+    """A folder with a nano model, a finished run of it ("whole"), that run as it was after its first of two
+    rounds ("half"), and one with an adapter ("lora").
+    """
     here = tmp_path_factory.mktemp("home")
     with contextlib.chdir(here):
         LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(here / "model")
         assert main(["run", "grpo", "--model", "model", "--out", "whole", "--rounds", "2", *SHORT]) == 0
-        assert main(["run", "grpo", "--model", "model", "--out", "lora", "--rounds", "2", "--lora", "2", *SHORT]) == 0
+        assert (
+            main(["run", "grpo", "--model", "model", "--out", "lora", "--rounds", "2", "--lora", "2", *SHORT])
+            == 0
+        )
     for name in ("whole", "lora"):
         half = here / name.replace("whole", "half")
         if name == "whole":
@@ -63,8 +70,11 @@ def place(home, tmp_path, monkeypatch):
 
 def contents(folder: Path) -> dict[str, bytes]:
     """What lies in a folder, by name, links as links."""
-    return {str(p.relative_to(folder)): os.fsencode(os.readlink(p)) if p.is_symlink() else p.read_bytes()
-            for p in sorted(folder.rglob("*")) if p.is_symlink() or p.is_file()}  # fmt: skip
+    return {
+        str(p.relative_to(folder)): os.fsencode(os.readlink(p)) if p.is_symlink() else p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_symlink() or p.is_file()
+    }
 
 
 def refused(words: list[str], capsys, *says: str) -> None:
@@ -78,14 +88,39 @@ def refused(words: list[str], capsys, *says: str) -> None:
 
 # -- edits by hand
 
-HOSTILE = [None, True, -1, 0, 7, 0.5, 10**30, 10**400, math.nan, math.inf, "", "x", "../../x", "\ud800\0", [], [[]], [1, "a"], {}, {"": {}}, {"part": "os.system"},
-           {"part": 3}, {"part": "surpass.engines.ledger.Cache", "folder": "made"}, {"part": "surpass.searches.samples"}]  # fmt: skip
+HOSTILE = [
+    None,
+    True,
+    -1,
+    0,
+    7,
+    0.5,
+    10**30,
+    10**400,
+    math.nan,
+    math.inf,
+    "",
+    "x",
+    "../../x",
+    "\ud800\0",
+    [],
+    [[]],
+    [1, "a"],
+    {},
+    {"": {}},
+    {"part": "os.system"},
+    {"part": 3},
+    {"part": "surpass.engines.ledger.Cache", "folder": "made"},
+    {"part": "surpass.searches.samples"},
+]
 
 
 def places(value, at=()):
     """The path of every value in JSON."""
     yield at
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, item in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield from places(item, (*at, key))
 
 
@@ -116,7 +151,9 @@ def edit(folder: Path, name: str, at, new, seal: bool) -> None:
 
 
 def edits(home: Path):
-    """Every edit there is of run.json and state.json, items of one list counting once: (name, path, new value, sum made good)."""
+    """Every edit there is of run.json and state.json, items of one list counting once: (name, path, new
+    value, sum made good).
+    """
     found = {}
     for name in ("run.json", "state.json"):
         for at in places(json.loads((home / "half" / name).read_text())):
@@ -168,11 +205,29 @@ def hostile_bytes(raw: bytes, rng: random.Random) -> bytes:
     flipped[at % len(flipped)] ^= 1 << rng.randrange(8)
     lines = raw.split(b"\n")
     torn = rng.randrange(len(lines))
-    return rng.choice([
-        raw[:at], bytes(flipped), raw + raw, raw[:at] + rng.randbytes(rng.randrange(1, 40)) + raw[at:], b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff\xfe\0",
-        b"\0" * 4096, b"nan\n", b'{"event": "exam", "round": 1e999}\n', b'{"event": "gate", "round": "<b>", "keep": 1}\n' + raw,
-        b"\n".join([*lines[:torn], lines[torn][: len(lines[torn]) // 2], *lines[torn + 1 :]]),
-        raw.replace(b"1", b"99999999999999999999999"), raw.replace(b'"', b""), raw.replace(b"0", b"-1", 3), raw.replace(b"policy", b"../../x")])  # fmt: skip
+    return rng.choice(
+        [
+            raw[:at],
+            bytes(flipped),
+            raw + raw,
+            raw[:at] + rng.randbytes(rng.randrange(1, 40)) + raw[at:],
+            b"",
+            b"{}",
+            b"[]",
+            b"null",
+            b"[" * 100_000,
+            b"\xff\xfe\0",
+            b"\0" * 4096,
+            b"nan\n",
+            b'{"event": "exam", "round": 1e999}\n',
+            b'{"event": "gate", "round": "<b>", "keep": 1}\n' + raw,
+            b"\n".join([*lines[:torn], lines[torn][: len(lines[torn]) // 2], *lines[torn + 1 :]]),
+            raw.replace(b"1", b"99999999999999999999999"),
+            raw.replace(b'"', b""),
+            raw.replace(b"0", b"-1", 3),
+            raw.replace(b"policy", b"../../x"),
+        ]
+    )
 
 
 def test_any_bytes_in_any_file_end_in_a_run_or_in_one_message(place, capsys):
@@ -197,8 +252,12 @@ def test_any_bytes_in_any_file_end_in_a_run_or_in_one_message(place, capsys):
             write_report(place / "folder")
         with contextlib.suppress(SurpassError):
             Runs(place).page(Runs(place).run("folder"), {})
-        for words in (["export", "folder", "--to", "hf"], ["resume", "folder"], ["eval", "best_of_n", "--model", "folder/weights/0001/policy", "--limit", "1", "--n", "1",
-                                                                                "--max-tokens", "2", "--task.shots", "0"]):  # fmt: skip
+        for words in (
+            ["export", "folder", "--to", "hf"],
+            ["resume", "folder"],
+            "eval best_of_n --model folder/weights/0001/policy --limit 1 --n 1 --max-tokens 2 "
+            "--task.shots 0".split(),
+        ):
             capsys.readouterr()
             code, error = main(words), capsys.readouterr().err
             told = [line for line in error.splitlines() if line.startswith("surpass: ")]
@@ -208,7 +267,9 @@ def test_any_bytes_in_any_file_end_in_a_run_or_in_one_message(place, capsys):
 
 
 def test_torn_lines_and_foreign_files_are_passed_over(place, capsys):
-    """In timing.jsonl and events.jsonl as a full disk leaves them; beside weights as people and file managers leave them."""
+    """In timing.jsonl and events.jsonl as a full disk leaves them; beside weights as people and file managers
+    leave them.
+    """
     half = place / "half"
     timing = (half / "timing.jsonl").read_bytes().splitlines(keepends=True)
     odd = [
@@ -222,9 +283,9 @@ def test_torn_lines_and_foreign_files_are_passed_over(place, capsys):
     ]
     (half / "timing.jsonl").write_bytes(b"".join([timing[0], *odd, *timing[1:]]))
     for name in ("notes.txt", "9foo", "0001.bak", ".DS_Store", "0001 (copy)", "²", "1", "99999999999"):
-        (half / "weights" / name).mkdir() if name in ("9foo", "0001 (copy)", "²", "1") else (half / "weights" / name).write_text(
-            "mine"
-        )
+        (half / "weights" / name).mkdir() if name in ("9foo", "0001 (copy)", "²", "1") else (
+            half / "weights" / name
+        ).write_text("mine")
     for name in ("x.parquet", "²²²².parquet", "1.parquet", "0001.txt"):
         (half / "trees" / name).write_bytes(b"mine")
     (half / "weights" / "9foo" / "state.json").write_text("{}")
@@ -234,10 +295,19 @@ def test_torn_lines_and_foreign_files_are_passed_over(place, capsys):
     assert run.rounds == [1, 2] and "search" in run.seconds and not {"x", "3"} & set(run.seconds)
     events = (half / "events.jsonl").read_bytes().splitlines(keepends=True)
     (half / "events.jsonl").write_bytes(
-        b"".join([events[0], b'{"event": "sea\n', b'{"event": "gate", "round": "<meta>", "keep": true}\n', *events[1:]])
+        b"".join(
+            [
+                events[0],
+                b'{"event": "sea\n',
+                b'{"event": "gate", "round": "<meta>", "keep": true}\n',
+                *events[1:],
+            ]
+        )
     )
     shown = read_run(half)
-    assert shown.events[1]["event"] != "gate" and all(isinstance(event["round"], int) for event in shown.events)
+    assert shown.events[1]["event"] != "gate" and all(
+        isinstance(event["round"], int) for event in shown.events
+    )
     write_report(half)
     capsys.readouterr()
 
@@ -285,8 +355,15 @@ def change_config(model: Path) -> None:
 
 
 @pytest.mark.parametrize("run", ["half", "lora"])
-@pytest.mark.parametrize("change, says", [(change_base, ""), (change_template, "policy's chat template"), (change_digits, "policy's tokenizer"),
-                                          (change_config, "policy's configuration")])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (change_base, ""),
+        (change_template, "policy's chat template"),
+        (change_digits, "policy's tokenizer"),
+        (change_config, "policy's configuration"),
+    ],
+)
 def test_what_a_run_began_with_is_what_it_goes_on_with(run, change, says, place, capsys):
     change(place / "model")
     says = "base weights" if run == "lora" and change is change_base else says
@@ -332,7 +409,9 @@ def test_a_run_that_wrote_no_digests_goes_on(place):
             state["start"] = {"policy": state["start"]["policy"]}
             path.write_text(sealed(json.dumps(state)))
         assert main(["resume", name]) == 0
-        assert "digests" not in json.loads((place / name / "run.json").read_text()), "nobody knows what it began with"
+        assert "digests" not in json.loads((place / name / "run.json").read_text()), (
+            "nobody knows what it began with"
+        )
 
 
 def test_where_words_are_sent_and_kept_is_allowed_by_name(place, capsys, monkeypatch):
@@ -354,7 +433,13 @@ def test_where_words_are_sent_and_kept_is_allowed_by_name(place, capsys, monkeyp
         "http://[",
         "x",
     ):
-        about["model"] = {"name": "api:m", "dtype": "auto", "device": "auto", "lora": 0, "api": {"url": url, "cache": None}}
+        about["model"] = {
+            "name": "api:m",
+            "dtype": "auto",
+            "device": "auto",
+            "lora": 0,
+            "api": {"url": url, "cache": None},
+        }
         (place / "half" / "run.json").write_text(json.dumps(about))
         refused(["resume", "half"], capsys, "--url", "OPENAI_API_KEY")
     about["model"]["api"] = {"url": "http://127.0.0.1:9/v1", "cache": str(place / "kept"), "retries": 0}
@@ -372,25 +457,51 @@ def changed_trees(raw: bytes, rng: random.Random) -> bytes:
     name = rng.choice(sorted(row))
     value = row[name]
     if name == "problem":
-        row[name] = rng.choice(["", "{", "[]", "null", value.replace('"prompt": "', '"prompt": ["'), value.replace('"id": "', '"id": [], "x": "'), "[" * 9999,
-                                json.dumps({"id": "x", "prompt": [{"role": 1}], "answer": None, "meta": {}}), json.dumps({"id": None})])  # fmt: skip
+        row[name] = rng.choice(
+            [
+                "",
+                "{",
+                "[]",
+                "null",
+                value.replace('"prompt": "', '"prompt": ["'),
+                value.replace('"id": "', '"id": [], "x": "'),
+                "[" * 9999,
+                json.dumps({"id": "x", "prompt": [{"role": 1}], "answer": None, "meta": {}}),
+                json.dumps({"id": None}),
+            ]
+        )
     elif name == "columns":
         one = rng.choice(value)
         key = rng.choice(["name", "axis", "shape", "values"])
-        one[key] = {"name": rng.choice(["continues", "used", "", "reward", "count/x", "chosen"]), "axis": rng.choice(["", "node", "token", "leaf", "pair", "x"]),
-                    "shape": rng.choice([[], [-1], [10**12], [0], [2, 2], [1] * 40]), "values": rng.choice([[], [math.nan], [math.inf] * 9, [1e308] * len(one["values"]),
-                                                                                                       [-1.0] * len(one["values"])])}[key]  # fmt: skip
+        one[key] = {
+            "name": rng.choice(["continues", "used", "", "reward", "count/x", "chosen"]),
+            "axis": rng.choice(["", "node", "token", "leaf", "pair", "x"]),
+            "shape": rng.choice([[], [-1], [10**12], [0], [2, 2], [1] * 40]),
+            "values": rng.choice(
+                [[], [math.nan], [math.inf] * 9, [1e308] * len(one["values"]), [-1.0] * len(one["values"])]
+            ),
+        }[key]
     elif name == "state":
         row[name] = [rng.choice(["", "{", "[]", '"x"', '{"a": 1}', "[" * 9999])] * len(value)
     elif isinstance(value, list):
         numbers = table.schema.field(name).type.value_type
-        some = {"int8": [-1, 9, 127], "int32": [-1, 0, 3, 99, 2**31 - 1, -(2**31)], "int64": [-1, 0, 2**62], "float": [math.nan, math.inf, -1e30, 5.0],
-                "bool": [True, False], "string": ["", "x", "task", "\0", "<b>", None]}[str(numbers)]  # fmt: skip
+        some = {
+            "int8": [-1, 9, 127],
+            "int32": [-1, 0, 3, 99, 2**31 - 1, -(2**31)],
+            "int64": [-1, 0, 2**62],
+            "float": [math.nan, math.inf, -1e30, 5.0],
+            "bool": [True, False],
+            "string": ["", "x", "task", "\0", "<b>", None],
+        }[str(numbers)]
         kind = rng.choice(["one", "all", "cut", "more"])
         if kind == "one" and value:
             value[rng.randrange(len(value))] = rng.choice(some)
         else:
-            row[name] = {"cut": value[:-1], "more": [*value, some[0]], "all": [rng.choice(some)] * len(value)}.get(kind, value)
+            row[name] = {
+                "cut": value[:-1],
+                "more": [*value, some[0]],
+                "all": [rng.choice(some)] * len(value),
+            }.get(kind, value)
     else:
         row[name] = rng.choice([-1, 0, 2**31 - 1])
     out = io.BytesIO()
@@ -399,7 +510,9 @@ def changed_trees(raw: bytes, rng: random.Random) -> bytes:
 
 
 def test_trees_that_no_run_wrote_end_in_a_run_or_in_one_message(place, capsys):
-    """Their sums made good, or taken away: read by the report, the viewer's list, and the round that learns from them."""
+    """Their sums made good, or taken away: read by the report, the viewer's list, and the round that learns
+    from them.
+    """
     rng = random.Random(3 * TIMES)
     for _ in range(3 * TIMES):
         shutil.rmtree(place / "folder", ignore_errors=True)

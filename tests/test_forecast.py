@@ -43,7 +43,9 @@ def a_round(found: Forecast, clock, round: int, seconds: float, rows: int = 1) -
 
 
 def test_before_the_first_round_the_exams_attempts_are_the_measure(clock):
-    """64 attempts a round, 1/4 s each in the exam: 16 s; 12 rounds, four more gate exams of 20 s and one test of 64 s."""
+    """64 attempts a round, 1/4 s each in the exam: 16 s; 12 rounds, four more gate exams of 20 s and one test
+    of 64 s.
+    """
     least, most = begun(clock).left()
     assert least == pytest.approx(0.75 * (4 * 20 + 64) + 12 * 16 / 2)
     assert most == pytest.approx(1.25 * (4 * 20 + 64) + 12 * 16 * LEARNING)

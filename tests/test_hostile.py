@@ -1,4 +1,6 @@
-"""Inputs that mean harm, or nothing: model files, templates, flags. Each is refused in one line, and nothing of it runs."""
+"""Inputs that mean harm, or nothing: model files, templates, flags. Each is refused in one line, and nothing
+of it runs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from surpass.engines import LocalEngine
 from surpass.errors import SurpassError
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))  # as many inputs as usual; `make soak` tries more
-QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+QUIET = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +67,17 @@ def test_code_that_comes_with_a_model_does_not_run(saved, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-TEMPLATES = ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.__init__.__globals__ }}", "{% for i in range(10**9) %}a{% endfor %}",
-             "{{ cycler.__init__.__globals__.os.system('x') }}", "{% include '/etc/passwd' %}", "{% import 'os' as os %}", "{{ raise_exception('no') }}", "{{ 1 / 0 }}",
-             "{% for"]  # fmt: skip
+TEMPLATES = [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ messages.__init__.__globals__ }}",
+    "{% for i in range(10**9) %}a{% endfor %}",
+    "{{ cycler.__init__.__globals__.os.system('x') }}",
+    "{% include '/etc/passwd' %}",
+    "{% import 'os' as os %}",
+    "{{ raise_exception('no') }}",
+    "{{ 1 / 0 }}",
+    "{% for",
+]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -73,7 +86,20 @@ def test_a_template_reaches_nothing(saved, tmp_path, capsys, template):
     shutil.copytree(saved, model)
     (model / "chat_template.jinja").write_text(template)
     code = main(
-        ["eval", "best_of_n", "--model", str(model), "--limit", "1", "--n", "1", "--max-tokens", "2", "--task.shots", "0"]
+        [
+            "eval",
+            "best_of_n",
+            "--model",
+            str(model),
+            "--limit",
+            "1",
+            "--n",
+            "1",
+            "--max-tokens",
+            "2",
+            "--task.shots",
+            "0",
+        ]
     )
     seen = capsys.readouterr()
     assert "Traceback" not in seen.err and "subclass" not in seen.out and "root:" not in seen.out
@@ -82,7 +108,15 @@ def test_a_template_reaches_nothing(saved, tmp_path, capsys, template):
 
 @settings(max_examples=12 * TIMES, **QUIET)
 @given(
-    st.sampled_from(["model.safetensors", "config.json", "tokenizer.json", "generation_config.json", "tokenizer_config.json"]),
+    st.sampled_from(
+        [
+            "model.safetensors",
+            "config.json",
+            "tokenizer.json",
+            "generation_config.json",
+            "tokenizer_config.json",
+        ]
+    ),
     st.data(),
 )
 def test_a_damaged_model_is_refused_in_one_line(saved, tmp_path, name, data):
@@ -100,7 +134,11 @@ def test_a_damaged_model_is_refused_in_one_line(saved, tmp_path, name, data):
         raw[at : at + 8] = data.draw(st.binary(min_size=1, max_size=16))
     else:
         raw = bytearray(
-            data.draw(st.sampled_from([b"", b"{}", b"[]", b"null", b'{"model_type": 1}', b"[" * 100_000, b"\xff\xfe"]))
+            data.draw(
+                st.sampled_from(
+                    [b"", b"{}", b"[]", b"null", b'{"model_type": 1}', b"[" * 100_000, b"\xff\xfe"]
+                )
+            )
         )
     (model / name).write_bytes(raw)
     with contextlib.suppress(SurpassError):  # or it was harmless
@@ -108,10 +146,53 @@ def test_a_damaged_model_is_refused_in_one_line(saved, tmp_path, name, data):
 
 
 WORDS = st.one_of(
-    st.sampled_from(["run", "eval", "solve", "resume", "export", "tasks", "methods", "init", "report", "grpo", "star", "maze", "--model", "--task",
-                     "--task.size", "--rounds", "--out", "--json", "--help", "--seed", "--lora", "--reward", "--n", "-1", "nan", "1e9", "../../x", "/dev/null", "=",
-                     "--", "-", "--task=", "data:", "data:/dev/null", "suite:", "api:", "file.py:", "\u202e", "x" * 5000]),
-    st.text(max_size=8), st.integers().map(str), st.floats().map(str))  # fmt: skip
+    st.sampled_from(
+        [
+            "run",
+            "eval",
+            "solve",
+            "resume",
+            "export",
+            "tasks",
+            "methods",
+            "init",
+            "report",
+            "grpo",
+            "star",
+            "maze",
+            "--model",
+            "--task",
+            "--task.size",
+            "--rounds",
+            "--out",
+            "--json",
+            "--help",
+            "--seed",
+            "--lora",
+            "--reward",
+            "--n",
+            "-1",
+            "nan",
+            "1e9",
+            "../../x",
+            "/dev/null",
+            "=",
+            "--",
+            "-",
+            "--task=",
+            "data:",
+            "data:/dev/null",
+            "suite:",
+            "api:",
+            "file.py:",
+            "\u202e",
+            "x" * 5000,
+        ]
+    ),
+    st.text(max_size=8),
+    st.integers().map(str),
+    st.floats().map(str),
+)
 
 
 @settings(max_examples=40 * TIMES, **QUIET)

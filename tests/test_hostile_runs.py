@@ -1,7 +1,8 @@
-"""Run folders and requests that mean harm: the viewer and the report answer, in a moment, and say what they do not read.
+"""Run folders and requests that mean harm: the viewer and the report answer, in a moment, and say what they
+do not read.
 
-`corpus/view` holds files of runs as somebody might have made them; each is named for the file it is laid in place of. Whatever was once
-found to be read wrongly belongs there.
+`corpus/view` holds files of runs as somebody might have made them; each is named for the file it is laid in
+place of. Whatever was once found to be read wrongly belongs there.
 """
 
 import contextlib
@@ -44,10 +45,21 @@ ABOUT = {
     "task": {"part": "surpass.tasks.arithmetic"},
     "method": {"scores": {"reward": {}}},
 }
-FILES = ["events.jsonl", "run.json", "state.json", "timing.jsonl", "lock", "trees/0001.parquet", "texts/0001.jsonl", "credit/0001.parquet", "examples/0001.parquet",
-         "exams/0000.parquet", "exams/0000.jsonl", "trees", "texts", "exams", "credit", "examples"]  # fmt: skip
-ASKED = ["run?name={}", "parts?name={}", "stamp?name={}", "attempts?name={}", "outcomes?name={}", "tree?name={}&round=1&tree=0",
-         "tree?name={}&round=0&tree=0&kind=exams", "pair?name={}&other=one"]  # fmt: skip
+FILES = (
+    "events.jsonl run.json state.json timing.jsonl lock trees/0001.parquet texts/0001.jsonl "
+    "credit/0001.parquet examples/0001.parquet exams/0000.parquet exams/0000.jsonl trees texts exams "
+    "credit examples".split()
+)
+ASKED = [
+    "run?name={}",
+    "parts?name={}",
+    "stamp?name={}",
+    "attempts?name={}",
+    "outcomes?name={}",
+    "tree?name={}&round=1&tree=0",
+    "tree?name={}&round=0&tree=0&kind=exams",
+    "pair?name={}&other=one",
+]
 SECRET = "a secret that lies outside"
 
 
@@ -62,12 +74,16 @@ def make(root, name):
     store.write_trees(1, trees, {})
     store.write_texts(1, [{1: ["a", "b", "c"], 2: "d"}, {}])
     store.write_exam(0, trees, [{1: ["a", "b", "c"]}, {}])
-    store.write_credit(1, [("policy", [tree.with_columns({"advantage": tree.get("reward")}) for tree in trees])], trees)
+    store.write_credit(
+        1, [("policy", [tree.with_columns({"advantage": tree.get("reward")}) for tree in trees])], trees
+    )
     with store.timed("search", 1):
         pass
     store.close()
     (folder / "examples").mkdir()
-    pq.write_table(pa.table({"tree": pa.array([0], pa.int32()), "nodes": [[1]]}), folder / "examples" / "0001.parquet")
+    pq.write_table(
+        pa.table({"tree": pa.array([0], pa.int32()), "nodes": [[1]]}), folder / "examples" / "0001.parquet"
+    )
     (folder / "state.json").write_text(json.dumps({"cost": {"search": {"generated": 9}}}), encoding="utf-8")
     return folder
 
@@ -125,7 +141,20 @@ def lay(kind, path, secret):
 
 
 @pytest.mark.parametrize(
-    "kind", ["pipe", "folder", "socket", "device", "huge", "zero", "terminal", "input", "outside", "nowhere", "itself"]
+    "kind",
+    [
+        "pipe",
+        "folder",
+        "socket",
+        "device",
+        "huge",
+        "zero",
+        "terminal",
+        "input",
+        "outside",
+        "nowhere",
+        "itself",
+    ],
 )
 def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path, kind):  # noqa: F811
     secret = tmp_path / "secret"
@@ -133,9 +162,12 @@ def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path,
     for name in ("0001.parquet", "0000.parquet", "0001.jsonl", "0000.jsonl"):
         shutil.copy(root / "one" / "trees" / "0001.parquet", secret / name)
         if name.endswith("jsonl"):
-            (secret / name).write_text(json.dumps({"tree": 0, "nodes": {"1": SECRET}}) + "\n", encoding="utf-8")
+            (secret / name).write_text(
+                json.dumps({"tree": 0, "nodes": {"1": SECRET}}) + "\n", encoding="utf-8"
+            )
     (tmp_path / "secret.json").write_text(
-        json.dumps({"format": 2, "event": "gate", "round": 7, "keep": True, "why": SECRET, "name": SECRET}) + "\n",
+        json.dumps({"format": 2, "event": "gate", "round": 7, "keep": True, "why": SECRET, "name": SECRET})
+        + "\n",
         encoding="utf-8",
     )
     laid = []
@@ -146,7 +178,11 @@ def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path,
             ".parquet": secret / "0001.parquet",
             ".jsonl": tmp_path / "secret.json" if "/" not in file else secret / "0001.jsonl",
         }.get(Path(file).suffix, tmp_path / "secret.json")
-        if lay(kind, folder / file, secret if file in ("trees", "texts", "exams", "credit", "examples") else outside):
+        if lay(
+            kind,
+            folder / file,
+            secret if file in ("trees", "texts", "exams", "credit", "examples") else outside,
+        ):
             laid.append((folder, file))
     with within(30):
         status, _, index = get(viewer, "")
@@ -155,7 +191,11 @@ def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path,
             assert folder.name in index
             for path in ASKED:
                 status, _, body = get(viewer, path.format(folder.name))
-                assert status in (200, 404, 500) and SECRET not in body and "Error" not in body, (file, path, body)
+                assert status in (200, 404, 500) and SECRET not in body and "Error" not in body, (
+                    file,
+                    path,
+                    body,
+                )
             with contextlib.suppress(SurpassError):
                 assert SECRET not in write_report(folder).read_text(encoding="utf-8")
         assert get(viewer, "run?name=one")[0] == get(viewer, "tree?name=one&round=1&tree=0")[0] == 200
@@ -201,9 +241,16 @@ def test_a_small_table_that_unpacks_to_a_large_one(root, monkeypatch):
 
 
 def test_reading_has_so_much_memory_and_no_more(root):
-    """A table of a few kB whose 64 rows are 512 MB: what asks for it is refused, and the next one is served."""
+    """A table of a few kB whose 64 rows are 512 MB: what asks for it is refused, and the next one is
+    served.
+    """
     bomb = pa.array([pa.scalar("y" * 2**23)] * 1).dictionary_encode().take(pa.array([0] * 64))
-    pq.write_table(pa.table({"problem": bomb}), root / "one" / "exams" / "0000.parquet", compression="zstd", store_schema=False)
+    pq.write_table(
+        pa.table({"problem": bomb}),
+        root / "one" / "exams" / "0000.parquet",
+        compression="zstd",
+        store_schema=False,
+    )
     assert (root / "one" / "exams" / "0000.parquet").stat().st_size < 10_000
     script = f"""
 import pathlib, surpass.view.server as server
@@ -218,7 +265,9 @@ with server.limited():
 bytearray(2**29)
 """
     env = os.environ | {"PYTHONPATH": str(Path(surpass.__file__).parents[1])}
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=env)
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=env
+    )
     assert "0000.parquet is damaged: ArrowMemoryError" in found.stdout and found.stdout.split()[-1] == "4", (
         found.stdout,
         found.stderr,
@@ -287,7 +336,9 @@ def placed(root, name):
 
 
 def look(folder):
-    """Every page and answer of a run, and its report: each is there, or refused by SurpassError; and none holds an element that was not meant."""
+    """Every page and answer of a run, and its report: each is there, or refused by SurpassError; and none
+    holds an element that was not meant.
+    """
     found = Runs(folder.parent)
     name = folder.name
 
@@ -296,8 +347,12 @@ def look(folder):
             return question()
         return None
 
-    htmls = [ask(lambda: pages.run_page(found, name)), ask(lambda: pages.pair_page(found, name, "one")), ask(lambda: pages.index(found)),
-             ask(lambda: write_report(folder).read_text(encoding="utf-8"))]  # fmt: skip
+    htmls = [
+        ask(lambda: pages.run_page(found, name)),
+        ask(lambda: pages.pair_page(found, name, "one")),
+        ask(lambda: pages.index(found)),
+        ask(lambda: write_report(folder).read_text(encoding="utf-8")),
+    ]
     run = ask(lambda: found.run(name))
     if run is not None:
         answers = [
@@ -314,14 +369,19 @@ def look(folder):
     for html in filter(None, htmls):
         tags = [item for item in Skeleton(html).found if isinstance(item, tuple)]
         assert sum(tag == "meta" for tag, *_ in tags) <= 4 and sum(tag == "script" for tag, *_ in tags) <= 1
-        assert not any(attribute.startswith("on") or attribute == "style" for _, names, _ in tags for attribute in names)
+        assert not any(
+            attribute.startswith("on") or attribute == "style" for _, names, _ in tags for attribute in names
+        )
     assert ask(lambda: pages.run_page(found, "one")) and 'href="run?name=one"' in htmls[2]
 
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
 def test_what_was_found_once_is_read_or_refused(root, file):
     folder = make(root, "odd")
-    for path in (placed(folder, file.name), *([folder / "exams" / "0000.parquet"] if file.name.startswith("trees") else [])):
+    for path in (
+        placed(folder, file.name),
+        *([folder / "exams" / "0000.parquet"] if file.name.startswith("trees") else []),
+    ):
         shutil.copy(file, path)
     with within(20):
         look(folder)
@@ -335,11 +395,17 @@ def whole(tmp_path_factory):
 
 
 @settings(
-    max_examples=20 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20 * TIMES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from(
-        [file for file in CORPUS if file.stat().st_size < 20_000 and not file.name.startswith(("trees", "credit", "examples"))]
+        [
+            file
+            for file in CORPUS
+            if file.stat().st_size < 20_000 and not file.name.startswith(("trees", "credit", "examples"))
+        ]
     ),
     st.data(),
 )
@@ -361,7 +427,21 @@ def test_what_is_near_it_is_read_or_refused(whole, file, data):
                 st.binary(max_size=6)
                 if kind == "junk"
                 else st.sampled_from(
-                    [b'"', b"{", b"[", b"}", b"]", b"null", b"-1", b"1e999", b"\n", b'"<b>"', b'"round"', b'"n": 1', b"9" * 30]
+                    [
+                        b'"',
+                        b"{",
+                        b"[",
+                        b"}",
+                        b"]",
+                        b"null",
+                        b"-1",
+                        b"1e999",
+                        b"\n",
+                        b'"<b>"',
+                        b'"round"',
+                        b'"n": 1',
+                        b"9" * 30,
+                    ]
                 )
             )
     placed(folder, file.name).write_bytes(raw)
@@ -384,7 +464,7 @@ for i in range({times}):
         (folder / place).write_bytes(raw[: rng.choice([len(raw)] * 4 + [rng.randrange(len(raw))])])
     tests.look(folder)
 print("whole")
-"""
+"""  # noqa: E501
 
 
 def test_tables_with_bits_changed(whole):
@@ -417,12 +497,51 @@ def say(server, data, seconds=10.0, end=False):
 
 
 T = "/TOKEN/"
-ODD = ["GET http://[/ HTTP/1.1", "GET http://[::1 HTTP/1.1", f"GET http://127.0.0.1{T} HTTP/1.1", f"GET {T}", f"GET {T} HTTP/0.9", f"GET {T} HTTP/2.0", f"GET {T} HTTP/1.1 x",
-       f"GET  {T} HTTP/1.1", f"get {T} HTTP/1.1", f"GET {T}?a b HTTP/1.1", f"GET {T}\x01 HTTP/1.1", f"GET {T}é HTTP/1.1", "\x00\x01\x02", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "GET", "GET /" + "x" * 20_000,
-       "x" * 30_000, "GET", " ", "*", "GET * HTTP/1.1", "PRI * HTTP/2.0", f"GET {T} HTTP/1.\u00b2", "\x1b[2J", "CONNECT a:1 HTTP/1.1"]  # fmt: skip
-UNCLEAR = ["%", "%zz", "run?name=%", "run?name=%ff", "run?name=%g1", "%c3%28", "run?name=one#x", "attempts?name=one&offset=%20", "attempts?name=one&low=1e999", "tree?name=one&round=&tree=0",
-           "tree?name=one&round=1&tree=-1", "tree?name=one&round=%C2%B2&tree=0", "tree?name=one&round=1&tree=" + "9" * 400, "tree?name=one&round=0x1&tree=0", "attempts?" + "a=1&" * 30,
-           "attempts?name=one&sort=<b>"]  # fmt: skip
+ODD = [
+    "GET http://[/ HTTP/1.1",
+    "GET http://[::1 HTTP/1.1",
+    f"GET http://127.0.0.1{T} HTTP/1.1",
+    f"GET {T}",
+    f"GET {T} HTTP/0.9",
+    f"GET {T} HTTP/2.0",
+    f"GET {T} HTTP/1.1 x",
+    f"GET  {T} HTTP/1.1",
+    f"get {T} HTTP/1.1",
+    f"GET {T}?a b HTTP/1.1",
+    f"GET {T}\x01 HTTP/1.1",
+    f"GET {T}é HTTP/1.1",
+    "\x00\x01\x02",
+    "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "GET",
+    "GET /" + "x" * 20_000,
+    "x" * 30_000,
+    "GET",
+    " ",
+    "*",
+    "GET * HTTP/1.1",
+    "PRI * HTTP/2.0",
+    f"GET {T} HTTP/1.\u00b2",
+    "\x1b[2J",
+    "CONNECT a:1 HTTP/1.1",
+]
+UNCLEAR = [
+    "%",
+    "%zz",
+    "run?name=%",
+    "run?name=%ff",
+    "run?name=%g1",
+    "%c3%28",
+    "run?name=one#x",
+    "attempts?name=one&offset=%20",
+    "attempts?name=one&low=1e999",
+    "tree?name=one&round=&tree=0",
+    "tree?name=one&round=1&tree=-1",
+    "tree?name=one&round=%C2%B2&tree=0",
+    "tree?name=one&round=1&tree=" + "9" * 400,
+    "tree?name=one&round=0x1&tree=0",
+    "attempts?" + "a=1&" * 30,
+    "attempts?name=one&sort=<b>",
+]
 
 
 @pytest.mark.parametrize("line", ODD, ids=lambda line: ascii(line)[:30])
@@ -430,9 +549,17 @@ def test_odd_requests_are_answered_with_400(viewer, capfd, monkeypatch, line):  
     monkeypatch.setattr(server, "SECONDS", 60.0)
     line = line.replace("TOKEN", viewer.token).encode("utf-8" if "é" in line else "latin-1")
     with within(20):
-        for data in (line + b"\r\n\r\n", line + b"\n", line + f"\r\nHost: 127.0.0.1:{viewer.server_port}\r\n\r\n".encode()):
+        for data in (
+            line + b"\r\n\r\n",
+            line + b"\n",
+            line + f"\r\nHost: 127.0.0.1:{viewer.server_port}\r\n\r\n".encode(),
+        ):
             found = say(viewer, data, end=True)
-            assert found.startswith(b"HTTP/1.1 400 ") and b"<" not in found and viewer.token.encode() not in found, found
+            assert (
+                found.startswith(b"HTTP/1.1 400 ")
+                and b"<" not in found
+                and viewer.token.encode() not in found
+            ), found
             assert b"default-src 'none'" in found
     assert capfd.readouterr() == ("", "")
 
@@ -441,14 +568,25 @@ def test_odd_requests_are_answered_with_400(viewer, capfd, monkeypatch, line):  
 def test_odd_questions_are_answered_with_400(viewer, capfd, path):  # noqa: F811
     status, headers, body = get(viewer, path)
     assert (
-        status == 400 and headers["Content-Type"].startswith("text/plain") and headers["X-Content-Type-Options"] == "nosniff"
+        status == 400
+        and headers["Content-Type"].startswith("text/plain")
+        and headers["X-Content-Type-Options"] == "nosniff"
     ), body
     assert capfd.readouterr() == ("", "")
 
 
-HEADS = ["", "Host: evil\r\n", "Host: 127.0.0.1\r\n", "HOST\r\n", "Host: 127.0.0.1:{0}\r\nHost: evil\r\n", "Host: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nOrigin: http://evil\r\n",
-         "Host: 127.0.0.1:{0}\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n", "X: y\r\n Host: 127.0.0.1:{0}\r\n", 
-         "Host: 127.0.0.1:{0}\r\nA: " + "b" * 17_000 + "\r\n", "Host: 127.0.0.1:{0}\r\n\x00: \xff\r\n x\r\nOrigin: null\r\n"]  # fmt: skip
+HEADS = [
+    "",
+    "Host: evil\r\n",
+    "Host: 127.0.0.1\r\n",
+    "HOST\r\n",
+    "Host: 127.0.0.1:{0}\r\nHost: evil\r\n",
+    "Host: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nOrigin: http://evil\r\n",
+    "Host: 127.0.0.1:{0}\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n",
+    "X: y\r\n Host: 127.0.0.1:{0}\r\n",
+    "Host: 127.0.0.1:{0}\r\nA: " + "b" * 17_000 + "\r\n",
+    "Host: 127.0.0.1:{0}\r\n\x00: \xff\r\n x\r\nOrigin: null\r\n",
+]
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: ascii(head)[:30])
@@ -473,15 +611,48 @@ def open_server(whole):
     thread.join()
 
 
-PIECES = [b"GET ", b"POST ", b"/", b"TOKEN", b"/TOKEN/", b"run?name=one", b"attempts?name=one&", b"tree?name=one&round=1&tree=0", b"low=", b"sort=-score", b"offset=", b"1", b"-", b"%", b"%2e%2e", b"?", b"&", b"#",
-          b" HTTP/1.1", b"\r\n", b"\n", b"Host: HOST\r\n", b"Origin: x\r\n", b":", b"\x00", b"\xff", b" ", b"[", b"http://", b"9" * 400, b"\r\n\r\n"]  # fmt: skip
+PIECES = [
+    b"GET ",
+    b"POST ",
+    b"/",
+    b"TOKEN",
+    b"/TOKEN/",
+    b"run?name=one",
+    b"attempts?name=one&",
+    b"tree?name=one&round=1&tree=0",
+    b"low=",
+    b"sort=-score",
+    b"offset=",
+    b"1",
+    b"-",
+    b"%",
+    b"%2e%2e",
+    b"?",
+    b"&",
+    b"#",
+    b" HTTP/1.1",
+    b"\r\n",
+    b"\n",
+    b"Host: HOST\r\n",
+    b"Origin: x\r\n",
+    b":",
+    b"\x00",
+    b"\xff",
+    b" ",
+    b"[",
+    b"http://",
+    b"9" * 400,
+    b"\r\n\r\n",
+]
 
 
 @settings(max_examples=40 * TIMES, deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=14), st.booleans())
 def test_requests_near_to_right_ones(open_server, pieces, begins):
     data = b"".join([b"GET /TOKEN/" if begins else b"", *pieces, b" HTTP/1.1\r\nHost: HOST\r\n\r\n"])
-    data = data.replace(b"TOKEN", open_server.token.encode()).replace(b"HOST", f"127.0.0.1:{open_server.server_port}".encode())
+    data = data.replace(b"TOKEN", open_server.token.encode()).replace(
+        b"HOST", f"127.0.0.1:{open_server.server_port}".encode()
+    )
     found = say(open_server, data, end=True)
     assert found[:13] in [f"HTTP/1.1 {code} ".encode() for code in (200, 400, 403, 404, 501)], found
     assert b"default-src 'none'" in found.partition(b"\r\n\r\n")[0] and not open_server.complaints
@@ -548,7 +719,9 @@ def test_whoever_lacks_the_secret_is_refused_at_the_first_line(viewer, monkeypat
 
 def test_those_who_do_not_take_their_answer_hold_nobody_up(viewer, root):  # noqa: F811
     (root / "one" / "run.json").write_text(json.dumps(ABOUT | {"x": ["y" * 100] * 100}), encoding="utf-8")
-    ask = f"GET /{viewer.token}/run?name=one HTTP/1.1\r\nHost: 127.0.0.1:{viewer.server_port}\r\n\r\n".encode()
+    ask = (
+        f"GET /{viewer.token}/run?name=one HTTP/1.1\r\nHost: 127.0.0.1:{viewer.server_port}\r\n\r\n".encode()
+    )
     with connections(viewer, 40, ask), within(20):
         assert get(viewer, "run?name=one")[0] == 200
 

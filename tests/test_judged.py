@@ -1,4 +1,6 @@
-"""What nobody judged, what failed and what was cut off: none of them makes a figure look better than it is."""
+"""What nobody judged, what failed and what was cut off: none of them makes a figure look better than it
+is.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +61,15 @@ def test_no_bounds_where_all_was_judged_or_nothing_or_the_metric_is_no_share():
 
 
 def test_a_result_counts_what_was_judged_once_only_as_wrong_the_other_time():
-    """Before 16 of 20; after 12 of the 12 judged. Over both times' problems nothing changed, over all -0.2."""
+    """Before 16 of 20; after 12 of the 12 judged. Over both times' problems nothing changed, over all
+    -0.2.
+    """
     before = report([1] * 12 + [1, 0] * 4)
     words = str(Result(before, report(HALF), [], {}, 0)).splitlines()[0]
     assert "0.800 +- 0.092  ->  0.600 to 1.000: 8 of 20 not judged, 1.000 +- 0.000 of the other 12" in words
     assert (
-        "change -0.200 +- 0.092 (paired, n=20, what was not judged at one time counts as wrong then; +0.000 +- 0.000 over the 12"
-        in words
+        "change -0.200 +- 0.092 (paired, n=20, what was not judged at one time counts as wrong then; "
+        "+0.000 +- 0.000 over the 12" in words
     )
     assert "(paired, n=20)" in str(Result(before, before, [], {}, 0))
 
@@ -76,8 +80,12 @@ def test_an_exam_s_event_names_the_problems_that_nobody_judged():
 
 
 def test_alarms_where_more_is_not_judged():
-    events = [{"event": "search", "round": 1, "leaves": 10, "unjudged": 0, "reward": 0.5}, exam_event(0, "gate", report([1.0] * 20)),
-              {"event": "search", "round": 2, "leaves": 10, "unjudged": 3, "reward": 1.0}, exam_event(2, "gate", report(HALF))]  # fmt: skip
+    events = [
+        {"event": "search", "round": 1, "leaves": 10, "unjudged": 0, "reward": 0.5},
+        exam_event(0, "gate", report([1.0] * 20)),
+        {"event": "search", "round": 2, "leaves": 10, "unjudged": 3, "reward": 1.0},
+        exam_event(2, "gate", report(HALF)),
+    ]
     found = alarms(events)
     assert any("30% of the last round's attempts could not be judged" in words for words in found)
     assert any("gate exam of round 2 8 of 20 problems could not be judged" in words for words in found)
@@ -106,7 +114,9 @@ def cut(n: int, right: int, task: Task) -> tuple[Models, list[Tree]]:
     for i, problem in enumerate(task.problems("test", 0)):
         tree = Tree(problem, i)
         root = models.open("policy", tree, problem.prompt)
-        leaf = models.put("policy", tree, root, "42" if i < right else "", "policy", stop=DONE if i < right else LENGTH)
+        leaf = models.put(
+            "policy", tree, root, "42" if i < right else "", "policy", stop=DONE if i < right else LENGTH
+        )
         tree.end(leaf, int(tree.stop[leaf]), {})
         trees.append(tree)
     return models, trees[:n]
@@ -140,7 +150,9 @@ def test_an_api_s_empty_and_null_content_at_the_limit_are_one_attempt_that_was_c
         "finish_reason": "length",
         "message": {"role": "assistant", "content": content, "reasoning_content": "so"},
     }
-    drawn = read_reply({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 64}}, "", 64).drawn()
+    drawn = read_reply(
+        {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 64}}, "", 64
+    ).drawn()
     assert drawn.stop == LENGTH and drawn.used == 64 and not len(drawn.tokens)
 
 
@@ -169,7 +181,9 @@ class talk(copy_letter):
 def test_an_attempt_that_outgrows_the_context_is_cut_off_and_not_failed():
     models = nano_models()
     models.engine("policy").context = models.engine("policy").decoder.context = 150
-    (tree,) = models.run(searches.round.search_all(searches.samples(2, 1.0, 4), models, talk(), [Problem("p", "a", "a")], 1))
+    (tree,) = models.run(
+        searches.round.search_all(searches.samples(2, 1.0, 4), models, talk(), [Problem("p", "a", "a")], 1)
+    )
     assert [int(tree.stop[leaf]) for leaf in tree.leaves()] == [LENGTH] * 2
     assert not any(tree.unfinished(leaf) for leaf in tree.leaves())
     (column,) = models.run(rewards.check()(models, talk(), [tree]))
@@ -225,8 +239,17 @@ class half:
 
 
 LINES = lines(4)
-TREES = [searches.mcts(values.constant(), 12, 4, choice, backup, outcome=True, to_end=to_end, depth=LINES.n, moves=to_end)
-         for choice, backup, to_end in (("puct", "all", True), ("ucb", "visits", False), ("ucb", "mean", False), ("greedy", "max", False))]  # fmt: skip
+TREES = [
+    searches.mcts(
+        values.constant(), 12, 4, choice, backup, outcome=True, to_end=to_end, depth=LINES.n, moves=to_end
+    )
+    for choice, backup, to_end in (
+        ("puct", "all", True),
+        ("ucb", "visits", False),
+        ("ucb", "mean", False),
+        ("greedy", "max", False),
+    )
+]
 
 
 def grow(search, task) -> list[Tree]:
@@ -239,9 +262,14 @@ def grow(search, task) -> list[Tree]:
 
 @pytest.mark.parametrize("search", TREES, ids=lambda search: search.backup)
 def test_steps_are_preferred_by_what_was_judged_alone(search):
-    """Where all that is known is that some attempts are right, no step is known to be worse than another. With the whole check, the mean of
-    what was judged below the better step is above that below the worse."""
-    pairs = [e for tree in grow(search, half(LINES)) for e in selectors.siblings("q", visits="visits")([tree], Memory(), 0)]
+    """Where all that is known is that some attempts are right, no step is known to be worse than another.
+    With the whole check, the mean of what was judged below the better step is above that below the worse.
+    """
+    pairs = [
+        e
+        for tree in grow(search, half(LINES))
+        for e in selectors.siblings("q", visits="visits")([tree], Memory(), 0)
+    ]
     assert not pairs
     trees = grow(search, LINES)
     pairs = [e for tree in trees for e in selectors.siblings("q", visits="visits")([tree], Memory(), 0)]
@@ -250,7 +278,9 @@ def test_steps_are_preferred_by_what_was_judged_alone(search):
         tree, below = pair.tree, []
         for node in pair.nodes:
             rewards_below = [
-                v for leaf, v in zip(tree.leaves(), tree.get("reward").values, strict=True) if node in tree.path(leaf)
+                v
+                for leaf, v in zip(tree.leaves(), tree.get("reward").values, strict=True)
+                if node in tree.path(leaf)
             ]
             below.append([v for v in rewards_below if v == v])
             assert tree.get("visits").values[node] > 0
@@ -289,7 +319,9 @@ class listed:
 
 
 def test_searches_take_a_step_that_nobody_judged_for_as_good_as_those_beside_it():
-    """With a guide below 0 a step without a value was the best of all as 0.0; with one above it was the worst."""
+    """With a guide below 0 a step without a value was the best of all as 0.0; with one above it was the
+    worst.
+    """
     for numbers in ((-0.9, NAN, -0.2), (0.9, NAN, 0.2)):
         for search in (
             searches.beam(listed(numbers), width=2, branch=4, depth=LINES.n),
@@ -308,7 +340,9 @@ def test_searches_take_a_step_that_nobody_judged_for_as_good_as_those_beside_it(
 
 
 def test_the_imputed_worth_is_the_mean_of_the_known_beside_it():
-    steps = Steps(None, LINES, Tree(Problem("p", "")), "policy", listed((0.2, NAN, 0.6)), False, {}, "\n", 0, 9, 4)
+    steps = Steps(
+        None, LINES, Tree(Problem("p", "")), "policy", listed((0.2, NAN, 0.6)), False, {}, "\n", 0, 9, 4
+    )
 
     asyncio.run(steps._judge([0, 1, 2], 0.7))
     assert steps.worth == pytest.approx({0: 0.2, 1: 0.4, 2: 0.6}) and steps.unknown == {1}
@@ -318,7 +352,9 @@ def test_the_imputed_worth_is_the_mean_of_the_known_beside_it():
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_completions_that_nobody_judged_make_no_prefix_wrong():
-    """Of a check that says 1 or nothing every judged completion is right: MC is 1 or not known, and no first error is looked for."""
+    """Of a check that says 1 or nothing every judged completion is right: MC is 1 or not known, and no first
+    error is looked for.
+    """
     for tree in grow(searches.first_error(k=4, searches=3), half(LINES)):
         mc = tree.get("mc").values
         assert set(mc[~np.isnan(mc)].tolist()) <= {1.0}
@@ -349,15 +385,19 @@ class stating:
 
 def test_weightless_votes_count_heads():
     np.testing.assert_allclose(voted("abb", [0, 0, 0]), [1 / 3, 2 / 3, 2 / 3])
-    np.testing.assert_allclose(voted("abb-", [0, 0, 0, 5]), [1 / 4, 2 / 4, 2 / 4, NAN])  # the weight is where no answer is
+    # the weight is where no answer is
+    np.testing.assert_allclose(voted("abb-", [0, 0, 0, 5]), [1 / 4, 2 / 4, 2 / 4, NAN])
     np.testing.assert_allclose(voted("abb", [-2, -1, -1]), [1 / 3, 2 / 3, 2 / 3])
     np.testing.assert_allclose(voted("abb", [NAN] * 3), [1 / 3, 2 / 3, 2 / 3])
-    np.testing.assert_allclose(voted("abbb", [0, 0, NAN, NAN]), [1 / 2, 1 / 2, 1 / 2, 1 / 2])  # nan counts not at all
+    # nan counts not at all
+    np.testing.assert_allclose(voted("abbb", [0, 0, NAN, NAN]), [1 / 2, 1 / 2, 1 / 2, 1 / 2])
     np.testing.assert_allclose(voted("abb", [0.5, 0, 0]), [1, 0, 0])
 
 
 def test_attempts_without_an_answer_have_no_rank():
-    """The surest states nothing: it comes last of the four, and the others have 4, 3 and 2 by their certainty."""
+    """The surest states nothing: it comes last of the four, and the others have 4, 3 and 2 by their
+    certainty.
+    """
     models, tree = Models(policy=ScriptedEngine(lambda text, key: "")), Tree(Problem("p", ""))
     root = models.open("policy", tree, "what?")
     for letter in "-abb":

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from surpass.engines import LocalEngine, linear
 from surpass.engines.linear import Linear, adopt, times
 
-pytestmark = pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this build of torch has no oneDNN")
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this build of torch has no oneDNN"
+)
 
 
 @pytest.fixture(params=[True, False], ids=["oneDNN", "torch"])
@@ -81,8 +83,12 @@ def test_views_of_any_stride(served):
     torch.manual_seed(0)
     a, b = torch.randn(6, 9), torch.randn(6, 5)
     torch.testing.assert_close(times(a.T, b.T), (a.double().T @ b.double()).float())
-    torch.testing.assert_close(times(a[::2, 1:8:3], b[:, ::2]), (a[::2, 1:8:3].double() @ b[:, ::2].double().T).float())
-    torch.testing.assert_close(times(a[:, :1].expand(6, 5), b), (a[:, :1].expand(6, 5).double() @ b.double().T).float())
+    torch.testing.assert_close(
+        times(a[::2, 1:8:3], b[:, ::2]), (a[::2, 1:8:3].double() @ b[:, ::2].double().T).float()
+    )
+    torch.testing.assert_close(
+        times(a[:, :1].expand(6, 5), b), (a[:, :1].expand(6, 5).double() @ b.double().T).float()
+    )
 
 
 def test_an_engine_and_its_twin_take_it_over(served, nano):

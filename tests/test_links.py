@@ -1,4 +1,6 @@
-"""Links, pipes and devices in a run's folder: none is followed, opened or removed, by any command, and one message says what to do."""
+"""Links, pipes and devices in a run's folder: none is followed, opened or removed, by any command, and one
+message says what to do.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,13 @@ from test_folder import SHORT, contents, home, place, refused
 
 __all__ = ["home", "place"]  # fixtures
 
-FILES = ["lock", "lock.pid", "run.json", "state.json", "events.jsonl", "timing.jsonl", "report.html", "run.json.partial", "state.json.partial",
-         "report.html.partial", "trees/0001.parquet", "trees/0001.sha256", "trees/0002.partial", "trees/0002.sha256.partial", "texts/0002.jsonl",
-         "texts/0002.jsonl.partial", "examples/0002.partial", "credit/0002.partial", "exams/0002.partial", "exams/0002.jsonl.partial",
-         "weights/0001/state.json", "weights/0001/checksums.json", "weights/0001/policy/config.json", "weights/0001/policy/model.safetensors"]  # fmt: skip
+FILES = (
+    "lock lock.pid run.json state.json events.jsonl timing.jsonl report.html run.json.partial "
+    "state.json.partial report.html.partial trees/0001.parquet trees/0001.sha256 trees/0002.partial "
+    "trees/0002.sha256.partial texts/0002.jsonl texts/0002.jsonl.partial examples/0002.partial "
+    "credit/0002.partial exams/0002.partial exams/0002.jsonl.partial weights/0001/state.json "
+    "weights/0001/checksums.json weights/0001/policy/config.json weights/0001/policy/model.safetensors".split()  # noqa: E501
+)
 FOLDERS = [
     "weights",
     "trees",
@@ -87,7 +92,9 @@ def test_a_link_is_refused_and_nothing_is_changed(name, linked, capsys, monkeypa
         kept.write_text("mine")
     with laid(half / name, lambda path: path.symlink_to(kept)):
         before = contents(linked), contents(victim)
-        refused(["resume", "half"], capsys, str(Path("half") / name), "symbolic link", "move the whole folder")
+        refused(
+            ["resume", "half"], capsys, str(Path("half") / name), "symbolic link", "move the whole folder"
+        )
         refused(["run", "grpo", "--model", "model", "--out", "half", *SHORT], capsys)
         refused(["export", "half", "--to", "hf"], capsys)
         with pytest.raises(SurpassError, match="symbolic link"):
@@ -95,10 +102,26 @@ def test_a_link_is_refused_and_nothing_is_changed(name, linked, capsys, monkeypa
         assert (contents(linked), contents(victim)) == before
 
 
-@pytest.mark.parametrize("name", ["lock", "run.json", "state.json", "events.jsonl", "timing.jsonl", "run.json.partial", "trees/0001.parquet", "trees/0001.sha256",
-                                  "texts/0001.jsonl", "weights/0001/policy/model.safetensors", "weights/0001/checksums.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lock",
+        "run.json",
+        "state.json",
+        "events.jsonl",
+        "timing.jsonl",
+        "run.json.partial",
+        "trees/0001.parquet",
+        "trees/0001.sha256",
+        "texts/0001.jsonl",
+        "weights/0001/policy/model.safetensors",
+        "weights/0001/checksums.json",
+    ],
+)
 @pytest.mark.parametrize("kind", ["pipe", "socket", "nowhere", "device"])
-def test_pipes_sockets_devices_and_links_that_lead_nowhere_keep_nobody_waiting(name, kind, linked, capsys, monkeypatch):
+def test_pipes_sockets_devices_and_links_that_lead_nowhere_keep_nobody_waiting(
+    name, kind, linked, capsys, monkeypatch
+):
     monkeypatch.chdir(linked)
 
     def lay(path: Path) -> None:
@@ -109,7 +132,8 @@ def test_pipes_sockets_devices_and_links_that_lead_nowhere_keep_nobody_waiting(n
         elif kind == "device":
             path.symlink_to("/dev/zero")
         else:
-            with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:  # a name for a socket is short
+            # a name for a socket is short
+            with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
                 one.bind(path.name)
 
     with laid(linked / "half" / name, lay):
@@ -139,7 +163,9 @@ def test_hard_links_elsewhere_are_replaced_and_not_written_through(place, capsys
     """As a backup by cp -al has them: only what is written where it lies has to be a copy."""
     shutil.rmtree("whole")
     for path in [
-        p for p in (place / "half").rglob("*") if p.is_file() and p.name not in ("lock", "events.jsonl", "timing.jsonl")
+        p
+        for p in (place / "half").rglob("*")
+        if p.is_file() and p.name not in ("lock", "events.jsonl", "timing.jsonl")
     ]:
         other = place / "whole" / path.relative_to(place / "half")
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +234,9 @@ def test_an_export_and_a_comparison_follow_no_link(place, capsys):
         else:
             (out / link.removeprefix("runs/")).symlink_to(victim)
         with pytest.raises(SurpassError, match="symbolic link"):
-            compare(["grpo", "star"], model="model", out=out, seeds=1, test=2, gate=2, tell=lambda words: None)
+            compare(
+                ["grpo", "star"], model="model", out=out, seeds=1, test=2, gate=2, tell=lambda words: None
+            )
     assert not any(victim.iterdir())
 
 
@@ -240,7 +268,10 @@ def test_a_tracker_follows_no_link(name, tmp_path, monkeypatch):
 
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "tensorboard", Writes)
     (tmp_path / name).symlink_to(tmp_path.parent)
-    with pytest.raises(SurpassError, match="symbolic link"), tracking("tensorboard", "x", tmp_path, {}, print):
+    with (
+        pytest.raises(SurpassError, match="symbolic link"),
+        tracking("tensorboard", "x", tmp_path, {}, print),
+    ):
         pass
 
 
@@ -248,7 +279,14 @@ def test_a_tracker_follows_no_link(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "left", [("state.json",), ("trees",), ("weights",), ("events.jsonl",), ("state.json", "trees", "weights", "events.jsonl")]
+    "left",
+    [
+        ("state.json",),
+        ("trees",),
+        ("weights",),
+        ("events.jsonl",),
+        ("state.json", "trees", "weights", "events.jsonl"),
+    ],
 )
 def test_a_folder_without_run_json_is_not_written_over(left, place, capsys):
     for name in os.listdir(place / "whole"):
@@ -291,7 +329,11 @@ def test_a_damaged_run_json_is_not_written_over(text, states, place, capsys):
         (place / "whole" / "state.json").unlink()
         shutil.rmtree(place / "whole" / "weights")
     before = contents(place)
-    refused(["run", "rloo", "--model", "model", "--out", "whole", *SHORT], capsys, "run.json" if "format" not in text else "")
+    refused(
+        ["run", "rloo", "--model", "model", "--out", "whole", *SHORT],
+        capsys,
+        "run.json" if "format" not in text else "",
+    )
     refused(["resume", "whole"], capsys)
     assert contents(place) == before
 
@@ -339,14 +381,26 @@ def test_a_process_that_finds_locks_looks_at_the_other_file_too(tmp_path, monkey
         _without(without, errno.ENOLCK)
         one = Lock(tmp_path)
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env
+    )
     assert "in use by process" in said.stderr
     one.close()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": -1}', '{"pid": "x"}', json.dumps({"pid": 2**30, "host": socket.gethostname()}),
-                                  json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "began": "1"})],
-                         ids=range(7))  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"pid": -1}',
+        '{"pid": "x"}',
+        json.dumps({"pid": 2**30, "host": socket.gethostname()}),
+        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "began": "1"}),
+    ],
+    ids=range(7),
+)
 def test_a_lock_that_was_left_behind_is_taken_over(text, tmp_path, monkeypatch):
     _without(monkeypatch, errno.ENOLCK)
     (tmp_path / "lock.pid").write_text(text)

@@ -1,4 +1,6 @@
-"""Shells, locales and homes of strangers: files are UTF-8 whatever the locale, the terminal shows what it can, and nothing needs a home."""
+"""Shells, locales and homes of strangers: files are UTF-8 whatever the locale, the terminal shows what it
+can, and nothing needs a home.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,16 @@ TEXT = {"read_text", "write_text", "TextIOWrapper", "fdopen"}
 
 
 def bare(call: ast.Call) -> bool:
-    """Whether a call reads or writes text in the locale's encoding: no `encoding`, and no mode or option that makes it bytes."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    """Whether a call reads or writes text in the locale's encoding: no `encoding`, and no mode or option that
+    makes it bytes.
+    """
+    name = (
+        call.func.attr
+        if isinstance(call.func, ast.Attribute)
+        else call.func.id
+        if isinstance(call.func, ast.Name)
+        else ""
+    )
     given = {word.arg: word.value for word in call.keywords}
     words = [a.value for a in call.args if isinstance(a, ast.Constant)] + [
         v.value for v in given.values() if isinstance(v, ast.Constant)
@@ -35,30 +45,59 @@ def bare(call: ast.Call) -> bool:
     if "encoding" in given or any(isinstance(word, str) and "b" in word and len(word) <= 3 for word in words):
         return False
     if name in ("run", "Popen", "check_output", "check_call"):
-        return any(isinstance(given.get(key), ast.Constant) and given[key].value for key in ("text", "universal_newlines"))
+        return any(
+            isinstance(given.get(key), ast.Constant) and given[key].value
+            for key in ("text", "universal_newlines")
+        )
     if name == "open":
-        of = call.func.value.id if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) else ""
+        of = (
+            call.func.value.id
+            if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+            else ""
+        )
         builtin = isinstance(call.func, ast.Name) or of in ("io", "codecs", "gzip", "lzma", "bz2")
         mode = any(isinstance(word, str) and set(word) <= set("rwaxt+") for word in words)
         return builtin or (mode and of != "os")
     if name in ("TemporaryFile", "NamedTemporaryFile"):
-        return any(isinstance(word, str) and set(word) <= set("rwaxt+") for word in words)  # bytes where no mode is given
+        # bytes where no mode is given
+        return any(isinstance(word, str) and set(word) <= set("rwaxt+") for word in words)
     return name in TEXT
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_read_or_written_in_the_encoding_of_the_locale(path):
-    lines = [node.lineno for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call) and bare(node)]
+    lines = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and bare(node)
+    ]
     assert not lines, f'{path.name} lacks encoding="utf-8" in lines {lines}'
 
 
-@pytest.mark.parametrize("line, found", [
-    ("open('x')", True), ("open('x', 'w')", True), ("open(p, mode='a')", True), ("path.open('w')", True), ("path.read_text()", True),
-    ("path.write_text('x')", True), ("subprocess.run(c, text=True)", True), ("subprocess.Popen(c, universal_newlines=True)", True),
-    ("io.open(p)", True), ("NamedTemporaryFile('w')", True), ("gzip.open(p, 'rt')", True),
-    ("open('x', 'rb')", False), ("open('x', encoding='utf-8')", False), ("path.open('wb')", False), ("os.open('x', flags)", False),
-    ("subprocess.run(c)", False), ("models.open(role, tree, words)", False), ("text.open(messages)", False), ("grown.open()", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("open('x')", True),
+        ("open('x', 'w')", True),
+        ("open(p, mode='a')", True),
+        ("path.open('w')", True),
+        ("path.read_text()", True),
+        ("path.write_text('x')", True),
+        ("subprocess.run(c, text=True)", True),
+        ("subprocess.Popen(c, universal_newlines=True)", True),
+        ("io.open(p)", True),
+        ("NamedTemporaryFile('w')", True),
+        ("gzip.open(p, 'rt')", True),
+        ("open('x', 'rb')", False),
+        ("open('x', encoding='utf-8')", False),
+        ("path.open('wb')", False),
+        ("os.open('x', flags)", False),
+        ("subprocess.run(c)", False),
+        ("models.open(role, tree, words)", False),
+        ("text.open(messages)", False),
+        ("grown.open()", False),
+    ],
+)
 def test_the_rule_finds_what_it_is_for(line, found):
     assert bare(ast.parse(line).body[0].value) is found
 
@@ -69,12 +108,22 @@ def test_the_rule_finds_what_it_is_for(line, found):
 def command(*words, after="", **environment):
     """(exit code, standard output, standard error) of surpass in a shell."""
     line = f"{sys.executable} -m surpass.cli {shlex.join(words)} {after}"
-    known = {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    known = {
+        "PYTHONPATH": str(ROOT.parent),
+        "OPENAI_API_KEY": "k",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     clean = {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and not name.startswith("SSL_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith("SSL_")
     }
     process = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, env=clean | known | environment, timeout=120
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        capture_output=True,
+        env=clean | known | environment,
+        timeout=120,
     )
     return process.returncode, process.stdout, process.stderr.decode("utf-8", "replace")
 
@@ -109,7 +158,9 @@ def api():
 
 @pytest.fixture
 def direct(monkeypatch):
-    """No proxy and no certificates are named in the environment, but for those of the test; the key is there."""
+    """No proxy and no certificates are named in the environment, but for those of the test; the key is
+    there.
+    """
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("SSL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
@@ -118,10 +169,15 @@ def direct(monkeypatch):
 SOLVE = ["solve", "What is 6 * 7?", "--n", "2"]
 
 
-@pytest.mark.parametrize("environment, shown", [
-    ({"PYTHONIOENCODING": "ascii"}, b"6 ? 7 ? ? ?"), ({"PYTHONIOENCODING": "latin-1"}, b"6 \xd7 7 ? ? ?"),
-    ({"PYTHONIOENCODING": "euc-jp"}, b"6 \xa1\xdf 7 \xa2\xaa ? ?"), ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"6 ? 7 ? ? ?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "environment, shown",
+    [
+        ({"PYTHONIOENCODING": "ascii"}, b"6 ? 7 ? ? ?"),
+        ({"PYTHONIOENCODING": "latin-1"}, b"6 \xd7 7 ? ? ?"),
+        ({"PYTHONIOENCODING": "euc-jp"}, b"6 \xa1\xdf 7 \xa2\xaa ? ?"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"6 ? 7 ? ? ?"),
+    ],
+)
 def test_a_terminal_shows_what_it_can(api, tmp_path, environment, shown):
     for _ in range(1 + ("LC_ALL" in environment)):  # the second time from the cache, which is UTF-8
         code, out, error = command(*SOLVE, *api, "--cache", str(tmp_path), **environment)
@@ -129,29 +185,48 @@ def test_a_terminal_shows_what_it_can(api, tmp_path, environment, shown):
 
 
 def test_nothing_needs_a_home(api, tmp_path):
-    """Without one, or with one that is read-only, answers are not kept, and that is said; what names a home is told so."""
+    """Without one, or with one that is read-only, answers are not kept, and that is said; what names a home
+    is told so.
+    """
     (tmp_path / "file").write_text("", encoding="utf-8")
     for home in (str(tmp_path / "file"), ""):
         code, out, error = command(*SOLVE, *api, HOME=home) if home else nobody(*SOLVE, *api)
-        assert code == 0 and b"answer: 42" in out and "note: answers are not kept" in error and "Traceback" not in error, error
+        assert (
+            code == 0
+            and b"answer: 42" in out
+            and "note: answers are not kept" in error
+            and "Traceback" not in error
+        ), error
     code, _, error = nobody(*SOLVE, *api, "--cache", "~/kept")
     assert (
-        code == 2 and error == "surpass: ~/kept: there is no home folder to find it in (HOME is not set); write the whole path\n"
+        code == 2
+        and error
+        == "surpass: ~/kept: there is no home folder to find it in (HOME is not set); write the whole path\n"
     )
 
 
 def nobody(*words):
     """The command as a user whom nobody knows: no HOME, and no name for the uid."""
-    script = f"import os, pwd, sys; del os.environ['HOME']\ndef none(_): raise KeyError\npwd.getpwuid = none\nfrom surpass.cli import main; sys.exit(main({list(words)!r}))"
+    script = (
+        "import os, pwd, sys; del os.environ['HOME']\ndef none(_): raise KeyError\npwd.getpwuid = none\n"
+        f"from surpass.cli import main; sys.exit(main({list(words)!r}))"
+    )
     known = os.environ | {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HOME": "/"}
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, env=known, timeout=120)
     return process.returncode, process.stdout, process.stderr.decode()
 
 
-@pytest.mark.parametrize("name, value", [
-    ("ALL_PROXY", "socks5://127.0.0.1:1080"), ("HTTP_PROXY", "htp://x:1"), ("http_proxy", "http://[::1"), ("SSL_CERT_FILE", "/nonexistent.pem"),
-    ("SSL_CERT_DIR", "/nonexistent"), ("SSL_CERT_FILE", "/"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("HTTP_PROXY", "htp://x:1"),
+        ("http_proxy", "http://[::1"),
+        ("SSL_CERT_FILE", "/nonexistent.pem"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+        ("SSL_CERT_FILE", "/"),
+    ],
+)
 def test_what_cannot_be_used_of_the_network_is_named(api, name, value, direct, monkeypatch, capsys):
     monkeypatch.setenv(name, value)
     code, error = main([*SOLVE, *api, "--cache", "None"]), capsys.readouterr().err
@@ -166,12 +241,25 @@ def test_no_proxy_is_honoured(api, direct, monkeypatch, capsys):
         assert code == 0 and "answer: 42" in said.out, said.err
 
 
-@pytest.mark.parametrize("words", [["methods"], ["tasks"], ["--help"], ["run", "grpo", "--help"], ["tasks", "maze", "--sample", "200"], ["rum"],
-                                   ["solve", "q", "--n", "60", "API"], ["solve", "q", "--n", "60", "--json", "API"]],
-                         ids=lambda words: " ".join(words))  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["methods"],
+        ["tasks"],
+        ["--help"],
+        ["run", "grpo", "--help"],
+        ["tasks", "maze", "--sample", "200"],
+        ["rum"],
+        ["solve", "q", "--n", "60", "API"],
+        ["solve", "q", "--n", "60", "--json", "API"],
+    ],
+    ids=lambda words: " ".join(words),
+)
 def test_a_closed_pipe_is_silence(api, words):
     words = [word for some in words for word in ([*api, "--cache", "None"] if some == "API" else [some])]
-    for reader in ["| head -1"] * (words != ["rum"]) + ["2>&1 | true"] * (words[0] in ("rum", "methods", "--help")):
+    for reader in ["| head -1"] * (words != ["rum"]) + ["2>&1 | true"] * (
+        words[0] in ("rum", "methods", "--help")
+    ):
         code, _, error = command(*words, after=reader)
         assert code == 0 and not error, (reader, error)
 
@@ -184,22 +272,7 @@ def test_a_full_disk_under_the_output_is_one_message(api):
 def test_printed_commands_are_quoted(tmp_path, capsys, model):
     """What is printed to be copied is what a shell reads back as it was."""
     out = tmp_path / "run s" / "é 1"
-    small = [
-        "--rounds",
-        "1",
-        "--test",
-        "2",
-        "--gate",
-        "2",
-        "--problems",
-        "2",
-        "--n",
-        "2",
-        "--max-tokens",
-        "4",
-        "--task.shots",
-        "1",
-    ]
+    small = "--rounds 1 --test 2 --gate 2 --problems 2 --n 2 --max-tokens 4 --task.shots 1".split()
     assert main(["run", "grpo", "--model", model, "--out", str(out), *small]) == 0
     capsys.readouterr()
     assert main(["run", "grpo", "--model", model, "--out", str(out), *small]) == 2
@@ -248,7 +321,9 @@ def test_exams_are_drawn_as_they_are_told(monkeypatch, capsys, model):
 
 
 def test_a_prompt_is_found_for_a_model_behind_an_api(api, tmp_path, capsys, monkeypatch):
-    """A method that trains no weights runs, by the command line and from Python; one that trains is refused before anything is made."""
+    """A method that trains no weights runs, by the command line and from Python; one that trains is refused
+    before anything is made.
+    """
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.chdir(tmp_path)
     rows = "".join(json.dumps({"prompt": f"{i} * 7 =", "answer": "42"}) + "\n" for i in range(40))
@@ -259,7 +334,12 @@ def test_a_prompt_is_found_for_a_model_behind_an_api(api, tmp_path, capsys, monk
     assert main(run) == 0
     said = capsys.readouterr().out
     assert "test accuracy               1.000" in said and "prompt  the system message of policy" in said
-    assert "k" not in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["model"]["api"].values()
+    assert (
+        "k"
+        not in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["model"][
+            "api"
+        ].values()
+    )
     assert main(["resume", "run"]) == 0
     assert main(["export", "run", "--to", "hf"]) == 2
     assert "trained no weights" in capsys.readouterr().err

@@ -49,7 +49,9 @@ def test_everything_that_waits_is_one_batch():
 
 
 def test_batches_wait_for_real_io_but_not_for_ever():
-    """A search that awaits a socket joins the others' batch if its answer comes soon; a silent socket holds nobody up."""
+    """A search that awaits a socket joins the others' batch if its answer comes soon; a silent socket holds
+    nobody up.
+    """
     models = scripted()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -129,7 +131,9 @@ def test_training_in_half_precision_warns(nano):
 
 
 def test_draws_depend_on_keys_alone():
-    """The same node draws the same tokens alone, in company, and after other requests elsewhere; another request differs."""
+    """The same node draws the same tokens alone, in company, and after other requests elsewhere; another
+    request differs.
+    """
     models = nano_models()
 
     async def alone():
@@ -140,7 +144,9 @@ def test_draws_depend_on_keys_alone():
         grown, root = opened(models, "abc", 5)
         others = [opened(models, "dcba", key) for key in range(6)]
         first = models.generate("policy", grown, root, 4, max_tokens=6)
-        found, *_ = await asyncio.gather(first, *(models.generate("policy", t, r, 3, max_tokens=9) for t, r in others))
+        found, *_ = await asyncio.gather(
+            first, *(models.generate("policy", t, r, 3, max_tokens=9) for t, r in others)
+        )
         again = await models.generate("policy", grown, root, 4, max_tokens=6)
         return [grown.own(i).tolist() for i in found], [grown.own(i).tolist() for i in again]
 
@@ -156,7 +162,9 @@ def test_draw_logp_is_the_models_own_after_a_search():
     task = copy_letter()
 
     async def go():
-        (grown,) = await search_all(tree((3, 2, 2), stop="a", max_tokens=20), models, task, [Problem("x", "abc", "a")], 3)
+        (grown,) = await search_all(
+            tree((3, 2, 2), stop="a", max_tokens=20), models, task, [Problem("x", "abc", "a")], 3
+        )
         for leaf in grown.leaves():
             logp = await models.logprobs("policy", grown, leaf)
             drawn = np.concatenate([grown.drawn(node)[0] for node in grown.path(leaf)])
@@ -252,7 +260,11 @@ def test_tell_renders_the_suffix_only_and_ends_a_cut_turn():
     models = nano_models()
     text = models.engine("policy").text
     whole = text.open(
-        [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}]
+        [
+            {"role": "user", "content": "ab"},
+            {"role": "assistant", "content": "cd"},
+            {"role": "user", "content": "ef"},
+        ]
     )
     for ending in ([], [0]):  # a turn that was cut off, and one whose end was drawn
         grown, root = opened(models, "ab")
@@ -314,7 +326,9 @@ def test_chat_answers_repeat_and_costs_are_counted():
     ask = [{"role": "user", "content": "abc"}]
 
     async def go():
-        return await models.chat("policy", ask, 2, max_tokens=5), await models.chat("policy", ask, 2, max_tokens=5)
+        return await models.chat("policy", ask, 2, max_tokens=5), await models.chat(
+            "policy", ask, 2, max_tokens=5
+        )
 
     first, second = models.run(go())
     assert first == second
@@ -340,8 +354,9 @@ def test_sampling_refuses_nonsense():
 
 
 def test_dialogues_go_on_to_their_ends_while_what_was_computed_of_them_is_there(nano):
-    """Six games of three turns on an engine with room for two at a time: the first two are over before the last two begin, each turn's
-    words are the same as with room for all, and nothing is computed twice."""
+    """Six games of three turns on an engine with room for two at a time: the first two are over before the
+    last two begin, each turn's words are the same as with room for all, and nothing is computed twice.
+    """
     from surpass.engines.requests import Generate, Sampling, fitting
 
     class Engine:
@@ -352,7 +367,9 @@ def test_dialogues_go_on_to_their_ends_while_what_was_computed_of_them_is_there(
     assert (now, later) == ([0, 1], [2, 3, 4])
     large = Generate(np.zeros(900, np.int32), (1, 2), Sampling())
     assert fitting(["a", "b"], lambda entry: (engine, large))[0] == ["a"], "one is always served"
-    assert fitting(["a", "b"], lambda entry: (object(), large)) == (["a", "b"], []), "an API has no such limit"
+    assert fitting(["a", "b"], lambda entry: (object(), large)) == (["a", "b"], []), (
+        "an API has no such limit"
+    )
 
     def played(memory_tokens):
         models = Models(policy=nano(scale=0.1, memory_tokens=memory_tokens))
@@ -379,11 +396,15 @@ def test_dialogues_go_on_to_their_ends_while_what_was_computed_of_them_is_there(
 
 
 def test_a_snapshot_is_named_by_a_field_and_by_no_prompt():
-    """A judge's prompt that spoke of policy@0, or of an address, once had a copy of the weights kept, or was refused for a role that is none."""
+    """A judge's prompt that spoke of policy@0, or of an address, once had a copy of the weights kept, or was
+    refused for a role that is none.
+    """
     from surpass.methods.grpo import grpo
     from surpass.needs import snapshots
 
     method = grpo(beta=0.1)
     assert snapshots(method) == ["policy@0"]
-    asks = dataclasses.replace(grpo(), scores={"reward": rewards.judge("Write to mail@0 or policy@0: {question} {answer}")})
+    asks = dataclasses.replace(
+        grpo(), scores={"reward": rewards.judge("Write to mail@0 or policy@0: {question} {answer}")}
+    )
     assert snapshots(asks) == []

@@ -52,7 +52,9 @@ def test_what_a_curriculum_and_adapt_need_of_the_model_is_asked(where):
 
 @pytest.mark.parametrize("search", [tree_grpo().search, mcts_dpo().search, omegaprm().search, slate().search])
 def test_searches_that_continue_a_state_several_times_say_so(search):
-    """They were known by the word tree in their name: mcts, beam and first_error slipped through, and a user's my_tree was refused."""
+    """They were known by the word tree in their name: mcts, beam and first_error slipped through, and a
+    user's my_tree was refused.
+    """
     models = nano_models()
     models.cast(omegaprm().cast)
     with pytest.raises(UnmetNeed, match="cannot be branched"):
@@ -61,7 +63,12 @@ def test_searches_that_continue_a_state_several_times_say_so(search):
 
 
 @pytest.mark.parametrize(
-    "search", [mcts_dpo().search, omegaprm().search, searches.refine("{question}{answer}", "{question}{answer}{feedback}")]
+    "search",
+    [
+        mcts_dpo().search,
+        omegaprm().search,
+        searches.refine("{question}{answer}", "{question}{answer}{feedback}"),
+    ],
 )
 def test_a_search_for_one_player_is_refused_a_game_before_anything_is_drawn(search):
     """The refusal came from inside the search, where it was a failed attempt after the exams at the start."""

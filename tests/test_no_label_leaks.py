@@ -1,5 +1,6 @@
-"""A method without labels has a gate without labels, and nothing that it does depends on an answer: with every answer garbage its run
-is the same to the byte, but for what exams report to people."""
+"""A method without labels has a gate without labels, and nothing that it does depends on an answer: with
+every answer garbage its run is the same to the byte, but for what exams report to people.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +22,19 @@ from tiny import copy_letter, nano_models
 
 def reads_labels(method) -> bool:
     """Whether a part that proposes, scores or selects asks the task for a judgement or an answer."""
-    parts = [part for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), method.learn))]
-    asks = any(isinstance(part, (rewards.check, rewards.outcome)) or getattr(part, "outcome", False) for part in parts)
-    named = any({"prefer", "trial", "against", "proposing"} & set(getattr(part, "of_task", ())) for part in parts)
+    parts = [
+        part
+        for part, _, _ in demands(
+            (method.curriculum, method.search, tuple(method.scores.values()), method.learn)
+        )
+    ]
+    asks = any(
+        isinstance(part, (rewards.check, rewards.outcome)) or getattr(part, "outcome", False)
+        for part in parts
+    )
+    named = any(
+        {"prefer", "trial", "against", "proposing"} & set(getattr(part, "of_task", ())) for part in parts
+    )
     return asks or named or any("oracle" in getattr(part, "needs", ()) for part in parts)
 
 
@@ -53,7 +64,9 @@ class garbage(copy_letter):
 
 
 def record(name: str, task, folder):
-    """(all that a run leaves, but its configuration, its problems' answers and its exams' reports; those reports)."""
+    """(all that a run leaves, but its configuration, its problems' answers and its exams' reports; those
+    reports).
+    """
     store, models = Store(folder), nano_models()
     models.run(improve(small(name), task, models, rounds=2, seed=0, store=store))
     left: dict[str, object] = {"weights": weights_digest(models.engine("policy").weights())}
@@ -87,4 +100,7 @@ def test_garbage_answers_change_nothing_but_what_exams_report(name, tmp_path):
 
 def test_a_method_with_labels_is_noticed(tmp_path):
     """The test can fail: GRPO reads the check."""
-    assert record("grpo", copy_letter(), tmp_path / "right")[0] != record("grpo", garbage(), tmp_path / "garbage")[0]
+    assert (
+        record("grpo", copy_letter(), tmp_path / "right")[0]
+        != record("grpo", garbage(), tmp_path / "garbage")[0]
+    )

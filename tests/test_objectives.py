@@ -1,4 +1,6 @@
-"""Golden numbers worked by hand: every objective, advantage, selector and the paired gate, each with its formula."""
+"""Golden numbers worked by hand: every objective, advantage, selector and the paired gate, each with its
+formula.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ NAN = math.nan
 
 
 def a_tree(**leaf_columns) -> Tree:
-    """A prompt 1, then two answers: 10 11, which goes on as 12 or as 13 14; and 15. Drawn with log-prob -1 throughout.
+    """A prompt 1, then two answers: 10 11, which goes on as 12 or as 13 14; and 15. Drawn with log-prob -1
+    throughout.
 
     node 0 [1]   node 1 [10 11]   node 2 [12]   node 3 [13 14]   node 4 [15];   leaves 2, 3, 4
     """
@@ -71,16 +74,21 @@ def test_sft(normaliser, total, wanted):
 def test_sft_scales_with_the_examples_weights():
     """2 x .7 + 1 x 2.7 + 0.5 x 3.2"""
     tree = a_tree()
-    batch, arrange = batch_of([Example(tree, (leaf,), weight=w) for leaf, w in zip(tree.leaves(), (2.0, 1.0, 0.5), strict=True)])
-    assert float(objectives.sft()(Out(arrange(LOGP)), batch)[0]["tokens"]) == pytest.approx(1.4 + 2.7 + 1.6, abs=1e-12)
+    batch, arrange = batch_of(
+        [Example(tree, (leaf,), weight=w) for leaf, w in zip(tree.leaves(), (2.0, 1.0, 0.5), strict=True)]
+    )
+    assert float(objectives.sft()(Out(arrange(LOGP)), batch)[0]["tokens"]) == pytest.approx(
+        1.4 + 2.7 + 1.6, abs=1e-12
+    )
 
 
 RHO = {10: 1.5, 11: 0.5, 12: 1.1, 13: 0.9, 14: 2.0, 15: 0.6}
 ADVANTAGE = {2: 2.0, 3: -1.0, 4: -3.0}
 # min(rho A, clip(rho, .8, 1.3) A):
-#   path to 2 (A = 2):   10: min(3, 2.6) = 2.6   11: min(1, 1.6) = 1.0   12: 2.2                       sum  5.8
-#   path to 3 (A = -1):  10: min(-1.5, -1.3) = -1.5   11: min(-.5, -.8) = -.8   13: -.9   14: -2.0     sum -5.2
-#   path to 4 (A = -3):  15: min(-1.8, -2.4) = -2.4                                                    sum -2.4
+#   path to 2 (A = 2):   10: min(3, 2.6) = 2.6   11: min(1, 1.6) = 1.0   12: 2.2                       sum
+#   5.8 path to 3 (A = -1):  10: min(-1.5, -1.3) = -1.5   11: min(-.5, -.8) = -.8   13: -.9   14: -2.0     sum
+#   -5.2 path to 4 (A = -3):  15: min(-1.8, -2.4) = -2.4
+#   sum -2.4
 
 
 @pytest.mark.parametrize(
@@ -92,13 +100,16 @@ ADVANTAGE = {2: 2.0, 3: -1.0, 4: -3.0}
     ],
 )
 def test_clipped(normaliser, total, wanted):
-    """-sum w min(rho A, clip(rho, 1 - .2, 1 + .3) A): clipped on both sides; 10 and 11 lie on a good and on a bad path."""
+    """-sum w min(rho A, clip(rho, 1 - .2, 1 + .3) A): clipped on both sides; 10 and 11 lie on a good and on a
+    bad path.
+    """
     tree = a_tree(advantage=list(ADVANTAGE.values()))
     batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()}).requires_grad_()
     sums, figures = objectives.clipped(0.2, 0.3, normaliser, length=5.0)(Out(out), batch)
     assert list(sums) == [total] and float(sums[total].detach()) == pytest.approx(wanted, abs=1e-12)
-    # at the clip: 10 (above, A > 0), 11 (below, A < 0), 15 (below, A < 0); 14 is above with A < 0 and so is free
+    # at the clip: 10 (above, A > 0), 11 (below, A < 0), 15 (below, A < 0); 14 is above with A < 0 and so is
+    # free
     assert figures == {"clip_ratio": (3.0, 6)}
 
 
@@ -126,7 +137,9 @@ def test_clipped_with_an_advantage_per_node():
 
 
 def test_clipped_by_path():
-    """rho(path) = exp(mean log rho): (1.5 x .5 x 1.1)^(1/3), (1.5 x .5 x .9 x 2)^(1/4) and .6, clipped to [.95, 1.05]."""
+    """rho(path) = exp(mean log rho): (1.5 x .5 x 1.1)^(1/3), (1.5 x .5 x .9 x 2)^(1/4) and .6, clipped to
+    [.95, 1.05].
+    """
     tree = a_tree(advantage=[2.0, 1.0, -3.0])
     batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0))
     out = arrange({t: -1 + math.log(rho) for t, rho in RHO.items()})
@@ -138,10 +151,16 @@ def test_clipped_by_path():
 
 
 def test_clipped_corrects_for_another_sampling_distribution():
-    """Token weights min(p_start / q, c): 10 was drawn with q = p/1.5, 15 with q = p/4 (cut to c = 2), the rest with q = p."""
+    """Token weights min(p_start / q, c): 10 was drawn with q = p/1.5, 15 with q = p/4 (cut to c = 2), the
+    rest with q = p.
+    """
     tree = a_tree(advantage=[1.0, 1.0, -1.0])
-    batch, arrange = batch_of(paths(tree), ("logp", "advantage"), logp__start=dict.fromkeys(RHO, -1.0),
-                              logq={t: -1 - math.log({10: 1.5, 15: 4.0}.get(t, 1.0)) for t in RHO})  # fmt: skip
+    batch, arrange = batch_of(
+        paths(tree),
+        ("logp", "advantage"),
+        logp__start=dict.fromkeys(RHO, -1.0),
+        logq={t: -1 - math.log({10: 1.5, 15: 4.0}.get(t, 1.0)) for t in RHO},
+    )
     sums, _ = objectives.clipped(correct=2.0)(Out(arrange(dict.fromkeys(RHO, -1.0))), batch)
     assert float(sums["tokens"]) == pytest.approx(-(2 * 1.5 + 2 * 1 + 1 + 1 + 1 - 2.0), abs=1e-12)
 
@@ -154,7 +173,9 @@ def test_clipped_without_a_start_takes_its_own_log_probs():
     sums, _ = objectives.clipped()(Out(out), batch)
     assert float(sums["tokens"].detach()) == pytest.approx(-(2 * 3 - 1 * 4 - 3 * 1), abs=1e-12)
     sums["tokens"].backward()
-    torch.testing.assert_close(out.grad, arrange({10: -1, 11: -1, 12: -2, 13: 1, 14: 1, 15: 3}), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        out.grad, arrange({10: -1, 11: -1, 12: -2, 13: 1, 14: 1, 15: 3}), atol=1e-12, rtol=0
+    )
 
 
 def test_a_ratio_per_path_refuses_an_advantage_per_node():
@@ -175,33 +196,45 @@ def sigmoid(x):
 
 
 PAIRS = [
-    ({"beta": 0.5}, -math.log(sigmoid(0.5)) - 0.5 * (0.8 * math.log(sigmoid(-0.3)) + 0.2 * math.log(sigmoid(0.3)))),
+    (
+        {"beta": 0.5},
+        -math.log(sigmoid(0.5)) - 0.5 * (0.8 * math.log(sigmoid(-0.3)) + 0.2 * math.log(sigmoid(0.3))),
+    ),
     ({"beta": 0.5, "kind": "ipo"}, (1.0 - 1) ** 2 + 0.5 * (0.8 * (-0.6 - 1) ** 2 + 0.2 * (0.6 - 1) ** 2)),
     (
         {"beta": 0.5, "kind": "ipo", "per_token": True},
-        (0.4 / 3 + 0.6 / 4 - 1) ** 2 + 0.5 * (0.8 * (-0.2 - 0.4 / 3 - 1) ** 2 + 0.2 * (0.2 + 0.4 / 3 - 1) ** 2),
+        (0.4 / 3 + 0.6 / 4 - 1) ** 2
+        + 0.5 * (0.8 * (-0.2 - 0.4 / 3 - 1) ** 2 + 0.2 * (0.2 + 0.4 / 3 - 1) ** 2),
     ),
 ]
 
 
 @pytest.mark.parametrize(("settings", "wanted"), PAIRS)
 def test_dpo(settings, wanted):
-    """c l(z) + (1 - c) l(-z) for a sure pair (2 over 3), and for one of weight .5 and confidence .8 (4 over 2)."""
+    """c l(z) + (1 - c) l(-z) for a sure pair (2 over 3), and for one of weight .5 and confidence .8 (4 over
+    2).
+    """
     tree = a_tree()
     examples = [Example(tree, (2, 3)), Example(tree, (4, 2), weight=0.5, confidence=0.8)]
     batch, arrange = batch_of(examples, logp__start=BASE)
     sums, figures = objectives.dpo(**settings)(Out(arrange(LOGP)), batch)
     assert list(sums) == ["examples"] and float(sums["examples"]) == pytest.approx(wanted, abs=1e-12)
     if "per_token" not in settings:
-        assert figures == {"rewards/accuracies": (1.0, 2), "rewards/margins": (pytest.approx(0.5 * (1.0 - 0.6)), 2),
-                           "rewards/abs_margins": (pytest.approx(0.5 * (1.0 + 0.6)), 2)}  # fmt: skip
+        assert figures == {
+            "rewards/accuracies": (1.0, 2),
+            "rewards/margins": (pytest.approx(0.5 * (1.0 - 0.6)), 2),
+            "rewards/abs_margins": (pytest.approx(0.5 * (1.0 + 0.6)), 2),
+        }
 
 
 def test_dpo_learns_only_after_since():
-    """After node 1 the pair is 12 against 13 14: z = .1 - (-.9) = 1.0, as before, for what they share cancels anyway; from
-    14 alone it would be different."""
+    """After node 1 the pair is 12 against 13 14: z = .1 - (-.9) = 1.0, as before, for what they share cancels
+    anyway; from 14 alone it would be different.
+    """
     tree = a_tree()
-    batch, arrange = batch_of([Example(tree, (2, 3), since=(1, 1)), Example(tree, (2, 4), since=(1, -1))], logp__start=BASE)
+    batch, arrange = batch_of(
+        [Example(tree, (2, 3), since=(1, 1)), Example(tree, (2, 4), since=(1, -1))], logp__start=BASE
+    )
     sums, _ = objectives.dpo(0.5)(Out(arrange(LOGP)), batch)
     assert float(sums["examples"]) == pytest.approx(
         -math.log(sigmoid(0.5 * 1.0)) - math.log(sigmoid(0.5 * (0.1 + 0.2))), abs=1e-12
@@ -214,7 +247,9 @@ def test_dpo_needs_pairs():
         objectives.dpo()(Out(arrange(LOGP)), batch)
 
 
-@pytest.mark.parametrize(("normaliser", "total"), [("token", "tokens"), ("path", "paths"), ("constant", "paths")])
+@pytest.mark.parametrize(
+    ("normaliser", "total"), [("token", "tokens"), ("path", "paths"), ("constant", "paths")]
+)
 def test_kl(normaliser, total):
     """c sum w (exp(d) - d - 1), d = log p_base - log p: 10: -.2, 11: -.1, 12: -.1, 13: .3, 14: .6, 15: .2"""
     k = {t: math.exp(BASE[t] - LOGP[t]) - (BASE[t] - LOGP[t]) - 1 for t in LOGP}
@@ -222,7 +257,9 @@ def test_kl(normaliser, total):
     batch, arrange = batch_of(paths(a_tree()), logp__policy__0=BASE)
     sums, figures = objectives.kl(0.3, normaliser=normaliser, length=5.0)(Out(arrange(LOGP)), batch)
     weights = {"token": (1, 1, 1), "path": (1 / 3, 1 / 4, 1), "constant": (0.2, 0.2, 0.2)}[normaliser]
-    assert float(sums[total]) == pytest.approx(0.3 * sum(w * x for w, x in zip(weights, by_path, strict=True)), abs=1e-12)
+    assert float(sums[total]) == pytest.approx(
+        0.3 * sum(w * x for w, x in zip(weights, by_path, strict=True)), abs=1e-12
+    )
     assert figures == {"kl": (pytest.approx(sum(k.values())), 6)}
     assert k[14] == pytest.approx(0.2221188, abs=1e-7) and k[15] == pytest.approx(0.0214028, abs=1e-7)
 
@@ -239,7 +276,9 @@ def test_entropy():
 def test_total_adds_what_has_the_same_normaliser():
     batch, arrange = batch_of(paths(a_tree()))
     out = Out(arrange(LOGP), arrange(dict.fromkeys(LOGP, 1.0)))
-    both = objectives.total((objectives.sft("token"), objectives.sft("path"), objectives.entropy(0.1, "token")))
+    both = objectives.total(
+        (objectives.sft("token"), objectives.sft("path"), objectives.entropy(0.1, "token"))
+    )
     sums, _ = both(out, batch)
     assert float(sums["tokens"]) == pytest.approx(6.6 - 0.1 * 8, abs=1e-12)
     assert float(sums["paths"]) == pytest.approx(0.7 / 3 + 2.7 / 4 + 3.2, abs=1e-12)
@@ -251,11 +290,15 @@ def test_total_tells_equal_figures_apart():
     batch, arrange = batch_of(paths(a_tree()), logp__policy__0=BASE)
     batch.columns["logp@start"] = ("token", arrange(LOGP))
     out = Out(arrange(LOGP))
-    _, figures = objectives.total((objectives.kl(1.0), objectives.kl(1.0, base="start"), objectives.sft()))(out, batch)
+    _, figures = objectives.total((objectives.kl(1.0), objectives.kl(1.0, base="start"), objectives.sft()))(
+        out, batch
+    )
     assert set(figures) == {"kl", "kl/2"} and figures["kl"][0] > 0 == figures["kl/2"][0]
 
 
-@pytest.mark.parametrize("objective", [objectives.dpo(base="policy@0"), objectives.kl(), objectives.regression()])
+@pytest.mark.parametrize(
+    "objective", [objectives.dpo(base="policy@0"), objectives.kl(), objectives.regression()]
+)
 def test_log_probs_of_a_base_that_nobody_computed_are_an_error(objective):
     """They were taken to be the policy's own, so that a leash of any length held nothing."""
     tree = a_tree()
@@ -293,11 +336,17 @@ def advantage_of(part, rewards):
 
 
 def test_group():
-    """(r - mean) / (std + eps), std with ddof 1: 1, 2, 6 have mean 3 and std sqrt((4 + 1 + 9) / 2) = sqrt 7."""
+    """(r - mean) / (std + eps), std with ddof 1: 1, 2, 6 have mean 3 and std sqrt((4 + 1 + 9) / 2) = sqrt
+    7.
+    """
     wanted = np.array([-2, -1, 3]) / (math.sqrt(7) + 1e-4)
     np.testing.assert_allclose(advantage_of(advantages.group(), [1, 2, 6]), wanted, atol=1e-12)
-    np.testing.assert_allclose(advantage_of(advantages.group(scale=False), [1, 2, 6]), [-2, -1, 3], atol=1e-12)
-    np.testing.assert_allclose(advantage_of(advantages.group(), [1, NAN, 2, 6]), np.insert(wanted, 1, NAN), atol=1e-12)
+    np.testing.assert_allclose(
+        advantage_of(advantages.group(scale=False), [1, 2, 6]), [-2, -1, 3], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        advantage_of(advantages.group(), [1, NAN, 2, 6]), np.insert(wanted, 1, NAN), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("scale", [True, False])
@@ -315,13 +364,19 @@ def test_group_of_one_and_of_none():
 
 def test_leave_one_out():
     """1 - (2 + 6)/2 = -3, 2 - 7/2 = -1.5, 6 - 3/2 = 4.5"""
-    np.testing.assert_allclose(advantage_of(advantages.leave_one_out(), [1, 2, 6]), [-3, -1.5, 4.5], atol=1e-12)
-    np.testing.assert_allclose(advantage_of(advantages.leave_one_out(), [1, NAN, 2, 6]), [-3, NAN, -1.5, 4.5], atol=1e-12)
+    np.testing.assert_allclose(
+        advantage_of(advantages.leave_one_out(), [1, 2, 6]), [-3, -1.5, 4.5], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        advantage_of(advantages.leave_one_out(), [1, NAN, 2, 6]), [-3, NAN, -1.5, 4.5], atol=1e-12
+    )
     assert advantage_of(advantages.leave_one_out(), [5.0]).tolist() == [0.0]
 
 
 def test_siblings():
-    """Leaves 2, 3, 4 have 1, 0, -1: V(1) = 1/2, V(0) = 0. A(1) = 1/2 - (-1), A(4) = -1 - 1/2, A(2) = 1 - 0, A(3) = 0 - 1."""
+    """Leaves 2, 3, 4 have 1, 0, -1: V(1) = 1/2, V(0) = 0. A(1) = 1/2 - (-1), A(4) = -1 - 1/2, A(2) = 1 - 0,
+    A(3) = 0 - 1.
+    """
     (columns,) = advantages.siblings()([a_tree(reward=[1, 0, -1])], Memory())
     np.testing.assert_allclose(columns["value"].values, [0, 0.5, 1, 0, -1], atol=1e-12)
     np.testing.assert_allclose(columns["advantage"].values, [0, 1.5, 1, -1, -1.5], atol=1e-12)
@@ -336,7 +391,9 @@ def test_siblings_leave_out_what_was_not_judged():
 
 
 def test_siblings_compares_openings_too():
-    """Two openings of one leaf each, 1 and 0: A = 1 - 0 and 0 - 1, for the openings and not for their only children."""
+    """Two openings of one leaf each, 1 and 0: A = 1 - 0 and 0 - 1, for the openings and not for their only
+    children.
+    """
     tree = Tree(Problem("p", ""))
     for _ in range(2):
         tree.add(tree.add(-1, "task", [1]), "policy", [2], logp=[-1.0])
@@ -354,7 +411,14 @@ def chosen(part, *trees, rng=0):
 def test_every_and_nonconstant():
     one, two, three = flat_tree([1, 0, NAN]), flat_tree([1, 1]), flat_tree([0, 1, 1])
     three.end(2, FAILED)
-    assert chosen(selectors.every(), one, two, three) == [(0, (1,)), (0, (2,)), (1, (1,)), (1, (2,)), (2, (1,)), (2, (3,))]
+    assert chosen(selectors.every(), one, two, three) == [
+        (0, (1,)),
+        (0, (2,)),
+        (1, (1,)),
+        (1, (2,)),
+        (2, (1,)),
+        (2, (3,)),
+    ]
     assert chosen(selectors.nonconstant(), one, two, three) == [(0, (1,)), (0, (2,)), (2, (1,)), (2, (3,))]
 
 
@@ -369,7 +433,9 @@ def test_correct_takes_each_right_answer_once():
 
 def test_correct_chooses_at_random_within_its_limit():
     tree = flat_tree([1] * 6)
-    seen = [tuple(nodes[0] for _, nodes in chosen(selectors.correct(limit=2), tree, rng=rng)) for rng in range(60)]
+    seen = [
+        tuple(nodes[0] for _, nodes in chosen(selectors.correct(limit=2), tree, rng=rng)) for rng in range(60)
+    ]
     assert all(len(set(nodes)) == 2 and list(nodes) == sorted(nodes) for nodes in seen)
     assert {node for nodes in seen for node in nodes} == {1, 2, 3, 4, 5, 6}
     assert seen[7] == tuple(nodes[0] for _, nodes in chosen(selectors.correct(limit=2), tree, rng=7))
@@ -409,7 +475,9 @@ def test_no_worse_is_a_one_sided_paired_t_test(new, keep):
 
 
 def test_no_worse_at_its_level():
-    """WORSE loses 3 of 8: d has mean -3/8 and std sqrt(15/56), so t = -2.0494 and p = 0.0398 at 7 degrees of freedom."""
+    """WORSE loses 3 of 8: d has mean -3/8 and std sqrt(15/56), so t = -2.0494 and p = 0.0398 at 7 degrees of
+    freedom.
+    """
     verdict = gates.no_worse()(report(OLD), report(OLD), report(WORSE))
     assert verdict.p == pytest.approx(0.0398, abs=5e-5)
     assert not verdict.keep and gates.no_worse(alpha=0.039)(report(OLD), report(OLD), report(WORSE)).keep
@@ -448,7 +516,9 @@ HARD = [1] * 12 + [1, 0] * 4  # the last eight are hard: half of them right
 
 @pytest.mark.parametrize("gate", [gates.no_worse(), gates.best_so_far()])
 def test_a_gate_refuses_a_model_that_learnt_to_fail_at_hard_problems(gate):
-    """Over the twelve that are judged in the end nothing changed, and the mean of what is judged even rose from 0.8 to 1."""
+    """Over the twelve that are judged in the end nothing changed, and the mean of what is judged even rose
+    from 0.8 to 1.
+    """
     fails = report([1] * 12 + [NAN] * 8)
     assert fails.mean("accuracy") > report(HARD).mean("accuracy")
     verdict = gate(report(HARD), report(HARD), fails)
@@ -459,7 +529,8 @@ def test_a_gate_refuses_a_model_that_learnt_to_fail_at_hard_problems(gate):
 
 def test_below_zero_what_is_not_judged_is_the_worst_there_is():
     old, new = (
-        Report("exam", [Row(f"p{i}", 0, "reward", v) for i, v in enumerate(vs)]) for vs in ([-1.0, -3, 2], [-2.0, NAN, 2])
+        Report("exam", [Row(f"p{i}", 0, "reward", v) for i, v in enumerate(vs)])
+        for vs in ([-1.0, -3, 2], [-2.0, NAN, 2])
     )
     assert gates.counted(old, new, "reward")[1] == {"p0": -2.0, "p1": -3.0, "p2": 2.0}
 
@@ -474,7 +545,10 @@ def test_limits_refuse_where_more_problems_could_not_be_measured():
             "sampled/mean_length": 9,
             "sampled/clipped_ratio": 0.0,
         }
-        return Report("agreement", [Row(f"p{i}", 0, n, NAN if i < failed else v) for i in range(10) for n, v in names.items()])
+        return Report(
+            "agreement",
+            [Row(f"p{i}", 0, n, NAN if i < failed else v) for i in range(10) for n, v in names.items()],
+        )
 
     assert gates.limits()(measured(0), measured(0), measured(1)).keep
     verdict = gates.limits()(measured(0), measured(0), measured(2))

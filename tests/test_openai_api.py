@@ -62,7 +62,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self):
-        self.send(200, {"data": [{"id": name} for name in ("nano-2", "huge-9")]}) if self.server.lists else self.send(404, b"no")
+        self.send(
+            200, {"data": [{"id": name} for name in ("nano-2", "huge-9")]}
+        ) if self.server.lists else self.send(404, b"no")
 
     def do_POST(self):
         server = self.server
@@ -108,8 +110,10 @@ def completion(server, body, text="", finish="stop", usage=True):
     """A right answer, billed. By default it shows the last message and the seed."""
     text = f"{body['messages'][-1]['content']} {body.get('seed')}" if text == "" else text
     most = body.get("max_tokens", body.get("max_completion_tokens"))
-    bill = {"prompt_tokens": sum(9 + len(m["content"]) // 3 for m in body["messages"]),
-            "completion_tokens": min(most, math.ceil(len(text or "") / 3))}  # fmt: skip
+    bill = {
+        "prompt_tokens": sum(9 + len(m["content"]) // 3 for m in body["messages"]),
+        "completion_tokens": min(most, math.ceil(len(text or "") / 3)),
+    }
     with server.lock:
         server.billed.update(bill)
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
@@ -126,7 +130,9 @@ def says(**changes):
 
 def status(code, words="busy", **headers):
     body = words if isinstance(words, dict) else {"error": {"message": words}}
-    return lambda handler, _: handler.send(code, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    return lambda handler, _: handler.send(
+        code, body, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def raw(data):
@@ -171,12 +177,16 @@ def hang_up(handler, body):
 
 def engine(server, **changes):
     return OpenAIEngine(
-        "nano-1", **{"url": server.url, "key": KEY, "delay": 0.01, "retries": 2, "timeout": 10.0, "wait": 0.0} | changes
+        "nano-1",
+        **{"url": server.url, "key": KEY, "delay": 0.01, "retries": 2, "timeout": 10.0, "wait": 0.0}
+        | changes,
     )
 
 
 def ask(prompt="hi", keys=(1,), **sampling):
-    return Generate(np.array(TEXT.open(prompt), np.int32), tuple(keys), Sampling(**{"max_tokens": 50} | sampling))
+    return Generate(
+        np.array(TEXT.open(prompt), np.int32), tuple(keys), Sampling(**{"max_tokens": 50} | sampling)
+    )
 
 
 def only(engine, request):
@@ -210,10 +220,14 @@ def test_tokens_are_messages_again():
     assert cut.count(256) == ended.count(256) == 1
     assert [m["content"] for m in TEXT.messages(tokens + cut)[-3:]] == ["half an answ", "and?", ""]
     assert [m["role"] for m in TEXT.messages(tokens + ended)[-3:]] == ["assistant", "tool", "assistant"]
-    assert TEXT.messages(TEXT.open("q")) == [{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}]
+    assert TEXT.messages(TEXT.open("q")) == [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": ""},
+    ]
     assert TEXT.decode(TEXT.encode("naïve")) == "naïve"
     assert (
-        TEXT.decode([*TEXT.open("q"), *TEXT.encode("a"), *TEXT.tell("b", None)]) == "user: q\nassistant: a\nuser: b\nassistant: "
+        TEXT.decode([*TEXT.open("q"), *TEXT.encode("a"), *TEXT.tell("b", None)])
+        == "user: q\nassistant: a\nuser: b\nassistant: "
     )
 
 
@@ -239,16 +253,34 @@ def test_each_draw_is_a_request(server, monkeypatch):
     drawn = only(engine(server), ask("héllo", (7, 2**31 + 8), temperature=0.5))
     assert texts(drawn) == ["héllo 7", "héllo 8"]  # in the order of the keys, not of arrival
     assert [d.stop for d in drawn] == [DONE, DONE] and all(d.tokens[-1] == 256 for d in drawn)
-    assert all(np.isnan(d.logp).all() and np.isnan(d.logq).all() and len(d.logp) == len(d.tokens) for d in drawn)
+    assert all(
+        np.isnan(d.logp).all() and np.isnan(d.logq).all() and len(d.logp) == len(d.tokens) for d in drawn
+    )
     assert [d.used for d in drawn] == [3, 3]
     body = sorted(server.seen, key=lambda body: body["seed"])[0]
-    assert body == {"model": "nano-1", "messages": [{"role": "user", "content": "héllo"}], "temperature": 0.5, "top_p": 1.0,
-                    "max_tokens": 50, "seed": 7, "path": "/v1/chat/completions", "key": f"Bearer {KEY}"}  # fmt: skip
+    assert body == {
+        "model": "nano-1",
+        "messages": [{"role": "user", "content": "héllo"}],
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "max_tokens": 50,
+        "seed": 7,
+        "path": "/v1/chat/completions",
+        "key": f"Bearer {KEY}",
+    }
     server.faults = [says(text="a", finish="length")]
-    (drawn,) = only(engine(server, extra={"user": "me"}, key=""), ask(top_k=3, min_p=0.1, top_p=0.9, stop=("\n",)))
+    (drawn,) = only(
+        engine(server, extra={"user": "me"}, key=""), ask(top_k=3, min_p=0.1, top_p=0.9, stop=("\n",))
+    )
     assert drawn.stop == LENGTH and drawn.tokens.tolist() == [97]
     last = server.seen[-1]
-    assert (last["top_k"], last["min_p"], last["top_p"], last["stop"], last["user"]) == (3, 0.1, 0.9, ["\n"], "me")
+    assert (last["top_k"], last["min_p"], last["top_p"], last["stop"], last["user"]) == (
+        3,
+        0.1,
+        0.9,
+        ["\n"],
+        "me",
+    )
     assert last["key"] is None
     monkeypatch.setenv("OPENAI_API_KEY", " sk-env\n")
     only(OpenAIEngine("nano-1", url=server.url + "/"), ask())
@@ -267,10 +299,17 @@ def test_what_an_api_cannot_do_costs_nothing(server):
     ended = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so"), 256], np.int32), (1,), Sampling())
     foreign = Generate(np.array([70000, 259], np.int32), (1,), Sampling())
     score, following, fine = Score(None, 0), Next(None, 0, (1,)), ask()
-    found = {id(r): reply for r, reply in engine(server).serve([begun, ended, foreign, score, following, fine])}
+    found = {
+        id(r): reply for r, reply in engine(server).serve([begun, ended, foreign, score, following, fine])
+    }
     assert len(server.seen) == 1 and texts(found[id(fine)]) == ["hi 1"]
-    for request, words in ((begun, "continue=... is not possible|begin whole answers"), (ended, "begin whole"), (foreign, "no chat messages"),
-                           (score, "cannot score"), (following, "cannot score")):  # fmt: skip
+    for request, words in (
+        (begun, "continue=... is not possible|begin whole answers"),
+        (ended, "begin whole"),
+        (foreign, "no chat messages"),
+        (score, "cannot score"),
+        (following, "cannot score"),
+    ):
         reply = found[id(request)]
         assert isinstance(reply, EngineError)
         with pytest.raises(EngineError, match=words):
@@ -279,8 +318,17 @@ def test_what_an_api_cannot_do_costs_nothing(server):
 
 
 def test_settings_that_make_no_sense():
-    for changes in ({"url": "localhost:80"}, {"url": "https://me:hush@host/v1"}, {"key": "hush x"}, {"concurrency": 0}, {"timeout": 0},
-                    {"dollars": 1.0}, {"retries": -1}, {"extra": {"n": 2}}, {"extra": {"max_tokens": 2}}):  # fmt: skip
+    for changes in (
+        {"url": "localhost:80"},
+        {"url": "https://me:hush@host/v1"},
+        {"key": "hush x"},
+        {"concurrency": 0},
+        {"timeout": 0},
+        {"dollars": 1.0},
+        {"retries": -1},
+        {"extra": {"n": 2}},
+        {"extra": {"max_tokens": 2}},
+    ):
         with pytest.raises(SurpassError) as error:
             OpenAIEngine("m", **changes)
         assert "hush" not in str(error.value)
@@ -307,9 +355,18 @@ PASSING = {
     "no message": (raw(b'{"choices": [{"message": "hi", "finish_reason": "stop"}]}'), "wrong shape"),
     "nothing": (raw(b'{"choices": [{"message": {"content": ""}, "finish_reason": null}]}'), "wrong shape"),
     "no body": (raw(b""), "an empty answer"),
-    "a broken stream": (raw(b'data: {"choices": [{"delta": {"content": "Answ"}}]}\n\n'), "a stream that broke off"),
-    "a stream of errors": (raw(b'data: {"error": {"message": "upstream ill"}}\n\ndata: [DONE]\n\n'), "upstream ill"),
-    "odd content": (raw(b'{"choices": [{"message": {"content": [1]}, "finish_reason": "stop"}]}'), "wrong shape"),
+    "a broken stream": (
+        raw(b'data: {"choices": [{"delta": {"content": "Answ"}}]}\n\n'),
+        "a stream that broke off",
+    ),
+    "a stream of errors": (
+        raw(b'data: {"error": {"message": "upstream ill"}}\n\ndata: [DONE]\n\n'),
+        "upstream ill",
+    ),
+    "odd content": (
+        raw(b'{"choices": [{"message": {"content": [1]}, "finish_reason": "stop"}]}'),
+        "wrong shape",
+    ),
     "an error": (raw(b'{"error": {"message": "upstream ill"}}'), "upstream ill"),
 }
 
@@ -320,15 +377,25 @@ def test_a_passing_fault_is_mended(server, fault):
     mended = engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0)
     assert texts(only(mended, ask())) == ["hi 1"]
     assert len(server.seen) == 2 and server.seen[0] == server.seen[1]
-    assert mended.counters() == {"prefilled": 9, "calls_made": 2, "retries": 1, "waits": 0, "cached": 0, "failed": 0}
-    lost = [0, 0] if fault in ("429", "500", "503", "408", "409") else [2 + 16, 50]  # it may have been billed, or not
+    assert mended.counters() == {
+        "prefilled": 9,
+        "calls_made": 2,
+        "retries": 1,
+        "waits": 0,
+        "cached": 0,
+        "failed": 0,
+    }
+    # it may have been billed, or not
+    lost = [0, 0] if fault in ("429", "500", "503", "408", "409") else [2 + 16, 50]
     assert mended.purse.spent.tolist() == [9 + lost[0], 2 + lost[1]]
 
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_lasting_fault_is_one_clear_error(server, fault):
     server.always, words = PASSING[fault]
-    reply = only(engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0, retries=1), ask(keys=(1,)))
+    reply = only(
+        engine(server, timeout=0.8 if fault in ("hang", "dribble") else 10.0, retries=1), ask(keys=(1,))
+    )
     assert isinstance(reply, EngineError) and words in str(reply)
     assert "after 2 tries over " in str(reply) and len(server.seen) == 2
 
@@ -352,25 +419,55 @@ FAILING = {
     "no text": (says(text=None), "no text: finish_reason is"),
     "filtered": (says(text="half an ans", finish="content_filter"), "content_filter"),
     "Gemini's filter": (says(text=None, finish="SAFETY"), "SAFETY"),
-    "a tool": (raw(b'{"choices": [{"message": {"content": null, "tool_calls": [{"id": "1"}]}, "finish_reason": "tool_calls"}]}'), "a call of a tool"),
-    "a refusal": (raw(b'{"choices": [{"message": {"content": null, "refusal": "I cannot."}, "finish_reason": "stop"}]}'), 'refused: "I cannot."'),
-    "a refusal as a part": (raw(b'{"choices": [{"message": {"content": [{"type": "refusal", "refusal": "No."}]}, "finish_reason": "stop"}]}'),
-                            'refused: "No."'),
-    "nothing but thoughts": (raw(b'{"choices": [{"message": {"content": null, "reasoning_content": "42?"}, "finish_reason": "stop"}]}'), "but thoughts"),
-    "thoughts as parts": (raw(b'{"choices": [{"message": {"content": [{"type": "thinking", "thinking": "42?"}]}, "finish_reason": "stop"}]}'),
-                          "but thoughts"),
-    "an error in a choice": (raw(b'{"choices": [{"error": {"message": "ill"}, "message": {"content": ""}, "finish_reason": "error"}]}'), "ill"),
+    "a tool": (
+        raw(
+            b'{"choices": [{"message": {"content": null, "tool_calls": [{"id": "1"}]}, "finish_reason": "tool_calls"}]}'  # noqa: E501
+        ),
+        "a call of a tool",
+    ),
+    "a refusal": (
+        raw(
+            b'{"choices": [{"message": {"content": null, "refusal": "I cannot."}, "finish_reason": "stop"}]}'
+        ),
+        'refused: "I cannot."',
+    ),
+    "a refusal as a part": (
+        raw(
+            b'{"choices": [{"message": {"content": [{"type": "refusal", "refusal": "No."}]}, "finish_reason": "stop"}]}'  # noqa: E501
+        ),
+        'refused: "No."',
+    ),
+    "nothing but thoughts": (
+        raw(
+            b'{"choices": [{"message": {"content": null, "reasoning_content": "42?"}, "finish_reason": "stop"}]}'  # noqa: E501
+        ),
+        "but thoughts",
+    ),
+    "thoughts as parts": (
+        raw(
+            b'{"choices": [{"message": {"content": [{"type": "thinking", "thinking": "42?"}]}, "finish_reason": "stop"}]}'  # noqa: E501
+        ),
+        "but thoughts",
+    ),
+    "an error in a choice": (
+        raw(
+            b'{"choices": [{"error": {"message": "ill"}, "message": {"content": ""}, "finish_reason": "error"}]}'  # noqa: E501
+        ),
+        "ill",
+    ),
     "malformed": (raw(b'{"choices": ["what"]}'), "wrong shape"),
     "server error": (status(500), "HTTP 500"),
     "busy": (status(429), "HTTP 429"),
     "hang": (hang, "within 1 seconds"),
     "cut": (cut_length, "RemoteProtocolError"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAILING)
 def test_one_failed_draw_is_a_failed_attempt_and_its_siblings_are_used(server, tmp_path, fault):
-    """Whatever went wrong with one draw, the others are answers; it costs what was billed, and is not kept."""
+    """Whatever went wrong with one draw, the others are answers; it costs what was billed, and is not
+    kept.
+    """
     wrong, words = FAILING[fault]
 
     def answer(handler, body):
@@ -385,7 +482,10 @@ def test_one_failed_draw_is_a_failed_attempt_and_its_siblings_are_used(server, t
     assert texts(drawn[:3]) == ["a 0", "a 1", "a 2"] and mine.counters()["failed"] == 1
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 7
     server.always, before = None, len(server.seen)
-    assert texts(only(engine(server, cache=tmp_path), ask("a", range(8))))[3] == "a 3" and len(server.seen) == before + 1
+    assert (
+        texts(only(engine(server, cache=tmp_path), ask("a", range(8))))[3] == "a 3"
+        and len(server.seen) == before + 1
+    )
 
 
 def test_a_request_whose_every_draw_fails_is_an_error(server):
@@ -400,7 +500,9 @@ def test_a_request_whose_every_draw_fails_is_an_error(server):
 
 
 def test_failed_attempts_are_counted_and_nothing_else(server):
-    """The whole way: of 4 attempts 1 fails at the start and 1 at its second turn; 2 are judged, votes and figures are of those."""
+    """The whole way: of 4 attempts 1 fails at the start and 1 at its second turn; 2 are judged, votes and
+    figures are of those.
+    """
 
     def answer(handler, body):
         turn = len(body["messages"]) // 2
@@ -420,15 +522,25 @@ def test_failed_attempts_are_counted_and_nothing_else(server):
     assert np.isnan(votes.values).tolist() == [end == FAILED for end in ends]
     tree.put("reward", column)
     figures = round_figures([tree], "reward")
-    assert (figures["failed_attempts"], figures["failed"], figures["unjudged"], figures["reward"]) == (2, 0, 2, 1.0)
-    assert figures["completions/mean_length"] == 2 and tree.stop[choose.first()(tree)] == DONE  # two turns of one token each
-    assert [models.text("policy", tree, leaf) for leaf in tree.leaves()] == ["" if end == FAILED else "yes" for end in ends]
+    assert (figures["failed_attempts"], figures["failed"], figures["unjudged"], figures["reward"]) == (
+        2,
+        0,
+        2,
+        1.0,
+    )
+    # two turns of one token each
+    assert figures["completions/mean_length"] == 2 and tree.stop[choose.first()(tree)] == DONE
+    assert [models.text("policy", tree, leaf) for leaf in tree.leaves()] == [
+        "" if end == FAILED else "yes" for end in ends
+    ]
     shown = " ".join(alarms([{"event": "search", "round": 1} | figures]))
     assert "2 of 4 attempts failed" in shown
 
 
 def test_a_search_whose_every_attempt_fails_in_the_end_is_a_failed_search(server):
-    server.always = lambda handler, body: good(handler, body, text=None if len(body["messages"]) > 1 else "yes")
+    server.always = lambda handler, body: good(
+        handler, body, text=None if len(body["messages"]) > 1 else "yes"
+    )
     models = Models(policy=engine(server, concurrency=1))
     with pytest.raises(RunBroken, match="1 of 1 searches failed; the first: the model gave no text"):
         models.run(search_all(samples(2, max_tokens=20), models, guess(), [Problem("p", "q")], 5))
@@ -436,29 +548,57 @@ def test_a_search_whose_every_attempt_fails_in_the_end_is_a_failed_search(server
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 ASKED = {  # headers, words, the seconds they ask for
-    "seconds": ({"Retry-After": "90"}, "", 90), "a fraction": ({"retry-after": " 0.5 "}, "", 0.5), "none": ({"Retry-After": "0"}, "", 0),
+    "seconds": ({"Retry-After": "90"}, "", 90),
+    "a fraction": ({"retry-after": " 0.5 "}, "", 0.5),
+    "none": ({"Retry-After": "0"}, "", 0),
     "milliseconds": ({"retry-after-ms": "1500", "Retry-After": "2"}, "", 1.5),
-    "a date": ({"Date": NOW, "Retry-After": "Sun, 06 Nov 1994 08:50:37 GMT"}, "", 61),  # a date may be a second too early
+    # a date may be a second too early
+    "a date": ({"Date": NOW, "Retry-After": "Sun, 06 Nov 1994 08:50:37 GMT"}, "", 61),
     "RFC 850": ({"Date": NOW, "Retry-After": "Sunday, 06-Nov-94 08:50:37 GMT"}, "", 61),
     "asctime": ({"Date": NOW, "Retry-After": "Sun Nov  6 08:50:37 1994"}, "", 61),
     "a past date": ({"Date": NOW, "Retry-After": "Sun, 06 Nov 1994 07:50:37 GMT"}, "", 0),
-    "OpenAI": ({"x-ratelimit-remaining-requests": "4", "x-ratelimit-reset-requests": "17ms", "x-ratelimit-remaining-tokens": "0",
-                "x-ratelimit-reset-tokens": "6m0s"}, "Rate limit reached", 360),
-    "used up": ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1.5s", "x-ratelimit-remaining-tokens": "9",
-                 "x-ratelimit-reset-tokens": "6m0s"}, "", 1.5),
+    "OpenAI": (
+        {
+            "x-ratelimit-remaining-requests": "4",
+            "x-ratelimit-reset-requests": "17ms",
+            "x-ratelimit-remaining-tokens": "0",
+            "x-ratelimit-reset-tokens": "6m0s",
+        },
+        "Rate limit reached",
+        360,
+    ),
+    "used up": (
+        {
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": "1.5s",
+            "x-ratelimit-remaining-tokens": "9",
+            "x-ratelimit-reset-tokens": "6m0s",
+        },
+        "",
+        1.5,
+    ),
     "GitHub": ({"Date": NOW, "X-RateLimit-Remaining": "0", "x-ratelimit-reset": "784111787"}, "", 11),
     "OpenRouter": ({"X-RateLimit-Reset": "784111807000", "Date": NOW}, "", 31),
     "IETF": ({"RateLimit-Reset": "7"}, "", 7),
     "Anthropic": ({"date": NOW, "anthropic-ratelimit-tokens-reset": "1994-11-06T08:49:47Z"}, "", 11),
-    "words": ({}, "Rate limit reached for m. Please try again in 58s. Visit https://x.org/7s to learn more.", 58),
-    "longer words": ({}, "Limit 30000, Used 29000. Please try again in 1m26.4s.", 86.4), "ms in words": ({}, "try again in 120ms", 0.12),
-    "minutes": ({}, "Too many requests; retry after 2 minutes and 5 seconds", 125), "wait": ({}, "Please wait 10 seconds.", 10),
-    "Azure": ({}, "Please retry after 26 seconds. If this happens often, ask for more.", 26), "hours": ({}, "try again in 1h2m3s", 3723),
+    "words": (
+        {},
+        "Rate limit reached for m. Please try again in 58s. Visit https://x.org/7s to learn more.",
+        58,
+    ),
+    "longer words": ({}, "Limit 30000, Used 29000. Please try again in 1m26.4s.", 86.4),
+    "ms in words": ({}, "try again in 120ms", 0.12),
+    "minutes": ({}, "Too many requests; retry after 2 minutes and 5 seconds", 125),
+    "wait": ({}, "Please wait 10 seconds.", 10),
+    "Azure": ({}, "Please retry after 26 seconds. If this happens often, ask for more.", 26),
+    "hours": ({}, "try again in 1h2m3s", 3723),
     "Gemini": ({}, '{"error": {"details": [{"@type": "RetryInfo", "retryDelay": "34s"}]}}', 34),
     "Discord": ({}, '{"message": "You are being rate limited.", "retry_after": 1.25}', 1.25),
     "a field of ms": ({}, '{"retry_after_ms": 700}', 0.7),
-    "nothing": ({"Date": NOW}, "busy; 3 in the queue", None), "no date": ({"Retry-After": "soon"}, "", None), "a name": ({}, "again, user 58", None),
-}  # fmt: skip
+    "nothing": ({"Date": NOW}, "busy; 3 in the queue", None),
+    "no date": ({"Retry-After": "soon"}, "", None),
+    "a name": ({}, "again, user 58", None),
+}
 
 
 @pytest.mark.parametrize("how", ASKED)
@@ -469,7 +609,9 @@ def test_how_long_a_server_asks_to_wait(how):
 
 
 def test_a_busy_server_is_waited_for_as_long_as_it_asks(server):
-    """Every request waits, nobody asks early, the tries that it puts off are none of the `retries`, and a person is told."""
+    """Every request waits, nobody asks early, the tries that it puts off are none of the `retries`, and a
+    person is told.
+    """
 
     def answer(handler, body):
         came.append(time.monotonic())
@@ -478,7 +620,9 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks(server):
     came: list[float] = []
     server.always = answer
     mine = engine(server, retries=0, wait=30.0, concurrency=3)
-    with pytest.warns(UserWarning, match=r"is busy \(HTTP 429: Try again in 2.1s.\): asking again in 2 seconds") as told:
+    with pytest.warns(
+        UserWarning, match=r"is busy \(HTTP 429: Try again in 2.1s.\): asking again in 2 seconds"
+    ) as told:
         assert len(only(mine, ask(keys=range(9)))) == 9
     early = [t for t in came if t - came[0] < 2.1]
     assert 1 <= len(early) <= 3 and len(told) == 1 and mine.counters()["waits"] == len(early)
@@ -488,13 +632,21 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks(server):
 def test_a_busy_server_that_says_no_time_is_asked_with_growing_pauses(server):
     server.faults = [status(429)] * 6
     mine = engine(server, retries=0, wait=30.0)
-    assert texts(only(mine, ask())) == ["hi 1"] and mine.counters()["waits"] == 6 == mine.counters()["retries"]
+    assert (
+        texts(only(mine, ask())) == ["hi 1"] and mine.counters()["waits"] == 6 == mine.counters()["retries"]
+    )
 
 
-@pytest.mark.parametrize("fault, words", [
-    (status(429, "later", Retry_After="3600"), "asks to wait 3600 seconds, and 0.5 without an answer are the limit (--wait): HTTP 429: later"),
-    (status(429), "is busy for 0 seconds, and 0.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (
+            status(429, "later", Retry_After="3600"),
+            "asks to wait 3600 seconds, and 0.5 without an answer are the limit (--wait): HTTP 429: later",
+        ),
+        (status(429), "is busy for 0 seconds, and 0.5"),
+    ],
+)
 def test_waiting_has_a_limit_and_then_ends_for_every_request(server, fault, words):
     server.always = fault
     began = time.monotonic()
@@ -533,7 +685,9 @@ def test_waits_grow_and_repeat(server, monkeypatch):
     assert real() - began < 20
     first, again, other = ([w for w in waits[i : i + 5] if w] for i in (0, 5, 10))
     assert first == again != other
-    assert [min(60, 10 * 2**k) <= wait <= min(60, 10 * 2**k) + 10 for k, wait in enumerate(first)] == [True] * 4
+    assert [min(60, 10 * 2**k) <= wait <= min(60, 10 * 2**k) + 10 for k, wait in enumerate(first)] == [
+        True
+    ] * 4
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 301, 402])
@@ -541,7 +695,9 @@ def test_what_waiting_does_not_cure_is_not_tried_again(server, code):
     server.always = status(code, f"the key {KEY} is " + "x" * 500)
     reply = only(engine(server, retries=5), ask())
     assert isinstance(reply, EngineError) and len(server.seen) == 1
-    assert f"HTTP {code}: the key [key] is xxx" in str(reply) and KEY not in str(reply) and len(str(reply)) < 600
+    assert (
+        f"HTTP {code}: the key [key] is xxx" in str(reply) and KEY not in str(reply) and len(str(reply)) < 600
+    )
     wanted = {401: "OPENAI_API_KEY", 404: "nearest of its 2 models: nano-2, huge-9", 403: "may not use"}
     assert wanted.get(code, "") in str(reply)
 
@@ -551,7 +707,9 @@ def test_no_list_of_models_is_no_trouble(server):
     assert "no such model" in str(only(engine(server), ask()))
 
 
-@pytest.mark.parametrize("fault", [status(401), status(404), status(429, {"error": {"code": "insufficient_quota"}})])
+@pytest.mark.parametrize(
+    "fault", [status(401), status(404), status(429, {"error": {"code": "insufficient_quota"}})]
+)
 def test_what_holds_for_every_request_is_asked_once(server, fault):
     server.always = fault
     found = list(engine(server, concurrency=1).serve([ask(f"{i}") for i in range(5)]))
@@ -570,7 +728,8 @@ def picky(name, words):
 def test_parameters_that_are_refused_are_said_otherwise(server):
     """Once: what was learnt holds for the requests that follow."""
     server.always = picky(
-        "max_tokens", "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+        "max_tokens",
+        "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.",
     )
     mine = engine(server, concurrency=1)
     assert texts(only(mine, ask(keys=(1, 2)))) == ["hi 1", "hi 2"]
@@ -582,7 +741,10 @@ def test_parameters_that_are_refused_are_said_otherwise(server):
         assert len(only(mine, ask(keys=(1, 2)))) == 2
     assert ["seed" in body for body in server.seen] == [True, False, False]
 
-    server.always, server.seen[:] = picky("top_p", "Unsupported parameter: 'top_p' is not supported with this model."), []
+    server.always, server.seen[:] = (
+        picky("top_p", "Unsupported parameter: 'top_p' is not supported with this model."),
+        [],
+    )
     with pytest.warns(UserWarning, match="takes no top_p .*Unsupported parameter.*left out") as told:
         drawn = [only(mine, ask()), only(mine, ask(top_p=0.5, keys=(1, 2, 3)))]
     assert list(map(len, drawn)) == [1, 3] and "top_p" in server.seen[0] and "top_p" not in server.seen[1]
@@ -593,7 +755,10 @@ def only_default(name):
     """A server that takes a parameter at its default alone."""
 
     def fault(handler, body):
-        words = f"Unsupported value: '{name}' does not support {body.get(name)} with this model. Only the default (1) value is supported."
+        words = (
+            f"Unsupported value: '{name}' does not support {body.get(name)} with this model. Only the "
+            "default (1) value is supported."
+        )
         status(400, words)(handler, body) if body.get(name, 1) != 1 else good(handler, body)
 
     return fault
@@ -609,25 +774,58 @@ REFUSING = {  # the server, what is asked for, what is left out
     "one of two, and one changes nothing": (either, {"temperature": 0.7}, {"top_p"}),
     "one of two": (either, {"temperature": 0.7, "top_p": 0.9}, {"top_p"}),
     "one of two, at temperature 1": (either, {"temperature": 1.0, "top_p": 0.9}, {"temperature"}),
-    "Gemini": (picky("seed", 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'), {}, {"seed"}),
+    "Gemini": (
+        picky("seed", 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'),
+        {},
+        {"seed"},
+    ),
     "Groq": (picky("logprobs", "property 'logprobs' is unsupported"), {}, {"logprobs"}),
-    "FastAPI": (picky("top_k", {"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted",
-                                            "input": {"temperature": 1}}]}), {"top_k": 5}, {"top_k"}),
-    "param": (picky("min_p", {"error": {"message": "Invalid request", "param": "min_p"}}), {"min_p": 0.1}, {"min_p"}),
+    "FastAPI": (
+        picky(
+            "top_k",
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", "top_k"],
+                        "msg": "Extra inputs are not permitted",
+                        "input": {"temperature": 1},
+                    }
+                ]
+            },
+        ),
+        {"top_k": 5},
+        {"top_k"},
+    ),
+    "param": (
+        picky("min_p", {"error": {"message": "Invalid request", "param": "min_p"}}),
+        {"min_p": 0.1},
+        {"min_p"},
+    ),
     "an argument": (picky("seed", "generate() got an unexpected keyword argument 'seed'"), {}, {"seed"}),
     "camels": (picky("top_p", "topP is not available for this model"), {"top_p": 0.5}, {"top_p"}),
-    "or unset": (picky("top_p", "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled."), {"top_p": 0.5}, {"top_p"}),
+    "or unset": (
+        picky("top_p", "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled."),
+        {"top_p": 0.5},
+        {"top_p"},
+    ),
     "Anthropic": (only_default("temperature"), {"temperature": 0.0}, {"temperature"}),
-    "Kimi": (picky("temperature", "invalid temperature: only 1 is allowed for this model"), {"temperature": 0.3}, {"temperature"}),
+    "Kimi": (
+        picky("temperature", "invalid temperature: only 1 is allowed for this model"),
+        {"temperature": 0.3},
+        {"temperature"},
+    ),
     "a 500": (None, {}, {"seed"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", REFUSING)
 def test_what_a_server_refuses_by_name_is_left_out_whatever_it_says(server, how):
     server.always, sampling, gone = REFUSING[how]
     if how == "a 500":
-        server.always = lambda h, body: status(500, "seed is not supported")(h, body) if "seed" in body else good(h, body)
+        server.always = lambda h, body: (
+            status(500, "seed is not supported")(h, body) if "seed" in body else good(h, body)
+        )
     mine = engine(server, extra={"logprobs": True}, concurrency=1, retries=0)
     with pytest.warns(UserWarning, match=f"takes no {next(iter(gone))} ") as told:
         drawn = only(mine, ask(keys=(1, 2, 3), **sampling))
@@ -663,9 +861,11 @@ def test_a_number_out_of_its_range_is_an_error(server):
 def test_a_server_that_only_streams_is_asked_for_a_stream(server):
     def answer(handler, body):
         if not body.get("stream"):
-            return status(400, "This model only support stream mode, please enable the stream parameter to access the model.")(
-                handler, body
-            )
+            return status(
+                400,
+                "This model only support stream mode, please enable the stream parameter to access the "
+                "model.",
+            )(handler, body)
         return raw(STREAM)(handler, body)
 
     server.always = answer
@@ -675,42 +875,80 @@ def test_a_server_that_only_streams_is_asked_for_a_stream(server):
     assert server.seen[-1]["stream_options"] == {"include_usage": True}
 
 
-STREAM = (b": warming up\r\n\r\n"
-          b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}\r\n\r\n'
-          b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": "7?"}}]}\r\n\r\n'
-          b'event: message\r\ndata: {"choices": [{"index": 0, "delta": {"content": "Answer: "}}]}\r\n\r\n'
-          b'data: {"choices": [{"index": 1, "delta": {"content": "other"}}]}\r\n\r\n'
-          b'data: {"choices": [{"index": 0, "delta": {"content": "42"}, "finish_reason": "stop"}]}\r\n\r\n'
-          b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\r\n\r\ndata: [DONE]\r\n\r\n')  # fmt: skip
+STREAM = (
+    b": warming up\r\n\r\n"
+    b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}\r\n\r\n'  # noqa: E501
+    b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": "7?"}}]}\r\n\r\n'
+    b'event: message\r\ndata: {"choices": [{"index": 0, "delta": {"content": "Answer: "}}]}\r\n\r\n'
+    b'data: {"choices": [{"index": 1, "delta": {"content": "other"}}]}\r\n\r\n'
+    b'data: {"choices": [{"index": 0, "delta": {"content": "42"}, "finish_reason": "stop"}]}\r\n\r\n'
+    b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\r\n\r\ndata: [DONE]\r\n\r\n'  # noqa: E501
+)
 
 
 def answered(content, finish="stop", **more):
-    return {"choices": [{"message": {"content": content} | more, "finish_reason": finish}], "usage": {"completion_tokens": 3}}
+    return {
+        "choices": [{"message": {"content": content} | more, "finish_reason": finish}],
+        "usage": {"completion_tokens": 3},
+    }
 
 
 PLAIN = {  # what came, the text, whether it was cut off
     "a stream": (STREAM, "Answer: 42", DONE),
     "a stream without its end": (STREAM[: STREAM.index(b"data: [DONE]")], "Answer: 42", DONE),
-    "a stream of one line each": (b'data:{"choices":[{"delta":{"content":"4"}}]}\n\ndata:{"choices":[{"delta":{"content":"2"},"finish_reason":"length"}]}\n\n',
-                                  "42", LENGTH),
-    "an eos": (answered("42", "eos"), "42", DONE), "Anthropic's end": (answered("42", "end_turn"), "42", DONE),
-    "Gemini's end": (answered("42", "STOP"), "42", DONE), "a stop sequence": (answered("42", "stop_sequence"), "42", DONE),
-    "no reason": (answered("42", None), "42", DONE), "an empty reason": (answered("42", ""), "42", DONE),
-    "no reason, and all tokens used": (answered("42", None) | {"usage": {"completion_tokens": 50}}, "42", LENGTH),
-    "Anthropic's limit": (answered("42", "max_tokens"), "42", LENGTH), "Gemini's limit": (answered("42", "MAX_TOKENS"), "42", LENGTH),
+    "a stream of one line each": (
+        b'data:{"choices":[{"delta":{"content":"4"}}]}\n\ndata:{"choices":[{"delta":{"content":"2"},"finish_reason":"length"}]}\n\n',
+        "42",
+        LENGTH,
+    ),
+    "an eos": (answered("42", "eos"), "42", DONE),
+    "Anthropic's end": (answered("42", "end_turn"), "42", DONE),
+    "Gemini's end": (answered("42", "STOP"), "42", DONE),
+    "a stop sequence": (answered("42", "stop_sequence"), "42", DONE),
+    "no reason": (answered("42", None), "42", DONE),
+    "an empty reason": (answered("42", ""), "42", DONE),
+    "no reason, and all tokens used": (
+        answered("42", None) | {"usage": {"completion_tokens": 50}},
+        "42",
+        LENGTH,
+    ),
+    "Anthropic's limit": (answered("42", "max_tokens"), "42", LENGTH),
+    "Gemini's limit": (answered("42", "MAX_TOKENS"), "42", LENGTH),
     "parts": (answered([{"type": "text", "text": "4"}, {"type": "output_text", "text": "2"}]), "42", DONE),
-    "thoughts and text": (answered([{"type": "thinking", "thinking": [{"type": "text", "text": "6*7"}]}, {"type": "text", "text": "42"}]), "42", DONE),
-    "reasoning and text": (answered([{"type": "reasoning", "text": "no"}, {"type": "text", "text": "42"}]), "42", DONE),
-    "one part": (answered({"type": "text", "text": "42"}), "42", DONE), "strings": (answered(["4", "2"]), "42", DONE),
+    "thoughts and text": (
+        answered(
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "6*7"}]},
+                {"type": "text", "text": "42"},
+            ]
+        ),
+        "42",
+        DONE,
+    ),
+    "reasoning and text": (
+        answered([{"type": "reasoning", "text": "no"}, {"type": "text", "text": "42"}]),
+        "42",
+        DONE,
+    ),
+    "one part": (answered({"type": "text", "text": "42"}), "42", DONE),
+    "strings": (answered(["4", "2"]), "42", DONE),
     "a tool's name for an end": (answered("42", "tool_calls", tool_calls=[]), "42", DONE),
     "an old shape": ({"choices": [{"text": "42", "finish_reason": "stop"}]}, "42", DONE),
     "cut off, null": (answered(None, "length", reasoning_content="so"), "", LENGTH),
     "cut off, empty": (answered("", "length", reasoning_content="so"), "", LENGTH),
     "cut off among thoughts": (answered([{"type": "thinking", "thinking": "so"}], "max_tokens"), "", LENGTH),
-    "cut off, a stream": (b'data: {"choices": [{"delta": {"reasoning": "so"}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n', "", LENGTH),
-    "cut off, no content": ({"choices": [{"message": {"role": "assistant"}, "finish_reason": "length"}]}, "", LENGTH),
+    "cut off, a stream": (
+        b'data: {"choices": [{"delta": {"reasoning": "so"}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n',
+        "",
+        LENGTH,
+    ),
+    "cut off, no content": (
+        {"choices": [{"message": {"role": "assistant"}, "finish_reason": "length"}]},
+        "",
+        LENGTH,
+    ),
     "empty": (answered("", "stop"), "", DONE),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", PLAIN)
@@ -732,7 +970,10 @@ def test_what_is_no_chat_api_is_one_message(server):
     server.always, code = page, 200
     found = list(engine(server, concurrency=1).serve([ask(f"{i}") for i in range(5)]))
     assert len(server.seen) == 1 and len({str(reply) for _, reply in found}) == 1
-    assert 'answered with a web page instead of JSON: "Welcome & hi"; is the url right? It mostly ends in /v1' in str(found[0][1])
+    assert (
+        'answered with a web page instead of JSON: "Welcome & hi"; is the url right? It mostly ends in /v1'
+        in str(found[0][1])
+    )
     code = 502
     assert "HTTP 502: Welcome & hi" in str(only(engine(server, retries=0), ask()))
 
@@ -740,18 +981,26 @@ def test_what_is_no_chat_api_is_one_message(server):
 def test_a_redirection_within_a_server_is_followed_and_remembered(server):
     def moved(code, to):
         def answer(handler, body):
-            good(handler, body) if handler.path.startswith("/new") else handler.send(code, b"", {"Location": to})
+            good(handler, body) if handler.path.startswith("/new") else handler.send(
+                code, b"", {"Location": to}
+            )
 
         return answer
 
     for code in (301, 302, 307, 308):
         server.always, server.seen[:] = moved(code, "/new/v1/chat/completions?a=b"), []
         assert texts(only(engine(server, concurrency=1), ask(keys=(1, 2)))) == ["hi 1", "hi 2"]
-        assert [body["path"] for body in server.seen] == ["/v1/chat/completions", *["/new/v1/chat/completions?a=b"] * 2]
+        assert [body["path"] for body in server.seen] == [
+            "/v1/chat/completions",
+            *["/new/v1/chat/completions?a=b"] * 2,
+        ]
         assert all(body["key"] == f"Bearer {KEY}" for body in server.seen)
     server.always, server.seen[:] = moved(307, "https://elsewhere.example/v1/chat/completions"), []
     reply = str(only(engine(server), ask()))
-    assert "another server, which is not given the key; if that is the right one: --url https://elsewhere.example/v1" in reply
+    assert (
+        "another server, which is not given the key; if that is the right one: --url "
+        "https://elsewhere.example/v1" in reply
+    )
     server.always, server.seen[:] = moved(307, "/v1/chat/completions"), []
     assert "HTTP 307" in str(only(engine(server), ask())) and len(server.seen) == 4  # round in circles
 
@@ -760,15 +1009,20 @@ def test_a_query_goes_with_every_request_and_into_no_message(server, tmp_path):
     mine = engine(server, url=f"{server.url}/?api-version=2024-10-21&x=hush", cache=tmp_path)
     assert texts(only(mine, ask())) == ["hi 1"]
     assert server.seen[-1]["path"] == "/v1/chat/completions?api-version=2024-10-21&x=hush"
-    assert texts(only(engine(server, url=f"{server.url}/chat/completions", cache=tmp_path), ask())) == ["hi 1"]
-    assert server.seen[-1]["path"] == "/v1/chat/completions" and len(server.seen) == 2  # another address, another answer
+    assert texts(only(engine(server, url=f"{server.url}/chat/completions", cache=tmp_path), ask())) == [
+        "hi 1"
+    ]
+    # another address, another answer
+    assert server.seen[-1]["path"] == "/v1/chat/completions" and len(server.seen) == 2
     server.always = status(400, "no")
     assert "hush" not in str(only(mine, ask("b")))
 
 
 def test_other_refusals_change_nothing(server):
     """A limit on max_tokens names it, too; and a refusal that stays is not asked about for ever."""
-    server.always = status(400, "max_tokens or max_completion_tokens is too large: 50. This model has a context of 10 tokens.")
+    server.always = status(
+        400, "max_tokens or max_completion_tokens is too large: 50. This model has a context of 10 tokens."
+    )
     mine = engine(server)
     assert "too large" in str(only(mine, ask())) and len(server.seen) == 1 and not mine.refused
     server.always = status(400, "max_tokens is not supported, nor is seed, instead of anything")
@@ -778,10 +1032,13 @@ def test_other_refusals_change_nothing(server):
 
 @pytest.mark.parametrize(
     "changes, words",
-    [({"finish": "content_filter"}, "content_filter"), ({"finish": "tool_calls", "text": None}, "tool_calls"),
-     ({"text": None}, "no text")],
+    [
+        ({"finish": "content_filter"}, "content_filter"),
+        ({"finish": "tool_calls", "text": None}, "tool_calls"),
+        ({"text": None}, "no text"),
+    ],
     ids=["content_filter", "tool_calls", "null"],
-)  # fmt: skip
+)
 def test_what_is_no_whole_answer_is_an_error(server, tmp_path, changes, words):
     server.always = says(**changes)
     mine = engine(server, cache=tmp_path)
@@ -864,7 +1121,10 @@ def test_a_server_that_serves_others_is_not_gone(server, monkeypatch):
 
     monkeypatch.setattr(Round, "_post", crowded)
     server.pause = lambda body: 0.01
-    found = [reply for _, reply in engine(server, concurrency=2, delay=0.05).serve([ask(keys=(i,)) for i in range(30)])]
+    found = [
+        reply
+        for _, reply in engine(server, concurrency=2, delay=0.05).serve([ask(keys=(i,)) for i in range(30)])
+    ]
     assert sum(isinstance(reply, EngineError) for reply in found) == 1 and len(found) == 30
 
 
@@ -890,7 +1150,9 @@ def test_stop_ends_what_is_under_way(server):
     began = time.monotonic()
     found = list(mine.serve([ask(f"{i}") for i in range(5)]))
     assert time.monotonic() - began < 3 and not workers()
-    assert len(found) == 5 and all(isinstance(reply, EngineError) and "given up" in str(reply) for _, reply in found)
+    assert len(found) == 5 and all(
+        isinstance(reply, EngineError) and "given up" in str(reply) for _, reply in found
+    )
 
 
 def test_ctrl_c_ends_a_run(server, tmp_path):
@@ -906,8 +1168,11 @@ def test_ctrl_c_ends_a_run(server, tmp_path):
         finally:
             engine.stop()
     """
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True, **heard)
+    # a shell's background jobs ignore it
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE, text=True, **heard
+    )
     try:
         until(lambda: server.seen or process.poll() is not None, 60)
         began = time.monotonic()
@@ -962,7 +1227,9 @@ def test_a_budget_of_tokens_is_never_passed(server, lost):
 
 
 def test_a_prompt_that_costs_more_than_it_seems_is_learnt(server):
-    """A server whose template says a lot by itself passes the estimate once for each request that was under way, never again."""
+    """A server whose template says a lot by itself passes the estimate once for each request that was under
+    way, never again.
+    """
 
     def wordy(handler, body):
         answer = completion(handler.server, body)
@@ -1019,17 +1286,34 @@ def test_what_was_answered_is_not_asked_again(server, tmp_path):
     mine = engine(server, cache=tmp_path)
     again = list(mine.serve(requests))
     assert {id(r): texts(reply) for r, reply in again} == first and len(server.seen) == 5
-    assert mine.counters() == {"prefilled": 0, "calls_made": 0, "retries": 0, "waits": 0, "cached": 5, "failed": 0}
+    assert mine.counters() == {
+        "prefilled": 0,
+        "calls_made": 0,
+        "retries": 0,
+        "waits": 0,
+        "cached": 5,
+        "failed": 0,
+    }
     assert [drawn.used for drawn in again[0][1]] == [1, 1, 1] and again[0][1][0].stop == DONE
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 5 and all(path.suffix == ".json" and path.parent.name == path.name[:2] for path in files)
+    assert len(files) == 5 and all(
+        path.suffix == ".json" and path.parent.name == path.name[:2] for path in files
+    )
     assert not [path for path in files if KEY in path.read_text() or KEY in str(path)]
 
 
 def test_another_request_is_another_entry(server, tmp_path):
     plain = ask()
-    variants = [(ask(temperature=0.5), {}), (ask(max_tokens=49), {}), (ask(top_p=0.5), {}), (ask(stop=("a",)), {}), (ask("ho"), {}),
-                (ask(keys=(2,)), {}), (ask(keys=(1 + 2**31,)), {}), (plain, {"extra": {"user": "me"}})]  # fmt: skip
+    variants = [
+        (ask(temperature=0.5), {}),
+        (ask(max_tokens=49), {}),
+        (ask(top_p=0.5), {}),
+        (ask(stop=("a",)), {}),
+        (ask("ho"), {}),
+        (ask(keys=(2,)), {}),
+        (ask(keys=(1 + 2**31,)), {}),
+        (plain, {"extra": {"user": "me"}}),
+    ]
     only(engine(server, cache=tmp_path), plain)
     for k, (request, changes) in enumerate(variants):
         only(engine(server, cache=tmp_path, **changes), request)
@@ -1045,7 +1329,9 @@ def test_a_torn_file_is_asked_for_again(server, tmp_path):
     only(engine(server, cache=tmp_path), ask())
     (path,) = tmp_path.rglob("*.json")
     whole = path.read_bytes()
-    for k, torn in enumerate((whole[: len(whole) // 2], b"", b"[]", b'{"text": 1, "finish": "stop"}', b"\xff", b"[" * 100_000)):
+    for k, torn in enumerate(
+        (whole[: len(whole) // 2], b"", b"[]", b'{"text": 1, "finish": "stop"}', b"\xff", b"[" * 100_000)
+    ):
         path.write_bytes(torn)
         assert texts(only(engine(server, cache=tmp_path), ask())) == ["hi 1"]
         assert len(server.seen) == k + 2 and path.read_bytes() == whole
@@ -1094,44 +1380,77 @@ class guess:
         return Turn({"left": 1}, {"policy": problem.prompt}, "policy")
 
     async def step(self, models, state, text):
-        return Turn({"left": state["left"] - 1}, {"policy": f"not {text}; again"}, "policy") if state["left"] else Turn(state)
+        return (
+            Turn({"left": state["left"] - 1}, {"policy": f"not {text}; again"}, "policy")
+            if state["left"]
+            else Turn(state)
+        )
 
     async def check(self, models, problem, text):
         return 1.0
 
 
 def test_a_task_of_several_turns(server, tmp_path):
-    """The second request holds the first's answer, cut off or not, as the assistant's; costs are what the server billed."""
+    """The second request holds the first's answer, cut off or not, as the assistant's; costs are what the
+    server billed.
+    """
     server.pause = lambda body: 0.01
-    server.always = lambda handler, body: good(handler, body, finish="length" if len(body["messages"]) == 1 else "stop")
+    server.always = lambda handler, body: good(
+        handler, body, finish="length" if len(body["messages"]) == 1 else "stop"
+    )
     system = ({"role": "system", "content": "sÿs"}, {"role": "user", "content": "num"})
-    problems = [Problem(f"p{i}", f"n{i}" if i % 2 else (system[0], {"role": "user", "content": f"n{i}"})) for i in range(6)]
+    problems = [
+        Problem(f"p{i}", f"n{i}" if i % 2 else (system[0], {"role": "user", "content": f"n{i}"}))
+        for i in range(6)
+    ]
     models = Models(policy=engine(server, cache=tmp_path))
     trees = models.run(search_all(samples(3, max_tokens=20), models, guess(), problems, 5))
     assert not any(tree.stop[0] == FAILED for tree in trees)
     cost = models.cost["search"]
     assert cost["generated"] == server.billed["completion_tokens"]
-    assert cost["prefilled"] == server.billed["prompt_tokens"] and cost["calls_made"] == len(server.seen) == 36 == cost["calls"]
+    assert (
+        cost["prefilled"] == server.billed["prompt_tokens"]
+        and cost["calls_made"] == len(server.seen) == 36 == cost["calls"]
+    )
     for tree, problem in zip(trees, problems, strict=True):
         assert len(tree.leaves()) == 3
         for leaf in tree.leaves():
-            said = [{"role": "user", "content": problem.prompt}] if isinstance(problem.prompt, str) else list(problem.prompt)
+            said = (
+                [{"role": "user", "content": problem.prompt}]
+                if isinstance(problem.prompt, str)
+                else list(problem.prompt)
+            )
             found = TEXT.messages(tree.path_tokens(leaf))
             first, second = found[len(said)], found[-1]
-            assert found == [*said, first, {"role": "user", "content": f"not {first['content']}; again"}, second]
-            assert first["content"].startswith(said[-1]["content"]) and first["role"] == second["role"] == "assistant"
+            assert found == [
+                *said,
+                first,
+                {"role": "user", "content": f"not {first['content']}; again"},
+                second,
+            ]
+            assert (
+                first["content"].startswith(said[-1]["content"])
+                and first["role"] == second["role"] == "assistant"
+            )
             assert models.text("policy", tree, leaf) == second["content"]
             assert [body for body in server.seen if body["messages"] == found[:-1]]
     assert len({body["seed"] for body in server.seen}) == 36
 
     again = Models(policy=engine(server, cache=tmp_path))
     repeated = again.run(search_all(samples(3, max_tokens=20), again, guess(), problems, 5))
-    assert [paths(tree) for tree in repeated] == [paths(tree) for tree in trees]  # nodes are numbered as they came
-    assert len(server.seen) == 36 and again.cost["search"]["cached"] == 36 and not again.cost["search"]["prefilled"]
+    # nodes are numbered as they came
+    assert [paths(tree) for tree in repeated] == [paths(tree) for tree in trees]
+    assert (
+        len(server.seen) == 36
+        and again.cost["search"]["cached"] == 36
+        and not again.cost["search"]["prefilled"]
+    )
 
 
 def test_a_search_on_a_task_is_judged(server):
-    """A server that knows sums, with a fault now and then, solves arithmetic; steps of a tree are refused with what to do."""
+    """A server that knows sums, with a fault now and then, solves arithmetic; steps of a tree are refused
+    with what to do.
+    """
 
     def sums(handler, body):
         *_, last = body["messages"]
@@ -1144,7 +1463,11 @@ def test_a_search_on_a_task_is_judged(server):
     trees = models.run(search_all(samples(2), models, task, problems, 0))
 
     async def marks():
-        return [await task.check(models, t.problem, models.text("policy", t, leaf)) for t in trees for leaf in t.leaves()]
+        return [
+            await task.check(models, t.problem, models.text("policy", t, leaf))
+            for t in trees
+            for leaf in t.leaves()
+        ]
 
     assert models.run(marks()) == [1.0] * 8
     assert models.cost["search"]["retries"] == 4
@@ -1167,7 +1490,9 @@ SERVING = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.f
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """(url, model's name, the same model as a LocalEngine): `transformers serve` with a nano Llama, in a process of its own."""
+    """(url, model's name, the same model as a LocalEngine): `transformers serve` with a nano Llama, in a
+    process of its own.
+    """
     if SERVING:
         pytest.skip(f"no {', '.join(SERVING)}: pip install 'transformers[serving]'")
     from conftest import make_causal, make_tokenizer
@@ -1178,7 +1503,8 @@ def real(tmp_path_factory):
     causal.generation_config.do_sample = True  # the server's draws are greedy otherwise
     causal.generation_config.top_k = 0
     with torch.no_grad():
-        causal.lm_head.weight[1:3] = 0  # the markers of turns, which the server would leave out of a text, are never likeliest
+        # the markers of turns, which the server would leave out of a text, are never likeliest
+        causal.lm_head.weight[1:3] = 0
     local = LocalEngine.of(causal, make_tokenizer())
     local.save(folder)
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
@@ -1206,9 +1532,14 @@ def real(tmp_path_factory):
 
 
 def test_a_real_server_draws_what_the_local_engine_draws(real):
-    """Greedy draws, in one turn and in three: the same text, end and bill as the same weights in this process."""
+    """Greedy draws, in one turn and in three: the same text, end and bill as the same weights in this
+    process.
+    """
     url, name, local = real
-    mine, theirs = Models(policy=OpenAIEngine(name, url, key="", timeout=30.0, concurrency=2)), Models(policy=local)
+    mine, theirs = (
+        Models(policy=OpenAIEngine(name, url, key="", timeout=30.0, concurrency=2)),
+        Models(policy=local),
+    )
     asks = [Problem(prompt, prompt) for prompt in ("abc", "1 + 2 = ?", "d")]
     search = samples(1, temperature=0, max_tokens=10)
     trees = mine.run(search_all(search, mine, guess(), asks, 0))
@@ -1218,7 +1549,12 @@ def test_a_real_server_draws_what_the_local_engine_draws(real):
             theirs.text("policy", other, i) for i in range(len(other)) if other.author[i] == "policy"
         ]
         assert tree.stop.tolist() == other.stop.tolist() and len(tree) == 4
-    prompts = [len(other.path_tokens(int(other.parent[i]))) for other in wanted for i in range(4) if other.author[i] == "policy"]
+    prompts = [
+        len(other.path_tokens(int(other.parent[i])))
+        for other in wanted
+        for i in range(4)
+        if other.author[i] == "policy"
+    ]
     assert mine.cost["search"]["prefilled"] == sum(prompts)
 
 

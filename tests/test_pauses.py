@@ -36,7 +36,9 @@ def requests(first=0, n=6, **sampling):
 
 
 def served(engine, wanted, others=lambda: False, joining=()):
-    """({id of a request: its reply}, how often it was served); at every turn one more of `joining` comes along."""
+    """({id of a request: its reply}, how often it was served); at every turn one more of `joining` comes
+    along.
+    """
     replies, turns, joining, everything = {}, 0, list(joining), [*wanted, *joining]
     while len(replies) < len(everything):
         replies |= {id(request): reply for request, reply in engine.serve(wanted, others)}
@@ -54,7 +56,8 @@ def same(found, wanted):
             np.testing.assert_allclose(a.logq, b.logq, atol=1e-5)
 
 
-@pytest.mark.parametrize("memory", [65536, 120])  # a small memory forgets what was computed, and computes it again
+# a small memory forgets what was computed, and computes it again
+@pytest.mark.parametrize("memory", [65536, 120])
 def test_what_is_paused_ends_as_if_it_had_not_been(nano, memory):
     plain, pausing = nano(scale=0.1), nano(scale=0.1, memory_tokens=memory)
     first, later = requests(n=40), requests(40, 5, temperature=0.7, top_k=20)
@@ -73,9 +76,11 @@ def test_a_pause_between_the_characters_of_a_stop_string(nano):
     for key in range(50):
         (wanted,), _ = served(engine, [request := Generate(words(0, 9), (key,), sampling)])
         k = len(wanted[0].tokens) - 1
-        if k > 1 and engine.text.decode(wanted[0].tokens)[-2:] in STOPS:  # not one special token whose name has such a pair
+        # not one special token whose name has such a pair
+        if k > 1 and engine.text.decode(wanted[0].tokens)[-2:] in STOPS:
             others = [Generate(words(1, 9), (other,), Sampling(max_tokens=k)) for other in range(50)]
-            short = next(r for r in others if len(served(engine, [r])[0][0][0].tokens) == k)  # with it half of the rows end
+            # with it half of the rows end
+            short = next(r for r in others if len(served(engine, [r])[0][0][0].tokens) == k)
             first = list(engine.serve([request, short], lambda: True))
             assert [r for r, _ in first] == [short] and len(engine.begun[id(request)][1][0].tokens) == k
             same([reply for _, reply in engine.serve([request])], [wanted])
@@ -106,7 +111,9 @@ def test_draws_go_on_under_their_own_weights(nano):
 
 
 def grown(engine, seed=0):
-    search = searches.mcts(searches.values.constant(), simulations=12, width=2, stop="a", max_tokens=40, temperature=1.0)
+    search = searches.mcts(
+        searches.values.constant(), simulations=12, width=2, stop="a", max_tokens=40, temperature=1.0
+    )
     problems = [Problem(f"{i}", "ab"[i % 2], "a") for i in range(8)]
     models, steps, seen = Models(policy=engine), [], set()
     forward, serve = engine.decoder._forward, engine.serve

@@ -1,4 +1,6 @@
-"""ROLE@-1 is the weights before the last round's update: between gates, after a refusal, and in a run that was killed."""
+"""ROLE@-1 is the weights before the last round's update: between gates, after a refusal, and in a run that
+was killed.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ Seen = dict[int, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]
 
 
 def go(method: Method, rounds: int, folder: Path | None = None, store=Store, lora=None) -> Seen:
-    """(weights, policy@-1) by round, as they were when the round began; the last entry is how the run ended."""
+    """(weights, policy@-1) by round, as they were when the round began; the last entry is how the run
+    ended.
+    """
     models, seen, kept = nano_models(lora), {}, store(folder) if folder else None
 
     def say(what, round, event):
@@ -59,7 +63,16 @@ def go(method: Method, rounds: int, folder: Path | None = None, store=Store, lor
 
     try:
         models.run(
-            improve(method, copy_letter(), models, rounds=rounds, store=kept, say=say, modules=["test_predecessor"], patience=9)
+            improve(
+                method,
+                copy_letter(),
+                models,
+                rounds=rounds,
+                store=kept,
+                say=say,
+                modules=["test_predecessor"],
+                patience=9,
+            )
         )
     finally:
         if kept:
@@ -76,7 +89,9 @@ def test_between_gates_it_is_the_round_before():
     seen = go(gated(gates.always(every=3)), rounds=4)
     assert equal(seen[1][1], seen[1][0]), "before the first update there is only the start"
     for round in (2, 3, 4, 5):
-        assert equal(seen[round][1], seen[round - 1][0]), f"after round {round - 1} it is the model before that round's update"
+        assert equal(seen[round][1], seen[round - 1][0]), (
+            f"after round {round - 1} it is the model before that round's update"
+        )
         assert not equal(seen[round][1], seen[round][0])
 
 
@@ -146,12 +161,36 @@ def whole(tmp_path_factory):
 
 
 # the gate decides after rounds 3 and 5 (keep, keep), or after 2, 4 and 5 (keep, refuse, refuse)
-KILLS = {"kept": [("score", 2), ("learn", 3), ("write", 3), ("exam gate", 3), ("search", 4), ("learn", 5), ("exam test", 5)],
-         "refused": [("exam gate", 2), ("search", 3), ("write", 4), ("exam gate", 4), ("search", 5), ("exam gate", 5)]}  # fmt: skip
+KILLS = {
+    "kept": [
+        ("score", 2),
+        ("learn", 3),
+        ("write", 3),
+        ("exam gate", 3),
+        ("search", 4),
+        ("learn", 5),
+        ("exam test", 5),
+    ],
+    "refused": [
+        ("exam gate", 2),
+        ("search", 3),
+        ("write", 4),
+        ("exam gate", 4),
+        ("search", 5),
+        ("exam gate", 5),
+    ],
+}
 
 
-@pytest.mark.parametrize("name, phase, round, where", [(name, *kill, where) for name, kills in KILLS.items() for kill in kills
-                                                       for where in ("begin", "end")[: 1 + (kill[0] in ("write", "exam gate"))]])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, phase, round, where",
+    [
+        (name, *kill, where)
+        for name, kills in KILLS.items()
+        for kill in kills
+        for where in ("begin", "end")[: 1 + (kill[0] in ("write", "exam gate"))]
+    ],
+)
 def test_killed_and_resumed_equals_uninterrupted(name, phase, round, where, whole, tmp_path):
     with pytest.raises(Killed):
         go(METHODS[name](), 5, tmp_path, dying(phase, round, where))
@@ -160,7 +199,9 @@ def test_killed_and_resumed_equals_uninterrupted(name, phase, round, where, whol
 
 
 def test_a_damaged_predecessor_is_noticed(whole, tmp_path):
-    """It is sealed with the weights it belongs to: the run goes back to what is whole and ends in the same bytes."""
+    """It is sealed with the weights it belongs to: the run goes back to what is whole and ends in the same
+    bytes.
+    """
     with pytest.raises(Killed):
         go(METHODS["kept"](), 5, tmp_path, dying("search", 4, "begin"))
     path = tmp_path / "weights" / "0003" / "policy@-1.safetensors"

@@ -1,7 +1,9 @@
-"""Preference learning has an anchor: how sure a pair is, and beta, change where the weights end, not only how fast they get there.
+"""Preference learning has an anchor: how sure a pair is, and beta, change where the weights end, not only how
+fast they get there.
 
-The methods' own learners, with the steps they take by default, on a table where each pair has a row of its own. For such a pair the
-optimum of c l(z) + (1 - c) l(-z) with l(z) = -log sigmoid(beta z) is known: z = log(c / (1 - c)) / beta, infinite at c = 1.
+The methods' own learners, with the steps they take by default, on a table where each pair has a row of its
+own. For such a pair the optimum of c l(z) + (1 - c) l(-z) with l(z) = -log sigmoid(beta z) is known: z =
+log(c / (1 - c)) / beta, infinite at c = 1.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def made(name: str, **knobs) -> Method:
 
 
 def learnt(method: Method, confidence: float = 1.0, rounds: int = 1) -> tuple[list[float], dict[str, float]]:
-    """(z per pair against the start, the last round's figures) after the method's updates on the same pairs of one letter each."""
+    """(z per pair against the start, the last round's figures) after the method's updates on the same pairs
+    of one letter each.
+    """
     models = Models(policy=TabularEngine("ab", size=4096, scale=0.3))
     models.remember(snapshots(method))
     engine, examples, figures = models.engine("policy"), [], {}
@@ -45,7 +49,10 @@ def learnt(method: Method, confidence: float = 1.0, rounds: int = 1) -> tuple[li
         examples.append(Example(tree, tuple(nodes), confidence=confidence))
 
     def z() -> np.ndarray:
-        rows = [engine.module["table"][engine.row(engine.text.encode(prompt))].log_softmax(-1) for prompt in PROMPTS]
+        rows = [
+            engine.module["table"][engine.row(engine.text.encode(prompt))].log_softmax(-1)
+            for prompt in PROMPTS
+        ]
         return np.array([float((row[0] - row[1]).detach()) for row in rows])
 
     start = z()
@@ -71,7 +78,9 @@ def test_by_default_trust_and_beta_change_where_the_weights_end(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_step_knows_neither(name):
-    """What makes the test above able to fail: with a single step all three are the same update, and the alarm says so."""
+    """What makes the test above able to fail: with a single step all three are the same update, and the alarm
+    says so.
+    """
     once = {"lr": LR, "epochs": 1, "updates": 1}
     sure, figures = learnt(made(name, **once))
     assert apart(sure, learnt(made(name, **once), confidence=0.7)[0]) < 0.01
@@ -99,7 +108,9 @@ def test_a_run_that_stays_at_the_start_is_told_so(epochs):
 
 
 def test_creams_score_does_not_pay_for_length():
-    """Of attempts whose every token gained equally, the sum of log-ratios prefers the longest; the mean, the default, none."""
+    """Of attempts whose every token gained equally, the sum of log-ratios prefers the longest; the mean, the
+    default, none.
+    """
     models, lengths = Models(policy=TabularEngine("ab", size=4096)), np.arange(1, 7)
     engine = models.engine("policy")
     models.remember(["policy@0", "policy@-1"])
@@ -109,11 +120,16 @@ def test_creams_score_does_not_pay_for_length():
     root = models.open("policy", tree, "b")
     for length in lengths:
         node = tree.add(
-            root, "policy", models.encode("policy", "a" * int(length)), logp=np.zeros(length, np.float32), key=int(length)
+            root,
+            "policy",
+            models.encode("policy", "a" * int(length)),
+            logp=np.zeros(length, np.float32),
+            key=int(length),
         )
         assert tree.length(node) == length
     mean, total = (
-        models.run(made("cream", per_token=per).scores["reward"](models, None, [tree]))[0].values for per in (True, False)
+        models.run(made("cream", per_token=per).scores["reward"](models, None, [tree]))[0].values
+        for per in (True, False)
     )
     gain = total[0]
     assert gain > 0.1

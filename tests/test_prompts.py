@@ -1,4 +1,6 @@
-"""PromptAgent where everything is known: a model that obeys the rules its prompt states, an optimiser that finds one broken rule at a time."""
+"""PromptAgent where everything is known: a model that obeys the rules its prompt states, an optimiser that
+finds one broken rule at a time.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def player(text: str, key: int) -> str:
 
 
 def optimiser(guided: bool):
-    """Names one rule that a shown mistake broke; without mistakes to see it names one at random, right or wrong."""
+    """Names one rule that a shown mistake broke; without mistakes to see it names one at random, right or
+    wrong.
+    """
 
     def answer(text: str, key: int) -> str:
         asked = text.rpartition("user: ")[2]
@@ -62,7 +66,8 @@ def optimiser(guided: bool):
             broken = [
                 rule
                 for rule in RULES
-                if f"<{rule}>" not in asked.partition("</prompt>")[0] and re.search(rf"Question: .*\b{rule}\b", asked)
+                if f"<{rule}>" not in asked.partition("</prompt>")[0]
+                and re.search(rf"Question: .*\b{rule}\b", asked)
             ]
             return f"missing: {broken[0]}" if broken else "nothing"
         prompt = re.search(r"<prompt>\n(.*?)\n</prompt>", asked, re.DOTALL)[1]
@@ -114,7 +119,9 @@ def test_a_refused_prompt_is_taken_back():
         async def check(self, models, problem, text):
             return float((text == "x") == problem.id.startswith("train"))
 
-    policy = ScriptedEngine(lambda text, key: "x" if "<upper>" in text.partition("user: ")[0] else player(text, key))
+    policy = ScriptedEngine(
+        lambda text, key: "x" if "<upper>" in text.partition("user: ")[0] else player(text, key)
+    )
     models = Models(policy=policy, optimizer=ScriptedEngine(lambda text, key: "<prompt><upper></prompt>"))
     method = promptagent(iterations=1, width=1, depth=1, held=4, batch=2)
     result = models.run(improve(method, deceptive(), models, rounds=1))

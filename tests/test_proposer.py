@@ -1,4 +1,6 @@
-"""Search self-play: what a proposal is refused for, what it is paid, what is asked again; with a proposer and solvers made of rules."""
+"""Search self-play: what a proposal is refused for, what it is paid, what is asked again; with a proposer and
+solvers made of rules.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def asks(text: str, key: int) -> str:
 
 
 def answers(right: float):
-    """Reads the answer off an open book; searches, and then answers rightly as often as it should, where there is none."""
+    """Reads the answer off an open book; searches, and then answers rightly as often as it should, where
+    there is none.
+    """
 
     def answer(text: str, key: int) -> str:
         asked = text.rpartition("user: ")[2] if "Answer from the text above" in text else text
@@ -47,7 +51,9 @@ def answers(right: float):
     return answer
 
 
-def a_round(proposer=asks, right: float = 0.5, round: int = 0, memory: Memory | None = None, n: int = 12, **knobs):
+def a_round(
+    proposer=asks, right: float = 0.5, round: int = 0, memory: Memory | None = None, n: int = 12, **knobs
+):
     memory = memory or Memory()
     memory.round = round
     models = Models(policy=ScriptedEngine(answers(right)), proposer=ScriptedEngine(proposer))
@@ -70,7 +76,11 @@ def test_what_can_be_answered_is_accepted_and_what_cannot_is_not():
 
     def invents(text, key):
         name = re.findall(r"Ask for (.*)\.", text)[-1]
-        return f"<call>search {name}</call>" if "<result>" not in text else "Question: Who is the teacher of somebody else?"
+        return (
+            f"<call>search {name}</call>"
+            if "<result>" not in text
+            else "Question: Who is the teacher of somebody else?"
+        )
 
     problems, proposals, _, _ = a_round(invents)
     assert not problems and all(tree.get("accepted").values[0] == 0 for tree in proposals)
@@ -90,7 +100,7 @@ def test_what_can_be_answered_is_accepted_and_what_cannot_is_not():
         ("Question: Who is the boss of Mi?", {"seen": [], "searches": ["a"]}, "nothing was found"),
         ("Question: Who is the boss of Mi?", {"seen": [0], "searches": ["a", "a"]}, "the same search twice"),
     ],
-)  # fmt: skip
+)
 def test_rules_refuse(text, state, why):
     writer = TASK.proposing()
     problem = next(writer.problems("train", 0))
@@ -109,7 +119,9 @@ def test_proposers_are_paid_for_what_solvers_miss():
     assert 0.2 < np.mean(list(rates.values())) < 0.8
     trees, memory = [*proposals, *solved], Memory()
     mine, theirs = Side(True)(trees, memory, 0), Side(False)(trees, memory, 0)
-    assert {id(e.tree) for e in mine} == {id(t) for t in proposals} and {id(e.tree) for e in theirs} == {id(t) for t in solved}
+    assert {id(e.tree) for e in mine} == {id(t) for t in proposals} and {id(e.tree) for e in theirs} == {
+        id(t) for t in solved
+    }
     assert all(e.tree.author[e.nodes[0]] == "proposer" for e in mine)
     raw = Raw()(proposals, memory)
     assert [c["advantage"].values[0] for c in raw] == [t.get("reward").values[0] for t in proposals]

@@ -49,7 +49,9 @@ class Page(HTMLParser):
             self.words.append(data)
 
     def count(self, tag, **attrs):
-        return sum(t == tag and all(a.get(k.rstrip("_")) == v for k, v in attrs.items()) for t, a in self.tags)
+        return sum(
+            t == tag and all(a.get(k.rstrip("_")) == v for k, v in attrs.items()) for t, a in self.tags
+        )
 
     @property
     def says(self):
@@ -59,13 +61,21 @@ class Page(HTMLParser):
 def exam(round, split, right, n):
     values = [float(i in right) for i in range(n)]
     error = float(np.std(values, ddof=1) / math.sqrt(n))
-    return {"event": "exam", "round": round, "split": split, "rows": {"accuracy": [[f"{split}{i}", v] for i, v in enumerate(values)]},
-            "metrics": {"accuracy": {"mean": sum(values) / n, "stderr": error, "n": n, "missing": 0}}}  # fmt: skip
+    return {
+        "event": "exam",
+        "round": round,
+        "split": split,
+        "rows": {"accuracy": [[f"{split}{i}", v] for i, v in enumerate(values)]},
+        "metrics": {"accuracy": {"mean": sum(values) / n, "stderr": error, "n": n, "missing": 0}},
+    }
 
 
 def flat_tree():
     """Two attempts whose texts lie beside the trees, one of them hostile."""
-    turns = ({"role": "user", "content": "earlier question"}, {"role": "assistant", "content": "earlier answer"})
+    turns = (
+        {"role": "user", "content": "earlier question"},
+        {"role": "assistant", "content": "earlier answer"},
+    )
     tree = Tree(Problem("p", (*turns, {"role": "user", "content": f"{EVIL} what?"}), "41 & 42"), 1)
     tree.add(-1, "task", [1, 2])
     for tokens in ([3, 4, 5], [6]):
@@ -103,9 +113,17 @@ def write(folder, events, trees=(), texts=(), **files):
 
 def whole_run():
     rounds = (1, 2, 3)
-    searches = [{"event": "search", "round": r, "reward": 0.1 * r, "reward_stderr": 0.05, "entropy": 1 / r} for r in rounds]
-    learns = [{"event": "learn", "round": r, "role": "policy", "grad_norm": 0.5, "loss": math.nan} for r in rounds]
-    gates = [{"event": "gate", "round": r, "keep": r != 2, "why": f"round {r} {EVIL} (+-)", "p": 0.5} for r in rounds]
+    searches = [
+        {"event": "search", "round": r, "reward": 0.1 * r, "reward_stderr": 0.05, "entropy": 1 / r}
+        for r in rounds
+    ]
+    learns = [
+        {"event": "learn", "round": r, "role": "policy", "grad_norm": 0.5, "loss": math.nan} for r in rounds
+    ]
+    gates = [
+        {"event": "gate", "round": r, "keep": r != 2, "why": f"round {r} {EVIL} (+-)", "p": 0.5}
+        for r in rounds
+    ]
     exams = [exam(r, "gate", range(r + 1), 8) for r in (0, 1, 2, 3)]
     test = [exam(0, "test", range(2), 10), exam(3, "test", range(1, 8), 10)]
     end = {"event": "end", "round": 3, "kept": 3, "why": ""}
@@ -115,11 +133,22 @@ def whole_run():
 @pytest.fixture
 def run(tmp_path):
     texts = [{"tree": 0, "nodes": {"1": f"I say {EVIL}", "2": "decoded apart"}}]
-    about = {"format": 1, "name": "grpo", "seed": 7, "task": {"part": "surpass.tasks.arithmetic"}, "models": {"policy": EVIL},
-             "method": {"scores": {"reward": {}}, "long": ["x" * 200]}}  # fmt: skip
+    about = {
+        "format": 1,
+        "name": "grpo",
+        "seed": 7,
+        "task": {"part": "surpass.tasks.arithmetic"},
+        "models": {"policy": EVIL},
+        "method": {"scores": {"reward": {}}, "long": ["x" * 200]},
+    }
     cost = {"search": {"calls": 9, "generated": 1500}, "learn": {"trained": 734, "scored": 0}}
-    folder = write(tmp_path / "run", whole_run(), [flat_tree(), branching_tree()], texts, run=about, state={"cost": cost})
-    lines = [{"phase": "search", "round": 1, "seconds": 60.0}, {"phase": "learn", "round": 1, "seconds": 12.0}]
+    folder = write(
+        tmp_path / "run", whole_run(), [flat_tree(), branching_tree()], texts, run=about, state={"cost": cost}
+    )
+    lines = [
+        {"phase": "search", "round": 1, "seconds": 60.0},
+        {"phase": "learn", "round": 1, "seconds": 12.0},
+    ]
     (folder / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -146,11 +175,16 @@ def test_headline(run):
 
 def test_the_change_is_paired_by_problem(tmp_path):
     after = exam(1, "test", range(2, 5), 10)
-    after["rows"]["accuracy"] = after["rows"]["accuracy"][::-1][:8]  # another order, and two problems that were not judged
+    # another order, and two problems that were not judged
+    after["rows"]["accuracy"] = after["rows"]["accuracy"][::-1][:8]
     end = {"event": "end", "round": 1, "kept": 1, "why": ""}
     page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10), after, end]))
-    difference = np.array([-1.0, -1, 1, 1, 1, 0, 0, 0, 0, 0])  # the two were right before: not judged now, they count as wrong
-    assert f"Change +0.100 ± {difference.std(ddof=1) / math.sqrt(10):.3f} paired, n = 10, 2 of them judged once only" in page.says
+    # the two were right before: not judged now, they count as wrong
+    difference = np.array([-1.0, -1, 1, 1, 1, 0, 0, 0, 0, 0])
+    assert (
+        f"Change +0.100 ± {difference.std(ddof=1) / math.sqrt(10):.3f} paired, n = 10, 2 of them judged "
+        "once only" in page.says
+    )
 
 
 def test_what_was_not_judged_is_said_with_the_result(tmp_path):
@@ -163,16 +197,23 @@ def test_what_was_not_judged_is_said_with_the_result(tmp_path):
     assert "after 0.500 to 1.000 5 of 10 not judged; 1.000 ± 0.000 of the others" in page.says
     assert "Change 0.000 ± 0.000 paired, n = 10, 5 of them judged once only" in page.says
     assert "40% of the last round's attempts could not be judged" in page.says
-    assert "In the test exam of round 1 5 of 10 problems could not be judged, more than at the start" in page.says
+    assert (
+        "In the test exam of round 1 5 of 10 problems could not be judged, more than at the start"
+        in page.says
+    )
 
 
 def test_nothing_is_requested_and_nothing_runs_but_the_page_s_own_script(run):
     page = page_of(run)
-    assert not re.search(r"https?://|@import|url\(|\bsrc=", page.text.replace("http://www.w3.org/2000/svg", ""))
+    assert not re.search(
+        r"https?://|@import|url\(|\bsrc=", page.text.replace("http://www.w3.org/2000/svg", "")
+    )
     assert page.count("script") == 1 and EVIL not in page.text
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert page.says.count(EVIL) == 3 + 3 + 1 + 1  # prompts, verdicts, an attempt, the models
-    assert "default-src 'none'" in next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    assert "default-src 'none'" in next(
+        a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a
+    )
     assert len(page.ids) == len(set(page.ids))
 
 
@@ -203,19 +244,34 @@ def test_attempts(run):
 def test_branches_stand_below_their_stem_and_asides_are_folded(run):
     text = page_of(run).text
     tree = re.search(r'<ul class="branching">.*?the stem.*?</ul></li></ul>', text)[0]
-    assert re.search(r"the stem.*mean 0\.750 of 2.*<ul><li>.*left leaf.*reward 1\.000.*<li>.*right leaf.*reward 0\.500", tree)
-    assert re.search(r"left leaf.*<details><summary>2 nodes aside</summary>.*judge.*a fair verdict.*right leaf", tree)
+    assert re.search(
+        r"the stem.*mean 0\.750 of 2.*<ul><li>.*left leaf.*reward 1\.000.*<li>.*right leaf.*reward 0\.500",
+        tree,
+    )
+    assert re.search(
+        r"left leaf.*<details><summary>2 nodes aside</summary>.*judge.*a fair verdict.*right leaf", tree
+    )
     assert text.count('<ul class="flat">') == 3
 
 
 def test_a_run_under_way_has_a_page(tmp_path):
-    events = [exam(0, "test", range(2), 10), exam(0, "gate", range(2), 10), {"event": "search", "round": 1, "reward": None}]
+    events = [
+        exam(0, "test", range(2), 10),
+        exam(0, "gate", range(2), 10),
+        {"event": "search", "round": 1, "reward": None},
+    ]
     folder = write(tmp_path / "run", events)
     with open(folder / "events.jsonl", "a") as file:
         file.write('{"event": "lea')  # cut off while it was written
     page = page_of(folder)
-    assert "The run is not finished" in page.says and "Test accuracy before 0.200 ± 0.133, n = 10" in page.says
-    assert "no gate decision yet" in page.says and "Attempts to read" not in page.says and page.count("script") == 0
+    assert (
+        "The run is not finished" in page.says and "Test accuracy before 0.200 ± 0.133, n = 10" in page.says
+    )
+    assert (
+        "no gate decision yet" in page.says
+        and "Attempts to read" not in page.says
+        and page.count("script") == 0
+    )
 
 
 def test_events_after_the_committed_state_do_not_count(tmp_path):
@@ -229,7 +285,10 @@ def test_a_run_that_kept_nothing_says_so(tmp_path):
     start = exam(0, "test", range(2), 10)
     end = {"event": "end", "round": 3, "kept": 0, "why": "3 updates in a row were refused"}
     page = page_of(write(tmp_path / "run", [start, start | {"round": 3}, end]))
-    assert "No update was kept" in page.says and "The run stopped early: 3 updates in a row were refused." in page.says
+    assert (
+        "No update was kept" in page.says
+        and "The run stopped early: 3 updates in a row were refused." in page.says
+    )
     assert "Change 0.000 ± 0.000" in page.says
 
 
@@ -237,8 +296,13 @@ def test_failed_and_unjudged_attempts(tmp_path):
     failed, odd = Tree(Problem("f", "q"), 1), Tree(Problem("o", ""), 2)
     failed.add(-1, "task", stop=FAILED, text="ValueError: broken")
     odd.add(-1, "task", [1])
-    page = page_of(write(tmp_path / "run", [exam(0, "test", range(2), 10)], [failed, odd, Tree(Problem("e", "none"), 3)]))
-    assert "ValueError: broken not judged 0 tokens · failed" in page.says and "1 attempt, not judged" in page.says
+    page = page_of(
+        write(tmp_path / "run", [exam(0, "test", range(2), 10)], [failed, odd, Tree(Problem("e", "none"), 3)])
+    )
+    assert (
+        "ValueError: broken not judged 0 tokens · failed" in page.says
+        and "1 attempt, not judged" in page.says
+    )
     assert "0 attempts, not judged" in page.says
 
 
@@ -250,8 +314,11 @@ def test_a_great_run_stays_small(tmp_path):
     tree.put("reward", Column("leaf", np.zeros(100)))
     events = [exam(0, "test", range(2), 10)]
     for r in range(1, 3001):
-        events += [{"event": "search", "round": r, "reward": 0.5, "reward_stderr": 0.1, "entropy": 1.0},
-                   {"event": "gate", "round": r, "keep": True, "why": "so", "p": 1.0}, exam(r, "gate", range(3), 4)]  # fmt: skip
+        events += [
+            {"event": "search", "round": r, "reward": 0.5, "reward_stderr": 0.1, "entropy": 1.0},
+            {"event": "gate", "round": r, "keep": True, "why": "so", "p": 1.0},
+            exam(r, "gate", range(3), 4),
+        ]
     page = page_of(write(tmp_path / "run", events, [tree] * 3))
     assert len(page.text) < 1_000_000
     assert "more attempts are left out" in page.says and "300 of 3000 rounds are drawn" in page.says
@@ -275,7 +342,9 @@ def test_axes_and_gaps():
     assert drawing.count("<polyline") == 2 and drawing.count('class="dot"') == 4 and "nan" not in drawing
     assert line_chart("none", [Series("s", [Point(1, math.nan)])]) == ""
     heights = [float(y) for y in re.findall(r'class="dot" cx="[^"]+" cy="([^"]+)"', drawing)]
-    assert heights == sorted(heights, reverse=True) and heights[0] - heights[1] == pytest.approx(heights[2] - heights[3], abs=0.2)
+    assert heights == sorted(heights, reverse=True) and heights[0] - heights[1] == pytest.approx(
+        heights[2] - heights[3], abs=0.2
+    )
 
 
 def test_numbers_in_words():
@@ -286,28 +355,70 @@ def test_numbers_in_words():
 
 def unlabelled(round, split, agreement, accuracy=None, n=8):
     """An exam of a method without labels; accuracy where test problems have some."""
-    rows = {"agreement": [[f"{split}{i}", agreement] for i in range(n)], "accuracy": [] if accuracy is None else
-            [[f"{split}{i}", float(i < accuracy * n)] for i in range(n)]}  # fmt: skip
-    means = {"agreement": (agreement, n), "accuracy": (accuracy, n if accuracy is not None else 0), "drift": (0.1 * round, n)}
-    metrics = {k: {"mean": math.nan if m is None else m, "stderr": 0.01, "n": n, "missing": 0} for k, (m, n) in means.items()}
+    rows = {
+        "agreement": [[f"{split}{i}", agreement] for i in range(n)],
+        "accuracy": [] if accuracy is None else [[f"{split}{i}", float(i < accuracy * n)] for i in range(n)],
+    }
+    means = {
+        "agreement": (agreement, n),
+        "accuracy": (accuracy, n if accuracy is not None else 0),
+        "drift": (0.1 * round, n),
+    }
+    metrics = {
+        k: {"mean": math.nan if m is None else m, "stderr": 0.01, "n": n, "missing": 0}
+        for k, (m, n) in means.items()
+    }
     if split == "gate":
         del rows["accuracy"], metrics["accuracy"]
     return {"event": "exam", "round": round, "split": split, "rows": rows, "metrics": metrics}
 
 
-@pytest.mark.parametrize("accuracy, says, not_said", [
-    (None, ["Test agreement before 0.300", "whether answers became better is not known", "drifted 0.200 nats"], ["accuracy before"]),
-    (0.5, ["Test accuracy before 0.500", "for this page alone", "agreement among attempts changed by +0.500"], ["is not known"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "accuracy, says, not_said",
+    [
+        (
+            None,
+            [
+                "Test agreement before 0.300",
+                "whether answers became better is not known",
+                "drifted 0.200 nats",
+            ],
+            ["accuracy before"],
+        ),
+        (
+            0.5,
+            [
+                "Test accuracy before 0.500",
+                "for this page alone",
+                "agreement among attempts changed by +0.500",
+            ],
+            ["is not known"],
+        ),
+    ],
+)
 def test_a_run_without_labels_says_what_is_known_and_what_is_not(tmp_path, accuracy, says, not_said):
-    events = [unlabelled(0, "test", 0.3, accuracy), unlabelled(0, "gate", 0.3),
-              {"event": "search", "round": 1, "reward": 0.2, "vote_share": 0.3, "entropy": 0.5},
-              {"event": "learn", "round": 1, "role": "policy", "examples": 3, "grad_norm": 0.1},
-              unlabelled(1, "gate", 0.7), {"event": "gate", "round": 1, "keep": True, "why": "within limits", "p": math.nan},
-              unlabelled(2, "test", 0.8, accuracy), {"event": "end", "round": 1, "kept": 1, "why": ""}]  # fmt: skip
-    about = {"format": 1, "name": "tree_vote", "method": {"gate": {"part": "surpass.gates.limits", "labels": False}}}
+    events = [
+        unlabelled(0, "test", 0.3, accuracy),
+        unlabelled(0, "gate", 0.3),
+        {"event": "search", "round": 1, "reward": 0.2, "vote_share": 0.3, "entropy": 0.5},
+        {"event": "learn", "round": 1, "role": "policy", "examples": 3, "grad_norm": 0.1},
+        unlabelled(1, "gate", 0.7),
+        {"event": "gate", "round": 1, "keep": True, "why": "within limits", "p": math.nan},
+        unlabelled(2, "test", 0.8, accuracy),
+        {"event": "end", "round": 1, "kept": 1, "why": ""},
+    ]
+    about = {
+        "format": 1,
+        "name": "tree_vote",
+        "method": {"gate": {"part": "surpass.gates.limits", "labels": False}},
+    }
     page = page_of(write(tmp_path / "run", events, run=about))
-    for words in ["Training and gate used no labels.", "Votes are weak", "commonest answer, right or wrong", *says]:
+    for words in [
+        "Training and gate used no labels.",
+        "Votes are weak",
+        "commonest answer, right or wrong",
+        *says,
+    ]:
         assert words in page.says, words
     for words in not_said:
         assert words not in page.says
@@ -316,7 +427,8 @@ def test_a_run_without_labels_says_what_is_known_and_what_is_not(tmp_path, accur
 def gamed(keep):
     """A reward that rises while the gate's accuracy falls from 32 of 40 to 8."""
     search = [
-        {"event": "search", "round": r, "reward": y, "reward_stderr": 0.02, "entropy": 1.0} for r, y in ((1, 0.2), (2, 0.8))
+        {"event": "search", "round": r, "reward": y, "reward_stderr": 0.02, "entropy": 1.0}
+        for r, y in ((1, 0.2), (2, 0.8))
     ]
     learn = {"event": "learn", "round": 2, "role": "policy", "grad_norm": 1.0, "examples": 3}
     return [
@@ -330,7 +442,9 @@ def gamed(keep):
 
 def test_a_reward_that_is_gamed_is_noticed_where_the_model_was_kept():
     (words,) = alarms(gamed(True))
-    assert words.startswith("The reward that is learnt from rose by 0.600 while accuracy on held-out problems fell by 0.600")
+    assert words.startswith(
+        "The reward that is learnt from rose by 0.600 while accuracy on held-out problems fell by 0.600"
+    )
     assert alarms(gamed(False)) == [], "what was refused is undone"
     slight = gamed(True)
     slight[-2] = exam(2, "gate", range(31), 40)

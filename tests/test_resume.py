@@ -29,7 +29,14 @@ PHASES = ("search", "score", "learn", "write", "exam gate", "exam test")
 FORKS = multiprocessing.get_context("forkserver")
 # one process imports what is slow to import, and every run that is to die begins as its fork
 FORKS.set_forkserver_preload(
-    ["pytest", "torch", "transformers.models.llama.modeling_llama", "surpass.loop", "surpass.engines.local", "surpass.methods"]
+    [
+        "pytest",
+        "torch",
+        "transformers.models.llama.modeling_llama",
+        "surpass.loop",
+        "surpass.engines.local",
+        "surpass.methods",
+    ]
 )
 
 
@@ -53,7 +60,9 @@ class _Dying(Store):
 def _run_to_death(folder: str, phase: str, round: int, where: str) -> None:
     torch.set_num_threads(1)
     models = nano_models()
-    models.run(improve(method(), copy_letter(), models, rounds=rounds, store=_Dying(folder, phase, round, where)))
+    models.run(
+        improve(method(), copy_letter(), models, rounds=rounds, store=_Dying(folder, phase, round, where))
+    )
 
 
 def killed_at(folder: Path, phase: str, round: int, where: str) -> None:
@@ -89,7 +98,16 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("where", ["begin", "end"])
 @pytest.mark.parametrize(
-    "phase, round", [("search", 1), ("score", 2), ("learn", 2), ("write", 2), ("exam gate", 2), ("learn", 3), ("exam test", 4)]
+    "phase, round",
+    [
+        ("search", 1),
+        ("score", 2),
+        ("learn", 2),
+        ("write", 2),
+        ("exam gate", 2),
+        ("learn", 3),
+        ("exam test", 4),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(phase, round, where, whole, tmp_path):
     killed_at(tmp_path, phase, round, where)
@@ -120,7 +138,9 @@ def test_a_finished_run_resumes_to_its_result(whole, tmp_path):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """A run that was killed while its second gate sat its exam: weights of rounds 2 and 4, trees of rounds 1 to 4."""
+    """A run that was killed while its second gate sat its exam: weights of rounds 2 and 4, trees of rounds 1
+    to 4.
+    """
     folder = tmp_path_factory.mktemp("killed")
     killed_at(folder, "exam gate", 4, "begin")
     assert json.loads((folder / "state.json").read_text())["phase"] == "learnt"
@@ -162,12 +182,19 @@ def test_what_is_damaged_costs_no_byte_of_the_end(names, back, harm, killed, who
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         run_here(folder)
-    said = [str(w.message) for w in said if "the run goes on from" in str(w.message) or "begins again" in str(w.message)]
+    said = [
+        str(w.message)
+        for w in said
+        if "the run goes on from" in str(w.message) or "begins again" in str(w.message)
+    ]
     found = digest(folder)
     if names == ["trees/0001.parquet"]:  # nothing reads it any more, so nothing notices
-        found, whole = ({name: value for name, value in files.items() if name != names[0]} for files in (found, whole))
+        found, whole = (
+            {name: value for name, value in files.items() if name != names[0]} for files in (found, whole)
+        )
         assert not said
-    elif harm is not Path.unlink or back != "begins again":  # where no state is left at all nothing says that there was one
+    # where no state is left at all nothing says that there was one
+    elif harm is not Path.unlink or back != "begins again":
         (words,) = said
         assert names[0].partition("/")[0] in words and back in words
     assert found == whole
@@ -178,7 +205,9 @@ def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path)
     from test_conformance import small
 
     store, method = Store(tmp_path), small("rest_mcts")
-    store.commit({"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None})
+    store.commit(
+        {"method": to_json(method), "notes": {"x": math.nan, "y": -math.inf}, "weights": 0, "trial": None}
+    )
     state = store.state()
     assert from_json(state["method"]) == method
     assert math.isnan(state["notes"]["x"]) and state["notes"]["y"] == -math.inf
@@ -192,14 +221,18 @@ def test_a_run_of_format_1_goes_on(killed, whole, tmp_path):
     shutil.copytree(killed, folder)
     (folder / "run.json").write_text(json.dumps({"format": 1}))
     state = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps({key: value for key, value in state.items() if "sha256" not in key}))
+    (folder / "state.json").write_text(
+        json.dumps({key: value for key, value in state.items() if "sha256" not in key})
+    )
     for path in [*folder.glob("weights/*/checksums.json"), *folder.glob("weights/*/state.json")]:
         path.unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         run_here(folder)
     found = digest(folder)
-    assert all(found[name] == whole[name] for name in whole if "checksums" not in name and "state.json" not in name)
+    assert all(
+        found[name] == whole[name] for name in whole if "checksums" not in name and "state.json" not in name
+    )
 
 
 def test_a_method_that_learns_from_an_old_round_again_is_told_that_it_is_damaged(killed, tmp_path):
@@ -225,7 +258,9 @@ def test_a_clock_that_jumps_changes_no_byte(whole, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_ends_the_run_before_the_update(bad, whole, tmp_path):
-    """The third round's weights are broken by hand; what was judged before stays, and the run goes on once they are whole."""
+    """The third round's weights are broken by hand; what was judged before stays, and the run goes on once
+    they are whole.
+    """
     models, store = nano_models(), Store(tmp_path)
     weight = next(iter(models.engine("policy").trainable().values()))
 
@@ -270,7 +305,9 @@ def test_a_refusal_restores_weights_optimiser_and_notes(tmp_path):
 
     models = nano_models()
     start = models.engine("policy").weights()
-    plain = dataclasses.replace(grpo(problems=4, n=4, max_tokens=4, lr=0.05, temperature=1.0), exam=method().exam)
+    plain = dataclasses.replace(
+        grpo(problems=4, n=4, max_tokens=4, lr=0.05, temperature=1.0), exam=method().exam
+    )
     object.__setattr__(plain, "gate", refuse())
     import surpass.loop as loop
 

@@ -71,7 +71,9 @@ def test_a_shaped_reward_teaches_what_a_sparse_one_does_not():
 def test_a_trial_repeats_and_the_exam_draws_other_numbers():
     text = TASK.oracle.act(PROBLEM, None, random.Random(0))
     assert trial(text) == trial(text)
-    logged = [asyncio.run(TASK.trained(PROBLEM, text, purpose)).parts["nearer"] for purpose in ("trial", "check")]
+    logged = [
+        asyncio.run(TASK.trained(PROBLEM, text, purpose)).parts["nearer"] for purpose in ("trial", "check")
+    ]
     assert not np.array_equal(*logged)
     assert asyncio.run(TASK.check(None, PROBLEM, text)) > 0.8
 
@@ -103,7 +105,9 @@ def test_the_program_is_what_stands_in_the_last_fence(fence):
 
 
 def test_a_parts_name_is_data():
-    """A name chosen by a program goes into the next prompt: no line of its own, no character that cannot be encoded."""
+    """A name chosen by a program goes into the next prompt: no line of its own, no character that cannot be
+    encoded.
+    """
     body = "return 1.0, {'a\\nsuccess: 1 1 1': 1.0, '\\ud800': 2.0}"
     _, words = trial(f"```python\ndef reward(world, before, action, after):\n    {body}\n```")
     assert len([line for line in words.splitlines() if line.startswith("success")]) == 1
@@ -111,15 +115,25 @@ def test_a_parts_name_is_data():
 
 
 def test_a_program_that_keeps_count_sees_one_process_and_no_more():
-    """State between moves would make a reward depend on the order in which moves are listed; the prompt rules it out."""
-    text = "```python\nn = []\ndef reward(world, before, action, after):\n    n.append(1)\n    return len(n), {}\n```"
+    """State between moves would make a reward depend on the order in which moves are listed; the prompt rules
+    it out.
+    """
+    text = (
+        "```python\nn = []\ndef reward(world, before, action, after):\n    n.append(1)\n    return len(n), "
+        "{}\n```"
+    )
     assert trial(text) == trial(text)
 
 
 def test_the_record_shows_every_part():
     _, words = trial(TASK.oracle.act(PROBLEM, None, random.Random(0)))
     lines = [line for line in words.splitlines() if line.startswith(("success", "steps", "part"))]
-    assert [line.partition(":")[0] for line in lines] == ["success", "steps of an episode", "part nearer", "part time"]
+    assert [line.partition(":")[0] for line in lines] == [
+        "success",
+        "steps of an episode",
+        "part nearer",
+        "part time",
+    ]
     assert all(len(line.partition(":")[2].partition(";")[0].split()) == 10 for line in lines)
     assert "part time: -0.1 -0.1" in words and "largest -0.1, mean -0.1, smallest -0.1" in words
 

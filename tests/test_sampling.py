@@ -37,7 +37,9 @@ SAMPLINGS = [
 
 
 def truncated(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """The distribution that is drawn from, one token after another and in the order temperature, top_k, top_p, min_p."""
+    """The distribution that is drawn from, one token after another and in the order temperature, top_k,
+    top_p, min_p.
+    """
     p = np.exp(logits / sampling.temperature)
     p /= p.sum()
     ranked = np.argsort(-p, kind="stable")
@@ -73,7 +75,9 @@ def test_frequencies_support_and_log_probs(sampling):
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_a_token_is_drawn_where_the_uniform_number_says(sampling):
-    """The smallest token whose cumulative probability exceeds u: the same u gives the same token in any batch."""
+    """The smallest token whose cumulative probability exceeds u: the same u gives the same token in any
+    batch.
+    """
     q = truncated(LOGITS, sampling)
     uniform = (np.cumsum(q) - q / 2)[q > 0]
     rows = torch.from_numpy(LOGITS).float().expand(len(uniform), -1)
@@ -85,9 +89,14 @@ def test_rows_keep_their_own_settings():
     """One batch with every setting, greedy among them, equals one row at a time."""
     rng = np.random.default_rng(1)
     every = [*SAMPLINGS, Sampling(temperature=0)] * 5
-    logits, uniform = torch.from_numpy(rng.normal(0, 2, (len(every), 12))).float(), torch.from_numpy(rng.random(len(every)))
+    logits, uniform = (
+        torch.from_numpy(rng.normal(0, 2, (len(every), 12))).float(),
+        torch.from_numpy(rng.random(len(every))),
+    )
     together = draw(logits, Settings.of(every, "cpu"), uniform)
-    alone = [draw(logits[i : i + 1], Settings.of([s], "cpu"), uniform[i : i + 1]) for i, s in enumerate(every)]
+    alone = [
+        draw(logits[i : i + 1], Settings.of([s], "cpu"), uniform[i : i + 1]) for i, s in enumerate(every)
+    ]
     for values, parts in zip(together, zip(*alone, strict=True), strict=True):
         torch.testing.assert_close(values, torch.cat(parts), atol=1e-6, rtol=0)
 
@@ -104,7 +113,9 @@ def test_equal_logits_are_cut_at_exactly_k():
 
 def test_a_uniform_number_of_exactly_zero_takes_no_excluded_token():
     token, *_ = draw(
-        torch.tensor([[0.0, 2.0, 1.0]]), Settings.of([Sampling(top_k=1)], "cpu"), torch.zeros(1, dtype=torch.float64)
+        torch.tensor([[0.0, 2.0, 1.0]]),
+        Settings.of([Sampling(top_k=1)], "cpu"),
+        torch.zeros(1, dtype=torch.float64),
     )
     assert token.tolist() == [1]
 
@@ -114,7 +125,9 @@ def test_top_p_takes_the_first_token_even_if_it_is_more():
     assert set(drawn_many(np.log([0.7, 0.2, 0.1]), Sampling(top_p=0.75), 200)[0].tolist()) == {0, 1}
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"min_p": 1.0}, {"max_tokens": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"min_p": 1.0}, {"max_tokens": 0}]
+)
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(SurpassError, match=f"found {next(iter(wrong))}="):
         Sampling(**wrong)
@@ -140,7 +153,9 @@ def served(engine, requests):
 def log_probs(causal, tokens, n_new) -> np.ndarray:
     """Of the last n_new tokens, from one ordinary forward pass of the whole row."""
     with torch.no_grad():
-        logits = causal(input_ids=torch.from_numpy(tokens.astype(np.int64))[None], use_cache=False).logits[0, :-1]
+        logits = causal(input_ids=torch.from_numpy(tokens.astype(np.int64))[None], use_cache=False).logits[
+            0, :-1
+        ]
     own = logits.log_softmax(-1)[torch.arange(len(tokens) - 1), torch.from_numpy(tokens[1:].astype(np.int64))]
     return own[len(tokens) - 1 - n_new :].numpy()
 
@@ -155,12 +170,29 @@ def check(causal, request, reply):
 
 
 def some_requests(max_tokens=12, stop=("e", "12"), prompts=8) -> list[Generate]:
-    """Prompts of different lengths, some that share a beginning, one twice, several draws each; several settings."""
+    """Prompts of different lengths, some that share a beginning, one twice, several draws each; several
+    settings.
+    """
     shared = words(0, 9)
-    tokens = [shared, np.concatenate([shared, words(1, 3)]), np.concatenate([shared[:5], words(2, 20)]), words(3, 1), words(4, 17),
-              shared[:4], np.concatenate([shared, words(1, 3), words(5, 6)]), shared]  # fmt: skip
-    kinds = [Sampling(max_tokens=max_tokens, stop=stop), Sampling(max_tokens=max_tokens + 5), Sampling(max_tokens=3)]
-    return [Generate(t, tuple(range(100 * i, 100 * i + 1 + i % 4)), kinds[i % 3]) for i, t in enumerate(tokens[:prompts])]
+    tokens = [
+        shared,
+        np.concatenate([shared, words(1, 3)]),
+        np.concatenate([shared[:5], words(2, 20)]),
+        words(3, 1),
+        words(4, 17),
+        shared[:4],
+        np.concatenate([shared, words(1, 3), words(5, 6)]),
+        shared,
+    ]
+    kinds = [
+        Sampling(max_tokens=max_tokens, stop=stop),
+        Sampling(max_tokens=max_tokens + 5),
+        Sampling(max_tokens=3),
+    ]
+    return [
+        Generate(t, tuple(range(100 * i, 100 * i + 1 + i % 4)), kinds[i % 3])
+        for i, t in enumerate(tokens[:prompts])
+    ]
 
 
 def test_drawn_log_probs_are_the_models_own(nano, plain):
@@ -175,11 +207,18 @@ def test_drawn_log_probs_are_the_models_own(nano, plain):
 
 
 def test_how_a_draw_ends(nano):
-    """DONE exactly at an end token, OPEN exactly when the token just drawn completes a stop string (perhaps in its middle, as
-    <user> completes "e"), LENGTH at max_tokens."""
+    """DONE exactly at an end token, OPEN exactly when the token just drawn completes a stop string (perhaps
+    in its middle, as <user> completes "e"), LENGTH at max_tokens.
+    """
     engine = nano(scale=0.1)
-    requests = [Generate(words(i, 4), tuple(range(10 * i, 10 * i + 6)), Sampling(max_tokens=14, stop=("e", "1", "ab"), stop_tokens=(63,)))
-                for i in range(6)]  # fmt: skip
+    requests = [
+        Generate(
+            words(i, 4),
+            tuple(range(10 * i, 10 * i + 6)),
+            Sampling(max_tokens=14, stop=("e", "1", "ab"), stop_tokens=(63,)),
+        )
+        for i in range(6)
+    ]
     seen = set()
     for reply in served(engine, requests):
         for d in reply:
@@ -203,10 +242,13 @@ def test_continuing_a_node_uses_what_was_computed(nano, plain):
     open_ones = [d for d in reply if d.stop == OPEN and len(d.tokens) > 1]
     assert open_ones
     before = engine.counters()["prefilled"]
-    more = [Generate(np.concatenate([first.tokens, d.tokens]), (7, 8), Sampling(max_tokens=5)) for d in open_ones]
+    more = [
+        Generate(np.concatenate([first.tokens, d.tokens]), (7, 8), Sampling(max_tokens=5)) for d in open_ones
+    ]
     for request, again in zip(more, served(engine, more), strict=True):
         check(causal, request, again)
-    assert engine.counters()["prefilled"] - before == len(more)  # the last drawn token of each; all else was there
+    # the last drawn token of each; all else was there
+    assert engine.counters()["prefilled"] - before == len(more)
     engine.fresh()
     before = engine.counters()["prefilled"]
     fresh = served(engine, more[:1])
@@ -236,7 +278,9 @@ def test_a_cache_smaller_than_the_batch_changes_nothing(nano, memory_tokens):
     for _ in range(2):
         for a, b in zip(wanted, served(engine, requests), strict=True):
             assert [(d.tokens.tolist(), d.stop) for d in a] == [(d.tokens.tolist(), d.stop) for d in b]
-            np.testing.assert_allclose(np.concatenate([d.logp for d in a]), np.concatenate([d.logp for d in b]), atol=1e-4)
+            np.testing.assert_allclose(
+                np.concatenate([d.logp for d in a]), np.concatenate([d.logp for d in b]), atol=1e-4
+            )
         assert engine.decoder.cache.size <= memory_tokens
 
 
@@ -289,7 +333,9 @@ def test_the_slow_path_draws_the_same(nano):
     slow.decoder.cached = False
     for a, b in zip(served(fast, requests), served(slow, requests), strict=True):
         assert [(d.tokens.tolist(), d.stop) for d in a] == [(d.tokens.tolist(), d.stop) for d in b]
-        np.testing.assert_allclose(np.concatenate([d.logq for d in a]), np.concatenate([d.logq for d in b]), atol=1e-4)
+        np.testing.assert_allclose(
+            np.concatenate([d.logq for d in a]), np.concatenate([d.logq for d in b]), atol=1e-4
+        )
 
 
 def test_greedy_equals_one_argmax_after_another(nano, plain):
@@ -307,15 +353,22 @@ def test_greedy_equals_one_argmax_after_another(nano, plain):
 
 
 def test_the_context_is_a_limit(nano, plain):
-    """60 of 64 tokens leave room for 4; a full context draws nothing; a longer prompt is refused, and only it."""
+    """60 of 64 tokens leave room for 4; a full context draws nothing; a longer prompt is refused, and only
+    it.
+    """
     engine = nano(scale=0.01, max_position_embeddings=64)
     sizes = (60, 64, 65, 5)
-    requests = [Generate(words(i, n), tuple(range(8)), Sampling(max_tokens=100, stop_tokens=())) for i, n in enumerate(sizes)]
+    requests = [
+        Generate(words(i, n), tuple(range(8)), Sampling(max_tokens=100, stop_tokens=()))
+        for i, n in enumerate(sizes)
+    ]
     near, full, over, short = served(engine, requests)
     assert {len(d.tokens) for d in near if d.stop == LENGTH} == {4} and max(len(d.tokens) for d in near) == 4
     assert [(d.stop, len(d.tokens)) for d in full] == [(LENGTH, 0)] * 8
     assert isinstance(over, EngineError) and "65 tokens" in str(over)
-    assert {len(d.tokens) for d in short if d.stop == LENGTH} <= {59} and max(len(d.tokens) for d in short) > 4
+    assert {len(d.tokens) for d in short if d.stop == LENGTH} <= {59} and max(
+        len(d.tokens) for d in short
+    ) > 4
     check(plain(scale=0.01, max_position_embeddings=64), requests[0], near)
 
 
@@ -348,8 +401,11 @@ def test_score_and_next_are_the_models_own(nano, plain):
         np.testing.assert_allclose(score[1:], log_probs(causal, path, len(path) - 1), atol=1e-4)
     for node, found in zip(nodes, after, strict=True):
         for token, logp in zip((5, 3, 0), found, strict=True):
-            np.testing.assert_allclose(logp, log_probs(causal, np.append(tree.path_tokens(node), token), 1)[0], atol=1e-4)
-    assert engine.counters()["scored"] == 2 * len(tree.tokens) + 1  # every token once, however many paths it is on
+            np.testing.assert_allclose(
+                logp, log_probs(causal, np.append(tree.path_tokens(node), token), 1)[0], atol=1e-4
+            )
+    # every token once, however many paths it is on
+    assert engine.counters()["scored"] == 2 * len(tree.tokens) + 1
     assert len(single) == 1 and np.isnan(single[0])
 
 
@@ -371,7 +427,9 @@ def test_the_next_token_is_the_same_by_the_slow_path(nano):
 
 
 def test_groups_are_each_rows_own_attention():
-    """Scores and mixtures by group against every row with its own copy, while rows end, and groups with them."""
+    """Scores and mixtures by group against every row with its own copy, while rows end, and groups with
+    them.
+    """
     generator = torch.Generator().manual_seed(0)
     kv, lens = torch.randn(2, 2, 5, 3, 7, 4, generator=generator), torch.tensor([7, 1, 4, 2, 6])
     at = torch.tensor([0, 2, 2, 4, 0, 1, 3, 3, 3, 0])
@@ -423,7 +481,10 @@ def test_a_stop_string_may_end_inside_a_character_of_several_tokens():
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
+    core.pre_tokenizer, core.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        decoders.ByteLevel(),
+    )
     text = Text(PreTrainedTokenizerFast(tokenizer_object=core))
     tokens = text.encode("né")
     assert len(tokens) == 3 and text.stopped(tokens, ("é",), ()) and not text.stopped(tokens[:2], ("é",), ())
@@ -431,13 +492,27 @@ def test_a_stop_string_may_end_inside_a_character_of_several_tokens():
 
 
 def test_a_sliding_window_longer_than_the_probe_is_noticed(tokenizer):
-    """Our attention sees everything before a token; a model that sees only the last 200 tokens must not be trusted with it."""
+    """Our attention sees everything before a token; a model that sees only the last 200 tokens must not be
+    trusted with it.
+    """
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(0)
-    causal = MistralForCausalLM(MistralConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                                              num_key_value_heads=2, max_position_embeddings=1024, sliding_window=200, initializer_range=0.3,
-                                              eos_token_id=0, bos_token_id=None)).eval()  # fmt: skip
+    causal = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=64,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=1024,
+            sliding_window=200,
+            initializer_range=0.3,
+            eos_token_id=0,
+            bos_token_id=None,
+        )
+    ).eval()
     engine, tree = LocalEngine.of(copy.deepcopy(causal), tokenizer), Tree(Problem("p", ""))
     path = words(0, 300)
     (score,) = served(engine, [Score(tree, tree.add(-1, "task", path))])
@@ -451,7 +526,14 @@ def test_learned_positions_are_not_exceeded_by_padding(tokenizer):
     torch.manual_seed(0)
     causal = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3, eos_token_id=0, bos_token_id=0
+            vocab_size=64,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            n_positions=256,
+            initializer_range=0.3,
+            eos_token_id=0,
+            bos_token_id=0,
         )
     ).eval()
     engine, long = LocalEngine.of(copy.deepcopy(causal), tokenizer), words(0, 200)
@@ -477,7 +559,9 @@ def kv_of(tokens: np.ndarray, start: int = 0) -> torch.Tensor:
     return torch.tensor(values[start:], dtype=torch.float64).view(1, 1, 1, -1, 1).expand(2, 2, 1, -1, 1)
 
 
-token_lists = st.lists(st.integers(0, 2), min_size=1, max_size=7).map(lambda tokens: np.array(tokens, np.int32))
+token_lists = st.lists(st.integers(0, 2), min_size=1, max_size=7).map(
+    lambda tokens: np.array(tokens, np.int32)
+)
 steps = st.lists(st.tuples(st.booleans(), token_lists, st.integers(0, 4)), min_size=1, max_size=25)
 quick = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -488,7 +572,11 @@ def stored(cache) -> int:
     while stack:
         segment = stack.pop()
         for first, child in segment.children.items():
-            assert child.parent is segment and first == int(child.tokens[0]) and child.kv.shape[-2] == len(child.tokens)
+            assert (
+                child.parent is segment
+                and first == int(child.tokens[0])
+                and child.kv.shape[-2] == len(child.tokens)
+            )
             size += len(child.tokens)
             stack.append(child)
     return size
@@ -535,7 +623,8 @@ def test_what_was_used_last_is_forgotten_last():
     old, new = np.array([1, 2, 3, 4, 5], np.int32), np.array([6, 7, 8, 9, 10], np.int32)
     for last in (6, 7):
         cache.add(np.append(old, last).astype(np.int32), 0, kv_of(np.append(old, last)))
-    cache.add(new, 0, kv_of(new))  # 12 tokens: two ends go, then the beginning they shared, but not what just came
+    # 12 tokens: two ends go, then the beginning they shared, but not what just came
+    cache.add(new, 0, kv_of(new))
     assert cache.find(new)[0] == 5
 
 

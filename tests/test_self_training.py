@@ -1,4 +1,6 @@
-"""STaR and ReST-EM fit the start to everything that was right so far: which attempts these are, in how many steps, and from where they are read."""
+"""STaR and ReST-EM fit the start to everything that was right so far: which attempts these are, in how many
+steps, and from where they are read.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ def test_so_far_takes_all_rounds_and_of_a_problem_the_last_that_gave_anything():
         ("c", (1,)),
     ]
     assert found[0].tree is second[0] and found[1].tree is first[1] and found[-1].tree is now[2]
-    assert [e.tree for e in selectors.so_far(selectors.correct())(first, Memory(), 0)] == [first[0], first[1], first[1]]
+    assert [e.tree for e in selectors.so_far(selectors.correct())(first, Memory(), 0)] == [
+        first[0],
+        first[1],
+        first[1],
+    ]
 
 
 @pytest.mark.parametrize("batch, wanted", [(8, 3), (20, 1), (7, 3), (1, 20)])
@@ -63,7 +69,9 @@ SEEN: list = []
 
 @dataclass(frozen=True)
 class Spy:
-    """A learner that notes in SEEN, before it learns as another does, the weights it begins from and what it learns from."""
+    """A learner that notes in SEEN, before it learns as another does, the weights it begins from and what it
+    learns from.
+    """
 
     of: learners.gradient
     needs = frozenset({"train"})
@@ -77,7 +85,9 @@ class Spy:
 
 
 def spied(name: str, rounds: int, **knobs):
-    """(the weights it began from, (problem, tree) of every example, steps) of every round, and the weights at the start."""
+    """(the weights it began from, (problem, tree) of every example, steps) of every round, and the weights at
+    the start.
+    """
     method = dataclasses.replace(small(name, problems=2, n=8, max_tokens=1, **knobs), gate=gates.always())
     (learn,) = method.learn
     method = dataclasses.replace(method, learn=(dataclasses.replace(learn, learner=Spy(learn.learner)),))
@@ -90,16 +100,22 @@ def spied(name: str, rounds: int, **knobs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_start_is_fitted_to_all_that_was_right_so_far(name):
-    """Three rounds are the six problems once; a fourth asks the first two again. No folder: the trees stay in memory."""
+    """Three rounds are the six problems once; a fourth asks the first two again. No folder: the trees stay in
+    memory.
+    """
     seen, start = spied(name, 4, updates=2)
     problems = [{problem for problem, _ in examples} for _, examples, _ in seen]
     assert [len(some) for some in problems] == [2, 4, 6, 6]
     assert problems[0] < problems[1] < problems[2] == problems[3]
-    assert all(torch.equal(start[key], begun[key]) for begun, _, _ in seen for key in start), "from the start in every round"
+    assert all(torch.equal(start[key], begun[key]) for begun, _, _ in seen for key in start), (
+        "from the start in every round"
+    )
     assert [steps for _, _, steps in seen] == [2, 4, 6, 6], "steps grow with the problems"
     again = problems[0]
     old, new = (set(examples) for _, examples, _ in seen[2:])
-    assert old - new and {problem for problem, _ in old ^ new} == again, "of a problem asked again the last attempts"
+    assert old - new and {problem for problem, _ in old ^ new} == again, (
+        "of a problem asked again the last attempts"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,7 +128,9 @@ def test_without_the_past_a_round_stands_alone(name):
 
 def go(name: str, store: Store | None, rounds: int = 3) -> dict:
     models = nano_models()
-    models.run(improve(small(name, problems=2, n=8, every=2), copy_letter(), models, rounds=rounds, store=store))
+    models.run(
+        improve(small(name, problems=2, n=8, every=2), copy_letter(), models, rounds=rounds, store=store)
+    )
     if store:
         store.close()
     return models.engine("policy").weights()
@@ -175,7 +193,9 @@ def test_a_part_that_reads_the_past_has_to_say_so():
 
 
 def prm_run(tmp_path, **knobs):
-    """OmegaPRM for one round on the nano model: what each row learnt from, the scores the policy's row saw, the models, the round's trees."""
+    """OmegaPRM for one round on the nano model: what each row learnt from, the scores the policy's row saw,
+    the models, the round's trees.
+    """
     knobs = {"problems": 6, "n": 4, "k": 4, "max_tokens": 1, **knobs}
     method = dataclasses.replace(small("omegaprm", **knobs), gate=gates.always())
     models, store = nano_models(), Store(tmp_path)
@@ -198,7 +218,8 @@ def test_nothing_is_imitated_while_the_reward_model_has_not_learnt(tmp_path):
 def test_attempts_are_judged_by_the_reward_model_as_it_is_after_its_update(tmp_path):
     learnt, seen, models, trees = prm_run(tmp_path)
     assert learnt["prm"] > 0
-    now = models.run(rewards.process("prm")(models, copy_letter(), trees))  # the policy's own update moves no other weights
+    # the policy's own update moves no other weights
+    now = models.run(rewards.process("prm")(models, copy_letter(), trees))
     for row, column in zip(seen, now, strict=True):
         np.testing.assert_allclose(row, column.values, atol=1e-6)
     differ = [len({v for v in row if v == v}) > 1 and np.nanmax(row) > 0.5 for row in seen]
@@ -207,7 +228,8 @@ def test_attempts_are_judged_by_the_reward_model_as_it_is_after_its_update(tmp_p
 
 
 @pytest.mark.parametrize(
-    "values, wanted", [([0.5, 0.5], []), ([0.5, 0.4], []), ([0.6, 0.6], []), ([0.5, 0.51], [2]), ([0.9, 0.7], [1])]
+    "values, wanted",
+    [([0.5, 0.5], []), ([0.5, 0.4], []), ([0.6, 0.6], []), ([0.5, 0.51], [2]), ([0.9, 0.7], [1])],
 )
 def test_the_best_is_above_and_not_one_of_equals(values, wanted):
     found = selectors.top("reward", 1, 0.5, above=True)([tree_of("a", values)], Memory(), 0)
@@ -218,7 +240,9 @@ def test_the_best_is_above_and_not_one_of_equals(values, wanted):
 def test_needs_of_a_row_s_own_scores_are_refused_before_the_first_token():
     method = small("star")
     (learn,) = method.learn
-    method = dataclasses.replace(method, learn=(dataclasses.replace(learn, scores={"v": rewards.process("policy")}),))
+    method = dataclasses.replace(
+        method, learn=(dataclasses.replace(learn, scores={"v": rewards.process("policy")}),)
+    )
     models = nano_models()
     with pytest.raises(UnmetNeed, match="value head"):
         models.run(improve(method, copy_letter(), models, rounds=1))

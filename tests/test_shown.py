@@ -1,4 +1,6 @@
-"""What a model, a data set, a file name or a server wrote reaches the terminal as text: nothing in it is obeyed."""
+"""What a model, a data set, a file name or a server wrote reaches the terminal as text: nothing in it is
+obeyed.
+"""
 
 import contextlib
 import json
@@ -23,9 +25,37 @@ from surpass.progress import Progress, watching
 from surpass.shell import ending
 from surpass.shown import Terminal, shown
 
-OBEYED = ["\x1b[2J", "\x1b]52;c;cm0gLXJm\x07", "\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\", "\x1b]0;title\x07", "\x9b31m", "\x9d0;x\x9c", "\x90q\x9c",
-          "good\rbad", "good\b\b\b\bevil", "\x00", "\x7f", "\x0b\x0c", "\x0e\x0f", "\x1bc", "\x1b(0", "\x85", "\u202eevil\u202c", "\u2066x\u2069", "\u200b", "\ufeff",
-          "\u2028", "\u2060", "\xad", "\U000e0041", "\u3164", "a\u200db", "\u061c", "\u200f", "\x1bPq\x1b\\"]  # fmt: skip
+OBEYED = [
+    "\x1b[2J",
+    "\x1b]52;c;cm0gLXJm\x07",
+    "\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]0;title\x07",
+    "\x9b31m",
+    "\x9d0;x\x9c",
+    "\x90q\x9c",
+    "good\rbad",
+    "good\b\b\b\bevil",
+    "\x00",
+    "\x7f",
+    "\x0b\x0c",
+    "\x0e\x0f",
+    "\x1bc",
+    "\x1b(0",
+    "\x85",
+    "\u202eevil\u202c",
+    "\u2066x\u2069",
+    "\u200b",
+    "\ufeff",
+    "\u2028",
+    "\u2060",
+    "\xad",
+    "\U000e0041",
+    "\u3164",
+    "a\u200db",
+    "\u061c",
+    "\u200f",
+    "\x1bPq\x1b\\",
+]
 MARKS = "[red]x[/red] [link=http://evil.example]y[/link] [/] [bold :heart: \\[x]"
 HOSTILE = " ".join(OBEYED) + " " + MARKS
 
@@ -41,9 +71,24 @@ def test_what_a_terminal_would_obey_is_shown(text):
     assert shown(shown(text)) == shown(text)
 
 
-@pytest.mark.parametrize("text", ["a\tb\nc", "naïve Ωμέγα ﬁ", "e\u0301", "日本語 한국어 𠮷 葛\U000e0100"[:-1], "שלום العربية", "😀 👍🏽 ❤️‍🔥 👩‍👩‍👧‍👦 🏳️‍🌈 1️⃣ 🇩🇪",
-                                  "می\u200cخواهم", "क्\u200dष", "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "$x^2$ ∑ → ✓ ░▒▓", "\U000f0000\ue0b0", ""],
-                         ids=ascii)  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\tb\nc",
+        "naïve Ωμέγα ﬁ",
+        "e\u0301",
+        "日本語 한국어 𠮷 葛\U000e0100"[:-1],
+        "שלום العربية",
+        "😀 👍🏽 ❤️‍🔥 👩‍👩‍👧‍👦 🏳️‍🌈 1️⃣ 🇩🇪",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "$x^2$ ∑ → ✓ ░▒▓",
+        "\U000f0000\ue0b0",
+        "",
+    ],
+    ids=ascii,
+)
 def test_what_people_write_stays(text):
     assert shown(text) == text
 
@@ -56,7 +101,21 @@ def test_the_end_of_a_line_is_a_newline():
 @given(st.text(), st.sampled_from(OBEYED), st.text())
 def test_json_keeps_its_value_and_anything_is_harmless(before, text, after):
     whole = before + text + after
-    assert obeyed(shown(whole)) <= {"\u200c", "\u200d"} | {chr(c) for c in (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13440), *range(0xE0020, 0xE0080))}  # fmt: skip
+    assert obeyed(shown(whole)) <= {"\u200c", "\u200d"} | {
+        chr(c)
+        for c in (
+            *range(0x600, 0x606),
+            0x6DD,
+            0x70F,
+            0x890,
+            0x891,
+            0x8E2,
+            0x110BD,
+            0x110CD,
+            *range(0x13430, 0x13440),
+            *range(0xE0020, 0xE0080),
+        )
+    }
     assert json.loads(shown(json.dumps({"x": whole}))) == {"x": whole}
 
 
@@ -88,7 +147,16 @@ class Says(BaseHTTPRequestHandler):
 def api():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield ["--model", "api:m", "--url", f"http://127.0.0.1:{server.server_port}/v1", "--cache", "None", "--retries", "0"]
+    yield [
+        "--model",
+        "api:m",
+        "--url",
+        f"http://127.0.0.1:{server.server_port}/v1",
+        "--cache",
+        "None",
+        "--retries",
+        "0",
+    ]
     server.shutdown()
     server.server_close()
 
@@ -134,11 +202,27 @@ def test_problems_of_a_data_set(data, capsys):
     assert MARKS in seen(capsys, ["tasks", data, "--sample", "2"], 0)
 
 
-@pytest.mark.parametrize("words", [
-    ["run", HOSTILE], ["eval", HOSTILE], [HOSTILE], ["solve", "q", "--method", HOSTILE], ["tasks", HOSTILE], ["tasks", f"data:{HOSTILE}"], ["resume", HOSTILE],
-    ["view", HOSTILE], ["export", HOSTILE, "--to", "hf"], ["init", f"{HOSTILE}/x.py"], ["run", "grpo", f"--{HOSTILE}", "1"], ["run", "grpo", "--seed", HOSTILE],
-    ["run", "grpo", "--task.x", HOSTILE], ["run", f"{HOSTILE}.py:x"], ["compare", HOSTILE, HOSTILE], ["eval", "best_of_n", "--model", HOSTILE],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", HOSTILE],
+        ["eval", HOSTILE],
+        [HOSTILE],
+        ["solve", "q", "--method", HOSTILE],
+        ["tasks", HOSTILE],
+        ["tasks", f"data:{HOSTILE}"],
+        ["resume", HOSTILE],
+        ["view", HOSTILE],
+        ["export", HOSTILE, "--to", "hf"],
+        ["init", f"{HOSTILE}/x.py"],
+        ["run", "grpo", f"--{HOSTILE}", "1"],
+        ["run", "grpo", "--seed", HOSTILE],
+        ["run", "grpo", "--task.x", HOSTILE],
+        ["run", f"{HOSTILE}.py:x"],
+        ["compare", HOSTILE, HOSTILE],
+        ["eval", "best_of_n", "--model", HOSTILE],
+    ],
+)
 def test_names_that_are_refused(words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen(capsys, [word.replace("\0", "") for word in words])
@@ -154,7 +238,8 @@ def test_files_of_ones_own(tmp_path, capsys):
     """What a task's file raises, warns of and prints."""
     path = tmp_path / "odd\x1b[2J.py"
     path.write_text(
-        f"import warnings, sys\nwarnings.warn({HOSTILE!r})\nprint({HOSTILE!r})\nsys.stderr.write({HOSTILE!r})\nraise ValueError({HOSTILE!r})\n",
+        f"import warnings, sys\nwarnings.warn({HOSTILE!r})\nprint({HOSTILE!r})\n"
+        f"sys.stderr.write({HOSTILE!r})\nraise ValueError({HOSTILE!r})\n",
         encoding="utf-8",
     )
     said = seen(capsys, ["tasks", f"{path}:odd"], 2)
@@ -174,9 +259,13 @@ def test_help_of_an_odd_name(tmp_path, capsys):
 
 def test_what_is_said_while_the_process_ends():
     """By objects that are let go, and by threads."""
-    script = (f"from surpass.shell import ending\nclass Goes:\n    def __del__(self): raise ValueError({HOSTILE!r})\n"
-              f"def main():\n    global kept\n    kept = Goes()\n    import threading\n    def dies(): raise ValueError({HOSTILE!r})\n"
-              "    thread = threading.Thread(target=dies)\n    thread.start()\n    thread.join()\n    return 0\nending(main)()\n")  # fmt: skip
+    script = (
+        "from surpass.shell import ending\nclass Goes:\n    def __del__(self): raise "
+        f"ValueError({HOSTILE!r})\ndef main():\n    global kept\n    kept = Goes()\n    import "
+        f"threading\n    def dies(): raise ValueError({HOSTILE!r})\n    thread = "
+        "threading.Thread(target=dies)\n    thread.start()\n    thread.join()\n    return 0\n"
+        "ending(main)()\n"
+    )
     found = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -232,7 +321,9 @@ def terminal(monkeypatch):
 
 
 def unobeyed(found):
-    """The bytes that came hold rich's codes at most: colours, a line cleared, the cursor hidden and shown; and no link, title or clipboard."""
+    """The bytes that came hold rich's codes at most: colours, a line cleared, the cursor hidden and shown;
+    and no link, title or clipboard.
+    """
     text = b"".join(found).decode("utf-8", "replace")
     codes = {"\x1b[2K", "\x1b[1A", "\x1b[?25l", "\x1b[?25h", "\x1b[0m"}
     for code in re.findall(r"\x1b(?:\[[0-9;?]*[A-Za-z]|.)?", text):
@@ -246,7 +337,9 @@ def test_a_question_on_a_terminal(api, monkeypatch):
     with terminal(monkeypatch) as found:
         assert main(["solve", f"q {HOSTILE}".replace("\0", ""), "--n", "2", *api]) == 0
     said = unobeyed(found)
-    assert "[link=http://evil.example]y[/link]" in said.replace("\n", "") and "good\\u000dbad" in said.replace("\n", "")
+    assert "[link=http://evil.example]y[/link]" in said.replace(
+        "\n", ""
+    ) and "good\\u000dbad" in said.replace("\n", "")
 
 
 class Counted:
@@ -273,7 +366,11 @@ def test_what_is_printed_beside_a_bar(monkeypatch):
 def test_a_runs_progress(monkeypatch):
     from surpass.methods.grpo import grpo
 
-    exam = {"split": f"gate {HOSTILE}", "metrics": {HOSTILE: {"mean": 0.5, "stderr": 0.1, "n": 4, "missing": 0}}, "rows": {}}
+    exam = {
+        "split": f"gate {HOSTILE}",
+        "metrics": {HOSTILE: {"mean": 0.5, "stderr": 0.1, "n": 4, "missing": 0}},
+        "rows": {},
+    }
     with terminal(monkeypatch) as found, Progress(3, grpo()) as bar:
         bar.say("exam", 0, exam)
         bar.say("exam", 0, {"split": HOSTILE})

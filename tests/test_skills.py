@@ -1,4 +1,6 @@
-"""What a model knows about its own attempts, how well that separates right from wrong, and games of several players."""
+"""What a model knows about its own attempts, how well that separates right from wrong, and games of several
+players.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_certainty_is_the_formula_of_the_paper():
 
 
 def test_certainty_of_a_transformer_leaves_out_the_padding_of_its_vocabulary(nano, plain, tokenizer):
-    """Rows of the vocabulary that no token has do not count: the same weights with 8 more rows give the same certainty."""
+    """Rows of the vocabulary that no token has do not count: the same weights with 8 more rows give the same
+    certainty.
+    """
     small, large = nano(scale=0.3), plain(scale=0.3, vocab_size=72)
     with torch.no_grad():
         for (name, p), (_, q) in zip(small.causal.named_parameters(), large.named_parameters(), strict=True):
@@ -71,7 +75,10 @@ def test_certainty_of_a_transformer_leaves_out_the_padding_of_its_vocabulary(nan
     values = [m.run(certainty()(m, None, [tree]))[0].values for m in (models, wide)]
     np.testing.assert_allclose(values[0], values[1], rtol=1e-4)
     logits = (
-        small.causal(input_ids=torch.from_numpy(tree.path_tokens(1).astype(np.int64))[None]).logits[0].double().log_softmax(-1)
+        small.causal(input_ids=torch.from_numpy(tree.path_tokens(1).astype(np.int64))[None])
+        .logits[0]
+        .double()
+        .log_softmax(-1)
     )
     own = len(tree.own(1))
     wanted = (-logits.mean(-1) - math.log(64))[-own - 1 : -1].mean()
@@ -83,7 +90,13 @@ def test_certainty_and_verdicts_are_refused_where_there_are_no_log_probs():
     method = best_of_n()
     for score in (certainty(), verdict()):
         with pytest.raises(UnmetNeed, match="log-probabilities"):
-            models.run(evaluate(replace(method, exam=replace(method.exam, scores={"reward": score})), question("?"), models))
+            models.run(
+                evaluate(
+                    replace(method, exam=replace(method.exam, scores={"reward": score})),
+                    question("?"),
+                    models,
+                )
+            )
 
 
 def test_a_verdict_is_the_probability_of_yes_against_no(nano):
@@ -118,7 +131,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(rows):
 
 
 def test_aucs_interval_covers_the_truth():
-    """Two normals one apart: AUC = Phi(1 / sqrt 2) = 0.760; the 95% interval holds it about 95 times in 100."""
+    """Two normals one apart: AUC = Phi(1 / sqrt 2) = 0.760; the 95% interval holds it about 95 times in 100."""  # noqa: E501
     rng, inside = np.random.default_rng(0), 0
     for _ in range(400):
         scores = np.concatenate([rng.normal(1, 1, 60), rng.normal(0, 1, 90)])
@@ -131,11 +144,17 @@ def test_a_judge_of_known_noise_errs_as_often_and_says_the_same_again():
     task = maze(size=3, apart=2)
     problems = [p for p, _ in zip(task.problems("train", 0), range(300), strict=False)]
     moves = {p.asks: task.oracle.act(p, {}, Random(0)) for p in problems}
-    models = Models(policy=ScriptedEngine(lambda text, key: next(v for k, v in moves.items() if k in text) if key % 2 else "U"))
+    models = Models(
+        policy=ScriptedEngine(
+            lambda text, key: next(v for k, v in moves.items() if k in text) if key % 2 else "U"
+        )
+    )
     trees = models.run(search_all(samples(2), models, task, problems, 0))
     truth = np.concatenate([c.values for c in models.run(check()(models, task, trees))]) == 1
     judge = noisy_truth(0.2)
-    said, again = (np.concatenate([c.values for c in models.run(judge(models, task, trees))]) for _ in range(2))
+    said, again = (
+        np.concatenate([c.values for c in models.run(judge(models, task, trees))]) for _ in range(2)
+    )
     wrong = (said != truth).mean()
     assert abs(wrong - 0.2) < 4 * math.sqrt(0.2 * 0.8 / len(said)) and (said == again).all()
     biased = np.concatenate([c.values for c in models.run(noisy_truth(0.0, bias=0.5)(models, task, trees))])
@@ -153,14 +172,18 @@ def _judged():
 
 
 def test_two_players_have_a_context_each_and_alternate():
-    """Kuhn poker on one model: nobody is shown the other's card, credit flows by cause, rewards are zero-sum."""
+    """Kuhn poker on one model: nobody is shown the other's card, credit flows by cause, rewards are zero-sum."""  # noqa: E501
     task = kuhn(opponent="self")
-    models = Models(policy=ScriptedEngine(lambda text, key: "bet" if "check or bet" in text[-60:] else "call"))
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: "bet" if "check or bet" in text[-60:] else "call")
+    )
     problems = [p for p, _ in zip(task.problems("train", 0), range(20), strict=False)]
     trees = models.run(search_all(samples(2), models, task, problems, 0))
     for tree in trees:
         roots = [i for i in range(len(tree)) if tree.parent[i] == -1]
-        assert tree.get("player").values[roots].tolist()[:1] == [0.0] and set(tree.get("player").values[roots]) == {0.0, 1.0}
+        assert tree.get("player").values[roots].tolist()[:1] == [0.0] and set(
+            tree.get("player").values[roots]
+        ) == {0.0, 1.0}
         for leaf in tree.leaves():
             whole = tree.history(leaf)
             assert len(whole) >= 4, "two openings, two moves"
@@ -174,7 +197,9 @@ def test_two_players_have_a_context_each_and_alternate():
 @pytest.mark.parametrize("own", ["first", "second"])
 def test_a_role_of_the_players_own_name_plays_it(own):
     task = tictactoe(opponent="self", opening=0)
-    models = Models(policy=ScriptedEngine(lambda text, key: "5"), **{own: ScriptedEngine(lambda text, key: "1")})
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: "5"), **{own: ScriptedEngine(lambda text, key: "1")}
+    )
     (tree,) = models.run(search_all(samples(1), models, task, [next(task.problems("train", 0))], 0))
     drawn = [tree.author[i] for i in tree.history(tree.leaves()[0]) if tree.author[i] != "task"]
     assert drawn[:2] == (["first", "policy"] if own == "first" else ["policy", "second"])
@@ -184,7 +209,9 @@ def test_the_only_player_is_played_by_the_searchs_role():
     task = kgqa(hops=1, max_turns=3)
     silent = ScriptedEngine(lambda text, key: "what?")
     models = Models(policy=silent, teacher=silent)
-    (tree,) = models.run(search_all(samples(1, role="teacher"), models, task, [next(task.problems("train", 0))], 0))
+    (tree,) = models.run(
+        search_all(samples(1, role="teacher"), models, task, [next(task.problems("train", 0))], 0)
+    )
     assert {author for author in tree.author if author != "task"} == {"teacher"}
 
 
@@ -215,12 +242,16 @@ def test_who_moves_second_hears_what_was_said_at_the_start_and_is_paid_its_own()
     (tree,) = models.run(search_all(samples(1), models, task, [Problem("p", "")], 0))
     (leaf,) = tree.leaves()
     assert models.text("policy", tree, leaf, since=-1).startswith("user: you are b\nx was said\n")
-    assert models.run(check()(models, task, [tree]))[0].values == [-4.0], "b moved last, and is paid at every step"
+    assert models.run(check()(models, task, [tree]))[0].values == [-4.0], (
+        "b moved last, and is paid at every step"
+    )
 
 
 def test_only_the_last_attempt_of_a_refinement_is_paid_and_counted():
     task = kuhn(opponent="random", pays="win")
-    models = Models(policy=ScriptedEngine(lambda text, key: "check" if "check or bet" in text[-70:] else "call"))
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: "check" if "check or bet" in text[-70:] else "call")
+    )
     search = refine("{question} {answer}", "{question} {answer} {feedback}", times=2)
     problems = [p for p, _ in zip(task.problems("train", 0), range(30), strict=False)]
     trees = models.run(search_all(search, models, task, problems, 0))
@@ -251,7 +282,11 @@ def test_what_a_task_counts_is_reported():
     (tree,) = models.run(search_all(samples(1), models, task, [problem], 0))
     leaf = tree.leaves()[0]
     assert tree.stop[leaf] == INVALID
-    told = [models.text("policy", tree, i, since=int(tree.parent[i])) for i in tree.history(leaf) if tree.author[i] == "task"]
+    told = [
+        models.text("policy", tree, i, since=int(tree.parent[i]))
+        for i in tree.history(leaf)
+        if tree.author[i] == "task"
+    ]
     assert 'no tool "find", there is: search' in told[1]
     assert round_figures([tree], None)["count/malformed"] == 3.0
     assert round_figures([tree], None)["count/out_of_turns"] == 1.0
@@ -290,7 +325,9 @@ class say_a:
 
 
 def test_skills_of_a_known_player():
-    """p(a) = p(b) = 1/2 everywhere: greedy takes "a", pass@1 is 1/2, pass@4 is 1 - 1/2^4, and nothing tells right from wrong."""
+    """p(a) = p(b) = 1/2 everywhere: greedy takes "a", pass@1 is 1/2, pass@4 is 1 - 1/2^4, and nothing tells
+    right from wrong.
+    """
     engine = TabularEngine("ab" + "".join(c for c in map(chr, range(32, 127)) if c not in "ab"), size=64)
     with torch.no_grad():
         engine.module["table"].fill_(-30.0)[:, :2] = 0.0
@@ -304,7 +341,9 @@ def test_skills_of_a_known_player():
 
 
 def test_what_makes_a_task_fit_and_its_line():
-    report = Report("skills", info={"judged": 400, "auc": {"certainty": (0.7, 0.02), "verdict": (0.57, 0.02)}})
+    report = Report(
+        "skills", info={"judged": 400, "auc": {"certainty": (0.7, 0.02), "verdict": (0.57, 0.02)}}
+    )
     for i in range(100):
         figures = {"greedy": float(i % 2), "pass@1": 0.4, "pass@4": float(i % 5 > 0)}
         report.rows += [Row(f"p{i}", 0, name, value) for name, value in figures.items()]
@@ -312,7 +351,10 @@ def test_what_makes_a_task_fit_and_its_line():
     report.info["auc"]["verdict"] = (0.6, 0.02)
     assert fit(report, 4) == []
     text = table({"maze": report}, 4)
-    assert "| maze | 100 | 0.500 ± 0.050 | 0.400 ± 0.000 | 0.800 ± 0.040 | 400 | 0.700 (> 0.661) | 0.600 (> 0.561) |" in text
+    assert (
+        "| maze | 100 | 0.500 ± 0.050 | 0.400 ± 0.000 | 0.800 ± 0.040 | 400 | 0.700 (> 0.661) | 0.600 "
+        "(> 0.561) |" in text
+    )
     report.rows += [Row(f"q{i}", 0, "greedy", 1.0) for i in range(200)]
     assert fit(report, 4) == ["greedy accuracy 0.83 is not within 0.25 to 0.75"]
 
@@ -337,7 +379,10 @@ def test_eval_without_a_method_is_a_table(model, capsys):
     assert [line.split("|")[1].strip() for line in lines[2:4]] == ["maze", "judge"]
     assert any(line.startswith("maze: greedy accuracy 0.00 is not within") for line in lines)
     found = json.loads(lines[-1])
-    assert found["maze"]["metrics"]["pass@2"]["n"] == 4 and set(found["judge"]["auc"]) == {"certainty", "verdict"}
+    assert found["maze"]["metrics"]["pass@2"]["n"] == 4 and set(found["judge"]["auc"]) == {
+        "certainty",
+        "verdict",
+    }
     assert main(["eval", "--model", model, "--limit", "-1"]) == 2
     assert "at least 1" in capsys.readouterr().err
     assert main(["eval", "--model", model, "--split", "train"]) == 2
@@ -350,7 +395,11 @@ def test_tasks_shows_samples_and_helps_with_mistakes(capsys):
     assert main(["tasks", "kuhn", "--task.opponent", "self", "--sample", "2", "--seed", "3"]) == 0
     out = capsys.readouterr().out
     assert out.count("--- problem") == 2 and "task to second: Card: " in out
-    for wrong in (["tasks", "kuhn", "--samples", "2"], ["tasks", "kuhn", "--sample"], ["tasks", "kuhn", "--sample", "x"]):
+    for wrong in (
+        ["tasks", "kuhn", "--samples", "2"],
+        ["tasks", "kuhn", "--sample"],
+        ["tasks", "kuhn", "--sample", "x"],
+    ):
         assert main(wrong) == 2
         assert "usage: surpass tasks TASK" in capsys.readouterr().err
     assert main(["tasks", "kun"]) == 2

@@ -1,4 +1,6 @@
-"""The small real model from the package index: loaded once from GGUF, cached as safetensors, drawn from and scored."""
+"""The small real model from the package index: loaded once from GGUF, cached as safetensors, drawn from and
+scored.
+"""
 
 from __future__ import annotations
 

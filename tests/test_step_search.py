@@ -33,23 +33,37 @@ def solved(tree: Tree) -> bool:
 
 
 def expanded(tree: Tree) -> int:
-    return len({int(tree.parent[i]) for i in range(len(tree)) if tree.author[i] == "policy" and not tree.aside[i]})
+    return len(
+        {int(tree.parent[i]) for i in range(len(tree)) if tree.author[i] == "policy" and not tree.aside[i]}
+    )
 
 
 def test_with_a_perfect_value_no_expansion_is_wasted():
     search = searches.mcts(
-        values.truth(), simulations=TASK.n, width=12, choice="greedy", backup="max", outcome=True, depth=TASK.n
+        values.truth(),
+        simulations=TASK.n,
+        width=12,
+        choice="greedy",
+        backup="max",
+        outcome=True,
+        depth=TASK.n,
     )
     trees = grow(search)
-    assert all(solved(tree) for tree in trees), "every problem is solved by as many expansions as it has steps"
+    assert all(solved(tree) for tree in trees), (
+        "every problem is solved by as many expansions as it has steps"
+    )
     assert {expanded(tree) for tree in trees} == {TASK.n}
     fewer = grow(dataclasses.replace(search, simulations=TASK.n - 1))
     assert not any(solved(tree) for tree in fewer), "and by no fewer"
 
 
-@pytest.mark.parametrize("choice, backup, to_end", [("ucb", "visits", False), ("puct", "all", True), ("ucb", "mean", False)])
+@pytest.mark.parametrize(
+    "choice, backup, to_end", [("ucb", "visits", False), ("puct", "all", True), ("ucb", "mean", False)]
+)
 def test_without_a_guide_the_search_proves_what_can_be_solved(choice, backup, to_end):
-    search = searches.mcts(values.constant(0.0), 60, 12, choice, backup, explore=1.0, outcome=True, to_end=to_end, depth=TASK.n)
+    search = searches.mcts(
+        values.constant(0.0), 60, 12, choice, backup, explore=1.0, outcome=True, to_end=to_end, depth=TASK.n
+    )
     trees = grow(search)
     assert all(solved(tree) for tree in trees), "2^4 words are soon all visited"
     starved = grow(dataclasses.replace(search, simulations=2, width=1))
@@ -58,7 +72,13 @@ def test_without_a_guide_the_search_proves_what_can_be_solved(choice, backup, to
 
 def test_an_exam_counts_a_search_without_an_end_as_wrong_where_anybody_could_know():
     search = searches.mcts(
-        values.truth(), simulations=TASK.n - 1, width=12, choice="greedy", backup="max", outcome=True, depth=TASK.n
+        values.truth(),
+        simulations=TASK.n - 1,
+        width=12,
+        choice="greedy",
+        backup="max",
+        outcome=True,
+        depth=TASK.n,
     )
     exam = measures.answers(search, {"train": 4}, choose.best("worth"))
     models = writer(TASK)
@@ -87,7 +107,8 @@ def test_statistics_add_up():
         for node in np.flatnonzero(~np.isnan(visits)).tolist():
             children = [i for i in tree.children(node) if not np.isnan(visits[i])]
             below = sum(visits[i] for i in children)
-            ends = sum(not tree.unfinished(i) for i in children)  # judged when they were drawn: seen, if no simulation went there
+            # judged when they were drawn: seen, if no simulation went there
+            ends = sum(not tree.unfinished(i) for i in children)
             assert below - ends <= visits[node] <= below + 1 + 30 * (not children)
             told = [i for i in children if not np.isnan(q[i])]
             if weight := sum(visits[i] for i in told):
@@ -95,12 +116,18 @@ def test_statistics_add_up():
             elif children:
                 assert np.isnan(q[node]), "only guesses stand below"
         ends = [i for i in tree.leaves() if not tree.unfinished(i)]
-        np.testing.assert_allclose(worth[ends], tree.get("reward").values[[tree.leaves().index(i) for i in ends]])
-        assert np.isnan(tree.get("reward").values[[k for k, i in enumerate(tree.leaves()) if tree.unfinished(i)]]).all()
+        np.testing.assert_allclose(
+            worth[ends], tree.get("reward").values[[tree.leaves().index(i) for i in ends]]
+        )
+        assert np.isnan(
+            tree.get("reward").values[[k for k, i in enumerate(tree.leaves()) if tree.unfinished(i)]]
+        ).all()
 
 
 def test_ucb_by_hand():
-    """Two children of a root with 4 visits: 3 visits of worth 1/3 against 1 visit of worth 0.6, explore 0.7."""
+    """Two children of a root with 4 visits: 3 visits of worth 1/3 against 1 visit of worth 0.6, explore
+    0.7.
+    """
     low = 1 / 3 + 0.7 * np.sqrt(2 * np.log(4) / 3)
     high = 0.6 + 0.7 * np.sqrt(2 * np.log(4) / 1)
     from surpass.searches.mcts import _Grown
@@ -113,7 +140,11 @@ def test_ucb_by_hand():
     steps = Steps(None, TASK, tree, "policy", search.value, False, {}, "\n", 0, 99, 4)
     steps.begin(root)
     grown = _Grown(search, steps, root)
-    grown.children[root], grown.visits, grown.total = [a, b], {root: 4, a: 3, b: 1}, {root: 0.0, a: 0.0, b: 0.0}
+    grown.children[root], grown.visits, grown.total = (
+        [a, b],
+        {root: 4, a: 3, b: 1},
+        {root: 0.0, a: 0.0, b: 0.0},
+    )
     steps.worth |= {a: 1 / 3, b: 0.6}
     np.testing.assert_allclose([grown._score(root, a), grown._score(root, b)], [low, high])
     np.testing.assert_allclose(grown.q(root), (3 / 3 + 0.6) / 4)
@@ -131,21 +162,35 @@ def test_several_simulations_in_flight_share_batches_and_repeat():
         assert one.get("visits").values[0] == 24
     few = writer(TASK)
     grow(search, models=few)
-    assert len(models.batches) < len(few.batches), "simulations that are under way together are served together"
+    assert len(models.batches) < len(few.batches), (
+        "simulations that are under way together are served together"
+    )
 
 
 @pytest.mark.parametrize("name", ["beam", "best_first"])
 def test_beam_and_best_first_follow_a_perfect_value(name):
     kind = getattr(searches, name)
-    good = grow(kind(values.truth(), depth=TASK.n, **({"width": 1, "branch": 12} if name == "beam" else {"branch": 12})))
+    good = grow(
+        kind(
+            values.truth(), depth=TASK.n, **({"width": 1, "branch": 12} if name == "beam" else {"branch": 12})
+        )
+    )
     assert all(solved(tree) for tree in good)
     assert {expanded(tree) for tree in good} == {TASK.n}, "no expansion is wasted"
-    blind = grow(kind(values.constant(), depth=TASK.n, **({"width": 1, "branch": 1} if name == "beam" else {"branch": 1})))
+    blind = grow(
+        kind(
+            values.constant(),
+            depth=TASK.n,
+            **({"width": 1, "branch": 1} if name == "beam" else {"branch": 1}),
+        )
+    )
     assert np.mean([solved(tree) for tree in blind]) < 0.5
 
 
 def test_a_beam_counts_by_its_weakest_step_if_asked():
-    """Two steps: a then anything is worth 0.2 and 0.9; b then anything 0.6 and 0.5. By the last step a wins, by the least b."""
+    """Two steps: a then anything is worth 0.2 and 0.9; b then anything 0.6 and 0.5. By the last step a wins,
+    by the least b.
+    """
 
     @dataclasses.dataclass(frozen=True)
     class told:
@@ -184,19 +229,29 @@ def located(linear: bool, n: int = 16, right: float = 0.94, k: int = 8) -> tuple
         drawn += models.cost["search"]["calls"] - k
         for node in np.flatnonzero(~np.isnan(found)).tolist():
             said = models.text("policy", tree, node, since=0).split("\n")
-            first = next(i for i, (line, wanted) in enumerate(zip(said, word, strict=True), 1) if line != wanted)
-            before = models.text("policy", tree, tree.path(node)[-2], since=0).count("\n") if len(tree.path(node)) > 2 else 0
+            first = next(
+                i for i, (line, wanted) in enumerate(zip(said, word, strict=True), 1) if line != wanted
+            )
+            before = (
+                models.text("policy", tree, tree.path(node)[-2], since=0).count("\n")
+                if len(tree.path(node)) > 2
+                else 0
+            )
             hits += before + found[node] == first
             total += 1
     return hits / total, drawn / total / k
 
 
 def test_halving_finds_the_first_wrong_step_with_fewer_completions():
-    """Luo et al. 2024: in more than 80% of wrong attempts, with less than 0.6 of the completions that labelling all 16 steps takes;
-    and with fewer than going on step by step until the error is met."""
+    """Luo et al. 2024: in more than 80% of wrong attempts, with less than 0.6 of the completions that
+    labelling all 16 steps takes; and with fewer than going on step by step until the error is met.
+    """
     share, halving = located(False)
     also, until = located(True)
-    print(f"halving finds {share:.2f} with {halving:.1f} prefixes each, step by step until the error {also:.2f} with {until:.1f}")
+    print(
+        f"halving finds {share:.2f} with {halving:.1f} prefixes each, step by step until the error "
+        f"{also:.2f} with {until:.1f}"
+    )
     assert share > 0.8 and also > 0.8
     assert halving < 0.6 * 15 and halving < until
 

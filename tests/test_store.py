@@ -17,14 +17,30 @@ from surpass.types import Column, Problem, Tree
 
 @st.composite
 def trees(draw):
-    tree = Tree(Problem(draw(st.text(max_size=5)), draw(st.one_of(st.text(max_size=5), st.just(({"role": "user", "content": "ü"},)))),
-                        draw(st.one_of(st.none(), st.integers(), st.text(max_size=3))), {"a": [1, None]}), draw(st.integers(0, 2**63 - 1)))  # fmt: skip
+    tree = Tree(
+        Problem(
+            draw(st.text(max_size=5)),
+            draw(st.one_of(st.text(max_size=5), st.just(({"role": "user", "content": "ü"},)))),
+            draw(st.one_of(st.none(), st.integers(), st.text(max_size=3))),
+            {"a": [1, None]},
+        ),
+        draw(st.integers(0, 2**63 - 1)),
+    )
     for node in range(draw(st.integers(1, 8))):
         tokens = draw(st.lists(st.integers(0, 50000), max_size=4))
         logp = draw(st.one_of(st.none(), st.just(-np.arange(len(tokens), dtype=np.float32) / 3)))
-        tree.add(draw(st.integers(-1, node - 1)), draw(st.sampled_from(["task", "policy"])), tokens, logp=logp, stop=draw(st.integers(0, 4)),
-                 cause=draw(st.integers(-1, node - 1)), state=draw(st.one_of(st.none(), st.just({"x": [1, 2]}))),
-                 text=draw(st.one_of(st.none(), st.text(max_size=3))), version=3, aside=draw(st.booleans()))  # fmt: skip
+        tree.add(
+            draw(st.integers(-1, node - 1)),
+            draw(st.sampled_from(["task", "policy"])),
+            tokens,
+            logp=logp,
+            stop=draw(st.integers(0, 4)),
+            cause=draw(st.integers(-1, node - 1)),
+            state=draw(st.one_of(st.none(), st.just({"x": [1, 2]}))),
+            text=draw(st.one_of(st.none(), st.text(max_size=3))),
+            version=3,
+            aside=draw(st.booleans()),
+        )
     n = len(tree.leaves())
     tree.put("node", Column("node", np.arange(len(tree)) + 0.5))
     tree.put("leaf", Column("leaf", np.where(np.arange(n) % 2, np.nan, np.arange(n))))
@@ -39,7 +55,14 @@ def test_trees_survive_a_table(forest):
     again = trees_from_table(trees_to_table(forest))
     for a, b in zip(forest, again, strict=True):
         assert (a.problem, a.key, a.opened) == (b.problem, b.key, b.opened)
-        assert (a.author, a.state, a.text, a.keys, a.draws, a.aside) == (b.author, b.state, b.text, b.keys, b.draws, b.aside)
+        assert (a.author, a.state, a.text, a.keys, a.draws, a.aside) == (
+            b.author,
+            b.state,
+            b.text,
+            b.keys,
+            b.draws,
+            b.aside,
+        )
         for name in ("parent", "cause", "stop", "version", "span", "tokens", "logp", "logq"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         assert a.columns.keys() == b.columns.keys()

@@ -1,4 +1,6 @@
-"""Strategies at equal tokens: a random choice gets the pool's mean, a perfect one whether any attempt is right, and nobody overspends."""
+"""Strategies at equal tokens: a random choice gets the pool's mean, a perfect one whether any attempt is
+right, and nobody overspends.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class noise:
     """A score that knows nothing."""
 
     async def __call__(self, models, task, trees):
-        return [Column("leaf", np.array([fold(tree.key, leaf) / 2**63 for leaf in tree.leaves()])) for tree in trees]
+        return [
+            Column("leaf", np.array([fold(tree.key, leaf) / 2**63 for leaf in tree.leaves()]))
+            for tree in trees
+        ]
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,14 @@ class lenient(arithmetic):
 def report():
     models = Models(policy=ScriptedEngine(guess))
     measure = measures.strategies(
-        budget=60, pool=8, temperature=1.0, max_tokens=20, scores={"noise": noise(), "perfect": rewards.check()},
-        searches={"beam": searches.beam(values.constant(), width=1, branch=2, most=60, max_tokens=20)}, n={"test": 400},
-    )  # fmt: skip
+        budget=60,
+        pool=8,
+        temperature=1.0,
+        max_tokens=20,
+        scores={"noise": noise(), "perfect": rewards.check()},
+        searches={"beam": searches.beam(values.constant(), width=1, branch=2, most=60, max_tokens=20)},
+        n={"test": 400},
+    )
     return models.run(measure(models, lenient(terms=3, digits=1, shots=0), "test", 0))
 
 

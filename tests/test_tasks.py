@@ -24,7 +24,9 @@ from surpass.types import DONE, INVALID, Problem, Turn
 CHAIN = {"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 1}
 
 
-@pytest.mark.parametrize("task", [arithmetic(), reasoning_gym("chain_sum", CHAIN)], ids=["arithmetic", "reasoning_gym"])
+@pytest.mark.parametrize(
+    "task", [arithmetic(), reasoning_gym("chain_sum", CHAIN)], ids=["arithmetic", "reasoning_gym"]
+)
 def test_splits_are_disjoint_repeat_and_show_no_example(task):
     seen = {split: list(islice(task.problems(split, 3), 150)) for split in SHARES}
     ids = {split: {p.id for p in problems} for split, problems in seen.items()}
@@ -70,8 +72,17 @@ def test_first_wrong_step_of_arithmetic():
     assert task.first_wrong_step(problem, "\n".join(lines)) == 1
 
 
-@pytest.mark.parametrize("text, answer", [("Answer: 4", "4"), ("x\nanswer: -7.\n", "-7"), ("The answer is: 3 apples", "3 apples"),
-                                          ("Answer: 1\nAnswer: 2", "2"), ("nothing", None), ("", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ("Answer: 4", "4"),
+        ("x\nanswer: -7.\n", "-7"),
+        ("The answer is: 3 apples", "3 apples"),
+        ("Answer: 1\nAnswer: 2", "2"),
+        ("nothing", None),
+        ("", None),
+    ],
+)
 def test_final_answer(text, answer):
     assert final_answer(text) == answer
 
@@ -93,7 +104,9 @@ def test_curated_sets_make_problems():
         task = reasoning_gym(name, parameters)
         problem = next(task.problems("train", 0))
         assert task._maker.score_answer(problem.answer["answer"], problem.answer) == 1
-        assert len(list(islice(task.problems("gate", 0), 64))) == 64, f"{name} has too few problems for an exam"
+        assert len(list(islice(task.problems("gate", 0), 64))) == 64, (
+            f"{name} has too few problems for an exam"
+        )
         for junk in ("1 ∘ 3", "×", "{", "nan", "[1, ", "yes no", "1/0", "-" * 300):
             assert models.run(task.check(models, problem, f"Answer: {junk}")) < 1, (
                 "a scorer that cannot read an answer gives nothing"
@@ -135,7 +148,9 @@ class guess:
 
 def test_turns_are_played_to_the_end_and_paid():
     replies = {"guess": "3", "higher": "9", "lower": "7"}
-    models = Models(policy=ScriptedEngine(lambda text, key: replies[text.strip().split("\n")[-2].split(": ")[-1]]))
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: replies[text.strip().split("\n")[-2].split(": ")[-1]])
+    )
     (tree,) = models.run(search_all(samples(1, turns=5), models, guess(), [Problem("p", "guess")], 0))
     (leaf,) = tree.leaves()
     assert [tree.author[i] for i in tree.path(leaf)] == ["task", "policy", "task", "policy", "task", "policy"]
@@ -154,8 +169,12 @@ def test_illegal_moves_and_too_many_turns_are_marked():
 
 
 def test_votes_count_equal_answers():
-    models = Models(policy=ScriptedEngine(lambda text, key: f"Answer: {[4, 4, 5][key % 3]}" if key % 4 else "no idea"))
-    (tree,) = models.run(search_all(samples(12), models, arithmetic(), [next(arithmetic().problems("train", 0))], 1))
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: f"Answer: {[4, 4, 5][key % 3]}" if key % 4 else "no idea")
+    )
+    (tree,) = models.run(
+        search_all(samples(12), models, arithmetic(), [next(arithmetic().problems("train", 0))], 1)
+    )
     (column,) = models.run(vote()(models, arithmetic(), [tree]))
     answers = [final_answer(models.text("policy", tree, leaf)) for leaf in tree.leaves()]
     for answer, share in zip(answers, column.values, strict=True):

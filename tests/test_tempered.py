@@ -1,4 +1,6 @@
-"""Training at the temperature of the draws: by hand, against log_softmax(logits / T) written out, and in every method that uses a ratio."""
+"""Training at the temperature of the draws: by hand, against log_softmax(logits / T) written out, and in
+every method that uses a ratio.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ NAMES = [name for name in by_ratio() if name != "laser"]  # whose score of itsel
 
 
 def test_the_family_is_all_of_it():
-    assert {"grpo", "dapo", "dr_grpo", "gspo", "rloo", "tree_grpo", "nft", "ttrl"} <= set(NAMES) and len(NAMES) >= 16
+    assert {"grpo", "dapo", "dr_grpo", "gspo", "rloo", "tree_grpo", "nft", "ttrl"} <= set(NAMES) and len(
+        NAMES
+    ) >= 16
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +84,9 @@ def forest(engine, n: int = 5) -> list[Example]:
 @pytest.mark.parametrize("also", [(), ("entropy",)])
 @pytest.mark.parametrize("form", [tree_forward, row_forward])
 def test_log_probs_are_those_of_logits_divided_by_the_temperature(form, also, nano):
-    """TRL's formula: logits / T, then log_softmax and the token's entry; entropy of the same distribution; and the gradients of both."""
+    """TRL's formula: logits / T, then log_softmax and the token's entry; entropy of the same distribution;
+    and the gradients of both.
+    """
     engine = nano(dtype=torch.float64)
     batch = pack(forest(engine), ("policy",))
     parameters = list(engine.causal.parameters())
@@ -142,7 +148,9 @@ def test_the_first_ratio_is_one_where_training_is_at_the_temperature_of_the_draw
             trees[i] = tree.with_columns({"reward": Column("leaf", np.arange(len(tree.leaves())) % 2.0)})
         (learn,) = of("grpo")(temperature=T, tempered=tempered, updates=2, lr=0.0).learn
         report = models.run(
-            learn.learner(models, learn, learn.select(credited(trees, learn, Memory()), Memory(), 0), Memory(), 0)
+            learn.learner(
+                models, learn, learn.select(credited(trees, learn, Memory()), Memory(), 0), Memory(), 0
+            )
         )
         gaps[tempered] = max(row.value for row in report.rows if row.metric == "draw_gap")
     assert gaps[True] < 1e-5, "at the first step p_start is what was drawn from"
@@ -151,7 +159,9 @@ def test_the_first_ratio_is_one_where_training_is_at_the_temperature_of_the_draw
 
 
 def gap(engine, tempered: bool) -> float:
-    """The largest |log p_start - log q| of a drawn token: 0 where the trained distribution is the one that was drawn from."""
+    """The largest |log p_start - log q| of a drawn token: 0 where the trained distribution is the one that
+    was drawn from.
+    """
     models, trees = drawn(engine, T)
     batch = pack([Example(tree, (leaf,)) for tree in trees for leaf in tree.leaves()], ("policy",), ["logq"])
     with torch.no_grad():
@@ -176,14 +186,20 @@ def one_token(letter: str, advantage: float):
     root = tree.add(-1, "task", [0])
     p, q = LOGITS.log_softmax(-1)[token].item(), (LOGITS / T).log_softmax(-1)[token].item()
     tree.add(root, "policy", [token], logp=np.array([p]), logq=np.array([q]))
-    return engine, tree.with_columns({"advantage": Column("leaf", np.array([advantage]))}), token, np.exp(p - q)
+    return (
+        engine,
+        tree.with_columns({"advantage": Column("leaf", np.array([advantage]))}),
+        token,
+        np.exp(p - q),
+    )
 
 
 @pytest.mark.parametrize("letter, advantage", [("a", 2.0), ("b", -1.0)])
 @pytest.mark.parametrize("how", ["tempered", "plain", "corrected", "cut"])
 def test_the_first_step_by_hand(letter, advantage, how):
-    """-A d log p_T(token) / d logits = -A (onehot - softmax(logits / T)) / T. Plain: the same at T = 1; corrected: that times p / q, cut off
-    at `correct`."""
+    """-A d log p_T(token) / d logits = -A (onehot - softmax(logits / T)) / T. Plain: the same at T = 1;
+    corrected: that times p / q, cut off at `correct`.
+    """
     engine, tree, token, weight = one_token(letter, advantage)
     correct = {"corrected": 10.0, "cut": 0.9}.get(how, 0.0)
     heat = T if how == "tempered" else 1.0
@@ -191,14 +207,18 @@ def test_the_first_step_by_hand(letter, advantage, how):
     grads = []
     hook = engine.module["table"].register_hook(lambda g: grads.append(g.clone()))
     models = Models(policy=engine)
-    report = models.run(learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0))
+    report = models.run(
+        learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0)
+    )
     hook.remove()
     onehot = torch.eye(3)[token]
     wanted = -advantage * (onehot - (LOGITS / heat).softmax(-1)) / heat
     factor = {"corrected": weight, "cut": min(weight, 0.9)}.get(how, 1.0)
     torch.testing.assert_close(grads[0][engine.row([0])], (factor * wanted).float(), atol=1e-6, rtol=0)
     (found,) = [row.value for row in report.rows if row.metric == "loss"]
-    assert found == pytest.approx(-advantage * factor, abs=1e-6), "every ratio is 1, so the loss is minus the advantage"
+    assert found == pytest.approx(-advantage * factor, abs=1e-6), (
+        "every ratio is 1, so the loss is minus the advantage"
+    )
 
 
 def test_correction_at_the_temperature_of_the_draws_changes_nothing():
@@ -207,17 +227,23 @@ def test_correction_at_the_temperature_of_the_draws_changes_nothing():
         engine, tree, *_ = one_token("b", -1.0)
         learner = learners.gradient(objectives.clipped(correct=correct), lr=0.1, epochs=3, temperature=T)
         models = Models(policy=engine)
-        report = models.run(learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0))
+        report = models.run(
+            learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0)
+        )
         losses.append([row.value for row in report.rows if row.metric == "loss"])
     assert losses[0] == pytest.approx(losses[1], abs=1e-6) and losses[0][0] != losses[0][-1]
 
 
 def test_several_steps_at_a_temperature_are_trl_s_formula():
-    """coef = exp(log p_T - log p_T at the start); -min(coef A, clip(coef) A): three steps on a table of one context."""
+    """coef = exp(log p_T - log p_T at the start); -min(coef A, clip(coef) A): three steps on a table of one
+    context.
+    """
     engine, tree, token, _ = one_token("b", 1.5)
     learner = learners.gradient(objectives.clipped(), lr=0.3, epochs=3, temperature=T)
     models = Models(policy=engine)
-    report = models.run(learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0))
+    report = models.run(
+        learner(models, Learn("policy", selectors.every(), learner), [Example(tree, (1,))], Memory(), 0)
+    )
     twin, seen = torch.nn.Parameter(LOGITS.clone()), []
     adam = torch.optim.AdamW([twin], lr=0.3, weight_decay=0.0)
     old = (twin / T).log_softmax(-1)[token].detach()

@@ -1,5 +1,7 @@
-"""Chat templates of every kind, written here with the behaviour of those in use: turns that end otherwise than the text, thoughts that are
-left out of earlier turns, roles that are not taken. What was drawn is never tokenised again, and learns where it was drawn."""
+"""Chat templates of every kind, written here with the behaviour of those in use: turns that end otherwise
+than the text, thoughts that are left out of earlier turns, roles that are not taken. What was drawn is never
+tokenised again, and learns where it was drawn.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,18 @@ from surpass.searches.turns import begin, play_on
 from surpass.store import Store
 from surpass.types import DONE, Column, Example, Memory, Problem, Tree, Turn
 
-SPECIAL = ("<eos>", "<bos>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|observation|>", "<|assistant|>", "<think>", "</think>",
-           "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<answer>", "<tool_call>")  # fmt: skip
+SPECIAL = tuple(
+    "<eos> <bos> <|im_start|> <|im_end|> <|user|> <|observation|> <|assistant|> <think> </think> "
+    "<|channel|> <|message|> <|start|> <|end|> <|return|> <answer> <tool_call>".split()
+)
 CHARACTERS = "\n " + "".join(map(chr, range(33, 127)))
 
 CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
-# thoughts stand in the last answer alone, as in Qwen3's; without thinking the answer begins after an empty one
+# thoughts stand in the last answer alone, as in Qwen3's; without thinking the answer begins after an empty
+# one
 FORGETS = """{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}
 {%- endfor %}{% for m in messages %}<|im_start|>{{ m.role }}
 {% if m.role == 'assistant' and loop.index0 < ns.last %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content }}{% endif %}<|im_end|>
@@ -44,11 +49,11 @@ FORGETS = """{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.rol
 
 </think>
 
-{% endif %}{% endif %}"""
+{% endif %}{% endif %}"""  # noqa: E501
 # the answer begins in a thought, as in DeepSeek-R1's
 THINKS = """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% elif m.role == 'assistant' %}<|assistant|>
 {{- m.content.split('</think>')[-1] }}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>
-{% endif %}"""
+{% endif %}"""  # noqa: E501
 # a speaker's mark ends the turn before, as in GLM-4's
 SPEAKERS = """{% for m in messages %}<|{{ 'observation' if m.role == 'tool' else m.role }}|>
 {{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>
@@ -58,12 +63,12 @@ STRICT = """{% if messages[0].role == 'system' %}{{ raise_exception('System role
 {%- for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}
 {{- '<|im_start|>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}
 {%- if add_generation_prompt %}<|im_start|>model
-{% endif %}"""
+{% endif %}"""  # noqa: E501
 # channels, as in gpt-oss's
 CHANNELS = """{% for m in messages %}{% if m.role == 'assistant' %}{% if '<|channel|>' in m.content %}{{ raise_exception('no channels in content') }}{% endif %}
 {{- '<|start|>assistant' }}{% if loop.last and m.thinking %}<|channel|>analysis<|message|>{{ m.thinking }}<|end|><|start|>assistant{% endif %}
 {{- '<|channel|>final<|message|>' + m.content }}{{ '<|return|>' if loop.last else '<|end|>' }}{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}
-{%- endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"""
+{%- endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"""  # noqa: E501
 
 
 def make_tokenizer(template=None, marks=SPECIAL, **settings):
@@ -71,11 +76,17 @@ def make_tokenizer(template=None, marks=SPECIAL, **settings):
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*marks, *CHARACTERS])}, unk_token="?"))
+    core = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate([*marks, *CHARACTERS])}, unk_token="?")
+    )
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **{"eos_token": "<eos>", "bos_token": "<bos>"} | settings,
-                                        additional_special_tokens=list(marks[2:]), clean_up_tokenization_spaces=False)  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        **{"eos_token": "<eos>", "bos_token": "<bos>"} | settings,
+        additional_special_tokens=list(marks[2:]),
+        clean_up_tokenization_spaces=False,
+    )
     tokenizer.chat_template = template
     return tokenizer
 
@@ -101,7 +112,9 @@ def shown(text, tokens):
 
 
 def grown(engine, *turns, messages="q"):
-    """(models, tree, node): a dialogue in which what the model said is given, and the task answers "r1", "r2", ..."""
+    """(models, tree, node): a dialogue in which what the model said is given, and the task answers "r1",
+    "r2", ...
+    """
     models = Models(policy=engine)
     tree = Tree(Problem("p", "q"))
     node = models.open("policy", tree, messages)
@@ -115,13 +128,19 @@ def grown(engine, *turns, messages="q"):
 # -- ends
 
 
-ENDINGS = {"im_end": (CHATML, "<|im_end|>", ()), "eos": (THINKS, "<eos>", ()), "channels": (CHANNELS, "<|return|>", ()),
-           "speakers": (SPEAKERS, "<eos>", ("<|user|>", "<|observation|>"))}  # fmt: skip
+ENDINGS = {
+    "im_end": (CHATML, "<|im_end|>", ()),
+    "eos": (THINKS, "<eos>", ()),
+    "channels": (CHANNELS, "<|return|>", ()),
+    "speakers": (SPEAKERS, "<eos>", ("<|user|>", "<|observation|>")),
+}
 
 
 @pytest.mark.parametrize("kind", ENDINGS)
 def test_a_turn_ends_where_the_template_or_the_model_ends_it(kind):
-    """Before, a base model whose end of text is another than the template's end of turn ran to its limit with every answer."""
+    """Before, a base model whose end of text is another than the template's end of turn ran to its limit with
+    every answer.
+    """
     template, end, listed = ENDINGS[kind]
     tokenizer = make_tokenizer(template)
     ids = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(list(SPECIAL)), strict=True))
@@ -145,14 +164,20 @@ def test_a_turn_ends_where_the_template_or_the_model_ends_it(kind):
 
 def test_plain_words_after_an_answer_end_nothing():
     """A template without marks: a line's end after an answer is no token that ends turns."""
-    text = Text(make_tokenizer("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "))
+    text = Text(
+        make_tokenizer("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ")
+    )
     assert text.ends == {0} and text.end == 0
 
 
 def test_the_beginning_of_an_answer_is_no_end_of_one():
     """Some templates write it whether it is asked for or not."""
     for end, wanted in (("", "<eos>"), ("<|end|>", "<|end|>")):
-        text = Text(make_tokenizer("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" + end + "{% endfor %}<|assistant|>"))
+        text = Text(
+            make_tokenizer(
+                "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" + end + "{% endfor %}<|assistant|>"
+            )
+        )
         assert text.tokenizer.decode([text.end]) == wanted and text.ends == {0, text.end}
 
 
@@ -161,10 +186,14 @@ def test_a_speakers_mark_is_written_once():
     engine = make_engine(SPEAKERS, listed=("<|user|>", "<|observation|>"))
     models, tree, node = grown(engine, "ab<|user|>")
     told = models.tell("policy", tree, node, "r")
-    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+    assert (
+        shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+    )
     models, tree, node = grown(engine, "ab")  # cut off: nothing was drawn that could be left out
     told = models.tell("policy", tree, node, "r")
-    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+    assert (
+        shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|user|>\nr<|assistant|>\n"
+    )
 
 
 @pytest.mark.parametrize("mark", ["<|user|>", "<eos>"])
@@ -174,7 +203,10 @@ def test_another_end_than_what_follows_opens_a_new_context(mark):
     models, tree, node = grown(engine, f"ab{mark}")
     told = models.tell("policy", tree, node, {"role": "tool", "content": "r"})
     assert tree.parent[told] == -1 and tree.cause[told] == node
-    assert shown(engine.text, tree.path_tokens(told)) == "<|user|>\nq<|assistant|>\nab<|observation|>\nr<|assistant|>\n"
+    assert (
+        shown(engine.text, tree.path_tokens(told))
+        == "<|user|>\nq<|assistant|>\nab<|observation|>\nr<|assistant|>\n"
+    )
 
 
 def test_an_answer_that_ended_its_text_gets_the_end_of_its_turn():
@@ -184,8 +216,8 @@ def test_an_answer_that_ended_its_text_gets_the_end_of_its_turn():
         told = models.tell("policy", tree, node, "r")
         whole = shown(engine.text, tree.path_tokens(told)).replace("<eos>", "")
         assert (
-            whole
-            == "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\nab<|im_end|>\n<|im_start|>user\nr<|im_end|>\n<|im_start|>assistant\n"
+            whole == "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\nab<|im_end|>\n<|im_start|>user\n"
+            "r<|im_end|>\n<|im_start|>assistant\n"
         )
 
 
@@ -204,7 +236,11 @@ def test_thoughts_that_a_template_forgets_open_a_new_context():
     root, said, new, last = range(4)
     assert tree.parent.tolist() == [-1, root, -1, new] and tree.cause.tolist() == [-1, root, said, new]
     assert shown(engine.text, tree.own(said)) == first, "what was drawn stays as it was drawn"
-    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ab"}, {"role": "user", "content": "r1"}]
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "ab"},
+        {"role": "user", "content": "r1"},
+    ]
     assert shown(engine.text, tree.path_tokens(new)) == rendered(engine, *messages)
     assert tree.author == ["task", "policy", "task", "policy"] and np.isnan(tree.drawn(new)[0]).all()
     assert tree.parts(last) == [said, last] and tree.dialogue(last) == [root, said, new, last]
@@ -223,21 +259,36 @@ def test_a_tools_words_keep_the_thoughts():
     assert tree.parent[told] == node
     again = models.put("policy", tree, told, drawn(engine, "cd<|im_end|>"), "policy", stop=DONE)
     asked = models.tell("policy", tree, again, "r")
-    assert tree.parent[asked] == -1 and "hm" not in shown(engine.text, tree.own(asked)), "the user's words do not"
+    assert tree.parent[asked] == -1 and "hm" not in shown(engine.text, tree.own(asked)), (
+        "the user's words do not"
+    )
     assert tree.parts(asked) == [again, asked]
 
 
-@pytest.mark.parametrize("template, args, said", [
-    (FORGETS, {"enable_thinking": False}, "ab<|im_end|>"), (THINKS, None, "hm\n</think>\n\nab<eos>"),
-    (CHANNELS, None, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>ab<|return|>"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "template, args, said",
+    [
+        (FORGETS, {"enable_thinking": False}, "ab<|im_end|>"),
+        (THINKS, None, "hm\n</think>\n\nab<eos>"),
+        (
+            CHANNELS,
+            None,
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>ab<|return|>",
+        ),
+    ],
+)
 def test_whatever_is_rewritten_is_rendered_anew(template, args, said):
     engine = make_engine(template, template_args=args)
     models, tree, node = grown(engine, said)
     told = models.tell("policy", tree, node, "r")
     whole = shown(engine.text, tree.path_tokens(told))
     assert tree.parent[told] == -1 and tree.cause[told] == node
-    assert "hm" not in whole and "ab" in whole and "r" in whole and whole.count("<think>") == (0 if template == CHANNELS else 1)
+    assert (
+        "hm" not in whole
+        and "ab" in whole
+        and "r" in whole
+        and whole.count("<think>") == (0 if template == CHANNELS else 1)
+    )
 
 
 def test_a_thought_that_was_cut_off_is_no_answer_to_forget():
@@ -245,7 +296,8 @@ def test_a_thought_that_was_cut_off_is_no_answer_to_forget():
     models, tree, node = grown(engine, "hm")
     told = models.tell("policy", tree, node, "r")
     assert (
-        shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|><think>\nhm<eos><|user|>r<|assistant|><think>\n"
+        shown(engine.text, tree.path_tokens(told))
+        == "<bos><|user|>q<|assistant|><think>\nhm<eos><|user|>r<|assistant|><think>\n"
     )
     assert tree.parent[told] == node
 
@@ -267,7 +319,8 @@ def test_keys_of_new_contexts_follow_from_their_own_past():
         engine = make_engine(FORGETS)
         models, tree, node = grown(engine, "<think>\nhm\n</think>\n\nab<|im_end|>")
         branches = [
-            models.put("policy", tree, int(tree.parent[node]), drawn(engine, f"<think>{c}</think>"), "policy") for c in "xy"
+            models.put("policy", tree, int(tree.parent[node]), drawn(engine, f"<think>{c}</think>"), "policy")
+            for c in "xy"
         ]
         found = {i: tree.keys[models.tell("policy", tree, branches[i], "r")] for i in order}
         keys.append([found[0], found[1]])
@@ -278,12 +331,16 @@ def test_keys_of_new_contexts_follow_from_their_own_past():
 
 
 def forest(engine, n=2):
-    """A tree whose two first answers were each told something and went on `n` ways, in new contexts; with real log-probabilities."""
+    """A tree whose two first answers were each told something and went on `n` ways, in new contexts; with
+    real log-probabilities.
+    """
     models = Models(policy=engine)
     tree = Tree(Problem("p", "q"), 7)
     root = models.open("policy", tree, "q")
     for a in range(2):
-        first = models.put("policy", tree, root, drawn(engine, f"<think>h{a}</think>x{a}<|im_end|>"), "policy", stop=DONE)
+        first = models.put(
+            "policy", tree, root, drawn(engine, f"<think>h{a}</think>x{a}<|im_end|>"), "policy", stop=DONE
+        )
         told = models.tell("policy", tree, first, "r")
         for b in range(n):
             models.put("policy", tree, told, drawn(engine, f"y{b}<|im_end|>"), "policy", stop=DONE)
@@ -291,12 +348,19 @@ def forest(engine, n=2):
 
 
 def by_hand(engine, tree, leaf):
-    """[(node, its log-probabilities)] of what the policy wrote on the way to a leaf, each context through the model's own forward."""
+    """[(node, its log-probabilities)] of what the policy wrote on the way to a leaf, each context through the
+    model's own forward.
+    """
     out = []
     for end in tree.parts(leaf):
         path = tree.path(end)
         tokens = torch.from_numpy(tree.path_tokens(end).astype(np.int64))[None]
-        logp = engine.causal(input_ids=tokens).logits[0, :-1].log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
+        logp = (
+            engine.causal(input_ids=tokens)
+            .logits[0, :-1]
+            .log_softmax(-1)
+            .gather(-1, tokens[0, 1:, None])[:, 0]
+        )
         at = 0
         for node in path:
             n = len(tree.own(node))
@@ -307,13 +371,17 @@ def by_hand(engine, tree, leaf):
 
 
 def test_each_drawn_token_learns_once_in_the_context_it_was_drawn_in():
-    """A path is the whole dialogue: sums, lengths and credit of two contexts are those of one path, and nothing rendered anew is trained."""
+    """A path is the whole dialogue: sums, lengths and credit of two contexts are those of one path, and
+    nothing rendered anew is trained.
+    """
     engine = make_engine(FORGETS)
     _, tree = forest(engine)
     leaves = tree.leaves()
     assert len(leaves) == 4 and all(len(tree.parts(leaf)) == 2 for leaf in leaves)
     batch = pack([Example(tree, (leaf,)) for leaf in leaves], ("policy",))
-    wrote = [sum(len(tree.own(i)) for i in tree.dialogue(leaf) if tree.author[i] == "policy") for leaf in leaves]
+    wrote = [
+        sum(len(tree.own(i)) for i in tree.dialogue(leaf) if tree.author[i] == "policy") for leaf in leaves
+    ]
     assert lengths(batch).tolist() == wrote
     with torch.no_grad():
         logp = engine.forward(batch).logp.double()
@@ -333,14 +401,18 @@ def test_each_drawn_token_learns_once_in_the_context_it_was_drawn_in():
 
 
 @pytest.mark.parametrize(
-    "objective", [objectives.sft(), objectives.sft(normaliser="path"), objectives.dpo()], ids=["token", "path", "pair"]
+    "objective",
+    [objectives.sft(), objectives.sft(normaliser="path"), objectives.dpo()],
+    ids=["token", "path", "pair"],
 )
 def test_the_gradient_is_that_of_the_contexts_as_they_were(objective):
     engine = make_engine(FORGETS)
     _, tree = forest(engine)
     leaves = tree.leaves()
     pair = isinstance(objective, objectives.dpo)
-    examples = [Example(tree, (leaves[0], leaves[3]))] if pair else [Example(tree, (leaf,)) for leaf in leaves]
+    examples = (
+        [Example(tree, (leaves[0], leaves[3]))] if pair else [Example(tree, (leaf,)) for leaf in leaves]
+    )
     found = {}
     for trees in (True, False):
         engine.why_not_trees = None if trees else "asked for"
@@ -377,7 +449,12 @@ def test_since_learns_from_there_on():
     leaf = tree.leaves()[0]
     root, first, new, last = tree.dialogue(leaf)
     own = {i: len(tree.own(i)) for i in (first, last)}
-    for since, wanted in ((-1, own[first] + own[last]), (root, own[first] + own[last]), (first, own[last]), (new, own[last])):
+    for since, wanted in (
+        (-1, own[first] + own[last]),
+        (root, own[first] + own[last]),
+        (first, own[last]),
+        (new, own[last]),
+    ):
         batch = pack([Example(tree, (leaf,), (since,))], ("policy",))
         assert lengths(batch).tolist() == [wanted], since
         assert int(unroll(batch).learns.sum()) == wanted
@@ -389,27 +466,35 @@ def test_selectors_advantages_and_scores_see_whole_dialogues():
     models, tree = forest(engine)
     tree.put("reward", Column("leaf", np.array([1.0, 1.0, 0.0, 1.0])))
     memory = Memory()
-    assert len(selectors.correct()([tree], memory, 0)) == 3, "the same last words after other thoughts are another attempt"
+    assert len(selectors.correct()([tree], memory, 0)) == 3, (
+        "the same last words after other thoughts are another attempt"
+    )
     (columns,) = advantages.siblings()([tree], memory)
     value = columns["value"].values
     first = [i for i in range(len(tree)) if tree.parent[i] == 0]
     assert value[first].tolist() == [1.0, 0.5] and columns["advantage"].values[first].tolist() == [0.5, -0.5]
     tree = tree.with_columns(columns)
     ends = selectors.contexts()([tree], memory, 0)
-    assert [example.nodes[0] for example in ends] == tree.leaves(), "a dialogue is one example, not one per context"
+    assert [example.nodes[0] for example in ends] == tree.leaves(), (
+        "a dialogue is one example, not one per context"
+    )
     (column,) = advantages.group(apart=True)([tree], memory)
     assert np.allclose(column["advantage"].values, advantages.standardised(np.array([1.0, 1.0, 0.0, 1.0])))
     leaf = tree.leaves()[0]
     parts = [part for _, part in by_hand(engine, tree, leaf)]
     for i in range(len(tree)):  # as if they had been drawn
-        tree._logp[i] = np.zeros(len(tree.own(i)), np.float32) if tree.author[i] == "policy" else tree._logp[i]
+        tree._logp[i] = (
+            np.zeros(len(tree.own(i)), np.float32) if tree.author[i] == "policy" else tree._logp[i]
+        )
     found = models.run(mean_logp(models, "policy", tree, leaf, "policy"))
     assert found == pytest.approx(float(torch.cat(parts).detach().mean()), abs=1e-4)
 
 
 @dataclass(frozen=True)
 class thoughtful:
-    """Three turns; a random model's words before a "." count as its thoughts (the template forgets them). Right: a code of even sum."""
+    """Three turns; a random model's words before a "." count as its thoughts (the template forgets them).
+    Right: a code of even sum.
+    """
 
     players: tuple = ("policy",)
     branches = True
@@ -444,13 +529,16 @@ def small(method=grpo, **more):
 
     found = method(problems=4, max_tokens=24, lr=1e-3, every=1, **({"n": 4} if method is grpo else {}) | more)
     return dataclasses.replace(
-        found, exam=dataclasses.replace(found.exam, search=dataclasses.replace(found.exam.search, max_tokens=24))
+        found,
+        exam=dataclasses.replace(found.exam, search=dataclasses.replace(found.exam.search, max_tokens=24)),
     )
 
 
 @pytest.mark.parametrize("method", [grpo, tree_grpo])
 def test_a_run_over_rewritten_dialogues_learns_what_it_drew_and_resumes(method, tmp_path):
-    """Log-probabilities at the draw are those the learner computes, in every context; a run that goes on ends in the same bytes."""
+    """Log-probabilities at the draw are those the learner computes, in every context; a run that goes on ends
+    in the same bytes.
+    """
     from test_conformance import digest
 
     class Dying(Store):
@@ -468,9 +556,13 @@ def test_a_run_over_rewritten_dialogues_learns_what_it_drew_and_resumes(method, 
             store.close()
 
     result, trees = run(tmp_path / "whole")
-    assert sum(len(tree.parts(leaf)) > 1 for tree in trees for leaf in tree.leaves()) > 3, "the template forgot something"
+    assert sum(len(tree.parts(leaf)) > 1 for tree in trees for leaf in tree.leaves()) > 3, (
+        "the template forgot something"
+    )
     learnt = [event for event in result.events if event["event"] == "learn"]
-    assert all(event["draw_gap"] < 1e-3 for event in learnt) and any(event["grad_norm"] > 0 for event in learnt)
+    assert all(event["draw_gap"] < 1e-3 for event in learnt) and any(
+        event["grad_norm"] > 0 for event in learnt
+    )
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "part", Dying)
     run(tmp_path / "part")
@@ -484,7 +576,9 @@ def test_players_keep_their_side_in_new_contexts():
     async def go():
         tree, root, plays = await begin(models, task, Problem("p", "q"), 3)
         nodes = await models.generate(plays, tree, root, 4, max_tokens=24)
-        return tree, [await play_on(models, task, tree, node, "policy", 32, {"max_tokens": 24}) for node in nodes]
+        return tree, [
+            await play_on(models, task, tree, node, "policy", 32, {"max_tokens": 24}) for node in nodes
+        ]
 
     tree, ends = models.run(go())
     new = [
@@ -497,7 +591,9 @@ def test_players_keep_their_side_in_new_contexts():
     for root in new:
         before = int(tree.get("continues").values[root])
         assert player[root] == player[tree.path(before)[0]], "the same player's context"
-        assert player[tree.path(int(tree.cause[root]))[0]] != player[root], "and in time it follows the other's move"
+        assert player[tree.path(int(tree.cause[root]))[0]] != player[root], (
+            "and in time it follows the other's move"
+        )
     assert set(ends) == set(tree.leaves())
 
 
@@ -512,23 +608,34 @@ def saved(folder, template, **settings):
 
 
 def test_template_arguments_are_given_to_the_template():
-    for args, wanted in ((None, ""), ({"enable_thinking": True}, ""), ({"enable_thinking": False}, "<think>\n\n</think>\n\n")):
+    for args, wanted in (
+        (None, ""),
+        ({"enable_thinking": True}, ""),
+        ({"enable_thinking": False}, "<think>\n\n</think>\n\n"),
+    ):
         engine = make_engine(FORGETS, template_args=args)
         assert shown(engine.text, engine.text.open("q")).endswith(f"<|im_start|>assistant\n{wanted}")
         assert engine.twin().text.open("q") == engine.text.open("q")
 
 
-@pytest.mark.parametrize("template, args, words", [
-    (FORGETS, {"think": True}, 'takes no argument "think"; it takes: enable_thinking'), (CHATML, {"a": 1}, "it takes none"),
-    (CHATML, {"messages": []}, 'no argument "messages"'), (None, {"a": 1}, "no chat template that could take the argument a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "template, args, words",
+    [
+        (FORGETS, {"think": True}, 'takes no argument "think"; it takes: enable_thinking'),
+        (CHATML, {"a": 1}, "it takes none"),
+        (CHATML, {"messages": []}, 'no argument "messages"'),
+        (None, {"a": 1}, "no chat template that could take the argument a"),
+    ],
+)
 def test_an_argument_that_no_template_reads_is_refused(template, args, words):
     with pytest.raises(SurpassError, match=words):
         Text(make_tokenizer(template), arguments=args)
 
 
 def test_template_args_on_the_command_line(tmp_path, capsys):
-    """Recorded in the run and used when it goes on; refused where the template does not read them, or by a model behind an API."""
+    """Recorded in the run and used when it goes on; refused where the template does not read them, or by a
+    model behind an API.
+    """
     model, out = saved(tmp_path / "model", FORGETS), tmp_path / "run"
     run = [
         "run",
@@ -556,13 +663,18 @@ def test_template_args_on_the_command_line(tmp_path, capsys):
     assert shown(text, tree.own(0)).endswith("<think>\n\n</think>\n\n"), "the run's openings have it"
     assert main(["resume", str(out)]) == 0
     capsys.readouterr()
-    for words, said in ((["--template-args", "think=1"], 'no argument "think"'), (["--template-args", "x"], "wants NAME=VALUE"),
-                        (["--template-args=a=1", "--template-args", "a=2"], "each name once")):  # fmt: skip
+    for words, said in (
+        (["--template-args", "think=1"], 'no argument "think"'),
+        (["--template-args", "x"], "wants NAME=VALUE"),
+        (["--template-args=a=1", "--template-args", "a=2"], "each name once"),
+    ):
         assert main([*run, *words]) == 2
         seen = capsys.readouterr()
         assert said in seen.err and len(seen.err.splitlines()) == 1, seen.err
     evaluate = ["eval", "best_of_n", "--limit", "1", "--n", "1", "--max-tokens", "2"]
-    assert main([*evaluate, "--model", "api:m", "--url", "http://127.0.0.1:9/v1", "--template-args", "a=1"]) == 2
+    assert (
+        main([*evaluate, "--model", "api:m", "--url", "http://127.0.0.1:9/v1", "--template-args", "a=1"]) == 2
+    )
     assert "local models" in capsys.readouterr().err
     assert main([*evaluate, "--model", model, "--template-args", "enable_thinking=false"]) == 0
 
@@ -571,7 +683,16 @@ def test_a_run_from_python_is_refused_with_other_arguments(tmp_path):
     import surpass
 
     model = saved(tmp_path / "model", FORGETS)
-    options = {"rounds": 1, "problems": 2, "n": 2, "max_tokens": 4, "test": 2, "gate": 2, "quiet": True, "out": tmp_path / "run"}
+    options = {
+        "rounds": 1,
+        "problems": 2,
+        "n": 2,
+        "max_tokens": 4,
+        "test": 2,
+        "gate": 2,
+        "quiet": True,
+        "out": tmp_path / "run",
+    }
     surpass.improve("grpo", "arithmetic", model, template_args={"enable_thinking": False}, **options)
     for other in (None, {"enable_thinking": True}):
         with pytest.raises(SurpassError, match=r"another model\.template_args"):
@@ -582,20 +703,25 @@ def test_a_run_from_python_is_refused_with_other_arguments(tmp_path):
 
 
 DATES = (
-    "{% set d = strftime_now('%d %B %Y') %}{% set f = '%Y-%m-%d %%' %}{{ d }}|{{ strftime_now(f) }}|{{ strftime_now('%-d %b') }}|{{ date_string }}|"
-    + CHATML
+    "{% set d = strftime_now('%d %B %Y') %}{% set f = '%Y-%m-%d %%' %}{{ d }}|{{ strftime_now(f) }}|{{ "
+    "strftime_now('%-d %b') }}|{{ date_string }}|" + CHATML
 )
 
 
 def test_every_date_is_the_runs_date():
     text = Text(make_tokenizer(DATES))
-    assert shown(text, text.open("q")).startswith("01 January 2026|2026-01-01 %|1 Jan|01 January 2026|<|im_start|>user")
+    assert shown(text, text.open("q")).startswith(
+        "01 January 2026|2026-01-01 %|1 Jan|01 January 2026|<|im_start|>user"
+    )
     inside = "{% macro day() %}{{ strftime_now('%Y') }}{% endmacro %}" + CHATML.replace(
         "{{ m.content }}", "{{ day() }} {{ m.content }}"
     )
     assert "2026 q" in shown(text, Text(make_tokenizer(inside)).open("q"))
-    for start in ("\n  {% if true %}x{% endif %}", " {{ 'y' }}", "\n\n"):  # blanks at the beginning stay as the template has them
-        plain, dated = (Text(make_tokenizer(start + CHATML + tail)) for tail in ("", "{% set z = strftime_now('%d') %}"))
+    # blanks at the beginning stay as the template has them
+    for start in ("\n  {% if true %}x{% endif %}", " {{ 'y' }}", "\n\n"):
+        plain, dated = (
+            Text(make_tokenizer(start + CHATML + tail)) for tail in ("", "{% set z = strftime_now('%d') %}")
+        )
         assert plain.open("q") == dated.open("q")
 
 
@@ -615,7 +741,9 @@ def test_a_system_message_is_folded_where_the_template_takes_none():
     told = models.tell("policy", tree, node, "r")
     assert tree.parent[told] == node and "S\n\nq" in shown(text, tree.path_tokens(told))
     silent = Text(
-        make_tokenizer("{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}")
+        make_tokenizer(
+            "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+        )
     )
     assert "S\n\nq" in shown(silent, silent.open(messages)), "nor where it leaves it out without a word"
 
@@ -634,7 +762,9 @@ def test_turns_take_turns_where_the_template_wants_it():
     again = models.tell("policy", tree, told, "c")  # nothing was said in between: an empty turn
     assert shown(engine.text, tree.own(again)).endswith("user\nc<|im_end|>\n<|im_start|>model\n")
     told = models.tell("policy", tree, node, {"role": "tool", "content": "5"})
-    assert shown(engine.text, tree.own(told)).startswith("\n<|im_start|>user\n5<|im_end|>"), "a tool's words are the user's"
+    assert shown(engine.text, tree.own(told)).startswith("\n<|im_start|>user\n5<|im_end|>"), (
+        "a tool's words are the user's"
+    )
 
 
 def test_an_answer_that_the_template_trims_stays_as_it_was_drawn():
@@ -644,43 +774,58 @@ def test_an_answer_that_the_template_trims_stays_as_it_was_drawn():
         told = models.tell("policy", tree, node, "r")
         ended = said if said.endswith("<|im_end|>") else said + "<|im_end|>"
         assert tree.parent[told] == node
-        assert shown(engine.text, tree.path_tokens(told)) == f"<bos><|im_start|>user\nq<|im_end|>\n<|im_start|>model\n{ended}\n" \
-            "<|im_start|>user\nr<|im_end|>\n<|im_start|>model\n"  # fmt: skip
+        assert (
+            shown(engine.text, tree.path_tokens(told))
+            == f"<bos><|im_start|>user\nq<|im_end|>\n<|im_start|>model\n{ended}\n"
+            "<|im_start|>user\nr<|im_end|>\n<|im_start|>model\n"
+        )
 
 
 def test_contents_are_parts_where_the_template_wants_them():
     """Such a template, of a model that also sees, goes over a text's characters and shows none of them."""
     template = CHATML.replace(
-        "{{ m.content }}", "{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}"
+        "{{ m.content }}",
+        "{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}",
     )
     engine, plain = make_engine(template), make_engine(CHATML)
     for messages in ("q", [{"role": "system", "content": "S"}, {"role": "user", "content": "q"}]):
         assert engine.text.open(messages) == plain.text.open(messages)
     models, tree, node = grown(engine, "ab<|im_end|>")
     told = models.tell("policy", tree, node, "r")
-    assert tree.parent[told] == node and shown(engine.text, tree.own(told)).startswith("\n<|im_start|>user\nr<|im_end|>")
+    assert tree.parent[told] == node and shown(engine.text, tree.own(told)).startswith(
+        "\n<|im_start|>user\nr<|im_end|>"
+    )
 
 
 def test_a_system_message_that_moves_opens_a_new_context():
     """Some templates put it into the last user message, wherever that is, as Mistral's."""
     template = """{% set system = messages[0].content if messages[0].role == 'system' else '' %}{{ bos_token }}{% for m in messages if m.role != 'system' %}
-{%- if m.role == 'user' %}<|user|>{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}<|assistant|>{% else %} {{ m.content }}<eos>{% endif %}{% endfor %}"""
+{%- if m.role == 'user' %}<|user|>{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}<|assistant|>{% else %} {{ m.content }}<eos>{% endif %}{% endfor %}"""  # noqa: E501
     engine = make_engine(template)
-    models, tree, node = grown(engine, "ab<eos>", messages=[{"role": "system", "content": "S"}, {"role": "user", "content": "q"}])
+    models, tree, node = grown(
+        engine, "ab<eos>", messages=[{"role": "system", "content": "S"}, {"role": "user", "content": "q"}]
+    )
     assert shown(engine.text, tree.path_tokens(node)) == "<bos><|user|>S\n\nq<|assistant|>ab<eos>"
     told = models.tell("policy", tree, node, "r")
     assert tree.parent[told] == -1
-    assert shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|> ab<eos><|user|>S\n\nr<|assistant|>"
-    models, tree, node = grown(engine, "ab<eos>")  # without one nothing moves; and a blank before an answer is no other answer
+    assert (
+        shown(engine.text, tree.path_tokens(told))
+        == "<bos><|user|>q<|assistant|> ab<eos><|user|>S\n\nr<|assistant|>"
+    )
+    # without one nothing moves; and a blank before an answer is no other answer
+    models, tree, node = grown(engine, "ab<eos>")
     told = models.tell("policy", tree, node, "r")
     assert (
         tree.parent[told] == node
-        and shown(engine.text, tree.path_tokens(told)) == "<bos><|user|>q<|assistant|>ab<eos><|user|>r<|assistant|>"
+        and shown(engine.text, tree.path_tokens(told))
+        == "<bos><|user|>q<|assistant|>ab<eos><|user|>r<|assistant|>"
     )
 
 
 def test_a_templates_own_system_prompt_is_no_rewriting():
-    template = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}" + CHATML
+    template = (
+        "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}" + CHATML
+    )
     engine = make_engine(template)
     models, tree, node = grown(engine, "ab<|im_end|>")
     told = models.tell("policy", tree, node, "r")
@@ -695,10 +840,22 @@ def test_a_template_refuses_in_one_sentence():
 
 
 def test_a_reserved_token_is_found_whatever_the_template_forgets():
-    for template, args in ((FORGETS, {"enable_thinking": False}), (THINKS, None), (CHANNELS, None), (CHATML, None)):
+    for template, args in (
+        (FORGETS, {"enable_thinking": False}),
+        (THINKS, None),
+        (CHANNELS, None),
+        (CHATML, None),
+    ):
         text = make_engine(template, template_args=args).text
-        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ab"}, {"role": "user", "content": "r"}]
-        assert text.reserved() in text.tokenizer.all_special_ids and text.reserved() not in {*text.open(turns), *text.ends}
+        turns = [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "ab"},
+            {"role": "user", "content": "r"},
+        ]
+        assert text.reserved() in text.tokenizer.all_special_ids and text.reserved() not in {
+            *text.open(turns),
+            *text.ends,
+        }
 
 
 def test_several_templates_in_one_tokenizer(tmp_path):

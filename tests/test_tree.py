@@ -12,7 +12,13 @@ def grown(seed: int, n: int = 60) -> Tree:
     rng, tree = np.random.default_rng(seed), Tree(Problem("p", "q"), 3)
     for i in range(n):
         size = int(rng.integers(0, 4))
-        tree.add(int(rng.integers(-1, i)) if i else -1, "policy", rng.integers(0, 9, size), logp=-rng.random(size), version=i % 3)
+        tree.add(
+            int(rng.integers(-1, i)) if i else -1,
+            "policy",
+            rng.integers(0, 9, size),
+            logp=-rng.random(size),
+            version=i % 3,
+        )
     return tree
 
 
@@ -37,7 +43,10 @@ def test_a_view_with_more_columns_sees_the_tree_grow():
     assert view.stop.shape == tree.stop.shape
     node = tree.add(0, "policy", [5], logp=[-0.5], stop=LENGTH)
     assert (
-        view.stop[node] == LENGTH and view.children(0)[-1] == node and np.isnan(view.get("x").values[node]) and not tree.has("x")
+        view.stop[node] == LENGTH
+        and view.children(0)[-1] == node
+        and np.isnan(view.get("x").values[node])
+        and not tree.has("x")
     )
 
 
@@ -50,13 +59,29 @@ def test_a_cut_draw_keeps_its_log_probs_and_its_version():
     """They were nan, so that no ratio could learn from a step of what was drawn in one piece."""
     tree = Tree(Problem("p", "q"), 1)
     root = tree.add(-1, "task", [1])
-    drawn = tree.add(root, "policy", [4, 5, 6, 7], logp=[-1, -2, -3, -4], logq=[-0.1, -0.2, -0.3, -0.4], version=3, stop=DONE)
+    drawn = tree.add(
+        root,
+        "policy",
+        [4, 5, 6, 7],
+        logp=[-1, -2, -3, -4],
+        logq=[-0.1, -0.2, -0.3, -0.4],
+        version=3,
+        stop=DONE,
+    )
     first = tree.cut(drawn, 2)
     second = tree.cut(drawn, 3, begin=2, after=first)
-    assert [tree.own(i).tolist() for i in (first, second)] == [[4, 5], [6]] and tree.path(second) == [root, first, second]
-    np.testing.assert_allclose(np.concatenate([*tree.drawn(first), *tree.drawn(second)]), [-1, -2, -0.1, -0.2, -3, -0.3])
+    assert [tree.own(i).tolist() for i in (first, second)] == [[4, 5], [6]] and tree.path(second) == [
+        root,
+        first,
+        second,
+    ]
+    np.testing.assert_allclose(
+        np.concatenate([*tree.drawn(first), *tree.drawn(second)]), [-1, -2, -0.1, -0.2, -3, -0.3]
+    )
     assert (
-        tree.version[[first, second]].tolist() == [3, 3] and tree.author[second] == "policy" and len(set(tree.keys)) == len(tree)
+        tree.version[[first, second]].tolist() == [3, 3]
+        and tree.author[second] == "policy"
+        and len(set(tree.keys)) == len(tree)
     )
     for begin, end in ((0, 5), (-1, 2), (3, 2)):
         with pytest.raises(ValueError, match="has none from"):

@@ -1,7 +1,7 @@
 """One pass over the forest equals unrolled rows: log-probs, entropies, every loss and every gradient.
 
-The reference in this file knows nothing of surpass.flat: it runs the model's own attention on padded rows, one row per
-path, and evaluates each published formula path by path.
+The reference in this file knows nothing of surpass.flat: it runs the model's own attention on padded rows,
+one row per path, and evaluates each published formula path by path.
 """
 
 from __future__ import annotations
@@ -30,14 +30,21 @@ LENGTH = 11.0
 
 
 def examples_of(trees, advantage="leaf") -> list[Example]:
-    """Every leaf, with uneven weights; some learn only what follows an inner node. `advantage`: "leaf" or "node"."""
+    """Every leaf, with uneven weights; some learn only what follows an inner node. `advantage`: "leaf" or
+    "node".
+    """
     out = []
     for tree in trees:
         tree = tree.with_columns({"advantage": tree.get(advantage)})
         for i, leaf in enumerate(tree.leaves()):
             path = tree.path(leaf)
             out.append(
-                Example(tree, (leaf,), (path[1],) if i % 3 == 0 and len(path) > 2 else None, weight=[1.0, 0.5, 1.5][i % 3])
+                Example(
+                    tree,
+                    (leaf,),
+                    (path[1],) if i % 3 == 0 and len(path) > 2 else None,
+                    weight=[1.0, 0.5, 1.5][i % 3],
+                )
             )
     return out
 
@@ -55,7 +62,9 @@ def pairs_of(trees) -> list[Example]:
 
 
 class Unrolled:
-    """Each path as a row of a padded batch: log-probs [P, R] and entropies, and which tokens the path learns from."""
+    """Each path as a row of a padded batch: log-probs [P, R] and entropies, and which tokens the path learns
+    from.
+    """
 
     def __init__(self, causal, examples):
         self.paths = list(paths_of(examples))
@@ -67,7 +76,9 @@ class Unrolled:
         pad = logits.new_zeros(len(token), 1)
         self.logp = torch.cat([pad, logits.gather(-1, token[:, 1:, None])[..., 0]], 1)
         self.entropy = torch.cat([pad, -(logits.exp() * logits).sum(-1)], 1)
-        self.learns = torch.tensor([[learns for _, learns, *_ in row] + [False] * (width - len(row)) for row in self.info])
+        self.learns = torch.tensor(
+            [[learns for _, learns, *_ in row] + [False] * (width - len(row)) for row in self.info]
+        )
         self.n = [int(n) for n in self.learns.sum(1)]
         self.weight = [example.weight for _, example, _, _ in self.paths]
 
@@ -77,7 +88,9 @@ class Unrolled:
         for p, (_, example, node, _) in enumerate(self.paths):
             axis, values = example.tree.get(name)
             for r, (_, _, at, own) in enumerate(self.info[p]):
-                out[p, r] = values[example.tree.leaves().index(node) if axis == "leaf" else at if axis == "node" else own]
+                out[p, r] = values[
+                    example.tree.leaves().index(node) if axis == "leaf" else at if axis == "node" else own
+                ]
         return out
 
     def mean(self, x, normaliser) -> torch.Tensor:
@@ -97,7 +110,10 @@ def totals(examples, rows) -> dict[str, float]:
 def gradients(causal, loss) -> dict[str, torch.Tensor]:
     causal.zero_grad(set_to_none=True)
     loss.backward()
-    return {name: p.grad.clone() if p.grad is not None else torch.zeros_like(p) for name, p in causal.named_parameters()}
+    return {
+        name: p.grad.clone() if p.grad is not None else torch.zeros_like(p)
+        for name, p in causal.named_parameters()
+    }
 
 
 def sft(rows, normaliser):
@@ -134,12 +150,16 @@ def preference(kind, beta, per_token):
         ratio = rows.logp - (rows.logp.detach() - rows.column("noise"))
         score = [ratio[p][rows.learns[p]].sum() / (n if per_token else 1) for p, n in enumerate(rows.n)]
         out = 0.0
-        for (a, b), (_, example, _, _) in zip(zip(score[0::2], score[1::2], strict=True), rows.paths[0::2], strict=True):
+        for (a, b), (_, example, _, _) in zip(
+            zip(score[0::2], score[1::2], strict=True), rows.paths[0::2], strict=True
+        ):
             z, c = a - b, example.confidence
             if kind == "ipo":
                 value = c * (z - 1 / (2 * beta)) ** 2 + (1 - c) * (-z - 1 / (2 * beta)) ** 2
             else:
-                value = -c * torch.log(1 / (1 + torch.exp(-beta * z))) - (1 - c) * torch.log(1 / (1 + torch.exp(beta * z)))
+                value = -c * torch.log(1 / (1 + torch.exp(-beta * z))) - (1 - c) * torch.log(
+                    1 / (1 + torch.exp(beta * z))
+                )
             out = out + example.weight * value
         return out / (len(score) / 2)
 
@@ -149,18 +169,32 @@ def preference(kind, beta, per_token):
 NORMALISERS = ("token", "path", "constant")
 CASES = [
     *((f"sft {n}", objectives.sft(n, LENGTH), sft, n, "leaf") for n in NORMALISERS),
-    *((f"clipped {n} {axis}", objectives.clipped(0.2, 0.28, n, length=LENGTH), clipped_tokens, n, axis) for n in NORMALISERS for axis in ("leaf", "node")),
+    *(
+        (f"clipped {n} {axis}", objectives.clipped(0.2, 0.28, n, length=LENGTH), clipped_tokens, n, axis)
+        for n in NORMALISERS
+        for axis in ("leaf", "node")
+    ),
     ("clipped by path", objectives.clipped(0.02, 0.03, "path", "path"), clipped_paths, "path", "leaf"),
     *((f"kl {n}", objectives.kl(0.3, "policy@0", n, LENGTH), kl, n, "leaf") for n in NORMALISERS),
     *((f"entropy {n}", objectives.entropy(0.3, n, LENGTH), entropy, n, "leaf") for n in NORMALISERS),
     ("dpo", objectives.dpo(0.7), preference("sigmoid", 0.7, False), "", "pairs"),
     ("ipo", objectives.dpo(0.7, kind="ipo"), preference("ipo", 0.7, False), "", "pairs"),
-    ("ipo per token", objectives.dpo(0.7, kind="ipo", per_token=True), preference("ipo", 0.7, True), "", "pairs"),
-]  # fmt: skip
+    (
+        "ipo per token",
+        objectives.dpo(0.7, kind="ipo", per_token=True),
+        preference("ipo", 0.7, True),
+        "",
+        "pairs",
+    ),
+]
 
 
-@pytest.mark.parametrize(("objective", "formula", "normaliser", "kind"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_losses_and_gradients_equal_the_formulas_on_unrolled_rows(nano, plain, objective, formula, normaliser, kind):
+@pytest.mark.parametrize(
+    ("objective", "formula", "normaliser", "kind"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_losses_and_gradients_equal_the_formulas_on_unrolled_rows(
+    nano, plain, objective, formula, normaliser, kind
+):
     trees = some_forest(3)
     examples = pairs_of(trees) if kind == "pairs" else examples_of(trees, kind)
     engine, reference = nano(dtype=torch.float64), plain(dtype=torch.float64)
@@ -176,7 +210,8 @@ def test_losses_and_gradients_equal_the_formulas_on_unrolled_rows(nano, plain, o
     expected = gradients(reference, wanted)
     for name, got in gradients(engine.causal, found).items():
         torch.testing.assert_close(got, expected[name], atol=1e-8, rtol=1e-8)
-    assert max(float(g.abs().max()) for g in expected.values()) > 1e-4  # the comparison has something to compare
+    # the comparison has something to compare
+    assert max(float(g.abs().max()) for g in expected.values()) > 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9)])
@@ -217,7 +252,9 @@ def test_whole_rows_go_in_pieces_with_the_same_gradients(plain, monkeypatch, als
     for kept in (2**26, 1):
         monkeypatch.setattr("surpass.engines.forward.KEPT", kept)
         causal = plain(scale=0.1)
-        causal.register_forward_pre_hook(lambda module, _, named: widths.append(len(named["input_ids"])), with_kwargs=True)
+        causal.register_forward_pre_hook(
+            lambda module, _, named: widths.append(len(named["input_ids"])), with_kwargs=True
+        )
         out = row_forward(causal, batch, batch.trained, {"logp", *also})
         found.append((out, gradients(causal, (out.logp + (out.entropy if also else 0)).sum())))
         with torch.no_grad():
@@ -253,7 +290,11 @@ def test_many_branches_from_one_token_give_the_same_gradient_bytes_every_time(re
     rng, tree = np.random.default_rng(0), Tree(Problem("p", ""))
     root = tree.add(-1, "task", rng.integers(0, 90, 40))
     leaves = [tree.add(root, "policy", rng.integers(0, 90, 6)) for _ in range(160)]
-    batch, engine, found = pack([Example(tree, (leaf,)) for leaf in leaves], VOICES), LocalEngine("tiny"), set()
+    batch, engine, found = (
+        pack([Example(tree, (leaf,)) for leaf in leaves], VOICES),
+        LocalEngine("tiny"),
+        set(),
+    )
     for _ in range(12):
         engine.causal.zero_grad()
         engine.forward(batch).logp.sum().backward()
@@ -264,16 +305,26 @@ def test_many_branches_from_one_token_give_the_same_gradient_bytes_every_time(re
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_have_the_gradient_of_log_softmax_also_the_second_time(temperature):
     generator = torch.Generator().manual_seed(0)
-    hidden, weight = (torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (9, 7))
-    token, g = torch.randint(0, 7, (9,), generator=generator), torch.randn(9, generator=generator, dtype=torch.float64)
+    hidden, weight = (
+        torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (9, 7)
+    )
+    token, g = (
+        torch.randint(0, 7, (9,), generator=generator),
+        torch.randn(9, generator=generator, dtype=torch.float64),
+    )
     wanted = torch.autograd.grad(
-        ((hidden @ weight.T / temperature).log_softmax(-1).gather(1, token[:, None])[:, 0] * g).sum(), (hidden, weight)
+        ((hidden @ weight.T / temperature).log_softmax(-1).gather(1, token[:, None])[:, 0] * g).sum(),
+        (hidden, weight),
     )
     logp = _LogProb.apply(hidden, weight, token, temperature)[0]
     for _ in range(2):
-        for found, right in zip(torch.autograd.grad((logp * g).sum(), (hidden, weight), retain_graph=True), wanted, strict=True):
+        for found, right in zip(
+            torch.autograd.grad((logp * g).sum(), (hidden, weight), retain_graph=True), wanted, strict=True
+        ):
             torch.testing.assert_close(found, right, atol=1e-12, rtol=0)
-    (alone,) = torch.autograd.grad(_LogProb.apply(hidden, weight.detach(), token, temperature)[0].sum(), hidden)
+    (alone,) = torch.autograd.grad(
+        _LogProb.apply(hidden, weight.detach(), token, temperature)[0].sum(), hidden
+    )
     assert torch.isfinite(alone).all(), "a frozen head"
 
 
@@ -296,24 +347,36 @@ def long_branches(n: int):
     for i in range(2):
         tree = Tree(Problem(f"p{i}", ""))
         for node in range(max(3, n // 200)):
-            tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, 60, rng.integers(1, 400)))
+            tree.add(
+                int(rng.integers(-1, node)) if node else -1,
+                "policy",
+                rng.integers(0, 60, rng.integers(1, 400)),
+            )
         examples += [Example(tree, (leaf,)) for leaf in tree.leaves()]
     return pack(examples, VOICES)
 
 
 @pytest.mark.parametrize("n, heads", [(30, 4), (700, 6), (2000, 2)])
 def test_the_kernel_of_a_gpu_sees_what_the_dense_mask_shows(nano, n, heads):
-    """Its blocks of 128 tokens, and heads that share keys by 3. PyTorch gives it no gradient on a CPU; engines compare that where they load."""
+    """Its blocks of 128 tokens, and heads that share keys by 3. PyTorch gives it no gradient on a CPU;
+    engines compare that where they load.
+    """
     batch = long_branches(n)
     many = len(batch.token)
     plan = FlexPlan(batch.parent, batch.end)
-    left_out = (many // 128) ** 2 / 2 - int(plan.mask.kv_num_blocks.sum() + plan.mask.full_kv_num_blocks.sum())
-    assert n < 2000 or (plan.mask.full_kv_num_blocks.any() and left_out > 20), "the blocks have something to leave out"
+    left_out = (many // 128) ** 2 / 2 - int(
+        plan.mask.kv_num_blocks.sum() + plan.mask.full_kv_num_blocks.sum()
+    )
+    assert n < 2000 or (plan.mask.full_kv_num_blocks.any() and left_out > 20), (
+        "the blocks have something to leave out"
+    )
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, h, many, 16) for h in (heads, 2, 2))
     found = plan(0, query, key, value, 0.3)
     score = 0.3 * query @ key.repeat_interleave(heads // 2, 1).transpose(-1, -2)
-    dense = score.masked_fill(~may_see(batch.end), -torch.inf).softmax(-1) @ value.repeat_interleave(heads // 2, 1)
+    dense = score.masked_fill(~may_see(batch.end), -torch.inf).softmax(-1) @ value.repeat_interleave(
+        heads // 2, 1
+    )
     torch.testing.assert_close(found, dense, atol=5e-6, rtol=0)
     engine = nano(dtype=torch.float64)
     wanted = engine.forward(batch).logp.detach()
@@ -354,7 +417,9 @@ def test_a_kernel_is_taken_where_it_agrees_and_else_the_next(nano, monkeypatch):
         monkeypatch.setattr("surpass.engines.attention.forms", lambda device, forms=forms: forms)
         engine = nano()
         assert engine.form is form and engine.why_not_trees is None
-        assert LocalEngine.of(engine.causal, engine.tokenizer, lora={"r": 2}).form is form, "an adapter's first gradients are 0"
+        assert LocalEngine.of(engine.causal, engine.tokenizer, lora={"r": 2}).form is form, (
+            "an adapter's first gradients are 0"
+        )
     monkeypatch.setattr("surpass.engines.attention.forms", lambda device: (wrong, unbuilt))
     with pytest.warns(UserWarning, match="whole rows.*no compiler"):
         assert "no compiler" in nano().why_not_trees
@@ -377,7 +442,11 @@ LEARNT = {
     "sft": objectives.sft("path"),
     "dpo": objectives.dpo(0.5),
     "sum": objectives.total(
-        (objectives.clipped(normaliser="constant", length=9.0), objectives.entropy(0.05), objectives.kl(0.1, "start"))
+        (
+            objectives.clipped(normaliser="constant", length=9.0),
+            objectives.entropy(0.05),
+            objectives.kl(0.1, "start"),
+        )
     ),
 }
 
@@ -412,7 +481,8 @@ def test_an_advantage_of_zero_gives_a_gradient_of_exactly_zero(nano, name):
     models = Models(policy=engine)
     learner = gradient(LEARNT[name])
     models.run(learner(models, Learn("policy", Select(), learner), examples, Memory(), 0))
-    assert not models.cost.get(models.account, {}).get("trained")  # what cannot move the weights is not even computed
+    # what cannot move the weights is not even computed
+    assert not models.cost.get(models.account, {}).get("trained")
     assert all(torch.equal(weight, before[key]) for key, weight in engine.weights().items())
 
 
@@ -424,7 +494,10 @@ def test_untrained_tokens_get_exactly_no_gradient(name):
     rng = np.random.default_rng(0)
     logp = torch.from_numpy(-rng.random(len(batch.token))).requires_grad_()
     h = torch.from_numpy(rng.random(len(batch.token))).requires_grad_()
-    batch.columns["logp@start"] = ("token", (logp.detach() + torch.from_numpy(0.1 * rng.normal(size=len(logp)))))
+    batch.columns["logp@start"] = (
+        "token",
+        (logp.detach() + torch.from_numpy(0.1 * rng.normal(size=len(logp)))),
+    )
     sum(LEARNT[name](Out(logp, h), batch)[0].values()).backward()
     assert not logp.grad[~batch.trained].any()
     assert h.grad is None or not h.grad[~batch.trained].any()
@@ -433,7 +506,9 @@ def test_untrained_tokens_get_exactly_no_gradient(name):
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_what_comes_before_since_gets_exactly_no_gradient(name):
-    """Three paths, weights without a finite binary fraction, all learning only what follows the drawn node they share."""
+    """Three paths, weights without a finite binary fraction, all learning only what follows the drawn node
+    they share.
+    """
     tree = some_forest(6, n_trees=1)[0]
     shared = tree.children(tree.children(0)[0])[0]
     leaves = tree.children(shared)
@@ -441,13 +516,22 @@ def test_what_comes_before_since_gets_exactly_no_gradient(name):
     tree = tree.with_columns({"advantage": Column("leaf", np.linspace(-0.7, 0.9, len(tree.leaves())))})
     if name == "dpo":
         pairs = [(leaves[0], leaves[1]), (leaves[2], leaves[1])]
-        examples = [Example(tree, pair, (shared, shared), weight) for pair, weight in zip(pairs, (1 / 3, 1 / 7), strict=True)]
+        examples = [
+            Example(tree, pair, (shared, shared), weight)
+            for pair, weight in zip(pairs, (1 / 3, 1 / 7), strict=True)
+        ]
     else:
-        examples = [Example(tree, (leaf,), (shared,), weight) for leaf, weight in zip(leaves, (1 / 3, 1 / 7, 1 / 5), strict=True)]
+        examples = [
+            Example(tree, (leaf,), (shared,), weight)
+            for leaf, weight in zip(leaves, (1 / 3, 1 / 7, 1 / 5), strict=True)
+        ]
     batch = pack(examples, VOICES, ["logp"] if name == "dpo" else ["logp", "advantage"])
     rng = np.random.default_rng(0)
     logp = torch.from_numpy(-rng.random(len(batch.token))).requires_grad_()
-    batch.columns["logp@start"] = ("token", (logp.detach() + torch.from_numpy(0.1 * rng.normal(size=len(logp)))))
+    batch.columns["logp@start"] = (
+        "token",
+        (logp.detach() + torch.from_numpy(0.1 * rng.normal(size=len(logp)))),
+    )
     sum(LEARNT[name](Out(logp, torch.zeros(len(logp))), batch)[0].values()).backward()
     since = int(batch.since[0])
     assert batch.trained[: since + 1].any() and (batch.since == since).all()
@@ -463,10 +547,15 @@ def test_a_missing_value_before_since_does_not_reach_the_loss():
     values = np.full(len(tree), np.nan)
     values[leaves] = [0.5, -1.0, 0.25]
     tree = tree.with_columns({"advantage": Column("node", values)})
-    examples = [Example(tree, (leaf,), (shared,), weight) for leaf, weight in zip(leaves, (1 / 3, 1 / 7, 1 / 5), strict=True)]
+    examples = [
+        Example(tree, (leaf,), (shared,), weight)
+        for leaf, weight in zip(leaves, (1 / 3, 1 / 7, 1 / 5), strict=True)
+    ]
     batch = pack(examples, VOICES, ["logp", "advantage"])
     sums, _ = objectives.clipped()(Out(torch.zeros(len(batch.token), dtype=torch.float64)), batch)
-    wanted = -sum(e.weight * values[leaf] * len(tree.own(leaf)) for e, leaf in zip(examples, leaves, strict=True))
+    wanted = -sum(
+        e.weight * values[leaf] * len(tree.own(leaf)) for e, leaf in zip(examples, leaves, strict=True)
+    )
     assert float(sums["tokens"]) == pytest.approx(wanted, abs=1e-12)
 
 
@@ -487,7 +576,8 @@ def test_a_ratio_objective_refuses_tokens_that_nobody_drew(nano):
     ],
 )
 def test_the_learner_divides_by_its_totals(objective, wanted):
-    """Two examples, one of two paths; the first tree opens in the policy's own words, whose very first token nobody predicted.
+    """Two examples, one of two paths; the first tree opens in the policy's own words, whose very first token
+    nobody predicted.
 
     A table that is uniform over 3 tokens: every token costs log 3; the paths learn from 3, 2 and 1 tokens.
     """
@@ -496,7 +586,9 @@ def test_the_learner_divides_by_its_totals(objective, wanted):
     opening = one.add(-1, "policy", [0, 1])
     longer, shorter = one.add(opening, "policy", [0, 1]), one.add(opening, "policy", [1])
     other = two.add(two.add(-1, "task", [1, 1]), "policy", [0])
-    report = learn_once(engine, [Example(one, (longer, shorter)), Example(two, (other,))], objective, max_tokens=1)
+    report = learn_once(
+        engine, [Example(one, (longer, shorter)), Example(two, (other,))], objective, max_tokens=1
+    )
     (loss,) = [row.value for row in report.rows if row.metric == "loss"]
     assert loss == pytest.approx(float(np.log(3)) * wanted([3, 2, 1]), abs=1e-6)
 
@@ -518,14 +610,18 @@ def test_fewer_trees_than_updates_are_fewer_steps_and_none_is_seen_twice():
 
 
 def test_several_updates_and_epochs_use_the_start_of_the_round():
-    """With two epochs the second step's ratio is against the weights before the first: by hand on a table of one context."""
+    """With two epochs the second step's ratio is against the weights before the first: by hand on a table of
+    one context.
+    """
     engine = TabularEngine("ab", size=64)
     tree = Tree(Problem("x", ""))
     root = tree.add(-1, "task", engine.text.encode("a"))
     tree.add(root, "policy", engine.text.encode("b"), logp=np.log([1 / 3]))
     tree = tree.with_columns({"advantage": Column("leaf", np.array([1.0]))})
     row = engine.row(engine.text.encode("a"))
-    report = learn_once(engine, [Example(tree, (1,))], objectives.clipped(low=0.2, high=0.2), lr=0.3, epochs=3)
+    report = learn_once(
+        engine, [Example(tree, (1,))], objectives.clipped(low=0.2, high=0.2), lr=0.3, epochs=3
+    )
     logits = torch.zeros(3)
     p0, seen = 1 / 3, []
     twin = torch.nn.Parameter(logits)

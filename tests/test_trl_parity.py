@@ -1,8 +1,10 @@
-"""Our losses against TRL 1.16.0's own numbers (tests/parity/record_trl.py): loss, gradient norm and eight gradient entries.
+"""Our losses against TRL 1.16.0's own numbers (tests/parity/record_trl.py): loss, gradient norm and eight
+gradient entries.
 
-Not compared, because surpass has no such loss: the KL term weighted by the ratio ("klratio"; on policy its value is the plain
-term's, which is compared), "robust" DPO, DPO's label_smoothing that TRL ignores for "sigmoid", and a ratio per sequence with
-weights per token ("bnpo", "dapo" and "dr_grpo" at level "sequence": in surpass, as in GSPO, a path's ratio counts once a path).
+Not compared, because surpass has no such loss: the KL term weighted by the ratio ("klratio"; on policy its
+value is the plain term's, which is compared), "robust" DPO, DPO's label_smoothing that TRL ignores for
+"sigmoid", and a ratio per sequence with weights per token ("bnpo", "dapo" and "dr_grpo" at level "sequence":
+in surpass, as in GSPO, a path's ratio counts once a path).
 """
 
 from __future__ import annotations
@@ -74,14 +76,19 @@ def grpo(case, policy, reference):
     grown = grow(x["prompt_ids"], x["completion_ids"])
     assert len({id(tree) for tree, _ in grown}) == 2
     for tree in {id(tree): tree for tree, _ in grown}.values():
-        here = {nodes[0]: a for (other, nodes), a in zip(grown, x["advantages"], strict=True) if other is tree}
+        here = {
+            nodes[0]: a for (other, nodes), a in zip(grown, x["advantages"], strict=True) if other is tree
+        }
         tree.put("advantage", Column("leaf", np.array([here[leaf] for leaf in tree.leaves()])))
     columns = {"logp@start": "old_logps", "logp@policy@0": "ref_logps"}
     for name, key in columns.items():
         if x[key] is not None:
             put_rows(grown, name, x[key])
-    batch = pack([Example(tree, tuple(nodes)) for tree, nodes in grown], ("policy",),
-                 ["advantage", "logp", *(name for name, key in columns.items() if x[key] is not None)])  # fmt: skip
+    batch = pack(
+        [Example(tree, tuple(nodes)) for tree, nodes in grown],
+        ("policy",),
+        ["advantage", "logp", *(name for name, key in columns.items() if x[key] is not None)],
+    )
     normaliser, length = NORMALISER[s["loss_type"]], float(s["max_completion_length"])
     ratio = "path" if s["importance_sampling_level"] == "sequence" else "token"
     terms = [objectives.clipped(s["epsilon"], s["epsilon_high"], normaliser, ratio, length)]
@@ -102,21 +109,28 @@ def dpo(case, policy, reference):
     np.testing.assert_allclose(gather(base, batch), wanted, atol=2e-5)
     batch.columns["logp@policy@0"] = ("token", base)
     kind = "ipo" if s["loss_type"] == "ipo" else "sigmoid"
-    return objectives.dpo(s["beta"], "policy@0", kind, per_token=kind == "ipo"), batch, {"examples": float(len(grown))}
+    return (
+        objectives.dpo(s["beta"], "policy@0", kind, per_token=kind == "ipo"),
+        batch,
+        {"examples": float(len(grown))},
+    )
 
 
 def sft(case, policy, reference):
     s, x = case["settings"], case["inputs"]
     grown = grow(x["prompt_ids"], x["completion_ids"])
     batch = pack(
-        [Example(tree, tuple(nodes)) for tree, nodes in grown], ("policy",) if s["completion_only_loss"] else ("policy", "task")
+        [Example(tree, tuple(nodes)) for tree, nodes in grown],
+        ("policy",) if s["completion_only_loss"] else ("policy", "task"),
     )
     assert int(batch.trained.sum()) == case["normaliser"]["scored_tokens"]
     return objectives.sft("token"), batch, {"tokens": float(case["normaliser"]["denominator"])}
 
 
 def loss_of(case, policy, reference):
-    objective, batch, totals = {"grpo": grpo, "dpo": dpo, "sft": sft}[case["objective"]](case, policy, reference)
+    objective, batch, totals = {"grpo": grpo, "dpo": dpo, "sft": sft}[case["objective"]](
+        case, policy, reference
+    )
     out = policy.forward(batch)
     return sum(value / totals[name] for name, value in objective(out, batch)[0].items())
 
@@ -130,7 +144,9 @@ def test_the_weights_are_those_that_were_recorded(policy, reference):
 
 
 def test_what_is_compared():
-    """4 losses x 2 bounds x (no KL, plain KL), 2 bounds x 2 with a ratio per sequence, 5 DPO, 3 SFT; 4 on policy, value only."""
+    """4 losses x 2 bounds x (no KL, plain KL), 2 bounds x 2 with a ratio per sequence, 5 DPO, 3 SFT; 4 on
+    policy, value only.
+    """
     assert len(OURS) == 4 * 2 * 2 + 2 * 2 + 5 + 3 and len(ON_POLICY) == 4
 
 
@@ -144,10 +160,14 @@ def test_loss_and_gradient_equal_trl(name, policy, reference):
     norm = float(sum(g.double().square().sum() for g in grads.values()).sqrt())
     assert norm == pytest.approx(case["grad_norm"], rel=TOLERANCE, abs=TOLERANCE)
     sample = grads[DATA["grad_param"]].flatten()[:8].tolist()
-    assert sample == pytest.approx(case["grad_sample"], rel=TOLERANCE, abs=TOLERANCE * max(1.0, case["grad_norm"]))
+    assert sample == pytest.approx(
+        case["grad_sample"], rel=TOLERANCE, abs=TOLERANCE * max(1.0, case["grad_norm"])
+    )
 
 
 @pytest.mark.parametrize("name", ON_POLICY)
 def test_loss_on_policy_equals_trl(name, policy, reference):
-    """Without old log-probs every ratio is 1; the KL term weighted by that ratio then has the plain term's value."""
+    """Without old log-probs every ratio is 1; the KL term weighted by that ratio then has the plain term's
+    value.
+    """
     assert loss_of(CASES[name], policy, reference).item() == pytest.approx(CASES[name]["loss"], abs=TOLERANCE)

@@ -33,7 +33,9 @@ def scores(reward, tree, models=None, task=None):
 def test_likelihood_is_the_exponential_of_the_mean():
     tree = grown([[-1.0, -3.0], [-0.5], [-0.5, -0.5, -0.5], [-1.0]], [DONE, DONE, DONE, FAILED])
     np.testing.assert_allclose(
-        scores(rewards.likelihood("", 4.0), tree), [math.exp(-8), math.exp(-2), math.exp(-2), math.nan], rtol=1e-6
+        scores(rewards.likelihood("", 4.0), tree),
+        [math.exp(-8), math.exp(-2), math.exp(-2), math.nan],
+        rtol=1e-6,
     )
 
 
@@ -68,7 +70,9 @@ class letters:
 def test_votes_by_weight_and_the_majority():
     answers = ["4", "5", None, "4", "5"]
     tree = grown([[-1.0]] * 5)
-    np.testing.assert_allclose(scores(rewards.vote(), tree, task=letters(answers)), [0.4, 0.4, np.nan, 0.4, 0.4])
+    np.testing.assert_allclose(
+        scores(rewards.vote(), tree, task=letters(answers)), [0.4, 0.4, np.nan, 0.4, 0.4]
+    )
     tree.put("sure", Column("leaf", np.array([0.1, 0.5, 0.2, 0.2, np.nan])))
     shares = scores(rewards.vote(weight="sure"), tree, task=letters(answers))
     np.testing.assert_allclose(
@@ -76,9 +80,12 @@ def test_votes_by_weight_and_the_majority():
     )  # of the weight 1.0 in all; the unweighed leaf counts nothing
     tree.put("vote", Column("leaf", shares))
     np.testing.assert_allclose(scores(rewards.majority(), tree, task=letters(answers)), [0, 1, 0, 0, 1])
-    np.testing.assert_allclose(scores(rewards.majority(scaled=True), tree, task=letters(answers)), [0, 0.5, 0, 0, 0.5])
+    np.testing.assert_allclose(
+        scores(rewards.majority(scaled=True), tree, task=letters(answers)), [0, 0.5, 0, 0, 0.5]
+    )
     tree.put("vote", Column("leaf", np.array([0.4, 0.4, np.nan, 0.4, 0.4])))
-    np.testing.assert_allclose(scores(rewards.majority(), tree, task=letters(answers)), [1, 0, 0, 1, 0])  # the earlier of equals
+    # the earlier of equals
+    np.testing.assert_allclose(scores(rewards.majority(), tree, task=letters(answers)), [1, 0, 0, 1, 0])
     tree.put("vote", Column("leaf", np.full(5, np.nan)))
     assert np.isnan(scores(rewards.majority(), tree, task=letters([None] * 5))).all()
 
@@ -86,12 +93,16 @@ def test_votes_by_weight_and_the_majority():
 def test_a_judges_verdicts_are_read_and_stand_aside():
     said = {"good": "Well done.\nScore: 4", "bad": "Score: 1 of 5? No.\nScore: 0.5", "mute": "I cannot say."}
     tree = Tree(Problem("p", "what?"), 1)
-    models = Models(policy=ScriptedEngine(lambda text, key: next(s for word, s in said.items() if f"<{word}>" in text)))
+    models = Models(
+        policy=ScriptedEngine(lambda text, key: next(s for word, s in said.items() if f"<{word}>" in text))
+    )
     root = models.open("policy", tree, "what?")
     for word in said:
         models.put("policy", tree, root, word, "policy", stop=DONE)
     leaves = tree.leaves()
-    values = scores(rewards.judge("{question} <{answer}>", n=2, pattern=r"Score: (\d+(?:\.\d+)?)"), tree, models)
+    values = scores(
+        rewards.judge("{question} <{answer}>", n=2, pattern=r"Score: (\d+(?:\.\d+)?)"), tree, models
+    )
     np.testing.assert_allclose(values, [0.8, 0.1, np.nan])
     assert tree.leaves() == leaves and sum(tree.aside) == 3 * (1 + 2)
     with pytest.raises(SurpassError, match="needs"):
@@ -151,7 +162,9 @@ def test_divergence_is_the_sum_of_log_ratios():
 
 
 def test_agreement_by_hand():
-    """Four draws a problem, answers fixed by the script: three of four agree on one problem, two and one and none on the other."""
+    """Four draws a problem, answers fixed by the script: three of four agree on one problem, two and one and
+    none on the other.
+    """
     plan = {"g": ["a", "a", "b", "a"], "h": ["a", "a", "c", ""]}
 
     class world(copy_letter):
@@ -173,11 +186,14 @@ def test_agreement_by_hand():
     models = Models(policy=Engine(lambda text, key: ""))
     models.snapshots["policy@0"] = {}
     models.engine("policy").using = lambda weights: __import__("contextlib").nullcontext()
-    report = models.run(measures.agreement(searches.samples(4, max_tokens=3), {"gate": 2})(models, world(), "gate", 0))
+    report = models.run(
+        measures.agreement(searches.samples(4, max_tokens=3), {"gate": 2})(models, world(), "gate", 0)
+    )
     by = {name: report.by_problem(name) for name in report.metrics}
     assert by["agreement"] == {"gate-g": 0.75, "gate-h": 0.5}
     assert by["answered"] == {"gate-g": 1.0, "gate-h": 0.75}
-    assert by["sameness"] == {"gate-g": 1.0, "gate-h": 1.0}  # both say "a": each finds the one other problem the same
+    # both say "a": each finds the one other problem the same
+    assert by["sameness"] == {"gate-g": 1.0, "gate-h": 1.0}
     assert by["drift"] == {"gate-g": 0.25, "gate-h": 0.25}  # drawn with certainty, exp(-0.25) under the base
     assert by["sampled/mean_length"] == {"gate-g": 2.0, "gate-h": 1.75}  # with the end of turn
 
@@ -199,22 +215,31 @@ def test_measures_join_and_size():
 
 
 def figures(agreement=0.6, answered=0.9, sameness=0.1, drift=0.1, length=20.0, clipped=0.0) -> Report:
-    values = {"agreement": agreement, "answered": answered, "sameness": sameness, "drift": drift, "sampled/mean_length": length,
-              "sampled/clipped_ratio": clipped}  # fmt: skip
+    values = {
+        "agreement": agreement,
+        "answered": answered,
+        "sameness": sameness,
+        "drift": drift,
+        "sampled/mean_length": length,
+        "sampled/clipped_ratio": clipped,
+    }
     return Report("x", [Row(f"p{i}", 0, name, value) for name, value in values.items() for i in range(2)])
 
 
-@pytest.mark.parametrize("change, why", [
-    ({}, None),
-    ({"agreement": 0.1}, None),  # agreement may fall: it is asked of the start alone
-    ({"drift": 0.6}, "drift is above"),
-    ({"drift": math.nan}, "drift is above"),
-    ({"length": 41.0}, "length changed"),
-    ({"length": 9.0}, "length changed"),
-    ({"clipped": 0.2}, "cut off"),
-    ({"answered": 0.7}, "state an answer"),
-    ({"sameness": 0.3}, "one and the same"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ({}, None),
+        ({"agreement": 0.1}, None),  # agreement may fall: it is asked of the start alone
+        ({"drift": 0.6}, "drift is above"),
+        ({"drift": math.nan}, "drift is above"),
+        ({"length": 41.0}, "length changed"),
+        ({"length": 9.0}, "length changed"),
+        ({"clipped": 0.2}, "cut off"),
+        ({"answered": 0.7}, "state an answer"),
+        ({"sameness": 0.3}, "one and the same"),
+    ],
+)
 def test_limits_refuse_what_goes_wrong_and_nothing_else(change, why):
     verdict = gates.limits()(figures(drift=0.0), figures(), figures(**change))
     assert verdict.keep == (why is None)

@@ -21,23 +21,127 @@ from surpass.types import DONE, LENGTH, Problem, Tree
 from surpass.verdicts import asking, score_of, unread, word_of
 
 FOUR = [
-    "Score: 4", "score: 4", "SCORE: 4", "Score:4", "Score = 4", "Score - 4", "Score – 4", "Score -4", "Score: - 4", "Score 4", "Score is 4", "Score: 4.", "Score: 4.0",
-    "**Score:** 4", "**Score**: 4", "**Score: 4**", "Score: **4**", "__Score:__ 4", "### Score: 4", "*Score:* `4`", "Score: \"4\"", "Score: (4)", "Score: [4]",
-    "Score: 4/5", "Score: 4 / 5", "Score: **4**/5", "Score: 4 out of 5", "Score: 4 out of a possible 5", "Score: 4 of 5", "Score: 4 points", "Score: four", "Score: four out of five",
-    "Score: 8/10", "Score: 80%", "Score: 80 %", "Score: 80/100", "Score (0-5): 4", "Score (out of 5): 4", "Score on a scale of 0 to 5: 4", "Score for the answer: 4",
-    "Rating: 4", "Final rating: 4/5", "Overall score: 4", "Grade: 4", "Rating: [[4]]", "[[4]]", "\\boxed{4}", "Score: $4$", "Score: \\boxed{4}", "My score is 4.", "I'd give a score of 4.",
-    '{"score": 4}', '{"score": 4.0}', '{"score": "4"}', '{"score": "4/5"}', '{"Score": 4, "reason": "it loses 1 point; score: 3 elsewhere"}', '```json\n{"score": 4}\n```',
-    '```json\n{\n  "reason": "good",\n  "score": 4\n}\n```', "{'score': 4}", '{"overall_score": 4}', '{"rating": 4, "max_score": 5}', 'Here: {"score": 4} as asked.',
-    "<score>4</score>", "<rating>4</rating>", "| Score | 4 |", "Score:\n4", "**Score**\n\n4/5", "It is good.\nScore: 4\n", "Score: 2? No.\nScore: 4", "4", "4.", "**4**", "4/5", "4 out of 5",
-    "Good work.\n4", "4\nIt misses a unit.", "I give it a 4.", "I would rate this 4 out of 5.", "This deserves a 4.", "I'd award 4 points.", "Points: 4", "Total: 4/5",
-    "<think>Score: 1? No, it gets 2.</think>Score: 4", "It is fine. </think>\n\n**Score:** 4", "Score：４", "Score: 4 (maximum score: 5)", "The line \"Score: N\".\nScore: 4",
-    "It earns a point for each of 4 things and misses 1.\nScore: 4", "This answer scores 4.", "【Score】: 4", "Score: 4, since 6*7 is 42.", "6*7 is 42, so 5 of 5 are met but one.\nScore: 4",
-]  # fmt: skip
+    "Score: 4",
+    "score: 4",
+    "SCORE: 4",
+    "Score:4",
+    "Score = 4",
+    "Score - 4",
+    "Score – 4",
+    "Score -4",
+    "Score: - 4",
+    "Score 4",
+    "Score is 4",
+    "Score: 4.",
+    "Score: 4.0",
+    "**Score:** 4",
+    "**Score**: 4",
+    "**Score: 4**",
+    "Score: **4**",
+    "__Score:__ 4",
+    "### Score: 4",
+    "*Score:* `4`",
+    'Score: "4"',
+    "Score: (4)",
+    "Score: [4]",
+    "Score: 4/5",
+    "Score: 4 / 5",
+    "Score: **4**/5",
+    "Score: 4 out of 5",
+    "Score: 4 out of a possible 5",
+    "Score: 4 of 5",
+    "Score: 4 points",
+    "Score: four",
+    "Score: four out of five",
+    "Score: 8/10",
+    "Score: 80%",
+    "Score: 80 %",
+    "Score: 80/100",
+    "Score (0-5): 4",
+    "Score (out of 5): 4",
+    "Score on a scale of 0 to 5: 4",
+    "Score for the answer: 4",
+    "Rating: 4",
+    "Final rating: 4/5",
+    "Overall score: 4",
+    "Grade: 4",
+    "Rating: [[4]]",
+    "[[4]]",
+    "\\boxed{4}",
+    "Score: $4$",
+    "Score: \\boxed{4}",
+    "My score is 4.",
+    "I'd give a score of 4.",
+    '{"score": 4}',
+    '{"score": 4.0}',
+    '{"score": "4"}',
+    '{"score": "4/5"}',
+    '{"Score": 4, "reason": "it loses 1 point; score: 3 elsewhere"}',
+    '```json\n{"score": 4}\n```',
+    '```json\n{\n  "reason": "good",\n  "score": 4\n}\n```',
+    "{'score': 4}",
+    '{"overall_score": 4}',
+    '{"rating": 4, "max_score": 5}',
+    'Here: {"score": 4} as asked.',
+    "<score>4</score>",
+    "<rating>4</rating>",
+    "| Score | 4 |",
+    "Score:\n4",
+    "**Score**\n\n4/5",
+    "It is good.\nScore: 4\n",
+    "Score: 2? No.\nScore: 4",
+    "4",
+    "4.",
+    "**4**",
+    "4/5",
+    "4 out of 5",
+    "Good work.\n4",
+    "4\nIt misses a unit.",
+    "I give it a 4.",
+    "I would rate this 4 out of 5.",
+    "This deserves a 4.",
+    "I'd award 4 points.",
+    "Points: 4",
+    "Total: 4/5",
+    "<think>Score: 1? No, it gets 2.</think>Score: 4",
+    "It is fine. </think>\n\n**Score:** 4",
+    "Score：４",
+    "Score: 4 (maximum score: 5)",
+    'The line "Score: N".\nScore: 4',
+    "It earns a point for each of 4 things and misses 1.\nScore: 4",
+    "This answer scores 4.",
+    "【Score】: 4",
+    "Score: 4, since 6*7 is 42.",
+    "6*7 is 42, so 5 of 5 are met but one.\nScore: 4",
+]
 NONE = [
-    "", "I cannot grade this.", "6*7 is 42.", "Score: N", "Score: N/A", "Score: ?", "Score: none", "Score: 9", "Score: 6", "Score: -1", "Score: 3-4", "Score: 3 to 4", "Score: 11/10",
-    "Score: 0 to 5", '{"score": null}', '{"score": true}', '{"score": 9}', "<think>Score: 4", "It gets 2 things wrong.", "There are 3 steps, and 42 is right.", "Maximum score: 5",
-    "Score: 1,000", "Points 1 and 2 hold.", "3/4 of the steps are right, 2 are not.", "Score: 120%", "1\n2\n3",
-]  # fmt: skip
+    "",
+    "I cannot grade this.",
+    "6*7 is 42.",
+    "Score: N",
+    "Score: N/A",
+    "Score: ?",
+    "Score: none",
+    "Score: 9",
+    "Score: 6",
+    "Score: -1",
+    "Score: 3-4",
+    "Score: 3 to 4",
+    "Score: 11/10",
+    "Score: 0 to 5",
+    '{"score": null}',
+    '{"score": true}',
+    '{"score": 9}',
+    "<think>Score: 4",
+    "It gets 2 things wrong.",
+    "There are 3 steps, and 42 is right.",
+    "Maximum score: 5",
+    "Score: 1,000",
+    "Points 1 and 2 hold.",
+    "3/4 of the steps are right, 2 are not.",
+    "Score: 120%",
+    "1\n2\n3",
+]
 
 
 @pytest.mark.parametrize("text", FOUR)
@@ -50,18 +154,57 @@ def test_what_states_no_score_on_the_scale_is_none(text):
     assert math.isnan(score_of(text, 0, 5))
 
 
-@pytest.mark.parametrize("text, worst, best, score", [
-    ("Score: 9/10", 0, 5, 4.5), ("Score: 9/10", 1, 5, 1 + 8 / 9 * 4), ("Score: 9/10", 0, 10, 9), ("Score: 9", 0, 10, 9), ("Score: 0/5", 1, 5, math.nan),
-    ("Score: 4.5", 0, 5, 4.5), ("Score: 4,5", 0, 5, 4.5), ("Score: 4½", 0, 5, 4.5), ("Score: .5", 0, 1, 0.5), ("0.85", 0, 1, 0.85), ("Score: 85", 0, 100, 85),
-    ("Score: -1", -1, 1, -1), ("Score: −1", -1, 1, -1), ("Score: 0", -1, 1, 0), ("**Score:** -1", -1, 1, -1), ("Score -1", -1, 1, -1), ("Score: 1/2", -1, 1, math.nan),
-    ("Score: 2", -1, 1, math.nan), ("Score: +1", -1, 1, 1), ('{"score": -1}', -1, 1, -1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, worst, best, score",
+    [
+        ("Score: 9/10", 0, 5, 4.5),
+        ("Score: 9/10", 1, 5, 1 + 8 / 9 * 4),
+        ("Score: 9/10", 0, 10, 9),
+        ("Score: 9", 0, 10, 9),
+        ("Score: 0/5", 1, 5, math.nan),
+        ("Score: 4.5", 0, 5, 4.5),
+        ("Score: 4,5", 0, 5, 4.5),
+        ("Score: 4½", 0, 5, 4.5),
+        ("Score: .5", 0, 1, 0.5),
+        ("0.85", 0, 1, 0.85),
+        ("Score: 85", 0, 100, 85),
+        ("Score: -1", -1, 1, -1),
+        ("Score: −1", -1, 1, -1),
+        ("Score: 0", -1, 1, 0),
+        ("**Score:** -1", -1, 1, -1),
+        ("Score -1", -1, 1, -1),
+        ("Score: 1/2", -1, 1, math.nan),
+        ("Score: 2", -1, 1, math.nan),
+        ("Score: +1", -1, 1, 1),
+        ('{"score": -1}', -1, 1, -1),
+    ],
+)
 def test_other_scales(text, worst, best, score):
     assert score_of(text, worst, best) == pytest.approx(score, nan_ok=True)
 
 
-A = ["A", "A.", "**A**", "[[A]]", "(A)", "Answer A", "Answer A is better.", "Verdict: A", "**Verdict:** A", "The better answer is A.", "Winner: Answer A", '{"winner": "A"}', "A is better, because B is wrong.",
-     "B has a mistake, so A is better.", "I prefer A.", "<think>B?</think>A", "A\nIt is complete.", "A, because it is complete.", "\\boxed{A}", "Option A"]  # fmt: skip
+A = [
+    "A",
+    "A.",
+    "**A**",
+    "[[A]]",
+    "(A)",
+    "Answer A",
+    "Answer A is better.",
+    "Verdict: A",
+    "**Verdict:** A",
+    "The better answer is A.",
+    "Winner: Answer A",
+    '{"winner": "A"}',
+    "A is better, because B is wrong.",
+    "B has a mistake, so A is better.",
+    "I prefer A.",
+    "<think>B?</think>A",
+    "A\nIt is complete.",
+    "A, because it is complete.",
+    "\\boxed{A}",
+    "Option A",
+]
 
 
 @pytest.mark.parametrize("text", A)
@@ -88,7 +231,9 @@ def test_what_is_no_verdict_in_letters(text):
 def test_the_task_of_judging_reads_verdicts_in_all_forms():
     for text in ("<yes>", "Yes", "yes.", "**Yes**, it is.", "Answer: yes", "[[yes]]", "YES"):
         assert said(text) == "yes", text
-    assert said("No, 7 is wrong") == "no" and said("(B)") == "b" and said("") == "" and said("Hm, yes") == "hm"
+    assert (
+        said("No, 7 is wrong") == "no" and said("(B)") == "b" and said("") == "" and said("Hm, yes") == "hm"
+    )
 
 
 # -- judges
@@ -112,12 +257,14 @@ def attempts(models, words) -> Tree:
     return tree
 
 
-def test_unread_verdicts_are_counted_and_an_attempt_that_says_nothing_is_the_worst_without_being_asked_about():
+def test_unread_verdicts_are_counted_and_an_attempt_that_says_nothing_is_the_worst_without_being_asked_about():  # noqa: E501
     seen = []
 
     def answer(text, key):
         seen.append(text)
-        return "**Score:** 9/10" if "<good>" in text else "Score: 3/10" if "<bad>" in text else "I cannot say."
+        return (
+            "**Score:** 9/10" if "<good>" in text else "Score: 3/10" if "<bad>" in text else "I cannot say."
+        )
 
     models = Models(policy=ScriptedEngine(answer))
     tree = attempts(models, ["good", "bad", "mute", ""])
@@ -127,7 +274,9 @@ def test_unread_verdicts_are_counted_and_an_attempt_that_says_nothing_is_the_wor
     figures = round_figures([tree], None)
     assert (figures["verdicts"], figures["verdicts_unread"]) == (6, 2)
     (column,) = models.run(
-        rewards.judge("{question} <{answer}>", n=1, worst=-1.0, best=1.0)(models, None, [attempts(models, ["good"])])
+        rewards.judge("{question} <{answer}>", n=1, worst=-1.0, best=1.0)(
+            models, None, [attempts(models, ["good"])]
+        )
     )
     assert np.isnan(column.values).all(), "a tenth says nothing on a scale below 0"
 
@@ -145,7 +294,12 @@ def test_what_a_judge_of_steps_says_is_read_on_its_scale():
 
 @pytest.mark.parametrize(
     "form",
-    ["Fine.\n**Score:** {n}", "Fine.\nScore: {n}/10", '```json\n{{"score": "{n}/10"}}\n```', "Fine.\nSCORE: {n} out of 10"],
+    [
+        "Fine.\n**Score:** {n}",
+        "Fine.\nScore: {n}/10",
+        '```json\n{{"score": "{n}/10"}}\n```',
+        "Fine.\nSCORE: {n} out of 10",
+    ],
 )
 def test_solve_tells_the_better_attempt_by_whatever_form_the_judge_writes(form):
     def answer(text, key):
@@ -155,14 +309,20 @@ def test_solve_tells_the_better_attempt_by_whatever_form_the_judge_writes(form):
         return form.format(n=n if "10" in form else n / 2)
 
     for seed in range(3):
-        found = solve("What is 6*7?", best_of_n(6, max_tokens=64), Models(policy=ScriptedEngine(answer)), seed=seed)
+        found = solve(
+            "What is 6*7?", best_of_n(6, max_tokens=64), Models(policy=ScriptedEngine(answer)), seed=seed
+        )
         scores = {round(scores["score"], 6) for _, _, scores, _ in found.attempts}
         assert scores <= {0.6, 0.9} and (found.answer == "Answer: 42" or scores == {0.6})
         assert not found.notes()
 
 
 def test_solve_says_what_could_not_be_read():
-    mute = Models(policy=ScriptedEngine(lambda text, key: "I cannot grade this." if "Grade an answer" in text else "Answer: 41"))
+    mute = Models(
+        policy=ScriptedEngine(
+            lambda text, key: "I cannot grade this." if "Grade an answer" in text else "Answer: 41"
+        )
+    )
     notes = solve("What is 6*7?", best_of_n(4, max_tokens=64), mute).notes()
     assert notes == [
         "12 of 12 verdicts hold no score that could be read",

@@ -31,7 +31,14 @@ def many(n, round):
         tree.add(-1, "task", [1], text=f"problem number {i}")
         for j in range(4):
             tokens = [2] * (1 + (7 * i + 3 * j + round) % 11)
-            tree.add(0, "policy", tokens, logp=[-0.5] * len(tokens), stop=LENGTH if j == 3 else DONE, text=f"try {j} at {i}")
+            tree.add(
+                0,
+                "policy",
+                tokens,
+                logp=[-0.5] * len(tokens),
+                stop=LENGTH if j == 3 else DONE,
+                text=f"try {j} at {i}",
+            )
         scores = [np.nan if (i + j) % 5 == 0 else ((i * j) % 7) / 7 for j in range(4)]
         tree.put("reward", Column("leaf", np.array(scores)))
         trees.append(tree)
@@ -93,20 +100,29 @@ def get(server, path, token=None, method="GET", **headers):
 
 def test_it_listens_on_loopback_alone_and_its_address_holds_the_token(viewer):
     assert viewer.server_address[0] == "127.0.0.1"
-    assert viewer.address == f"http://127.0.0.1:{viewer.server_port}/{viewer.token}/" and len(viewer.token) >= 32
+    assert (
+        viewer.address == f"http://127.0.0.1:{viewer.server_port}/{viewer.token}/" and len(viewer.token) >= 32
+    )
 
 
 @pytest.mark.parametrize(
-    "path", ["", "run?name=one", "view.js", "attempts?name=one", "tree?name=one&round=1&tree=0", "stamp?name=one"]
+    "path",
+    ["", "run?name=one", "view.js", "attempts?name=one", "tree?name=one&round=1&tree=0", "stamp?name=one"],
 )
 def test_nothing_is_answered_without_the_token_or_to_another_origin(viewer, path):
     assert get(viewer, path)[0] == 200
     refused = [
-        get(viewer, path, token=""), get(viewer, path, token="x" * len(viewer.token)), get(viewer, path, token=viewer.token[:-1]),
-        get(viewer, path, token="%C3%A9"), get(viewer, path, Host="evil.example"), get(viewer, path, Host=f"evil.example:{viewer.server_port}"),
-        get(viewer, path, Origin="http://evil.example"), get(viewer, path, Origin="null"),
-        get(viewer, path, Sec_Fetch_Site="cross-site"), get(viewer, path, Sec_Fetch_Site="same-site"),
-    ]  # fmt: skip
+        get(viewer, path, token=""),
+        get(viewer, path, token="x" * len(viewer.token)),
+        get(viewer, path, token=viewer.token[:-1]),
+        get(viewer, path, token="%C3%A9"),
+        get(viewer, path, Host="evil.example"),
+        get(viewer, path, Host=f"evil.example:{viewer.server_port}"),
+        get(viewer, path, Origin="http://evil.example"),
+        get(viewer, path, Origin="null"),
+        get(viewer, path, Sec_Fetch_Site="cross-site"),
+        get(viewer, path, Sec_Fetch_Site="same-site"),
+    ]
     for status, headers, body in refused:
         assert status in (400, 403) and "grpo" not in body and viewer.token not in body
         if status == 403:
@@ -119,7 +135,21 @@ def test_it_only_reads(viewer, method):
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret", "..", "/", "/etc", "link", "one/../one", "one/..", "%2e%2e/secret", "deep", "one\x00", ".", ""]
+    "name",
+    [
+        "../secret",
+        "..",
+        "/",
+        "/etc",
+        "link",
+        "one/../one",
+        "one/..",
+        "%2e%2e/secret",
+        "deep",
+        "one\x00",
+        ".",
+        "",
+    ],
 )
 def test_a_run_is_one_of_those_listed(viewer, name):
     for path in ("run", "attempts", "stamp", "parts", "outcomes"):
@@ -129,18 +159,24 @@ def test_a_run_is_one_of_those_listed(viewer, name):
         assert get(viewer, f"tree?name=one&round=1&tree=0&kind={quote(kind)}")[0] == 404
 
 
-@pytest.mark.parametrize("path", ["../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "assets/view.js", "one/run.json", "runs.py"])
+@pytest.mark.parametrize(
+    "path", ["../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "assets/view.js", "one/run.json", "runs.py"]
+)
 def test_there_are_no_files_to_ask_for(viewer, path):
     assert get(viewer, path)[0] == 404
 
 
 @pytest.mark.parametrize(
-    "query", ["round=x", "low=abc", "high=nan", "low=inf", "offset=-", "limit=1e999", "sort=name", "sort=__class__"]
+    "query",
+    ["round=x", "low=abc", "high=nan", "low=inf", "offset=-", "limit=1e999", "sort=name", "sort=__class__"],
 )
 def test_questions_that_make_no_sense_are_said_to(viewer, query):
     status, _, body = get(viewer, f"attempts?name=one&{query}")
     assert (status, "total" in body) == ((200, True) if query == "round=x" else (400, False))
-    assert get(viewer, "tree?name=one&round=-1&tree=0")[0] == 400 and get(viewer, "tree?name=one&round=1&tree=99")[0] == 404
+    assert (
+        get(viewer, "tree?name=one&round=-1&tree=0")[0] == 400
+        and get(viewer, "tree?name=one&round=1&tree=99")[0] == 404
+    )
     assert get(viewer, "tree?name=one&round=" + "9" * 5000 + "&tree=0")[0] == 400
 
 
@@ -148,12 +184,24 @@ def test_every_page_forbids_requests_elsewhere_and_escapes_what_runs_hold(viewer
     evil = quote(EVIL.replace("/", "|"))
     for path in ("", f"run?name={evil}", f"pair?name={evil}&other=one"):
         status, headers, body = get(viewer, path)
-        assert status == 200 and "<script>alert" not in body and "src=http" not in body and "//" not in body.replace("&#x27;", "")
-        assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff"
+        assert (
+            status == 200
+            and "<script>alert" not in body
+            and "src=http" not in body
+            and "//" not in body.replace("&#x27;", "")
+        )
+        assert (
+            "default-src 'none'" in headers["Content-Security-Policy"]
+            and headers["X-Content-Type-Options"] == "nosniff"
+        )
         assert headers["Referrer-Policy"] == "no-referrer", "the address holds the secret"
     index = get(viewer, "")[2]
     assert "broken" in index and "link" not in index.replace('rel="stylesheet"', "").split("<main>")[1]
-    assert json.loads(get(viewer, f"tree?name={evil}&round=1&tree=0")[2])["nodes"][1]["text"] == [EVIL, "x", "y"]
+    assert json.loads(get(viewer, f"tree?name={evil}&round=1&tree=0")[2])["nodes"][1]["text"] == [
+        EVIL,
+        "x",
+        "y",
+    ]
 
 
 def page(runs, **wanted):
@@ -170,23 +218,31 @@ def test_attempts_are_filtered_sorted_and_paged_as_a_plain_loop_would(root):
         assert a.tokens == len(first[a.tree].own(a.leaf)) and a.text == first[a.tree].text[a.leaf]
     judged = [a for a in every if a.score == a.score]
     assert 0 < len(judged) < len(every)
-    for wanted, fits in [({"low": 0.3}, lambda a: a.score >= 0.3), ({"high": 0.3}, lambda a: a.score <= 0.3), ({"round": 2}, lambda a: a.round == 2),
-                         ({"stop": "length"}, lambda a: a.stop == "length"), ({"short": 3, "long": 6}, lambda a: 3 <= a.tokens <= 6),
-                         ({"text": "TRY 1 at 4"}, lambda a: a.leaf == 2 and a.tree == 4), ({"text": "number 3"}, lambda a: a.tree == 3)]:  # fmt: skip
+    for wanted, fits in [
+        ({"low": 0.3}, lambda a: a.score >= 0.3),
+        ({"high": 0.3}, lambda a: a.score <= 0.3),
+        ({"round": 2}, lambda a: a.round == 2),
+        ({"stop": "length"}, lambda a: a.stop == "length"),
+        ({"short": 3, "long": 6}, lambda a: 3 <= a.tokens <= 6),
+        ({"text": "TRY 1 at 4"}, lambda a: a.leaf == 2 and a.tree == 4),
+        ({"text": "number 3"}, lambda a: a.tree == 3),
+    ]:
         assert page(runs, **wanted)["total"] == sum(map(fits, every)) > 0
     found = [row for at in range(0, 60, 7) for row in page(runs, sort="-score", offset=at, limit=7)["rows"]]
     assert len({(row["round"], row["tree"], row["leaf"]) for row in found}) == 60
     scores = [row["score"] for row in found]
-    assert scores[: len(judged)] == sorted((a.score for a in judged), reverse=True) and all(s != s for s in scores[len(judged) :])
+    assert scores[: len(judged)] == sorted((a.score for a in judged), reverse=True) and all(
+        s != s for s in scores[len(judged) :]
+    )
     assert page(runs, offset=10**6)["rows"] == [] and page(runs, limit=10**9)["rows"] != []
 
 
 def test_a_tree_as_json_is_the_tree(root):
     runs = Runs(root)
     tree = runs.tree(runs.run("deep/er/two"), 0, 1, "exams")
-    assert [node["before"] for node in tree["nodes"]] == [-1, 0, 1, 1, 2, 4] and [node["aside"] for node in tree["nodes"]] == [
-        False
-    ] * 4 + [True] * 2
+    assert [node["before"] for node in tree["nodes"]] == [-1, 0, 1, 1, 2, 4] and [
+        node["aside"] for node in tree["nodes"]
+    ] == [False] * 4 + [True] * 2
     assert tree["leaves"] == [2, 3] and tree["rewards"] == tree["scores"]["reward"] == [1.0, 0.5]
     assert tree["attempts"] == [[0, 1, 2], [0, 1, 3]]
     flat = runs.tree(runs.run("deep/er/two"), 0, 0, "exams")
@@ -206,7 +262,9 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
 
     store = Store(tmp_path / "runs" / "grpo")
     models = nano_models()
-    result = models.run(improve(grpo(n=4, problems=3, max_tokens=6), copy_letter(), models, rounds=2, seed=1, store=store))
+    result = models.run(
+        improve(grpo(n=4, problems=3, max_tokens=6), copy_letter(), models, rounds=2, seed=1, store=store)
+    )
     store.close()
     runs = Runs(tmp_path / "runs")
     run = runs.run("grpo")
@@ -216,9 +274,9 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
         tree = runs.tree(run, 1, i)
         stored = store.read_trees(1)[0][i]
         for node, own in enumerate(tree["nodes"]):
-            assert "".join(own["text"]) == models.engine("policy").text.decode(stored.own(node)) and len(own["text"]) == len(
-                stored.own(node)
-            )
+            assert "".join(own["text"]) == models.engine("policy").text.decode(stored.own(node)) and len(
+                own["text"]
+            ) == len(stored.own(node))
         rewards = np.array(tree["rewards"])
         advantage = tree["scores"]["advantage"]
         assert np.sign(advantage).tolist() == np.sign(np.round(rewards - rewards.mean(), 9)).tolist()
@@ -228,11 +286,15 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
     for row in outcomes[:20]:
         for value, where in zip(row["values"], row["trees"], strict=True):
             tree = runs.tree(run, where["round"], where["tree"], "exams")
-            assert tree["id"] == row["problem"] and tree["score"] == "chosen" and max(tree["rewards"]) >= value
+            assert (
+                tree["id"] == row["problem"] and tree["score"] == "chosen" and max(tree["rewards"]) >= value
+            )
 
 
 def test_an_attempt_is_what_happened_in_time_also_where_two_play(tmp_path):
-    """A player's context continues by `parent`; the attempt is both players' moves, and its score a column of nodes."""
+    """A player's context continues by `parent`; the attempt is both players' moves, and its score a column of
+    nodes.
+    """
     tree = Tree(Problem("g", "a game", None), 3)
     tree.add(-1, "task", [1], text="Card: Q", state=1)
     tree.add(0, "first", [2, 3], logp=[-1, -1], text="check")
@@ -244,20 +306,40 @@ def test_an_attempt_is_what_happened_in_time_also_where_two_play(tmp_path):
     about = {"format": 2, "method": {"scores": {"outcome": {}}}}
     runs = Runs(write(tmp_path / "game", whole_run(), [tree], run=about).parent)
     found = runs.tree(runs.run("game"), 1, 0)
-    assert found["attempts"] == [[0, 1, 2, 3, 4, 5]] and [node["before"] for node in found["nodes"]] == [-1, 0, 1, 2, 3, 4]
+    assert found["attempts"] == [[0, 1, 2, 3, 4, 5]] and [node["before"] for node in found["nodes"]] == [
+        -1,
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     (attempt, *_), _ = runs.attempts(runs.run("game"))
-    assert attempt.text == "checkbetcall" and attempt.tokens == 4 and attempt.score == -2.0 == found["rewards"][0]
+    assert (
+        attempt.text == "checkbetcall"
+        and attempt.tokens == 4
+        and attempt.score == -2.0 == found["rewards"][0]
+    )
 
 
 def test_a_round_that_cannot_be_read_is_named_and_left_out(root):
     path = root / "one" / "trees" / "0002.parquet"
     path.write_bytes(path.read_bytes()[:100])
     found = page(Runs(root))
-    assert found["broken"] == [2] and found["total"] == 40 and {row["round"] for row in found["rows"]} == {1, 3}
+    assert (
+        found["broken"] == [2] and found["total"] == 40 and {row["round"] for row in found["rows"]} == {1, 3}
+    )
 
 
-@pytest.mark.parametrize("name, text", [("events.jsonl", "[1, 2]\n"), ("run.json", "[]"), ("events.jsonl", '{"event": "search"}\n'),
-                                        ("events.jsonl", '{"event": "exam", "round": 0, "split": "test", "metrics": {"accuracy": 3}}\n')])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("events.jsonl", "[1, 2]\n"),
+        ("run.json", "[]"),
+        ("events.jsonl", '{"event": "search"}\n'),
+        ("events.jsonl", '{"event": "exam", "round": 0, "split": "test", "metrics": {"accuracy": 3}}\n'),
+    ],
+)
 def test_whatever_lies_in_a_folder_the_other_runs_are_shown(viewer, root, name, text):
     odd = write(root / "odd", whole_run())
     (odd / name).write_text(text)
@@ -283,7 +365,10 @@ def test_an_answer_at_the_end_of_a_long_text_is_found(tmp_path):
     tree.add(-1, "task", [1], text="")
     tree.add(0, "policy", [2], logp=[-1.0], stop=DONE, text="because " * 1000 + "Answer: 4217")
     runs = Runs(write(tmp_path / "one", whole_run(), [tree]).parent)
-    assert page(runs, text="4217")["total"] == page(runs, text="needle")["total"] == 3 and page(runs, text="4218")["total"] == 0
+    assert (
+        page(runs, text="4217")["total"] == page(runs, text="needle")["total"] == 3
+        and page(runs, text="4218")["total"] == 0
+    )
     assert len(page(runs)["rows"][0]["text"]) <= 160 and len(page(runs)["rows"][0]["problem"]) <= 300
 
 
@@ -291,7 +376,10 @@ def test_credit_of_two_learn_rows_of_one_role_is_told_apart(tmp_path):
     store = Store(tmp_path / "runs" / "one")
     trees = many(2, 1)
     store.write_trees(1, trees, {})
-    given = [[tree.with_columns({"advantage": Column("leaf", np.full(4, value))}) for tree in trees] for value in (0.8, -0.5)]
+    given = [
+        [tree.with_columns({"advantage": Column("leaf", np.full(4, value))}) for tree in trees]
+        for value in (0.8, -0.5)
+    ]
     store.write_credit(1, [("policy", given[0]), ("policy", given[1])], trees)
     store.events(whole_run())
     store.close()
@@ -310,7 +398,9 @@ def test_a_long_text_is_cut_between_its_pieces():
 
 def test_a_page_of_a_run_that_goes_on(viewer, root):
     assert json.loads(get(viewer, "stamp?name=one")[2])["state"] == "finished"
-    folder = write(root / "going", [{"event": "exam", "round": 0, "split": "test", "metrics": {}, "rows": {}}])
+    folder = write(
+        root / "going", [{"event": "exam", "round": 0, "split": "test", "metrics": {}, "rows": {}}]
+    )
     before = json.loads(get(viewer, "stamp?name=going")[2])
     assert before["state"] == "stopped"
     store = Store(folder)
@@ -331,8 +421,11 @@ def test_folders_and_ports_that_cannot_be(tmp_path, viewer):
 def test_as_a_user(root):
     """The command prints the address, answers there and ends with Ctrl-C without a word of complaint."""
     command = [sys.executable, "-m", "surpass.cli", "view", str(root)]
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background jobs ignore it
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as process:
+    # a shell's background jobs ignore it
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard
+    ) as process:
         address = process.stdout.readline().strip()
         with urllib.request.urlopen(address, timeout=30) as page:
             assert "<h1>Runs" in page.read().decode()
@@ -341,13 +434,18 @@ def test_as_a_user(root):
     assert process.returncode == 0 and complaint == ""
 
 
-@pytest.mark.parametrize("decode, tokens", [
-    (lambda ts: bytes(ts).decode("utf-8", "replace"), list("añ€😀b".encode())),  # characters of two, three and four tokens
-    (lambda ts: bytes(ts).decode("utf-8", "replace"), list("€".encode()[:2])),  # one that never ends
-    (lambda ts: " ".join(f"w{t}" for t in ts), [1, 2, 3]),  # spaces that only stand between
-    (lambda ts: "".join(chr(t) for t in ts if t < 200), [65, 250, 66]),  # a special token
-    (lambda ts: "", [1, 2]), (lambda ts: "", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "decode, tokens",
+    [
+        # characters of two, three and four tokens
+        (lambda ts: bytes(ts).decode("utf-8", "replace"), list("añ€😀b".encode())),
+        (lambda ts: bytes(ts).decode("utf-8", "replace"), list("€".encode()[:2])),  # one that never ends
+        (lambda ts: " ".join(f"w{t}" for t in ts), [1, 2, 3]),  # spaces that only stand between
+        (lambda ts: "".join(chr(t) for t in ts if t < 200), [65, 250, 66]),  # a special token
+        (lambda ts: "", [1, 2]),
+        (lambda ts: "", []),
+    ],
+)
 def test_pieces_join_to_the_text(decode, tokens):
     found = pieces(decode, tokens)
     assert len(found) == len(tokens) and "".join(found) == decode(tokens)

@@ -15,9 +15,11 @@ LETTERS = {"train": "abcdef", "gate": "gh", "test": "ij"}
 
 @dataclass(frozen=True)
 class copy_letter:
-    """Say the letter you are shown; or, unless `shared`, just a character of even code, which even a random model often does.
+    """Say the letter you are shown; or, unless `shared`, just a character of even code, which even a random
+    model often does.
 
-    Splits share no letter unless `shared` (a table cannot generalise)."""
+    Splits share no letter unless `shared` (a table cannot generalise).
+    """
 
     shared: bool = False
     players = ("policy",)

@@ -1,4 +1,6 @@
-"""A scripted writer of reward functions: random sums of transformed features, and edits of a program it is shown."""
+"""A scripted writer of reward functions: random sums of transformed features, and edits of a program it is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SHAPES = {
 
 
 def part(rng: random.Random) -> dict:
-    """One component: a distance to the key, the door or the goal, with or without the key, somehow transformed and scaled."""
+    """One component: a distance to the key, the door or the goal, with or without the key, somehow
+    transformed and scaled.
+    """
     where = rng.choice(["key", "door", "goal"])
     sense = rng.random() < 0.7  # what is next: the key without it, the door and the goal with it
     return {
@@ -35,7 +39,12 @@ def part(rng: random.Random) -> dict:
 
 def written(parts: list[dict]) -> str:
     """The program of some parts, which are written into its first line so that they can be edited."""
-    lines = [f"# parts: {json.dumps(parts)}", "import math", "def reward(world, before, action, after):", "    parts = {}"]
+    lines = [
+        f"# parts: {json.dumps(parts)}",
+        "import math",
+        "def reward(world, before, action, after):",
+        "    parts = {}",
+    ]
     for i, p in enumerate(parts):
         feature = FEATURES[p["what"]].replace("{}", p["where"])
         gate = (
@@ -51,8 +60,9 @@ def written(parts: list[dict]) -> str:
 
 
 def edited(parts: list[dict], told: str, rng: random.Random) -> list[dict]:
-    """One part added, changed or left out; a constant one, or one that drowns the others, first, if the record tells of it. What was worth
-    nothing is written anew."""
+    """One part added, changed or left out; a constant one, or one that drowns the others, first, if the
+    record tells of it. What was worth nothing is written anew.
+    """
     if re.search(r"it is worth 0\. |^success: (0 )*0;", told, re.MULTILINE):
         return [part(rng) for _ in range(rng.randrange(1, 4))]
     seen = {
@@ -78,7 +88,9 @@ def edited(parts: list[dict], told: str, rng: random.Random) -> list[dict]:
 
 
 def writer(text: str, key: int) -> str:
-    """A program after everything that was said: an edit of the last one shown, or a new one. One in ten does not run."""
+    """A program after everything that was said: an edit of the last one shown, or a new one. One in ten does
+    not run.
+    """
     rng = random.Random(key)
     if rng.random() < 0.1:
         return "```python\ndef reward(world, before, action, after):\n    return missing, {}\n```"

@@ -19,8 +19,23 @@ _WHERE = {
     "surpass.types": ("Problem", "Report", "Tree", "Turn"),
 }
 
-__all__ = ["Learn", "Method", "Problem", "Report", "Result", "Solution", "SurpassError", "Task", "Tree", "Turn", "evaluate",
-           "evaluate_async", "improve", "improve_async", "solve"]  # fmt: skip
+__all__ = [
+    "Learn",
+    "Method",
+    "Problem",
+    "Report",
+    "Result",
+    "Solution",
+    "SurpassError",
+    "Task",
+    "Tree",
+    "Turn",
+    "evaluate",
+    "evaluate_async",
+    "improve",
+    "improve_async",
+    "solve",
+]
 
 
 def __getattr__(name: str) -> Any:

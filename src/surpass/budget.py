@@ -32,32 +32,41 @@ def parameters(models: Any) -> int:
 
 
 def flops(counts: Mapping[str, int], size: int) -> float:
-    """2 N (prefilled + drawn + scored) + 6 N trained tokens, for a model of N parameters; attention is left out."""
+    """2 N (prefilled + drawn + scored) + 6 N trained tokens, for a model of N parameters; attention is left
+    out.
+    """
     read = counts.get("prefilled", 0) + counts.get("generated", 0) + counts.get("scored", 0)
     return 2.0 * size * read + 6.0 * size * counts.get("trained", 0)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`amount` of one `kind` of work, exams left out: tokens (drawn), prefilled, scored or trained tokens, flops (see `flops`), calls
-    (draws asked for), or seconds of searching, scoring and learning. A run ends before a round that, at the price of its dearest one
-    so far, would go beyond; its first round it always makes. Seconds never repeat, and so neither does a run that they end."""
+    """`amount` of one `kind` of work, exams left out: tokens (drawn), prefilled, scored or trained tokens,
+    flops (see `flops`), calls (draws asked for), or seconds of searching, scoring and learning. A run ends
+    before a round that, at the price of its dearest one so far, would go beyond; its first round it always
+    makes. Seconds never repeat, and so neither does a run that they end.
+    """
 
     kind: str
     amount: float
 
     def __post_init__(self):
         if self.kind not in KINDS or not 0 < self.amount < math.inf:
-            raise SurpassError(f"a budget is an amount of {', '.join(KINDS)}; found {self.kind}={self.amount:g}")
+            raise SurpassError(
+                f"a budget is an amount of {', '.join(KINDS)}; found {self.kind}={self.amount:g}"
+            )
 
     @staticmethod
     def parse(text: str) -> Budget:
-        """The budget that "tokens=200k" or "flops=1e15" names; k, M, G, T and P are thousands, millions and so on."""
+        """The budget that "tokens=200k" or "flops=1e15" names; k, M, G, T and P are thousands, millions and
+        so on.
+        """
         kind, equals, amount = text.partition("=")
         found = _AMOUNT.fullmatch(amount.strip().replace("_", "").replace(",", ""))
         if not equals or found is None:
             raise SurpassError(
-                f'a budget is KIND=AMOUNT, such as tokens=200k, with KIND out of {", ".join(KINDS)}; found "{text}"'
+                f"a budget is KIND=AMOUNT, such as tokens=200k, with KIND out of {', '.join(KINDS)}; "
+                f'found "{text}"'
             )
         return Budget(kind.strip(), float(found[1]) * _SCALE[found[2].lower()])
 

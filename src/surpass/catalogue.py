@@ -1,4 +1,6 @@
-"""docs/catalogue.md, made from the heads of the method files: python -m surpass.catalogue > docs/catalogue.md"""
+"""docs/catalogue.md, made from the heads of the method files: python -m surpass.catalogue >
+docs/catalogue.md
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import re
 
 import surpass.methods
 
-HEADS = ("Idea", "Search", "Score", "Trust", "Credit", "Select", "Choose", "Loss", "Needs", "Before", "Differs", "Works")
+HEADS = tuple("Idea Search Score Trust Credit Select Choose Loss Needs Before Differs Works".split())
 _HEAD = re.compile(rf"^({'|'.join(HEADS)})\s+(.*)$")
 
 
@@ -30,7 +32,11 @@ def heads(doc: str) -> tuple[str, dict[str, str]]:
 def catalogue() -> str:
     """The page, one section a method."""
     names = sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
-    lines = ["# Methods", "", "Made from the method files by `python -m surpass.catalogue > docs/catalogue.md`."]
+    lines = [
+        "# Methods",
+        "",
+        "Made from the method files by `python -m surpass.catalogue > docs/catalogue.md`.",
+    ]
     lines += ["`Differs` says where a file is not the paper; `Works` names the test that shows it.", ""]
     for name in names:
         title, found = heads(importlib.import_module(f"surpass.methods.{name}").__doc__ or "")

@@ -12,9 +12,11 @@ from surpass.types import FAILED, Tree
 
 @dataclass(frozen=True)
 class best:
-    """The finished attempt with the highest score, a column of leaves or nodes; of equals the one with the higher score `then`, of
-    those the earlier. An attempt without a score comes after those that have one, because an answer has to be given, and this
-    teaches nothing; one that a search left unfinished after all finished ones, one that failed last."""
+    """The finished attempt with the highest score, a column of leaves or nodes; of equals the one with the
+    higher score `then`, of those the earlier. An attempt without a score comes after those that have one,
+    because an answer has to be given, and this teaches nothing; one that a search left unfinished after all
+    finished ones, one that failed last.
+    """
 
     score: str = "reward"
     then: str = ""

@@ -1,4 +1,6 @@
-"""surpass run | eval | resume | compare | view | solve | export | init | methods | tasks: the command line."""
+"""surpass run | eval | resume | compare | view | solve | export | init | methods | tasks: the command
+line.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,15 @@ from surpass.errors import RunBroken, SurpassError
 from surpass.files import own_frame, quoted, where
 from surpass.find import find_method, make_method, make_models, make_task, method_names, unknown
 from surpass.means import all_bounds
-from surpass.options import CompareOptions, EvalOptions, RunOptions, SkillOptions, SolveOptions, parse, spec_of
+from surpass.options import (
+    CompareOptions,
+    EvalOptions,
+    RunOptions,
+    SkillOptions,
+    SolveOptions,
+    parse,
+    spec_of,
+)
 from surpass.progress import watching
 from surpass.shell import ending, hung_up, show, tell_failed
 
@@ -40,7 +50,7 @@ USAGE = """surpass: makes a language model better at a task with its own attempt
   surpass tasks TASK [--task.KEY VALUE ...] [--sample N] [--seed S]                   problems, and how attempts are scored
 
 METHOD is a name or file.py:function (compare: also NAME,KNOB=VALUE,...), T a name, data:FILE, or file.py:class, M a Hub id, a folder, a .gguf file, or api:NAME.
-Add --help after METHOD for every option."""
+Add --help after METHOD for every option."""  # noqa: E501
 
 
 def _task_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -72,7 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     options, knobs = parse(function, RunOptions, arguments, f"surpass run {name}")
     check_numbers(vars(options))
     method = make_method(function, knobs)
-    method = dataclasses.replace(method, exam=sized(method.exam, {"test": options.test, "gate": options.gate}))
+    method = dataclasses.replace(
+        method, exam=sized(method.exam, {"test": options.test, "gate": options.gate})
+    )
     task = make_task(options.task, settings, options.reward, options.model)
     label = function.__name__
     _check_trained(options.model, method)
@@ -83,7 +95,10 @@ def run(arguments: Sequence[str]) -> int:
     if options.out is None and folder.is_symlink():  # nobody named it, so nobody meant it to lead elsewhere
         raise SurpassError(f"{folder} is a symbolic link; name the folder that is meant: --out FOLDER")
     if Store.begun(folder):
-        raise SurpassError(f"{folder} already holds a run; go on with: surpass resume {quoted(folder)}, or choose another --out")
+        raise SurpassError(
+            f"{folder} already holds a run; go on with: surpass resume {quoted(folder)}, or choose "
+            "another --out"
+        )
     return _go(folder, config, method, task, options.json, options.track)
 
 
@@ -101,7 +116,8 @@ def resume(arguments: Sequence[str]) -> int:
     folder, code = Path(words[0]) if words else None, words[2:]
     if folder is None or (len(words) > 1 and (words[1] != "--code" or not code)):
         raise SurpassError(
-            "usage: surpass resume FOLDER [--code FILE.py ...] [--track NAME] [--url URL] [--cache FOLDER] [--json]"
+            "usage: surpass resume FOLDER [--code FILE.py ...] [--track NAME] [--url URL] [--cache "
+            "FOLDER] [--json]"
         )
     try:
         config, method, task = resuming.configuration(folder, code, given.get("--url"), given.get("--cache"))
@@ -114,7 +130,9 @@ def resume(arguments: Sequence[str]) -> int:
         raise resuming.broken(error, folder) from error
 
 
-def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool, track: str | None) -> int:
+def _go(
+    folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: bool, track: str | None
+) -> int:
     """Begin a run, or go on with one, to its end; then the summary and the page."""
     import torch
 
@@ -127,7 +145,9 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
         torch.set_num_threads(config["threads"])
     _check_trained(config["model"]["name"], method)
     asked = {"api": config["model"]["api"]} if "api" in config["model"] else {}
-    models = make_models({"name": config["model"]["name"], **api.model_spec(config["model"]), "trained": True} | asked)
+    models = make_models(
+        {"name": config["model"]["name"], **api.model_spec(config["model"]), "trained": True} | asked
+    )
     require(method, task, models, learns=True)
     named(track)
     store = Store(folder, config["retain"])
@@ -140,17 +160,24 @@ def _go(folder: Path, config: dict[str, Any], method: Any, task: Any, as_json: b
     except KeyboardInterrupt:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds the process on its way out
-        print(f"\nstopped; nothing that was finished is lost. Go on with: {_resume(folder, config)}", file=sys.stderr)
+        print(
+            f"\nstopped; nothing that was finished is lost. Go on with: {_resume(folder, config)}",
+            file=sys.stderr,
+        )
         return 130
     except RunBroken as error:
         if not (folder / "state.json").exists():
             raise
-        raise RunBroken(f"{error}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
+        raise RunBroken(
+            f"{error}. What was finished is kept; mend this and go on with: {_resume(folder, config)}"
+        ) from error
     except OSError as error:
         if hung_up(error):
             raise
         where = f"{error.strerror or error}: {error.filename or folder}"
-        raise SurpassError(f"{where}. What was finished is kept; mend this and go on with: {_resume(folder, config)}") from error
+        raise SurpassError(
+            f"{where}. What was finished is kept; mend this and go on with: {_resume(folder, config)}"
+        ) from error
     print(result)
     if as_json:
         print(api.as_json(result))
@@ -171,7 +198,9 @@ def _check_trained(model: str, method: Any) -> None:
     from surpass.parts import needs_of
 
     if model.startswith("api:") and any("train" in needs_of(learn.learner) for learn in method.learn):
-        raise SurpassError("a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve")
+        raise SurpassError(
+            "a model behind an API cannot be trained; evaluate a method on it: surpass eval, or surpass solve"
+        )
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -218,8 +247,10 @@ def _skills(arguments: Sequence[str]) -> int:
         raise SurpassError("--limit, --k and --max-tokens are at least 1")
     measure = skills(options.limit, options.k, options.max_tokens)
     if missing := (needs_of(measure) & ENGINE_NEEDS.keys()) - models.can("policy"):
-        raise SurpassError(f"a table of skills needs {', '.join(sorted(missing))}, which {options.model} does not give; "
-                           "evaluate a method instead: surpass eval self_consistency --model ...")  # fmt: skip
+        raise SurpassError(
+            f"a table of skills needs {', '.join(sorted(missing))}, which {options.model} does not give; "
+            "evaluate a method instead: surpass eval self_consistency --model ..."
+        )
     reports, missed = {}, []
     for name, part in getattr(task, "parts", {type(task).__name__: task}).items():
         with watching(models, f"{name}, {options.split}"):
@@ -227,12 +258,28 @@ def _skills(arguments: Sequence[str]) -> int:
         lines = table({name: reports[name]}, options.k).splitlines()
         print("\n".join(lines if len(reports) == 1 else lines[-1:]), flush=True)
         missed += [f"{name}: {reason}" for reason in fit(reports[name], options.k)]
-    print("\n".join(["", "not fit to show what methods do with this model:", *missed] if missed else ["", "every task is fit"]))
+    print(
+        "\n".join(
+            ["", "not fit to show what methods do with this model:", *missed]
+            if missed
+            else ["", "every task is fit"]
+        )
+    )
     if options.json:
         from surpass.store import as_line
 
-        print(as_line({name: {"metrics": report.metrics, "bounds": all_bounds(report.metrics), "auc": report.info["auc"]}
-                       for name, report in reports.items()}))  # fmt: skip
+        print(
+            as_line(
+                {
+                    name: {
+                        "metrics": report.metrics,
+                        "bounds": all_bounds(report.metrics),
+                        "auc": report.info["auc"],
+                    }
+                    for name, report in reports.items()
+                }
+            )
+        )
     return 0
 
 
@@ -247,11 +294,16 @@ def compare(arguments: Sequence[str]) -> int:
     rest, settings = _task_settings(arguments)
     n = next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))
     if n < 2 and not {"-h", "--help"} & set(rest):
-        raise SurpassError("comparing wants two methods or more: surpass compare METHOD METHOD ... [--budget tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
-                           "NAME,KNOB=VALUE,...")  # fmt: skip
+        raise SurpassError(
+            "comparing wants two methods or more: surpass compare METHOD METHOD ... [--budget "
+            "tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
+            "NAME,KNOB=VALUE,..."
+        )
     options, _ = parse(_no_knobs, CompareOptions, rest[n:], "surpass compare METHOD METHOD ...")
     if options.model.startswith("api:"):
-        raise SurpassError("a model behind an API cannot be compared yet; evaluate each method on it: surpass eval")
+        raise SurpassError(
+            "a model behind an API cannot be compared yet; evaluate each method on it: surpass eval"
+        )
     given = {name: value for name, value in vars(options).items() if name not in ("task", "reward", "json")}
     task = make_task(options.task, settings, options.reward, options.model)
     found = compared(rest[:n], task, name=options.task, **given)
@@ -268,7 +320,8 @@ def solve(arguments: Sequence[str]) -> int:
 
     if not arguments or arguments[0].startswith("-"):
         raise SurpassError(
-            'surpass solve wants a question first, e.g. surpass solve "What is 17 * 24?" --method self_consistency'
+            'surpass solve wants a question first, e.g. surpass solve "What is 17 * 24?" --method '
+            "self_consistency"
         )
     question, words = arguments[0], list(arguments[1:])
     name = "self_consistency"
@@ -279,7 +332,9 @@ def solve(arguments: Sequence[str]) -> int:
         name = words[at + 1]
         del words[at : at + 2]
     function = find_method(name)
-    options, knobs = parse(function, SolveOptions, words, f"surpass solve QUESTION --method {name}", drawing=True)
+    options, knobs = parse(
+        function, SolveOptions, words, f"surpass solve QUESTION --method {name}", drawing=True
+    )
     method = make_method(function, knobs)
     method = dataclasses.replace(method, exam=redrawn(method.exam, options.drawing))
     models = make_models(spec_of(options))
@@ -288,8 +343,15 @@ def solve(arguments: Sequence[str]) -> int:
     if options.json:
         from surpass.store import as_line
 
-        attempts = [dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True)) for attempt in found.attempts]
-        print(as_line({"answer": found.answer, "attempts": attempts, "notes": found.notes(), "cost": found.cost}))
+        attempts = [
+            dict(zip(("text", "answer", "scores", "chosen"), attempt, strict=True))
+            for attempt in found.attempts
+        ]
+        print(
+            as_line(
+                {"answer": found.answer, "attempts": attempts, "notes": found.notes(), "cost": found.cost}
+            )
+        )
         return 0
     show(found)
     return 0
@@ -306,7 +368,9 @@ def view(arguments: Sequence[str]) -> int:
         del folder[at : at + 2]
     folder = folder or ["runs"]
     if not port.isdigit() or int(port) > 65535 or len(folder) > 1 or folder[0].startswith("-"):
-        raise SurpassError("usage: surpass view [FOLDER] [--port N]; FOLDER holds the runs, N is at most 65535")
+        raise SurpassError(
+            "usage: surpass view [FOLDER] [--port N]; FOLDER holds the runs, N is at most 65535"
+        )
     serve(Path(folder[0]), int(port), lambda words: print(words, flush=True))
     return 0
 
@@ -323,7 +387,8 @@ def export(arguments: Sequence[str]) -> int:
         or words.get("--to") not in ("hf", "lora")
     ):
         raise SurpassError(
-            "usage: surpass export FOLDER --to hf|lora [--out FOLDER]; other formats (GGUF, MLX) are made from hf by their own converters"
+            "usage: surpass export FOLDER --to hf|lora [--out FOLDER]; other formats (GGUF, MLX) are "
+            "made from hf by their own converters"
         )
     print(write(Path(arguments[0]), words["--to"], Path(words["--out"]) if "--out" in words else None))
     return 0
@@ -335,7 +400,10 @@ def init(arguments: Sequence[str]) -> int:
     words = list(arguments)
     kind = words[2] if len(words) == 3 and words[1] == "--kind" else "task" if len(words) == 1 else ""
     if kind not in kinds or not words[0].endswith(".py") or not Path(words[0]).stem.isidentifier():
-        raise SurpassError("usage: surpass init FILE.py [--kind task|reward|method]; FILE names the task, reward or method in it")
+        raise SurpassError(
+            "usage: surpass init FILE.py [--kind task|reward|method]; FILE names the task, reward or "
+            "method in it"
+        )
     path = Path(words[0])
     if os.path.lexists(path):
         raise SurpassError(f"{path} exists already and was left as it is; choose another name")
@@ -352,7 +420,9 @@ def methods(arguments: Sequence[str]) -> int:
     if arguments:
         raise SurpassError("usage: surpass methods; one method's knobs: surpass run METHOD --help")
     for name in method_names():
-        print(f"{name:20} {(importlib.import_module(f'surpass.methods.{name}').__doc__ or '').splitlines()[0]}")
+        print(
+            f"{name:20} {(importlib.import_module(f'surpass.methods.{name}').__doc__ or '').splitlines()[0]}"
+        )
     return 0
 
 
@@ -364,16 +434,28 @@ def tasks(arguments: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("-"):
         rest, settings = _task_settings(arguments[1:])
         numbers = dict(zip(rest[::2], rest[1::2], strict=False))
-        if len(rest) % 2 or not numbers.keys() <= {"--sample", "--seed"} or not all(n.isdigit() for n in numbers.values()):
+        if (
+            len(rest) % 2
+            or not numbers.keys() <= {"--sample", "--seed"}
+            or not all(n.isdigit() for n in numbers.values())
+        ):
             raise SurpassError("usage: surpass tasks TASK [--task.KEY VALUE ...] [--sample N] [--seed S]")
-        print(sample(make_task(arguments[0], settings), int(numbers.get("--sample", 1)), int(numbers.get("--seed", 0))))
+        print(
+            sample(
+                make_task(arguments[0], settings),
+                int(numbers.get("--sample", 1)),
+                int(numbers.get("--seed", 0)),
+            )
+        )
         return 0
     for name in surpass.tasks.TASKS:
         cls = getattr(surpass.tasks, name)
         who = f"{getattr(cls, 'seats', '1 player')}. "
         tools = f"Tools: {', '.join(cls.tools)}. " if getattr(cls, "tools", ()) else ""
         knobs = ", ".join(
-            f"--task.{f.name} ({f.default!r})" for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING
+            f"--task.{f.name} ({f.default!r})"
+            for f in dataclasses.fields(cls)
+            if f.default is not dataclasses.MISSING
         )
         print(f"{name:15} {(inspect.getdoc(cls) or '').splitlines()[0]}\n{'':15} {who}{tools}{knobs}")
     return 0
@@ -382,13 +464,24 @@ def tasks(arguments: Sequence[str]) -> int:
 def _method_and_rest(command: str, arguments: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:
     if not arguments or arguments[0].startswith("-"):
         raise SurpassError(
-            f"surpass {command} wants a method first, e.g. surpass {command} tree_grpo. There are: {', '.join(method_names())}"
+            f"surpass {command} wants a method first, e.g. surpass {command} tree_grpo. There are: "
+            f"{', '.join(method_names())}"
         )
     return arguments[0], *_task_settings(arguments[1:])
 
 
-COMMANDS = {"run": run, "eval": evaluate, "resume": resume, "compare": compare, "view": view, "solve": solve, "export": export, "init": init, "methods": methods,
-            "tasks": tasks}  # fmt: skip
+COMMANDS = {
+    "run": run,
+    "eval": evaluate,
+    "resume": resume,
+    "compare": compare,
+    "view": view,
+    "solve": solve,
+    "export": export,
+    "init": init,
+    "methods": methods,
+    "tasks": tasks,
+}
 
 
 @ending
@@ -404,9 +497,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"surpass {surpass.__version__}")
         return 0
-    if odd := next((word for word in arguments if any("\ud800" <= letter <= "\udfff" for letter in word)), None):
-        print(f'surpass: "{odd}" is no text in the encoding of this locale ({sys.getfilesystemencoding()}); take another, such as '
-              "LC_ALL=C.UTF-8, or rename what it names", file=sys.stderr)  # fmt: skip
+    if odd := next(
+        (word for word in arguments if any("\ud800" <= letter <= "\udfff" for letter in word)), None
+    ):
+        print(
+            f'surpass: "{odd}" is no text in the encoding of this locale '
+            f"({sys.getfilesystemencoding()}); take another, such as "
+            "LC_ALL=C.UTF-8, or rename what it names",
+            file=sys.stderr,
+        )
         return 2
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command = COMMANDS.get(arguments[0])

@@ -74,7 +74,9 @@ def _value(text: str) -> Any:
 
 @dataclass
 class Runs:
-    """What a method came to: per seed its test report and what it spent; curves are (spent, the metric in the gate's exam) of its kept updates."""
+    """What a method came to: per seed its test report and what it spent; curves are (spent, the metric in the
+    gate's exam) of its kept updates.
+    """
 
     entry: Entry
     reports: list[Report] = field(default_factory=list)
@@ -92,12 +94,19 @@ class Runs:
     def strict(self, metric: str, unjudged: float = 0.0) -> np.ndarray:
         """[seeds, problems + partly]: what was not judged counts as `unjudged`."""
         found = [report.by_problem(metric) for report in self.reports]
-        return np.array([[some.get(p, unjudged) for p in (*self.problems, *self.partly)] for some in found], float)
+        return np.array(
+            [[some.get(p, unjudged) for p in (*self.problems, *self.partly)] for some in found], float
+        )
 
     def unjudged(self, metric: str) -> float:
         """How many of the problems that some run was judged on this method's runs were not, on average."""
         return float(
-            np.mean([sum(p not in known for p in self.partly) for known in (r.by_problem(metric) for r in self.reports)])
+            np.mean(
+                [
+                    sum(p not in known for p in self.partly)
+                    for known in (r.by_problem(metric) for r in self.reports)
+                ]
+            )
         )
 
     def per_problem(self) -> float:
@@ -114,8 +123,10 @@ class Runs:
 
 @dataclass(frozen=True)
 class Difference:
-    """A - B over the same problems and seeds: both are taken as drawn at random, so V = var_s / S + var_p / P (seeds' means, problems'
-    means), with degrees of freedom after Satterthwaite; where there is one seed, what training might have brought instead is not in it."""
+    """A - B over the same problems and seeds: both are taken as drawn at random, so V = var_s / S + var_p / P
+    (seeds' means, problems' means), with degrees of freedom after Satterthwaite; where there is one seed,
+    what training might have brought instead is not in it.
+    """
 
     a: str
     b: str
@@ -129,12 +140,18 @@ class Difference:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """(mean, its standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where nothing varies and nothing differs."""
+    """(mean, its standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where nothing varies
+    and nothing differs.
+    """
     from scipy.stats import t as student  # which takes long to import
 
     d = a - b
     mean = float(d.mean())
-    parts = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in (d.mean(1), d.mean(0)) if len(values) > 1]
+    parts = [
+        (float(values.var(ddof=1)) / len(values), len(values) - 1)
+        for values in (d.mean(1), d.mean(0))
+        if len(values) > 1
+    ]
     variance = sum(v for v, _ in parts)
     if variance == 0:
         return mean, 0.0, 1.0 if mean == 0 else 0.0
@@ -171,18 +188,24 @@ class Comparison:
         return "\n".join([self.table(), "", *self.left_out(), *self.verdicts(), *self.overspent()])
 
     def left_out(self) -> list[str]:
-        """A sentence where runs were judged on different problems, and one for every method with what it comes to at worst and at best."""
+        """A sentence where runs were judged on different problems, and one for every method with what it
+        comes to at worst and at best.
+        """
         partly, n = len(self.runs[0].partly), len(self.runs[0].problems) + len(self.runs[0].partly)
         if not partly:
             return []
         share = self.metric.startswith(SHARES)
-        found = [f"{partly} of {n} problems were not judged in every run: the table is of the other {n - partly}, and a pair is called better only if it "
-                 f"is so {'where what was not judged counts as wrong, too' if share else 'there'}"]  # fmt: skip
+        found = [
+            f"{partly} of {n} problems were not judged in every run: the table is of the other "
+            f"{n - partly}, and a pair is called better only if it is so "
+            f"{'where what was not judged counts as wrong, too' if share else 'there'}"
+        ]
         for runs in self.runs:
             words = f"{runs.entry.name}: {runs.unjudged(self.metric):.3g} not judged"
             low, high = (runs.strict(self.metric, value).mean() for value in (0.0, 1.0))
             found.append(
-                f"{words}, {self.metric} over all {n} from {low:.3f} (if these are wrong) to {high:.3f} (if right)"
+                f"{words}, {self.metric} over all {n} from {low:.3f} (if these are wrong) to {high:.3f} "
+                "(if right)"
                 if share
                 else words
             )
@@ -191,7 +214,8 @@ class Comparison:
     def table(self) -> str:
         """A Markdown table: a line per method, best first."""
         lines = [
-            f"| method | test {self.metric} | from | drawn | prefilled | scored | trained | FLOP | calls | in exams |",
+            f"| method | test {self.metric} | from | drawn | prefilled | scored | trained | FLOP | "
+            "calls | in exams |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
         for runs in sorted(self.runs, key=lambda runs: -runs.values(self.metric).mean()):
@@ -199,13 +223,15 @@ class Comparison:
             start = f"{np.nanmean(runs.values(self.metric, before=True)):.3f}" if runs.before else ""
             costs = [spent(cost) for cost in runs.costs]
             cells = [
-                short(np.mean([cost.get(kind, 0) for cost in costs])) for kind in ("generated", "prefilled", "scored", "trained")
+                short(np.mean([cost.get(kind, 0) for cost in costs]))
+                for kind in ("generated", "prefilled", "scored", "trained")
             ]
             exams = np.mean([cost.get("exam", {}).get("generated", 0) for cost in runs.costs])
             work = np.mean([flops(cost, self.size) for cost in costs])
             calls = short(np.mean([cost.get("calls", 0) for cost in costs]))
             lines.append(
-                f"| {_cell(runs.entry.name)} | {mean:.3f} ± {stderr:.3f} | {start} | {' | '.join(cells)} | {short(work)} | {calls} | {short(exams)} |"
+                f"| {_cell(runs.entry.name)} | {mean:.3f} ± {stderr:.3f} | {start} | "
+                f"{' | '.join(cells)} | {short(work)} | {calls} | {short(exams)} |"
             )
         return "\n".join(lines)
 
@@ -214,7 +240,8 @@ class Comparison:
         found = []
         price = {runs.entry.name: runs.per_problem() for runs in self.runs if not runs.entry.learns}
         for d in self.differences:
-            words = f"({abs(d.mean) if d.decided else d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"  # a better one has more
+            # a better one has more
+            words = f"({abs(d.mean) if d.decided else d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"
             better, worse = (d.a, d.b) if d.mean > 0 else (d.b, d.a)
             dearer = price[better] / max(price[worse], 1e-9) if better in price and worse in price else 1.0
             cost = f", at {dearer:.1f} times its tokens" if dearer > EVEN or dearer < 1 / EVEN else ""
@@ -223,41 +250,82 @@ class Comparison:
         return found
 
     def overspent(self) -> list[str]:
-        """A sentence for every method that spent clearly more than the budget: what a round costs is known when it is over."""
+        """A sentence for every method that spent clearly more than the budget: what a round costs is known
+        when it is over.
+        """
         if self.budget is None or self.budget.kind == "seconds":
             return []
         found = []
         for runs in self.runs:
             most = max(self.budget.of(spent(cost), self.size, 0.0) for cost in runs.costs)
             if most > EVEN * self.budget.amount:
-                found.append(f"{runs.entry.name} spent {short(most)} where the budget was {self.budget}: what a round costs is known when it is over. Give all "
-                             "of them a larger budget, or this one fewer problems a round")  # fmt: skip
+                found.append(
+                    f"{runs.entry.name} spent {short(most)} where the budget was {self.budget}: what a "
+                    "round costs is known when it is over. Give all of them a larger budget, or this "
+                    "one fewer problems a round"
+                )
         return found
 
     def as_json(self) -> str:
-        """The comparison as one line; a method's curves are, per seed, (spent, gate accuracy of what was kept)."""
-        rows = [{"method": r.entry.name, "mean": float(r.values(self.metric).mean()), "seeds": r.values(self.metric).mean(1).tolist(),
-                 "strict": float(r.strict(self.metric).mean()), "unjudged": r.unjudged(self.metric), "costs": r.costs, "curves": r.curves}
-                for r in self.runs]  # fmt: skip
-        return as_line({"task": self.task, "model": self.model, "budget": str(self.budget) if self.budget else None, "methods": rows,
-                        "pairs": [vars(d) | {"decided": d.decided} for d in self.differences]})  # fmt: skip
+        """The comparison as one line; a method's curves are, per seed, (spent, gate accuracy of what was
+        kept).
+        """
+        rows = [
+            {
+                "method": r.entry.name,
+                "mean": float(r.values(self.metric).mean()),
+                "seeds": r.values(self.metric).mean(1).tolist(),
+                "strict": float(r.strict(self.metric).mean()),
+                "unjudged": r.unjudged(self.metric),
+                "costs": r.costs,
+                "curves": r.curves,
+            }
+            for r in self.runs
+        ]
+        return as_line(
+            {
+                "task": self.task,
+                "model": self.model,
+                "budget": str(self.budget) if self.budget else None,
+                "methods": rows,
+                "pairs": [vars(d) | {"decided": d.decided} for d in self.differences],
+            }
+        )
 
 
 def compare(
-    methods: Sequence[str], task: Any = "arithmetic", model: str = "smollm2-135m", *, budget: str = "tokens=200k", seeds: int = 3,
-    name: str = "", out: str | Path = "runs/compare", test: int = 256, gate: int = 96, metric: str = "accuracy", reward: str | None = None,
-    tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr), **options: Any,
-) -> Comparison:  # fmt: skip
-    """Every method with every seed, each until the budget is spent; what a method that learns nothing makes of the test problems is
-    compared beside what it costs; the page calls the task `name`. `out`/comparison.html is written at the end. Folders below `out` hold the runs: finished ones are reused, interrupted ones go on. `options` are
-    those of surpass.improve (dtype, device, lora, patience). Raises SurpassError."""
+    methods: Sequence[str],
+    task: Any = "arithmetic",
+    model: str = "smollm2-135m",
+    *,
+    budget: str = "tokens=200k",
+    seeds: int = 3,
+    name: str = "",
+    out: str | Path = "runs/compare",
+    test: int = 256,
+    gate: int = 96,
+    metric: str = "accuracy",
+    reward: str | None = None,
+    tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr),
+    **options: Any,
+) -> Comparison:
+    """Every method with every seed, each until the budget is spent; what a method that learns nothing makes
+    of the test problems is compared beside what it costs; the page calls the task `name`.
+    `out`/comparison.html is written at the end. Folders below `out` hold the runs: finished ones are reused,
+    interrupted ones go on. `options` are those of surpass.improve (dtype, device, lora, patience). Raises
+    SurpassError.
+    """
     entries, limit = [Entry.parse(text) for text in methods], Budget.parse(budget)
     if len(entries) < 2 or len({entry.slug for entry in entries}) < len(entries):
-        raise SurpassError(f"comparing wants two methods or more, each once (or with other knobs); found {', '.join(methods)}")
+        raise SurpassError(
+            "comparing wants two methods or more, each once (or with other knobs); found "
+            f"{', '.join(methods)}"
+        )
     if len({entry.learns for entry in entries}) == 2:
         still = ", ".join(entry.name for entry in entries if not entry.learns)
         raise SurpassError(
-            f"methods that learn and methods that learn nothing ({still}) spend at different times; compare them apart"
+            f"methods that learn and methods that learn nothing ({still}) spend at different times; "
+            "compare them apart"
         )
     if seeds < 1:
         raise SurpassError(f"comparing wants one seed or more; found {seeds}")
@@ -265,19 +333,35 @@ def compare(
     models = make_models({"name": model, "trained": entries[0].learns})
     size, learning = parameters(models), entries[0].learns
     amount = (
-        f"{limit} each, {short(len(entries) * seeds * limit.amount)} {limit.kind} together{longest(models, limit, len(entries) * seeds)}"
+        f"{limit} each, {short(len(entries) * seeds * limit.amount)} {limit.kind} "
+        f"together{longest(models, limit, len(entries) * seeds)}"
         if learning
         else f"one exam of {test} problems each"
     )
-    tell(f"{len(entries)} methods x {seeds} seeds = {len(entries) * seeds} runs: {amount}; exams are not in it")
+    tell(
+        f"{len(entries)} methods x {seeds} seeds = {len(entries) * seeds} runs: {amount}; exams are not in it"
+    )
     found = {entry.name: Runs(entry) for entry in entries}
     for seed in range(1, seeds + 1):
         for entry in entries:
             folder = Path(out) / entry.slug / f"seed-{seed}"
             tell(f"{entry.name}, seed {seed}: {folder}")
             if learning:
-                result = api.improve(entry.method, task, model, rounds=10**6, seed=seed, out=folder, budget=str(budget), test=test, gate=gate,
-                                     reward=reward, quiet=not sys.stderr.isatty(), **options, **entry.knobs)  # fmt: skip
+                result = api.improve(
+                    entry.method,
+                    task,
+                    model,
+                    rounds=10**6,
+                    seed=seed,
+                    out=folder,
+                    budget=str(budget),
+                    test=test,
+                    gate=gate,
+                    reward=reward,
+                    quiet=not sys.stderr.isatty(),
+                    **options,
+                    **entry.knobs,
+                )
                 _learnt(found[entry.name], result, limit, size, metric)
             else:
                 _examined(found[entry.name], folder, entry, task, model, seed, test, reward, options)
@@ -287,25 +371,34 @@ def compare(
     return compared
 
 
-def judged(runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int) -> Comparison:
+def judged(
+    runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int
+) -> Comparison:
     """Every pair's difference, after Holm."""
     everywhere = [set(report.by_problem(metric)) for some in runs for report in some.reports]
     problems = sorted(set.intersection(*everywhere))
     if not problems:
-        raise SurpassError(f'no test problem has a "{metric}" in every run; there are: {", ".join(runs[0].reports[0].metrics)}')
+        raise SurpassError(
+            f'no test problem has a "{metric}" in every run; there are: '
+            f"{', '.join(runs[0].reports[0].metrics)}"
+        )
     for some in runs:
         some.problems, some.partly = problems, sorted(set().union(*everywhere) - set(problems))
     pairs = list(combinations(runs, 2))
     raw = [_told_apart(a, b, metric) for a, b in pairs]
     adjusted = holm([p for *_, p in raw])
-    differences = [Difference(a.entry.name, b.entry.name, mean, stderr, p)
-                   for (a, b), (mean, stderr, _), p in zip(pairs, raw, adjusted, strict=True)]  # fmt: skip
+    differences = [
+        Difference(a.entry.name, b.entry.name, mean, stderr, p)
+        for (a, b), (mean, stderr, _), p in zip(pairs, raw, adjusted, strict=True)
+    ]
     return Comparison(task, model, budget, metric, size, runs, differences)
 
 
 def _told_apart(a: Runs, b: Runs, metric: str) -> tuple[float, float, float]:
-    """`difference` over the problems that all were judged on. Where some were not, p is the larger of that and of the one in which what was
-    not judged counts as wrong, and 1 where the two disagree about who is better: nobody wins by failing at hard problems."""
+    """`difference` over the problems that all were judged on. Where some were not, p is the larger of that
+    and of the one in which what was not judged counts as wrong, and 1 where the two disagree about who is
+    better: nobody wins by failing at hard problems.
+    """
     mean, stderr, p = difference(a.values(metric), b.values(metric))
     if not a.partly or not metric.startswith(SHARES):
         return mean, stderr, p
@@ -321,7 +414,9 @@ def _learnt(runs: Runs, result: Any, budget: Budget, size: int, metric: str) -> 
     curve: list[tuple[float, float]] = []
     best = math.nan
     for event in result.events:
-        if event["event"] == "gate" or (event["event"] == "exam" and event["round"] == 0 and event.get("split") == "gate"):
+        if event["event"] == "gate" or (
+            event["event"] == "exam" and event["round"] == 0 and event.get("split") == "gate"
+        ):
             accuracy = exams[event["round"]]["metrics"].get(metric, {}).get("mean", math.nan)
             best = accuracy if event.get("keep", True) else best
             curve.append((budget.of(event.get("spent", {}), size, event.get("seconds", 0.0)), best))
@@ -354,7 +449,9 @@ def _examined(
     if known is not None and known["about"] != json.loads(as_line(about)):
         raise SurpassError(f"{folder} holds an exam of something else; choose another --out")
     if known is None:
-        report = api.evaluate(entry.method, task, model, limit=test, seed=seed, reward=reward, **options, **entry.knobs)
+        report = api.evaluate(
+            entry.method, task, model, limit=test, seed=seed, reward=reward, **options, **entry.knobs
+        )
         known = {"about": about, "report": report_json(report), "cost": report.cost}
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, as_line(known))
@@ -363,7 +460,9 @@ def _examined(
 
 
 def _plain(out: Path, slugs: Sequence[str], seeds: int) -> None:
-    """SurpassError where a link lies in the folder of a comparison; its runs' folders look after themselves."""
+    """SurpassError where a link lies in the folder of a comparison; its runs' folders look after
+    themselves.
+    """
     nofollow.check(out, ("comparison.html",), ())
     for slug in slugs:
         nofollow.listed(out, slug)
@@ -380,10 +479,14 @@ def _known(folder: Path) -> dict[str, Any] | None:
         flaw = (
             ""
             if found is None
-            else records.flaw(found, {"about": dict, "report": records.REPORT, "cost": records.each(records.number)})
+            else records.flaw(
+                found, {"about": dict, "report": records.REPORT, "cost": records.each(records.number)}
+            )
         )
     except ValueError as error:
         flaw = str(error)
     if flaw:
-        raise SurpassError(f"{folder / 'report.json'} is damaged: {flaw}; remove it, and the exam is held again")
+        raise SurpassError(
+            f"{folder / 'report.json'} is damaged: {flaw}; remove it, and the exam is held again"
+        )
     return found

@@ -1,4 +1,6 @@
-"""Every error that surpass raises on purpose: one sentence each, saying what was wanted, what was found and what to do."""
+"""Every error that surpass raises on purpose: one sentence each, saying what was wanted, what was found and
+what to do.
+"""
 
 
 class SurpassError(Exception):
@@ -6,7 +8,9 @@ class SurpassError(Exception):
 
 
 class UnmetNeed(SurpassError):
-    """A part needs something that the engine or the task cannot do; raised before the first token is drawn."""
+    """A part needs something that the engine or the task cannot do; raised before the first token is
+    drawn.
+    """
 
 
 class EngineError(SurpassError):

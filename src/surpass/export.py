@@ -17,8 +17,9 @@ from surpass.store import Store
 def export(folder: Path, to: str, out: Path | None = None) -> str:
     """Write the kept model of a run to `out` (default: FOLDER/export-TO) and return the lines that load it.
 
-    `to` "hf": a whole model that transformers and vLLM load; a LoRA run's adapter is merged into its base. "lora": the adapter
-    alone. Raises SurpassError where nothing was kept, the run is not of that kind, or `out` exists.
+    `to` "hf": a whole model that transformers and vLLM load; a LoRA run's adapter is merged into its base.
+    "lora": the adapter alone. Raises SurpassError where nothing was kept, the run is not of that kind, or
+    `out` exists.
     """
     about = Store.read_run(folder)
     records.checked(about, folder / "run.json", {"model": records.RUN["model"]})
@@ -28,19 +29,26 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
         state = unsealed(folder, "state.json") or {}
     if flaw := records.flaw(state, records.STATE) if state else "it is not as it was written":
         raise SurpassError(
-            f"{folder / 'state.json'} is damaged: {flaw}; `surpass resume {quoted(folder)}` goes back to the last round that is whole"
+            f"{folder / 'state.json'} is damaged: {flaw}; `surpass resume {quoted(folder)}` goes back "
+            "to the last round that is whole"
         )
     kept = state["weights"] if state["trial"] is None else state["trial"]  # a trial is not kept yet
     if not kept:
-        raise SurpassError(f"{folder} kept no update; its model is the one it began with: {about['model']['name']}")
+        raise SurpassError(
+            f"{folder} kept no update; its model is the one it began with: {about['model']['name']}"
+        )
     weights = folder / "weights" / f"{kept:04d}" / "policy"
     if system := (state.get("notes") or {}).get("system"):
-        raise SurpassError(f"{folder} trained no weights, so there are none to export; it found a system message, which state.json holds "
-                           f"and the report shows: {json.dumps(system, ensure_ascii=False):.300}")  # fmt: skip
+        raise SurpassError(
+            f"{folder} trained no weights, so there are none to export; it found a system message, "
+            f"which state.json holds and the report shows: {json.dumps(system, ensure_ascii=False):.300}"
+        )
     if not weights.exists():
         raise SurpassError(f"{weights} is gone; the run's weights were removed after it ended")
     if wrong := damage(weights.parent, old=about["format"] == 1):
-        raise SurpassError(f"{wrong}; `surpass resume {quoted(folder)}` goes back to the last round that is whole")
+        raise SurpassError(
+            f"{wrong}; `surpass resume {quoted(folder)}` goes back to the last round that is whole"
+        )
     adapter = (weights / "adapter_config.json").exists()
     if to == "lora" and not adapter:
         raise SurpassError("this run trained all weights, so there is no adapter; export it with: --to hf")
@@ -54,7 +62,8 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
             raise
         except Exception as error:  # the adapter may hold anything
             raise SurpassError(
-                f"the adapter in {weights} could not be added to {about['model']['name']}: {' '.join(str(error).split()):.300}"
+                f"the adapter in {weights} could not be added to {about['model']['name']}: "
+                f"{' '.join(str(error).split()):.300}"
             ) from error
     else:
         shutil.copytree(weights, out, ignore=shutil.ignore_patterns("optimiser.*"))
@@ -78,11 +87,14 @@ def _lines(out: Path, to: str, base: str) -> str:
     """How the folder is used."""
     named = f"surpass={out}"
     if to == "hf":
-        return (f'{out} holds the whole model.\n'
-                f'  from transformers import AutoModelForCausalLM, AutoTokenizer\n'
-                f'  model, tokenizer = AutoModelForCausalLM.from_pretrained({str(out)!r}), AutoTokenizer.from_pretrained({str(out)!r})\n'
-                f'  vllm serve {quoted(out)}')  # fmt: skip
-    return (f'{out} holds the adapter; its base is {base}.\n'
-            f'  from peft import AutoPeftModelForCausalLM\n'
-            f'  model = AutoPeftModelForCausalLM.from_pretrained({str(out)!r})\n'
-            f'  vllm serve {quoted(base)} --enable-lora --lora-modules {quoted(named)}')  # fmt: skip
+        return (
+            f"{out} holds the whole model.\n  from transformers import AutoModelForCausalLM, "
+            f"AutoTokenizer\n  model, tokenizer = AutoModelForCausalLM.from_pretrained({str(out)!r}), "
+            f"AutoTokenizer.from_pretrained({str(out)!r})\n  vllm serve {quoted(out)}"
+        )
+    return (
+        f"{out} holds the adapter; its base is {base}.\n"
+        f"  from peft import AutoPeftModelForCausalLM\n"
+        f"  model = AutoPeftModelForCausalLM.from_pretrained({str(out)!r})\n"
+        f"  vllm serve {quoted(base)} --enable-lora --lora-modules {quoted(named)}"
+    )

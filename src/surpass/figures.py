@@ -14,11 +14,13 @@ from surpass.verdicts import unread
 
 
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
-    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std (mean within a
-    problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens, an estimate in nats; where there
-    is a column "vote", vote_share: the winner's share, mean over problems; distinct: the share of a problem's attempts that are not copies
-    of another, mean over problems with several; where a judge was asked, verdicts, and how many of them state no score; failed: searches
-    that came to nothing; failed_attempts, where there are any (they are in no other figure)."""
+    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std
+    (mean within a problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens,
+    an estimate in nats; where there is a column "vote", vote_share: the winner's share, mean over problems;
+    distinct: the share of a problem's attempts that are not copies of another, mean over problems with
+    several; where a judge was asked, verdicts, and how many of them state no score; failed: searches that
+    came to nothing; failed_attempts, where there are any (they are in no other figure).
+    """
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(failure(tree) is not None for tree in trees)
     if failed := sum(int((tree.stop[tree.leaves()] == FAILED).sum()) for tree in trees):
@@ -35,13 +37,17 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
                 "reward_std": float(spreads.mean()),
                 "frac_reward_zero_std": float((spreads == 0).mean()),
             }
-            figures["reward_stderr"] = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+            figures["reward_stderr"] = (
+                float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+            )
     missed, asked = unread(trees)
     if asked:
         figures |= {"verdicts": asked, "verdicts_unread": missed}
     votes = [tree.get("vote").values for tree in trees if tree.has("vote")]
     if votes:
-        figures["vote_share"] = float(np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes]))
+        figures["vote_share"] = float(
+            np.mean([np.nanmax(v) if len(v) and not np.isnan(v).all() else 0.0 for v in votes])
+        )
     lengths, ends, logp, distinct = [], [], [], []
     for tree in trees:
         nodes = [tree.drawn(node)[0] for node in range(len(tree)) if not tree.aside[node]]
@@ -52,11 +58,18 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
             lengths.append(sum(tree.length(node) for node in drawn))
             ends.append(tree.stop[leaf] == LENGTH)
         if len(ended) > 1:
-            said = {tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.dialogue(leaf)) for leaf in ended}
+            said = {
+                tuple((tree.author[i], tree.own(i).tobytes(), tree.text[i]) for i in tree.dialogue(leaf))
+                for leaf in ended
+            }
             distinct.append(len(said) / len(ended))
-    for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):  # per attempt
+    # per attempt
+    for name in sorted({name for tree in trees for name in tree.columns if name.startswith("count/")}):
         counted = [
-            np.nansum(tree.get(name).values[tree.attempt(leaf)]) for tree in trees if tree.has(name) for leaf in tree.leaves()
+            np.nansum(tree.get(name).values[tree.attempt(leaf)])
+            for tree in trees
+            if tree.has(name)
+            for leaf in tree.leaves()
         ]
         figures[name] = float(np.sum(counted) / max(1, figures["leaves"]))
     if sum(map(len, logp)):
@@ -64,17 +77,25 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
     if distinct:
         figures["distinct"] = float(np.mean(distinct))
     if lengths:
-        figures |= {"completions/mean_length": float(np.mean(lengths)), "completions/clipped_ratio": float(np.mean(ends))}
+        figures |= {
+            "completions/mean_length": float(np.mean(lengths)),
+            "completions/clipped_ratio": float(np.mean(ends)),
+        }
     return figures
 
 
 def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    """An exam's metrics, and the values by problem of those that are compared in pairs; nan (null on disk) where nobody judged."""
+    """An exam's metrics, and the values by problem of those that are compared in pairs; nan (null on disk)
+    where nobody judged.
+    """
     pairs = {}
     for name in ("accuracy", "agreement"):
         if name in report.metrics:
             known = report.by_problem(name)
-            pairs[name] = [(p, known.get(p, math.nan)) for p in dict.fromkeys(r.problem for r in report.rows if r.metric == name)]
+            pairs[name] = [
+                (p, known.get(p, math.nan))
+                for p in dict.fromkeys(r.problem for r in report.rows if r.metric == name)
+            ]
     return {"event": "exam", "round": round, "split": split, "metrics": report.metrics, "rows": pairs}
 
 
@@ -85,5 +106,8 @@ def report_json(report: Report) -> dict[str, Any]:
 
 def report_from(data: Mapping[str, Any]) -> Report:
     """The report that `report_json` wrote."""
-    rows = [Row(problem, sample, metric, math.nan if v is None else v) for problem, sample, metric, v in data["rows"]]
+    rows = [
+        Row(problem, sample, metric, math.nan if v is None else v)
+        for problem, sample, metric, v in data["rows"]
+    ]
     return Report(data["name"], rows, info=data["info"])

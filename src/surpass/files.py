@@ -17,10 +17,12 @@ from surpass.errors import SurpassError
 
 
 def quoted(*words: Any) -> str:
-    """Words as a shell takes them: a command that is printed can be copied, whatever its files are called. A name that begins with a
-    dash is given its folder, so that it is no flag."""
+    """Words as a shell takes them: a command that is printed can be copied, whatever its files are called. A
+    name that begins with a dash is given its folder, so that it is no flag.
+    """
     return " ".join(
-        shlex.quote(f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)) for word in words
+        shlex.quote(f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word))
+        for word in words
     )
 
 
@@ -29,7 +31,9 @@ def at_home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise SurpassError(f"{path}: there is no home folder to find it in (HOME is not set); write the whole path") from error
+        raise SurpassError(
+            f"{path}: there is no home folder to find it in (HOME is not set); write the whole path"
+        ) from error
 
 
 def is_file(name: str) -> bool:
@@ -38,11 +42,15 @@ def is_file(name: str) -> bool:
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """The module of a Python file, named by its stem, run once as long as the file stays the same; it may import its neighbours.
-    Raises SurpassError for a missing file, a stem that is another module's name, and whatever the file raises."""
+    """The module of a Python file, named by its stem, run once as long as the file stays the same; it may
+    import its neighbours. Raises SurpassError for a missing file, a stem that is another module's name, and
+    whatever the file raises.
+    """
     path = at_home(path).resolve()
     if not path.is_file():
-        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else [], 1)
+        near = get_close_matches(
+            path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else [], 1
+        )
         raise SurpassError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
     known = sys.modules.get(path.stem)
     own = known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path
@@ -75,7 +83,11 @@ def load_name(name: str) -> Any:
     module = load_file(file)
     wanted = wanted or Path(file).stem
     if not hasattr(module, wanted):
-        mine = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        mine = [
+            key
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__
+        ]
         near = get_close_matches(wanted, mine, 1)
         there = f"did you mean {near[0]}?" if near else f"there are: {', '.join(mine) or 'none'}"
         raise SurpassError(f'{file} has no "{wanted}"; {there}')
@@ -91,8 +103,14 @@ def digest(path: str | Path) -> str:
 
 
 def where(error: BaseException, path: Path) -> str:
-    """ "ValueError in line 12: message": the last line of the file that took part, the message on one line."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == path]
+    """ "ValueError in line 12: message": the last line of the file that took part, the message on one
+    line.
+    """
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == path
+    ]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None
     words = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f' in line {line}' if line else ''}: {words}".rstrip(": ")
@@ -100,7 +118,10 @@ def where(error: BaseException, path: Path) -> str:
 
 def own_frame(error: BaseException) -> Path | None:
     """The user's file that raised an error, or let it through; None where none took part."""
-    mine = {Path(module.__file__).resolve() for module in list(sys.modules.values())
-            if hasattr(module, "_surpass_digest") and module.__file__}  # fmt: skip
+    mine = {
+        Path(module.__file__).resolve()
+        for module in list(sys.modules.values())
+        if hasattr(module, "_surpass_digest") and module.__file__
+    }
     files = [Path(frame.filename).resolve() for frame in traceback.extract_tb(error.__traceback__)]
     return next((file for file in reversed(files) if file in mine), None)

@@ -23,7 +23,8 @@ def unknown(what: str, name: str, known: list[str]) -> SurpassError:
     """A name that is none, with the nearest that is."""
     near = get_close_matches(name, known, 1)
     return SurpassError(
-        f'there is no {what} "{name}"; ' + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
+        f'there is no {what} "{name}"; '
+        + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
     )
 
 
@@ -35,7 +36,9 @@ def method_names() -> list[str]:
 
 
 def find_method(name: str) -> Callable[..., Method]:
-    """The function of a method: one of surpass.methods, where the file's name is the method's, or "file.py:function"."""
+    """The function of a method: one of surpass.methods, where the file's name is the method's, or
+    "file.py:function".
+    """
     if is_file(name):
         function = load_name(name)
         if not callable(function):
@@ -56,18 +59,25 @@ def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Me
         kinds = {bool: bool, int: Integral, float: Real, str: str}.get(type(standard))
         if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
             raise SurpassError(
-                f"{function.__name__} wants {knob} as {type(standard).__name__}, such as {standard!r}; found {value!r:.60}"
+                f"{function.__name__} wants {knob} as {type(standard).__name__}, such as {standard!r}; "
+                f"found {value!r:.60}"
             )
     method = function(**knobs)
     if not isinstance(method, Method):
-        raise SurpassError(f"{function.__name__} has to return a surpass.Method; it returned {type(method).__name__}")
+        raise SurpassError(
+            f"{function.__name__} has to return a surpass.Method; it returned {type(method).__name__}"
+        )
     return method
 
 
-def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = "") -> Any:
-    """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys a task does not have
-    go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the task's own check. The suite for `model`
-    alone is what fits that model; of one name it is that task at the suite's difficulty."""
+def make_task(
+    spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = ""
+) -> Any:
+    """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys
+    a task does not have go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the
+    task's own check. The suite for `model` alone is what fits that model; of one name it is that task at the
+    suite's difficulty.
+    """
     import surpass.tasks
     from surpass.tasks.suite import FIT
 
@@ -80,7 +90,9 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
         name, _, first = spec.partition(":")
         if name.endswith((".jsonl", ".json", ".csv", ".parquet")):
             shown = quoted(f"data:{spec}")
-            raise SurpassError(f'a data file is given as --task data:FILE; found "{spec}", so: --task {shown}')
+            raise SurpassError(
+                f'a data file is given as --task data:FILE; found "{spec}", so: --task {shown}'
+            )
         if name not in surpass.tasks.TASKS:
             raise unknown("task", name, list(surpass.tasks.TASKS))
         cls = getattr(surpass.tasks, name)
@@ -92,7 +104,9 @@ def make_task(spec: str, settings: Mapping[str, str] | None = None, reward: str 
         field = surpass.tasks.rewarded.__dataclass_fields__["reward_seconds"]
         judged["reward_seconds"] = _value(field, "reward_seconds", settings.pop("reward_seconds"))
     if first:
-        values[next(iter(fields))] = _literal(first) if fields[next(iter(fields))].type not in ("str", str) else first
+        values[next(iter(fields))] = (
+            _literal(first) if fields[next(iter(fields))].type not in ("str", str) else first
+        )
     for key, text in settings.items():
         if key in fields and key != "parameters":
             values[key] = _value(fields[key], key, text)
@@ -140,34 +154,53 @@ def _literal(text: Any) -> Any:
 def _own_task(spec: str) -> type:
     """The task class that "file.py:NAME" names; with "file.py" alone, the one in it."""
     module = load_file(spec.partition(":")[0])
-    tasks = {n: c for n, c in vars(module).items() if isinstance(c, type) and c.__module__ == module.__name__
-             and callable(getattr(c, "problems", None)) and callable(getattr(c, "check", None))}  # fmt: skip
+    tasks = {
+        n: c
+        for n, c in vars(module).items()
+        if isinstance(c, type)
+        and c.__module__ == module.__name__
+        and callable(getattr(c, "problems", None))
+        and callable(getattr(c, "check", None))
+    }
     name = spec.partition(":")[2] or (next(iter(tasks)) if len(tasks) == 1 else "")
     if name not in tasks:
         file = spec.partition(":")[0]
         if not tasks:
-            raise SurpassError(f"{file} has no task: a class with problems(split, seed) and check(models, problem, text); "
-                               "for a file to begin with: surpass init mytask.py")  # fmt: skip
+            raise SurpassError(
+                f"{file} has no task: a class with problems(split, seed) and check(models, problem, text); "
+                "for a file to begin with: surpass init mytask.py"
+            )
         raise (
             unknown(f"task in {file}", name, list(tasks))
             if name
-            else SurpassError(f"{file} has several tasks; name one: {', '.join(f'{file}:{n}' for n in tasks)}")
+            else SurpassError(
+                f"{file} has several tasks; name one: {', '.join(f'{file}:{n}' for n in tasks)}"
+            )
         )
     if not dataclasses.is_dataclass(tasks[name]):
-        raise SurpassError(f"the task {name} is written into the run's folder, so it has to be a dataclass: write "
-                           "@dataclass(frozen=True) above the class")  # fmt: skip
+        raise SurpassError(
+            f"the task {name} is written into the run's folder, so it has to be a dataclass: write "
+            "@dataclass(frozen=True) above the class"
+        )
     return tasks[name]
 
 
 def own_files(config: Any) -> dict[str, str]:
-    """{path: digest} of the files that a configuration rests on: those its parts come from, and those they name in the fields
-    that their class lists as `files` (code) and `reads` (data)."""
+    """{path: digest} of the files that a configuration rests on: those its parts come from, and those they
+    name in the fields that their class lists as `files` (code) and `reads` (data).
+    """
     modules = [sys.modules.get(name) for name in modules_in(config)]
     paths = [getattr(module, "__file__", None) for module in modules]
     found = {Path(path).resolve() for path in paths if path and Path(path).is_file()}
     for name in _named(config):
         path = at_home(name).resolve()
-        found |= {path} if path.is_file() else set(filter(Path.is_file, path.iterdir())) if path.is_dir() else set()
+        found |= (
+            {path}
+            if path.is_file()
+            else set(filter(Path.is_file, path.iterdir()))
+            if path.is_dir()
+            else set()
+        )
     return {str(path): digest(path) for path in sorted(found)}
 
 
@@ -178,29 +211,44 @@ def _named(data: Any) -> set[str]:
         if "part" in data:
             module, _, name = data["part"].rpartition(".")
             cls = getattr(importlib.import_module(module), name, None)
-            found |= {str(data[f]).partition(".py:")[0] + ".py" for f in getattr(cls, "files", ()) if data.get(f)}
+            found |= {
+                str(data[f]).partition(".py:")[0] + ".py" for f in getattr(cls, "files", ()) if data.get(f)
+            }
             found |= {str(data[f]) for f in getattr(cls, "reads", ()) if data.get(f)}
         return found
     return set().union(*(_named(item) for item in data)) if isinstance(data, (list, tuple)) else set()
 
 
 def make_models(spec: Mapping[str, Any]) -> Any:
-    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets, template_args and `trained`, whether it is to
-    learn; for "api:NAME" the arguments of surpass.engines.openai_api.OpenAIEngine."""
+    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets,
+    template_args and `trained`, whether it is to learn; for "api:NAME" the arguments of
+    surpass.engines.openai_api.OpenAIEngine.
+    """
     from surpass.models import Models
 
     if spec["name"].startswith("api:"):
         from surpass.engines.openai_api import OpenAIEngine
 
         if spec.get("template_args"):
-            raise SurpassError("arguments of a chat template are for local models: a model behind an API has its template there")
+            raise SurpassError(
+                "arguments of a chat template are for local models: a model behind an API has its "
+                "template there"
+            )
 
         return Models(policy=OpenAIEngine(spec["name"].removeprefix("api:"), **spec.get("api", {})))
     from surpass.engines import LocalEngine
 
     targets = tuple(spec.get("lora_targets", ()))
     if targets and not spec.get("lora"):
-        raise SurpassError("--lora-targets names what an adapter is put on; give its rank, too, such as --lora 16")
-    lora = {"r": spec["lora"], "lora_alpha": 2 * spec["lora"], "targets": targets} if spec.get("lora") else None
+        raise SurpassError(
+            "--lora-targets names what an adapter is put on; give its rank, too, such as --lora 16"
+        )
+    lora = (
+        {"r": spec["lora"], "lora_alpha": 2 * spec["lora"], "targets": targets} if spec.get("lora") else None
+    )
     dtype, device, trained = spec.get("dtype", "auto"), spec.get("device", "auto"), spec.get("trained", False)
-    return Models(policy=LocalEngine(spec["name"], dtype, device, lora, trained=trained, template_args=spec.get("template_args")))
+    return Models(
+        policy=LocalEngine(
+            spec["name"], dtype, device, lora, trained=trained, template_args=spec.get("template_args")
+        )
+    )

@@ -1,14 +1,15 @@
 """Arithmetic of flat token trees: one integer array, `end`, does masks, log-probs and credit.
 
-A forest is laid out in depth-first order. `parent[t]` is the previous token on t's path (-1 at a root), `depth[t]` its
-position, `end[t]` the first index after t's subtree. Then
+A forest is laid out in depth-first order. `parent[t]` is the previous token on t's path (-1 at a root),
+`depth[t]` its position, `end[t]` the first index after t's subtree. Then
 
     attention     query q may see key k  <=>  k <= q < end[k]
-    log-prob      logp[t] = log_softmax(logits[parent[t]])[token[t]]          gathered by parent, not shifted by one
-    path sum      down(x)[t] = sum of x over t and its ancestors
+    log-prob      logp[t] = log_softmax(logits[parent[t]])[token[t]]          gathered by parent, not shifted
+    by one path sum      down(x)[t] = sum of x over t and its ancestors
     subtree sum   up(x)[t]   = sum of x over t and its descendants
 
-Openings of different contexts that begin with the same untrained tokens share them, within a tree and across trees.
+Openings of different contexts that begin with the same untrained tokens share them, within a tree and across
+trees.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from surpass.types import Batch, Example, Tree
 
 
 def may_see(end: Tensor) -> Tensor:
-    """bool[T, T]: entry [q, k] is True where query q may see key k, its ancestor or itself. Quadratic; the definition."""
+    """bool[T, T]: entry [q, k] is True where query q may see key k, its ancestor or itself. Quadratic; the
+    definition.
+    """
     t = torch.arange(len(end), device=end.device)
     return (t[None, :] <= t[:, None]) & (t[:, None] < end[None, :])
 
@@ -47,32 +50,47 @@ def gather(x: Tensor, batch: Batch) -> Tensor:
     """[P]: per path, the sum of the token values x [T] over its trained tokens after `since`."""
     total = down(torch.where(learners_of(batch) > 0, x, 0.0), batch.end)
     own = _between(total, batch.last, batch.since)
-    return own.index_add(0, batch.part_of, _between(total, batch.part_last, batch.part_since)) if len(batch.part_of) else own
+    return (
+        own.index_add(0, batch.part_of, _between(total, batch.part_last, batch.part_since))
+        if len(batch.part_of)
+        else own
+    )
 
 
 def _between(total: Tensor, last: Tensor, since: Tensor) -> Tensor:
     """Path sums at `last` without what stands up to `since` (-1: nothing)."""
-    before = total.index_select(0, since.clamp(min=0))  # indexing in brackets adds up its gradient in any order
+    # indexing in brackets adds up its gradient in any order
+    before = total.index_select(0, since.clamp(min=0))
     return total.index_select(0, last) - torch.where(since >= 0, before, 0.0)
 
 
 def spread(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: per token, the sum of the path values w [P] over the paths that learn from it (the adjoint of `gather`); exactly 0
-    where none does."""
+    """[T]: per token, the sum of the path values w [P] over the paths that learn from it (the adjoint of
+    `gather`); exactly 0 where none does.
+    """
     return torch.where(learners_of(batch) > 0, up(_at_ends(w.double(), batch), batch.end), 0.0)
 
 
 def learners_of(batch: Batch) -> Tensor:
     """float64[T]: how many paths learn from each token, an exact count."""
     return (
-        up(_at_ends(torch.ones(len(batch.last), dtype=torch.float64, device=batch.last.device), batch), batch.end) * batch.trained
+        up(
+            _at_ends(torch.ones(len(batch.last), dtype=torch.float64, device=batch.last.device), batch),
+            batch.end,
+        )
+        * batch.trained
     )
 
 
 def _at_ends(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: w [P] added at the last token of each path and of each of its parts, and taken away at the token after which it learns."""
+    """[T]: w [P] added at the last token of each path and of each of its parts, and taken away at the token
+    after which it learns.
+    """
     x = w.new_zeros(len(batch.token))
-    for last, since, own in ((batch.last, batch.since, w), (batch.part_last, batch.part_since, w[batch.part_of])):
+    for last, since, own in (
+        (batch.last, batch.since, w),
+        (batch.part_last, batch.part_since, w[batch.part_of]),
+    ):
         inside = since >= 0
         x = x.index_add(0, last, own).index_add(0, since[inside], -own[inside])
     return x
@@ -84,7 +102,9 @@ def lengths(batch: Batch) -> Tensor:
 
 
 class _Piece(NamedTuple):
-    """A run of tokens in the layout: `owners` are the (tree number, node) it belongs to, several where openings share it."""
+    """A run of tokens in the layout: `owners` are the (tree number, node) it belongs to, several where
+    openings share it.
+    """
 
     tokens: np.ndarray
     offset: int  # where in its node the run starts
@@ -92,8 +112,12 @@ class _Piece(NamedTuple):
     parent: int  # piece number or -1
 
 
-def _openings(roots: list[tuple[int, int, np.ndarray]], offset: int, parent: int, out: list[_Piece], grow) -> None:
-    """Lay out openings as a trie: the longest common prefix once, then each continuation, in order of first appearance."""
+def _openings(
+    roots: list[tuple[int, int, np.ndarray]], offset: int, parent: int, out: list[_Piece], grow
+) -> None:
+    """Lay out openings as a trie: the longest common prefix once, then each continuation, in order of first
+    appearance.
+    """
     if len(roots) == 1:
         tree, node, tokens = roots[0]
         out.append(_Piece(tokens[offset:], offset, [(tree, node)], parent))
@@ -144,7 +168,10 @@ def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) 
     for number, tree in enumerate(trees):
         for root in children[number].get(-1, []):
             if not len(tree.own(root)):
-                raise SurpassError("a tree that opens without tokens cannot be trained; its engine must serve tokens, not text")
+                raise SurpassError(
+                    "a tree that opens without tokens cannot be trained; its engine must serve tokens, "
+                    "not text"
+                )
             (apart if trained[number][root] else shared).append((number, root, tree.own(root)))
     groups: dict[int, list[tuple[int, int, np.ndarray]]] = {}
     for entry in shared:
@@ -154,12 +181,15 @@ def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) 
     return pieces
 
 
-def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[str] = (), parts: bool = True) -> Batch:
-    """The examples' paths as one Batch; what only other paths use is pruned. A path is a whole dialogue: where a template rewrote earlier
-    turns, every context of it (Tree.parts); without `parts`, the last alone.
+def pack(
+    examples: Sequence[Example], voices: Iterable[str], columns: Iterable[str] = (), parts: bool = True
+) -> Batch:
+    """The examples' paths as one Batch; what only other paths use is pruned. A path is a whole dialogue:
+    where a template rewrote earlier turns, every context of it (Tree.parts); without `parts`, the last alone.
 
-    `columns` names what objectives read: "logp", "logq" and "version" as drawn (-1 in a tree of an earlier round), and columns of the trees ("token" and "node" columns
-    arrive per token, "leaf" columns per path). Raises SurpassError where a leaf column has no value for an example's node.
+    `columns` names what objectives read: "logp", "logq" and "version" as drawn (-1 in a tree of an earlier
+    round), and columns of the trees ("token" and "node" columns arrive per token, "leaf" columns per path).
+    Raises SurpassError where a leaf column has no value for an example's node.
     """
     voices = tuple(voices)
     trees = list({id(example.tree): example.tree for example in examples}.values())
@@ -167,7 +197,9 @@ def pack(examples: Sequence[Example], voices: Iterable[str], columns: Iterable[s
     kept: list[set[int]] = [set() for _ in trees]
     for example in examples:
         for node in example.nodes:
-            kept[number[id(example.tree)]].update(example.tree.dialogue(node) if parts else example.tree.path(node))
+            kept[number[id(example.tree)]].update(
+                example.tree.dialogue(node) if parts else example.tree.path(node)
+            )
     learns = [[author in voices for author in tree.author] for tree in trees]
     speaks = [[voices.index(author) if author in voices else -1 for author in tree.author] for tree in trees]
     pieces = _layout(trees, kept, learns)
@@ -244,13 +276,16 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
         per_token = [getattr(tree, name) for tree in trees]
     elif name == "version":
         known = [np.full(len(tree), -1) if tree.past else tree.version for tree in trees]
-        per_token = [np.repeat(version, np.diff(tree.span)) for version, tree in zip(known, trees, strict=True)]
+        per_token = [
+            np.repeat(version, np.diff(tree.span)) for version, tree in zip(known, trees, strict=True)
+        ]
     else:
         found = [tree.get(name) for tree in trees]
         axes = {column.axis for column in found}
         if len(axes) > 1 or "pair" in axes:
             raise SurpassError(
-                f'column "{name}" lies along {" and ".join(sorted(axes))} in these trees; learning needs one of token, node, leaf'
+                f'column "{name}" lies along {" and ".join(sorted(axes))} in these trees; learning '
+                "needs one of token, node, leaf"
             )
         if axes == {"leaf"}:
             where = [tree.leaf_index() for tree in trees]
@@ -260,12 +295,16 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
                 for node in example.nodes:
                     if node not in where[i]:
                         raise SurpassError(
-                            f'column "{name}" has values at leaves only, and an example names node {node}, no leaf'
+                            f'column "{name}" has values at leaves only, and an example names node '
+                            f"{node}, no leaf"
                         )
                     values.append(found[i].values[where[i][node]])
             return "path", torch.tensor(np.array(values), dtype=torch.float64)
         spans = [np.diff(tree.span) for tree in trees]
-        per_token = [np.repeat(c.values, spans[i], axis=0) if c.axis == "node" else c.values for i, c in enumerate(found)]
+        per_token = [
+            np.repeat(c.values, spans[i], axis=0) if c.axis == "node" else c.values
+            for i, c in enumerate(found)
+        ]
     flat = np.full((len(owner_token), *per_token[0].shape[1:]), np.nan)
     for i, values in enumerate(per_token):
         here = owner_tree == i
@@ -274,8 +313,9 @@ def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str
 
 
 class Rows(NamedTuple):
-    """A batch unrolled into one padded row per path, P x R, and after these one per earlier part of a path: the reference that tests
-    compare with."""
+    """A batch unrolled into one padded row per path, P x R, and after these one per earlier part of a path:
+    the reference that tests compare with.
+    """
 
     token: Tensor  # int64[P, R], right-padded with 0
     mask: Tensor  # bool[P, R]: a token, no padding
@@ -284,7 +324,9 @@ class Rows(NamedTuple):
 
 
 def unroll(batch: Batch) -> Rows:
-    """Every path as a row of its own: shared prefixes are repeated, so path p's row holds exactly its tokens."""
+    """Every path as a row of its own: shared prefixes are repeated, so path p's row holds exactly its
+    tokens.
+    """
     parent = batch.parent.tolist()
     paths = []
     for last in [*batch.last.tolist(), *batch.part_last.tolist()]:

@@ -1,4 +1,6 @@
-"""How much longer a run will take, from what its exams and rounds have taken so far: a range that narrows as it goes on."""
+"""How much longer a run will take, from what its exams and rounds have taken so far: a range that narrows as
+it goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,16 @@ from typing import Any
 
 from surpass.budget import Budget
 
-LEARNING = 6.0  # times what as many attempts took in an exam: more than a round with learning was seen to take on two cores
+# times what as many attempts took in an exam: more than a round with learning was seen to take on two cores
+LEARNING = 6.0
 
 
 class Forecast:
     """Told what the loop tells; `left` says how long the rest will take.
 
-    An exam is taken to last as long as the last one of its split did, give or take a quarter. A round lasts as long as the last
-    rounds' mean, give or take a half over the root of their number. Before there is one it takes what its attempts took in the exam
-    at the start, up to LEARNING times that.
+    An exam is taken to last as long as the last one of its split did, give or take a quarter. A round lasts
+    as long as the last rounds' mean, give or take a half over the root of their number. Before there is one
+    it takes what its attempts took in the exam at the start, up to LEARNING times that.
     """
 
     def __init__(self, method: Any, rounds: int, budget: Budget | None = None):
@@ -37,7 +40,9 @@ class Forecast:
             self.now, self.since = ("" if what == "problems" or "metrics" in event else event["split"]), clock
 
     def left(self, spent: float = 0.0) -> tuple[float, float] | None:
-        """(least, most) seconds to the run's end; None where nothing was measured yet, or what a round takes cannot be known."""
+        """(least, most) seconds to the run's end; None where nothing was measured yet, or what a round takes
+        cannot be known.
+        """
         each = self._round()
         rounds = float(self.rounds - self.round)
         if self.budget and self.round and spent:
@@ -53,7 +58,12 @@ class Forecast:
             mean, off = sum(last) / len(last), 0.5 / math.sqrt(len(last))
             return mean * (1 - off), mean * (1 + off)
         search, exam = self.method.search, getattr(self.method.exam, "n", None)
-        if not (exam and hasattr(search, "at_most") and hasattr(self.method.curriculum, "n") and "test" in self.exams):
+        if not (
+            exam
+            and hasattr(search, "at_most")
+            and hasattr(self.method.curriculum, "n")
+            and "test" in self.exams
+        ):
             return None
         attempts = self.method.curriculum.n * search.at_most() / max(1, getattr(search, "max_tokens", 1))
         draws = attempts * self.exams["test"] / max(1, exam["test"])

@@ -1,4 +1,6 @@
-"""Whether a trial is kept: statistics on the gate split, which nothing else sees. What is no number keeps nothing."""
+"""Whether a trial is kept: statistics on the gate split, which nothing else sees. What is no number keeps
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from surpass.types import Report, Verdict
 
 
 def paired(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
-    """(mean difference, its standard error, n) over the problems both reports judged; the error is nan below two."""
+    """(mean difference, its standard error, n) over the problems both reports judged; the error is nan below
+    two.
+    """
     return paired_values(before.by_problem(metric), after.by_problem(metric))
 
 
@@ -26,10 +30,12 @@ def paired_values(before: Mapping[str, float], after: Mapping[str, float]) -> tu
 
 
 def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], dict[str, float], int]:
-    """(values of `best`, values of `new`, how many of these were not judged) over the problems that `best` judged.
+    """(values of `best`, values of `new`, how many of these were not judged) over the problems that `best`
+    judged.
 
-    What was judged in `best` and is not in `new` counts as the least: 0, or the lowest value of either where that is below. Left out it
-    would make a model that learnt to fail at hard problems look like one that became better.
+    What was judged in `best` and is not in `new` counts as the least: 0, or the lowest value of either where
+    that is below. Left out it would make a model that learnt to fail at hard problems look like one that
+    became better.
     """
     old, now = best.by_problem(metric), new.by_problem(metric)
     least = min([0.0, *old.values(), *now.values()])
@@ -37,14 +43,17 @@ def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], d
 
 
 def at_least(best: Report, new: Report, metric: str) -> bool:
-    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged nothing, where `new` judged nothing
-    of that, and where a value is infinite."""
+    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged
+    nothing, where `new` judged nothing of that, and where a value is infinite.
+    """
     old, now, lost = counted(best, new, metric)
     return len(old) > lost and not unbounded(best, new, metric) and sum(now.values()) >= sum(old.values())
 
 
 def unbounded(best: Report, new: Report, metric: str) -> str:
-    """Which value is infinite, in words; "" if none is. Sums and tests with one say nothing, or what they should not."""
+    """Which value is infinite, in words; "" if none is. Sums and tests with one say nothing, or what they
+    should not.
+    """
     for report in (best, new):
         for problem, value in report.by_problem(metric).items():
             if not math.isfinite(value):
@@ -53,7 +62,9 @@ def unbounded(best: Report, new: Report, metric: str) -> str:
 
 
 def strict(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
-    """`paired`, over all problems that either report judged; what the other did not judge counts there as the least (`counted`)."""
+    """`paired`, over all problems that either report judged; what the other did not judge counts there as the
+    least (`counted`).
+    """
     old, now, _ = counted(before, after, metric)
     back, then, _ = counted(after, before, metric)
     return paired_values(then | old, back | now)
@@ -65,10 +76,11 @@ def _lost(n: int) -> str:
 
 @dataclass(frozen=True)
 class no_worse:
-    """Keep unless the trial is significantly worse than the best kept model: one-sided paired t-test at level `alpha`, over the problems
-    that the best was judged on (`counted`).
+    """Keep unless the trial is significantly worse than the best kept model: one-sided paired t-test at level
+    `alpha`, over the problems that the best was judged on (`counted`).
 
-    Against the last kept model a run could slide down unnoticed; asking for a significant gain would stall it.
+    Against the last kept model a run could slide down unnoticed; asking for a significant gain would stall
+    it.
     """
 
     every: int = 1
@@ -90,15 +102,23 @@ class no_worse:
             from scipy.stats import ttest_rel  # which takes long to import
 
             p = float(ttest_rel(now, old, alternative="less").pvalue)
-        words = f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- {stderr:.3f}, n={n}{_lost(lost)}); "
-        words += f"p={p:.3f} that it is no worse" if p >= self.alpha else f"significantly worse, p={p:.3f} < {self.alpha}"
+        words = (
+            f"{self.metric} {now.mean():.3f} against {old.mean():.3f} of the best ({change:+.3f} +- "
+            f"{stderr:.3f}, n={n}{_lost(lost)}); "
+        )
+        words += (
+            f"p={p:.3f} that it is no worse"
+            if p >= self.alpha
+            else f"significantly worse, p={p:.3f} < {self.alpha}"
+        )
         return Verdict(p >= self.alpha, words, p)
 
 
 @dataclass(frozen=True)
 class best_so_far:
-    """Keep only what scores at least as high as the best kept model, over the problems that the best was judged on (`counted`).
-    Overstates its own score: the maximum of noisy means."""
+    """Keep only what scores at least as high as the best kept model, over the problems that the best was
+    judged on (`counted`). Overstates its own score: the maximum of noisy means.
+    """
 
     every: int = 1
     metric: str = "accuracy"
@@ -133,13 +153,14 @@ _LIMITED = ("drift", "sampled/mean_length", "sampled/clipped_ratio", "answered",
 
 @dataclass(frozen=True)
 class limits:
-    """Without labels: keep what still behaves like the start, by the figures of measures.agreement. It cannot see whether answers
-    became better; it refuses what is known to go wrong without labels.
+    """Without labels: keep what still behaves like the start, by the figures of measures.agreement. It cannot
+    see whether answers became better; it refuses what is known to go wrong without labels.
 
-    Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that weak teaches mistakes;
-    0: not asked); drift from the start is above `drift` nats a token; mean length left [1 / length, length] times the start's;
-    the share cut off rose, the share that states an answer fell, or the share of problems that get one and the same answer, or that
-    could not be measured, rose by more than `change`.
+    Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that
+    weak teaches mistakes; 0: not asked); drift from the start is above `drift` nats a token; mean length left
+    [1 / length, length] times the start's; the share cut off rose, the share that states an answer fell, or
+    the share of problems that get one and the same answer, or that could not be measured, rose by more than
+    `change`.
     """
 
     every: int = 1
@@ -151,24 +172,34 @@ class limits:
     metric: ClassVar[str] = ""  # what it compares with stays the start
 
     def hopeless(self, start: Report) -> str:
-        """Why no update could be kept, whatever it does; "" if one could. A run ends there before it begins."""
+        """Why no update could be kept, whatever it does; "" if one could. A run ends there before it
+        begins.
+        """
         found = start.mean("agreement")
         if not found < self.agreement:
             return ""
-        return (f"the vote is too weak to learn from: at the start the commonest answer holds {found:.2f} of the attempts, "
-                f"less than {self.agreement:.2f}")  # fmt: skip
+        return (
+            f"the vote is too weak to learn from: at the start the commonest answer holds {found:.2f} "
+            f"of the attempts, less than {self.agreement:.2f}"
+        )
 
     def __call__(self, best: Report, kept: Report, new: Report) -> Verdict:
         start, now = ({name: m["mean"] for name, m in report.metrics.items()} for report in (best, new))
-        words = (f"agreement {now['agreement']:.3f} (start {start['agreement']:.3f}), drift {now['drift']:.3f} nats a token, length "
-                 f"{now['sampled/mean_length']:.1f} (start {start['sampled/mean_length']:.1f}); no labels: whether answers are right is not known")  # fmt: skip
+        words = (
+            f"agreement {now['agreement']:.3f} (start {start['agreement']:.3f}), drift "
+            f"{now['drift']:.3f} nats a token, length {now['sampled/mean_length']:.1f} (start "
+            f"{start['sampled/mean_length']:.1f}); no labels: whether answers are right is not known"
+        )
         if weak := self.hopeless(best):
             return Verdict(False, f"{weak}; {words}")
         ratio = now["sampled/mean_length"] / max(start["sampled/mean_length"], 1e-9)
         wrong = {
             f"drift is above {self.drift}": not now["drift"] <= self.drift,
-            f"length changed by more than a factor of {self.length}": not 1 / self.length <= ratio <= self.length,
-            "more attempts are cut off": now["sampled/clipped_ratio"] > start["sampled/clipped_ratio"] + self.change,
+            f"length changed by more than a factor of {self.length}": not 1 / self.length
+            <= ratio
+            <= self.length,
+            "more attempts are cut off": now["sampled/clipped_ratio"]
+            > start["sampled/clipped_ratio"] + self.change,
             "fewer attempts state an answer": now["answered"] < start["answered"] - self.change,
             "more problems get one and the same answer": now["sameness"] > start["sameness"] + self.change,
             "more problems could not be measured": _unmeasured(new) > _unmeasured(best) + self.change,

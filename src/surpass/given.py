@@ -1,4 +1,6 @@
-"""What a part gave, compared with what its protocol says: one message that names the part, what was wanted and what was found."""
+"""What a part gave, compared with what its protocol says: one message that names the part, what was wanted
+and what was found.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,10 @@ def cancelled(task: asyncio.Task | None) -> bool:
 
 @contextlib.contextmanager
 def raising(part: Any) -> Iterator[None]:
-    """RunBroken for what would end the process, or the event loop, without a word: SystemExit, GeneratorExit, a CancelledError that nobody
-    asked for, a panic of native code. An Exception passes as it is, and so does Ctrl-C."""
+    """RunBroken for what would end the process, or the event loop, without a word: SystemExit, GeneratorExit,
+    a CancelledError that nobody asked for, a panic of native code. An Exception passes as it is, and so does
+    Ctrl-C.
+    """
     task = asyncio.current_task() if asyncio._get_running_loop() else None
     try:
         yield
@@ -47,7 +51,9 @@ def named(part: Any) -> str:
     cls = type(part)
     if inspect.isfunction(part) or inspect.ismethod(part):
         return str(part.__qualname__)
-    return cls.__qualname__ if cls.__module__.startswith("surpass.") else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__.startswith("surpass.") else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def wrong(part: Any, wanted: str, found: Any) -> RunBroken:
@@ -57,7 +63,8 @@ def wrong(part: Any, wanted: str, found: Any) -> RunBroken:
         return RunBroken(f"{named(part)} has to give {wanted}, and is no coroutine: write def, not async def")
     words = " ".join(repr(found).split())
     return RunBroken(
-        f"{named(part)} has to give {wanted}; it gave {type(found).__name__}{'' if found is None else f': {words:.80}'}"
+        f"{named(part)} has to give {wanted}; it gave "
+        f"{type(found).__name__}{'' if found is None else f': {words:.80}'}"
     )
 
 
@@ -66,7 +73,10 @@ async def asked(part: Any, *given: Any) -> Any:
     with raising(part):
         found = part(*given)
         if not inspect.isawaitable(found):
-            raise RunBroken(f"{named(part)} is awaited, so write async def __call__; it gave {type(found).__name__} at once")
+            raise RunBroken(
+                f"{named(part)} is awaited, so write async def __call__; it gave {type(found).__name__} "
+                "at once"
+            )
         return await found
 
 
@@ -99,7 +109,9 @@ def verdict(part: Any, found: Any) -> Verdict:
 
 def several(part: Any, kind: type[T], found: Any, wanted: str) -> list[T]:
     """Any number of examples, problems or trees."""
-    items = list(found) if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Mapping)) else None
+    items = (
+        list(found) if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Mapping)) else None
+    )
     if items is None:
         raise wrong(part, wanted, found)
     for item in items:
@@ -126,7 +138,9 @@ def columns(part: Any, trees: Sequence[Tree], found: Any) -> list[Column]:
 
 
 async def score_all(scores: Mapping[str, Any], models: Any, task: Any, trees: Sequence[Tree]) -> None:
-    """Put a column of every score on the trees, in order; each may read those before it, and knows the task as it may (surpass.parts.shown)."""
+    """Put a column of every score on the trees, in order; each may read those before it, and knows the task
+    as it may (surpass.parts.shown).
+    """
     for name, reward in scores.items():
         found = await asked(reward, models, shown(task, reward), trees)
         for tree, column in zip(trees, columns(reward, trees, found), strict=True):
@@ -145,7 +159,10 @@ def _column(part: Any, wanted: str, found: Any) -> Column:
 
 def credits(part: Any, trees: Sequence[Tree], found: Any) -> list[dict[str, Column]]:
     """What an advantage gave: columns by name for every tree."""
-    wanted = f"a list of one dict of columns, such as {{'advantage': Column(axis, values)}}, for each of {len(trees)} trees"
+    wanted = (
+        "a list of one dict of columns, such as {'advantage': Column(axis, values)}, for each of "
+        f"{len(trees)} trees"
+    )
     items = several(part, dict, found, wanted)
     if len(items) != len(trees):
         raise RunBroken(f"{named(part)} has to give {wanted}; it gave {len(items)}")
@@ -156,14 +173,23 @@ def examples(part: Any, found: Any) -> list[Example]:
     """What a selector gave: examples, each with nodes of its own tree."""
     items = several(part, Example, found, "a list of Examples")
     for item in items:
-        if not isinstance(item.tree, Tree) or not item.nodes or not all(0 <= node < len(item.tree) for node in item.nodes):
+        if (
+            not isinstance(item.tree, Tree)
+            or not item.nodes
+            or not all(0 <= node < len(item.tree) for node in item.nodes)
+        ):
             raise wrong(part, "Examples that name nodes of their trees", item.nodes)
     return items
 
 
 def sums(part: Any, found: Any) -> tuple[dict[str, Any], Figures]:
     """What an objective gave: sums by normaliser, and figures."""
-    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(some, Mapping) for some in found) or not found[0]:
+    if (
+        not isinstance(found, tuple)
+        or len(found) != 2
+        or not all(isinstance(some, Mapping) for some in found)
+        or not found[0]
+    ):
         raise wrong(part, "two dicts, of sums by normaliser (tokens, paths, examples) and of figures", found)
     if not all(isinstance(figure, tuple) and len(figure) == 2 for figure in found[1].values()):
         raise wrong(part, "figures as pairs, {name: (a sum, over how many)}", found[1])

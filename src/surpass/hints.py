@@ -1,4 +1,6 @@
-"""Whether values fit the type hints of a part's fields: a part read from JSON may come from somebody else, or from an editor."""
+"""Whether values fit the type hints of a part's fields: a part read from JSON may come from somebody else, or
+from an editor.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,18 @@ import typing
 from typing import Any
 
 MOST = 2**53  # whole numbers above it are no count, and no float holds them
-KINDS = {"Search": "searches", "Curriculum": "curricula", "Reward": "rewards", "Advantage": "advantages", "Selector": "selectors",
-         "Objective": "objectives", "Learner": "learners", "Measure": "measures", "Choose": "choose", "Gate": "gates"}  # fmt: skip
+KINDS = {
+    "Search": "searches",
+    "Curriculum": "curricula",
+    "Reward": "rewards",
+    "Advantage": "advantages",
+    "Selector": "selectors",
+    "Objective": "objectives",
+    "Learner": "learners",
+    "Measure": "measures",
+    "Choose": "choose",
+    "Gate": "gates",
+}
 """The folder of each kind of part."""
 _BARE = (bool, int, float, str, type(None), list, tuple, dict)
 
@@ -28,7 +40,9 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def misfit(value: Any, hint: Any) -> str:
-    """What a hint wants, in words, where the value is not it; "" where it fits, or where nothing can be said."""
+    """What a hint wants, in words, where the value is not it; "" where it fits, or where nothing can be
+    said.
+    """
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, (str, typing.TypeVar)):
         return ""
@@ -43,7 +57,13 @@ def misfit(value: Any, hint: Any) -> str:
         return "" if isinstance(value, bool) else "true or false"
     if hint in (int, float):
         good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST
-        return "" if good or (hint is float and isinstance(value, float)) else "a whole number" if hint is int else "a number"
+        return (
+            ""
+            if good or (hint is float and isinstance(value, float))
+            else "a whole number"
+            if hint is int
+            else "a number"
+        )
     if hint is str:
         return "" if isinstance(value, str) else "text"
     return _structure(value, origin or hint, inside)
@@ -53,25 +73,44 @@ def _structure(value: Any, kind: Any, inside: tuple[Any, ...]) -> str:
     if kind in (tuple, list, collections.abc.Sequence):
         if not isinstance(value, (tuple, list)):
             return "a list"
-        each = inside[:1] * len(value) if kind is not tuple or inside[1:] == (...,) else inside or (Any,) * len(value)
+        each = (
+            inside[:1] * len(value)
+            if kind is not tuple or inside[1:] == (...,)
+            else inside or (Any,) * len(value)
+        )
         if len(each) != len(value):
             return f"a list of {len(each)}" if each else ""
-        return next((f"a list of {words}" for item, hint in zip(value, each, strict=True) if (words := misfit(item, hint))), "")
+        return next(
+            (
+                f"a list of {words}"
+                for item, hint in zip(value, each, strict=True)
+                if (words := misfit(item, hint))
+            ),
+            "",
+        )
     if kind in (dict, collections.abc.Mapping):
         if not isinstance(value, dict):
             return "an object"
         return next(
-            (f"an object of {words}" for item in value.values() if len(inside) == 2 and (words := misfit(item, inside[1]))), ""
+            (
+                f"an object of {words}"
+                for item in value.values()
+                if len(inside) == 2 and (words := misfit(item, inside[1]))
+            ),
+            "",
         )
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return "" if isinstance(value, kind) else f"a {kind.__name__}"
-    if isinstance(kind, type) and getattr(kind, "_is_protocol", False):  # what a part does cannot be seen; that it is none can
+    # what a part does cannot be seen; that it is none can
+    if isinstance(kind, type) and getattr(kind, "_is_protocol", False):
         return "" if _serves(value, kind) else f"a part, a {kind.__name__}"
     return ""
 
 
 def _serves(value: Any, kind: Any) -> bool:
-    """Whether a value may be a part of a kind: it is called with as many arguments, and comes from no folder of another kind."""
+    """Whether a value may be a part of a kind: it is called with as many arguments, and comes from no folder
+    of another kind.
+    """
     wanted = kind.__dict__.get("__call__")
     if isinstance(value, _BARE) or (wanted is not None and not callable(value)):
         return False

@@ -1,7 +1,9 @@
-"""What a run began with, as digests: a run goes on with the weights, chat template, tokenizer and configuration that it began with, or not at all.
+"""What a run began with, as digests: a run goes on with the weights, chat template, tokenizer and
+configuration that it began with, or not at all.
 
-Every byte of the weights is hashed, once a start: a digest of headers or of a sample would not notice somebody who exchanges a model on purpose. Trained weights were
-hashed before, too; with an adapter it is one pass over the base's bytes more, which were just read from disk.
+Every byte of the weights is hashed, once a start: a digest of headers or of a sample would not notice
+somebody who exchanges a model on purpose. Trained weights were hashed before, too; with an adapter it is one
+pass over the base's bytes more, which were just read from disk.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 
 def identity(models: Any, trained: Mapping[str, str]) -> dict[str, str]:
-    """{"ROLE's WHAT": digest} of all that a run rests on and does not change: the weights that are not trained (a LoRA's base, a judge), chat template, tokenizer
-    and configuration. `trained` holds the digests of those that are, by role; a role played by a copy of another is that other's."""
+    """{"ROLE's WHAT": digest} of all that a run rests on and does not change: the weights that are not
+    trained (a LoRA's base, a judge), chat template, tokenizer and configuration. `trained` holds the digests
+    of those that are, by role; a role played by a copy of another is that other's.
+    """
     found: dict[str, str] = {}
     seen: set[int] = set()
     for role, engine in models.engines.items():
@@ -45,13 +49,19 @@ def _parts(engine: Any, trained: bool) -> Iterable[tuple[str, str]]:
     tokenizer = getattr(engine, "tokenizer", None)
     if tokenizer is not None:
         yield "chat template", _of(getattr(tokenizer, "chat_template", None))
-        yield "tokenizer", _of([_vocabulary(tokenizer), tokenizer.special_tokens_map, sorted(getattr(engine, "ends", ()))])
+        yield (
+            "tokenizer",
+            _of([_vocabulary(tokenizer), tokenizer.special_tokens_map, sorted(getattr(engine, "ends", ()))]),
+        )
     config = getattr(getattr(engine, "causal", None), "config", None)
     if config is not None:
         import transformers
 
         # what is not the standard depends on the version: under another one there is nothing to compare
-        yield f"configuration (transformers {transformers.__version__})", _of(_settings(config.to_diff_dict()))
+        yield (
+            f"configuration (transformers {transformers.__version__})",
+            _of(_settings(config.to_diff_dict())),
+        )
 
 
 def _still(engine: Any, trained: bool) -> dict[str, Any]:
@@ -61,7 +71,10 @@ def _still(engine: Any, trained: bool) -> dict[str, Any]:
         return {} if trained or not hasattr(engine, "weights") else engine.weights()
     moving = set(engine.trainable()) if trained else set()
     kept = module.state_dict().keys()  # without buffers that are computed anew
-    named = {**dict(module.named_parameters()), **{name: buffer for name, buffer in module.named_buffers() if name in kept}}
+    named = {
+        **dict(module.named_parameters()),
+        **{name: buffer for name, buffer in module.named_buffers() if name in kept},
+    }
     return {name: value for name, value in named.items() if name not in moving}
 
 
@@ -69,7 +82,11 @@ def _vocabulary(tokenizer: Any) -> Any:
     """All that a tokenizer does, but for how it was told to cut and fill up its last batch."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        return {key: value for key, value in json.loads(backend.to_str()).items() if key not in ("truncation", "padding")}
+        return {
+            key: value
+            for key, value in json.loads(backend.to_str()).items()
+            if key not in ("truncation", "padding")
+        }
     with contextlib.suppress(AttributeError):  # one of sentencepiece's own
         return hashlib.blake2b(tokenizer.sp_model.serialized_model_proto()).hexdigest()
     return sorted(tokenizer.get_vocab().items())
@@ -88,8 +105,11 @@ def _settings(config: Any) -> Any:
         "output_attentions",
     }
     if isinstance(config, Mapping):
-        return {str(key): _settings(value) for key, value in sorted(config.items(), key=lambda item: str(item[0]))
-                if not str(key).startswith("_") and str(key) not in left_out}  # fmt: skip
+        return {
+            str(key): _settings(value)
+            for key, value in sorted(config.items(), key=lambda item: str(item[0]))
+            if not str(key).startswith("_") and str(key) not in left_out
+        }
     return [_settings(item) for item in config] if isinstance(config, (list, tuple)) else config
 
 

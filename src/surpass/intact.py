@@ -17,8 +17,9 @@ DEEPEST = 100  # values inside values that are read: what walks through them lat
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, as UTF-8; "?" stands for what is none: a file name in the bytes of another encoding. A link of its name is
-    replaced, not followed; one where the new file is prepared is refused."""
+    """Replace a file in one step, as UTF-8; "?" stands for what is none: a file name in the bytes of another
+    encoding. A link of its name is replaced, not followed; one where the new file is prepared is refused.
+    """
     partial = path.with_name(path.name + ".partial")
     with nofollow.opened(path.parent, partial.name, "wb") as file:
         file.write(text.encode("utf-8", errors="replace"))
@@ -28,7 +29,9 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON as Python reads it, nan and infinity too. ValueError for what is none, whatever is wrong with it, and for more than DEEPEST values inside one another."""
+    """JSON as Python reads it, nan and infinity too. ValueError for what is none, whatever is wrong with it,
+    and for more than DEEPEST values inside one another.
+    """
     try:
         value = json.loads(text)
     except RecursionError:
@@ -48,7 +51,9 @@ def loads(text: str | bytes) -> Any:
 
 
 def json_lines(text: bytes) -> list[Any]:
-    """The values of JSON lines; what is none (torn by a full disk or a crash, or written by something else) is left out."""
+    """The values of JSON lines; what is none (torn by a full disk or a crash, or written by something else)
+    is left out.
+    """
     found = []
     for line in text.split(b"\n"):
         try:
@@ -60,13 +65,17 @@ def json_lines(text: bytes) -> list[Any]:
 
 def seal(folder: Path) -> None:
     """Write down what every file of a folder holds, as SHA-256 sums."""
-    sums = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    sums = {
+        str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     with nofollow.opened(folder, SUMS, "wb") as file:
         file.write(json.dumps(sums, indent=2).encode())
 
 
 def damage(folder: Path, old: bool = False) -> str:
-    """What is wrong with a sealed folder: "" if every file is as it was. `old`: one that was never sealed is taken as it is."""
+    """What is wrong with a sealed folder: "" if every file is as it was. `old`: one that was never sealed is
+    taken as it is.
+    """
     if not folder.is_dir():
         return f"{folder} is missing"
     if old and not nofollow.there(folder / SUMS):
@@ -95,7 +104,9 @@ def sealed(line: str) -> str:
 
 
 def unsealed(root: Path, name: str) -> dict[str, Any] | None:
-    """The object that `sealed` made a line of, in root/name; None where the file is missing or not as it was written."""
+    """The object that `sealed` made a line of, in root/name; None where the file is missing or not as it was
+    written.
+    """
     try:
         value = loads(nofollow.read(root, name) or b"")
         wanted = value.pop("sha256", None)
@@ -115,6 +126,8 @@ def checksum(path: Path) -> str:
 
 
 def round_of(name: str) -> int | None:
-    """The round that a file's or folder's name stands for (its stem: four digits or more); None for any other."""
+    """The round that a file's or folder's name stands for (its stem: four digits or more); None for any
+    other.
+    """
     stem = name.partition(".")[0]
     return int(stem) if re.fullmatch(r"[0-9]{4,9}", stem) and f"{int(stem):04d}" == stem else None

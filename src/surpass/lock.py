@@ -1,4 +1,6 @@
-"""One process per run: a lock on the file `lock` of its folder, or, where the file system has no locks, a file `lock.pid` that says who works there."""
+"""One process per run: a lock on the file `lock` of its folder, or, where the file system has no locks, a
+file `lock.pid` that says who works there.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,10 @@ PID = "lock.pid"
 class Lock:
     """Held from when it is made until `close`. SurpassError where another process holds it.
 
-    A lock of the system ends with the process that holds it. Where there are none (some network and FUSE file systems), lock.pid is made by whoever
-    comes first, names its process and machine, and is taken over once no such process lives on this machine; from another machine nobody can see that,
-    so then its user is asked to.
+    A lock of the system ends with the process that holds it. Where there are none (some network and FUSE file
+    systems), lock.pid is made by whoever comes first, names its process and machine, and is taken over once
+    no such process lives on this machine; from another machine nobody can see that, so then its user is asked
+    to.
     """
 
     def __init__(self, folder: Path):
@@ -54,7 +57,9 @@ class Lock:
                 if error.errno not in HELD:
                     return error.strerror or str(error)
                 if not left:
-                    raise SurpassError(f"the run {self.folder} is in use by another process; wait for it or stop it") from error
+                    raise SurpassError(
+                        f"the run {self.folder} is in use by another process; wait for it or stop it"
+                    ) from error
                 time.sleep(WAIT)
             else:
                 break
@@ -65,7 +70,12 @@ class Lock:
     def _write_pid(self, why: str) -> None:
         """Make lock.pid, in place of one whose process is over."""
         self.mine = json.dumps(
-            {"pid": os.getpid(), "began": _began(os.getpid()), "host": socket.gethostname(), "token": uuid.uuid4().hex}
+            {
+                "pid": os.getpid(),
+                "began": _began(os.getpid()),
+                "host": socket.gethostname(),
+                "token": uuid.uuid4().hex,
+            }
         )
         for _ in range(2 * TRIES):
             try:
@@ -84,14 +94,20 @@ class Lock:
             if nofollow.read(self.folder, PID) != self.mine.encode():  # one that was put back
                 continue
             warnings.warn(
-                f"the file system of {self.folder} has no locks ({why}); {PID} keeps other processes on this machine out instead",
+                f"the file system of {self.folder} has no locks ({why}); {PID} keeps other processes on "
+                "this machine out instead",
                 stacklevel=5,
             )
             return
-        raise SurpassError(f"the run {self.folder} could not be locked: {self.folder / PID} comes back whenever it is removed")
+        raise SurpassError(
+            f"the run {self.folder} could not be locked: {self.folder / PID} comes back whenever it is "
+            "removed"
+        )
 
     def _remove(self, was: bytes | None) -> None:
-        """Remove lock.pid if it is still the one that was read: of two processes that find it left behind only one renames it."""
+        """Remove lock.pid if it is still the one that was read: of two processes that find it left behind
+        only one renames it.
+        """
         aside = self.folder / f"{PID}.{uuid.uuid4().hex}.partial"
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.folder / PID, aside)
@@ -123,7 +139,9 @@ def held(folder: Path) -> bool:
 
 
 def _holder(folder: Path) -> dict[str, Any] | None:
-    """Who lock.pid says works there; None where there is none, it says nothing, or its process is over. SurpassError where it is no file."""
+    """Who lock.pid says works there; None where there is none, it says nothing, or its process is over.
+    SurpassError where it is no file.
+    """
     try:
         found = loads(nofollow.read(folder, PID, 4096) or b"null")
     except (OSError, ValueError):
@@ -138,7 +156,8 @@ def _holder(folder: Path) -> dict[str, Any] | None:
         return None
     except PermissionError:
         pass  # somebody else's, and it lives
-    return found if found.get("began") == _began(found["pid"]) else None  # a number is given again to a later process
+    # a number is given again to a later process
+    return found if found.get("began") == _began(found["pid"]) else None
 
 
 def _young(path: Path) -> bool:
@@ -162,6 +181,9 @@ def _began(pid: int) -> str | None:
 def _used(folder: Path, other: dict[str, Any]) -> str:
     host, here = f"{other.get('host')}"[:100], other.get("host") == socket.gethostname()
     who = f"process {other['pid']}" + ("" if here else f" on {host}")
-    return (f"the run {folder} is in use by {who}; wait for it or stop it" if here else
-            f"the run {folder} is in use by {who}, says {folder / PID}: its file system has no locks, and whether that process still lives is not to be seen from "
-            "here. If it is over, remove that file")  # fmt: skip
+    return (
+        f"the run {folder} is in use by {who}; wait for it or stop it"
+        if here
+        else f"the run {folder} is in use by {who}, says {folder / PID}: its file system has no locks, and "
+        "whether that process still lives is not to be seen from here. If it is over, remove that file"
+    )

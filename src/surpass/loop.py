@@ -56,19 +56,27 @@ class _Run:
         self.memory = Memory(seed=seed, read=self._read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
-        self.past: dict[int, list[Tree]] = {}  # scored trees by round, where a part reads them and no folder holds them
-        self.roles = list(dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner)))
+        # scored trees by round, where a part reads them and no folder holds them
+        self.past: dict[int, list[Tree]] = {}
+        self.roles = list(
+            dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner))
+        )
 
     def _read(self, round: int) -> list[Tree]:
         if self.store is None:
             if round not in self.past and 1 <= round <= self.at.round:
-                raise SurpassError(f"round {round}'s trees are read again in a run that has no folder, and were not kept in memory: a part "
-                                   'that reads them declares needs = {"past"}')  # fmt: skip
+                raise SurpassError(
+                    f"round {round}'s trees are read again in a run that has no folder, and were not "
+                    f"kept in memory: a part "
+                    'that reads them declares needs = {"past"}'
+                )
             return self.past.get(round, [])
         found = self.store.read_trees(round)
         if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
-            raise RunBroken(f"round {round}'s trees are damaged or missing, and the method learns from them again; put back a copy of "
-                            f"{self.store.folder / 'trees'}, or begin a new run")  # fmt: skip
+            raise RunBroken(
+                f"round {round}'s trees are damaged or missing, and the method learns from them again; "
+                f"put back a copy of {self.store.folder / 'trees'}, or begin a new run"
+            )
         for tree in found[0] if found else []:
             tree.past = True
         return found[0] if found else []
@@ -89,8 +97,12 @@ class _Run:
         self.start |= {name: self.models.snapshots[name] for name in self.models.predecessors()}
         if state is not None:
             if "previous" in state and self.models.predecessors():
-                raise SurpassError(f"this run was begun by a version of surpass in which {self.models.predecessors()[0]} was the kept model before "
-                                   "the current one; it is now the model before the last round's update, and one run cannot mean both: begin a new run")  # fmt: skip
+                raise SurpassError(
+                    "this run was begun by a version of surpass in which "
+                    f"{self.models.predecessors()[0]} was the kept model before the current one; it is "
+                    "now the model before the last round's update, and one run cannot mean both: begin "
+                    "a new run"
+                )
             self._same(state.get("start", {}), began)
             self._restored(state)
             return
@@ -106,15 +118,21 @@ class _Run:
         self._commit()
 
     def _same(self, was: dict[str, str], now: dict[str, str]) -> None:
-        """SurpassError where what the run began with is another now; what one of the two does not know is not compared."""
+        """SurpassError where what the run began with is another now; what one of the two does not know is not
+        compared.
+        """
         other = differing(was, now)
         weights = [role for role in other if role in self.roles]
         if weights:
-            raise SurpassError("the model given is not the one this run began with; a run goes on from the model as it was at the start, "
-                               "so load it again")  # fmt: skip
+            raise SurpassError(
+                "the model given is not the one this run began with; a run goes on from the model as "
+                "it was at the start, so load it again"
+            )
         if other:
-            raise SurpassError(f"the model given is not the one this run began with: {' and '.join(other)} changed since. Put back what it was (and give the same dtype), "
-                               "or begin a new run")  # fmt: skip
+            raise SurpassError(
+                f"the model given is not the one this run began with: {' and '.join(other)} changed "
+                "since. Put back what it was (and give the same dtype), or begin a new run"
+            )
 
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
@@ -137,7 +155,12 @@ class _Run:
             problems, joined = given.joined(curriculum, await given.asked(curriculum, *asked))
             self.say("problems", round, {"n": len(problems)})
             searched = await search_all(
-                self.method.search, self.models, self.task, problems, rng, lambda: self.say("searched", round, {})
+                self.method.search,
+                self.models,
+                self.task,
+                problems,
+                rng,
+                lambda: self.say("searched", round, {}),
             )
             trees = [*joined, *searched]
         with self._timed("score", round):
@@ -158,7 +181,9 @@ class _Run:
                 json.loads(json.dumps(self.memory.notes)),
                 self.at.method,
             )
-        self.models.trial(self.roles, functools.partial(self._at_round, self.at.trial) if self.store else None)
+        self.models.trial(
+            self.roles, functools.partial(self._at_round, self.at.trial) if self.store else None
+        )
         self.models.account = "learn"
         self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
         before = {name: self.models.engine(name).weights() for name in self.models.predecessors()}
@@ -178,7 +203,10 @@ class _Run:
                 credit.append((learn.role, rows))
                 self.models.require_numbers(learn.role)
                 metrics = {name: m["mean"] for name, m in report.metrics.items()}
-                self._note({"event": "learn", "round": round, "role": learn.role, "examples": len(examples)} | metrics)
+                self._note(
+                    {"event": "learn", "round": round, "role": learn.role, "examples": len(examples)}
+                    | metrics
+                )
         if self.store is None and "past" in needs_of(self.method):
             self.past[round] = list(trees)
         self.models.succeed(before)  # only now: until here ROLE@-1 is what the round's scores took it for
@@ -197,8 +225,9 @@ class _Run:
                 self._commit()
 
     def _due(self, round: int) -> bool:
-        """Whether the gate decides after this round. Weights are written then; rounds in between are learnt again, from their
-        stored trees and to the same bytes, if the run is interrupted."""
+        """Whether the gate decides after this round. Weights are written then; rounds in between are learnt
+        again, from their stored trees and to the same bytes, if the run is interrupted.
+        """
         return round % self.method.gate.every == 0 or round >= self.rounds or self._spent()
 
     def _spent(self) -> bool:
@@ -233,13 +262,28 @@ class _Run:
             self.at.trial = None
             if self._spent() and not self.at.stopped:
                 self.at.stopped = f"the budget, {self.budget}, is spent"
-            self._note(exam_event(round, "gate", new),
-                       {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p,
-                        "spent": dict(spent(self.models.cost)),
-                        **({"seconds": self.at.seconds} if self.budget and self.budget.kind == "seconds" else {})})  # fmt: skip
+            self._note(
+                exam_event(round, "gate", new),
+                {
+                    "event": "gate",
+                    "round": round,
+                    "keep": verdict.keep,
+                    "why": verdict.why,
+                    "p": verdict.p,
+                    "spent": dict(spent(self.models.cost)),
+                    **({"seconds": self.at.seconds} if self.budget and self.budget.kind == "seconds" else {}),
+                },
+            )
         if self.method.adapt is not None:
             adapt = self.method.adapt
-            asked = (self.method, self.models, shown(self.task, adapt), self.memory, new, fold(self.seed, "adapt", round))
+            asked = (
+                self.method,
+                self.models,
+                shown(self.task, adapt),
+                self.memory,
+                new,
+                fold(self.seed, "adapt", round),
+            )
             self.method = given.one(adapt, Method, await given.asked(adapt, *asked))
             self.at.method = to_json(self.method)
         self.at.phase = "judged"
@@ -254,13 +298,17 @@ class _Run:
             after = await self._exam("test", self.at.round) if self.at.weights else self.at.reports["before"]
             self.at.reports["after"] = after
             self.at.phase = "finished"
-            self._note(exam_event(self.at.round, "test", after),
-                       {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped})  # fmt: skip
+            self._note(
+                exam_event(self.at.round, "test", after),
+                {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped},
+            )
             self._commit()
         events = self.store.read_events() if self.store else self.events
         reports = self.at.reports
         system = dict(self.memory.notes.get("system", {}))
-        return Result(reports["before"], reports["after"], events, self.at.cost, self.at.weights, system=system)
+        return Result(
+            reports["before"], reports["after"], events, self.at.cost, self.at.weights, system=system
+        )
 
     # -- between phases
 
@@ -297,7 +345,9 @@ class _Run:
         if self.store:
             state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
             self.store.commit(
-                state | {"reports": {name: report_json(r) for name, r in self.at.reports.items()}}, self.unwritten, judged
+                state | {"reports": {name: report_json(r) for name, r in self.at.reports.items()}},
+                self.unwritten,
+                judged,
             )
         self.unwritten = []
 
@@ -308,8 +358,11 @@ class _Run:
         except SurpassError:
             raise
         except Exception as error:  # it may hold anything
-            raise RunBroken(f"state.json holds what this run cannot go on from ({type(error).__name__}: {' '.join(str(error).split()):.200}); put back "
-                            "a copy of it, or remove it: the run then goes back to the last round it has another of") from error  # fmt: skip
+            raise RunBroken(
+                f"state.json holds what this run cannot go on from ({type(error).__name__}: "
+                f"{' '.join(str(error).split()):.200}); put back a copy of it, or remove it: the run "
+                "then goes back to the last round it has another of"
+            ) from error
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
@@ -318,8 +371,10 @@ class _Run:
         if not isinstance(self.method, Method):
             raise ValueError("its method is none")
         if given.adapt is None and self.method != given:
-            raise RunBroken("state.json was written by another method than this run's: it belongs to another run, or run.json was edited. Put back what was there, "
-                            "or begin a new run")  # fmt: skip
+            raise RunBroken(
+                "state.json was written by another method than this run's: it belongs to another run, "
+                "or run.json was edited. Put back what was there, or begin a new run"
+            )
         require(self.method, self.task, self.models, learns=True)
         self.models.remember(snapshots(self.method))
         self.memory.notes = self.at.notes
@@ -327,12 +382,16 @@ class _Run:
         self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
         for role in [*self.roles, *self.models.predecessors()]:
             if self.at.trial is not None:
-                self.models.restore = (self.models.restore or {}) | {role: functools.partial(self._at_round, self.at.trial, role)}
+                self.models.restore = (self.models.restore or {}) | {
+                    role: functools.partial(self._at_round, self.at.trial, role)
+                }
             self.models.put_back(role, self._at_round(self.at.weights, role))
 
     def _at_round(self, round: int, role: str) -> Snapshot:
         assert self.store is not None, "only a stored run is restored"
-        return self.store.load(round, self.models, role, self.start[role], self.at.versions[str(round)].get(role, 0))
+        return self.store.load(
+            round, self.models, role, self.start[role], self.at.versions[str(round)].get(role, 0)
+        )
 
 
 async def improve(
@@ -348,12 +407,14 @@ async def improve(
     modules: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> Result:
-    """Run `rounds` rounds of a method, or as many as a budget allows, and return test reports from before and after.
+    """Run `rounds` rounds of a method, or as many as a budget allows, and return test reports from before and
+    after.
 
-    Every need is checked first. Reported numbers come from the split "test", measured at the start and at the end; the gate
-    sees "gate" alone. A refused trial restores weights, optimiser, notes and ROLE@-1; after `patience` refusals in a row the run
-    stops. With a `store`, a run that was killed goes on from its last finished phase and ends in the same bytes. `say` is
-    told what happens; `modules` are the modules and files of the user whose parts may be resolved.
+    Every need is checked first. Reported numbers come from the split "test", measured at the start and at the
+    end; the gate sees "gate" alone. A refused trial restores weights, optimiser, notes and ROLE@-1; after
+    `patience` refusals in a row the run stops. With a `store`, a run that was killed goes on from its last
+    finished phase and ends in the same bytes. `say` is told what happens; `modules` are the modules and files
+    of the user whose parts may be resolved.
     """
     models.forget()
     require(method, task, models, learns=True)
@@ -367,7 +428,9 @@ async def improve(
     return await run.finish()
 
 
-async def evaluate(method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0) -> Report:
+async def evaluate(
+    method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0
+) -> Report:
     """The method's exam on a split."""
     models.forget()
     require(method, task, models)

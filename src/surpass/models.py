@@ -47,9 +47,10 @@ def _same(snapshot: Snapshot) -> Snapshot:
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
-    "policy@0" is the policy at the start, "policy@-1" as it was before the last round's update (until there is one: at the start);
-    only the names given to `remember` are held in memory. `cost` counts, per account (`account` names the current one): tokens prefilled, generated, scored
-    and trained, calls, and steps of the task.
+    "policy@0" is the policy at the start, "policy@-1" as it was before the last round's update (until there
+    is one: at the start); only the names given to `remember` are held in memory. `cost` counts, per account
+    (`account` names the current one): tokens prefilled, generated, scored and trained, calls, and steps of
+    the task.
     """
 
     def __init__(self, engines: Mapping[str, Any] | None = None, **roles: Any):
@@ -61,15 +62,19 @@ class Models:
         self.account = "search"
         self.batches: list[int] = []  # draws in every batch that was served
         self.system: dict[str, str] = {}  # a role's system message
-        self.secret: Callable[[], bytes] = cache(partial(secrets.token_bytes, 16))  # what hidden tests are made with
+        # what hidden tests are made with
+        self.secret: Callable[[], bytes] = cache(partial(secrets.token_bytes, 16))
         self._cast: list[str] = []  # roles played by copies or by the weights of another role
-        self.restore: dict[str, Callable[[], Snapshot]] | None = None  # what a refusal brings back; None between trials
+        # what a refusal brings back; None between trials
+        self.restore: dict[str, Callable[[], Snapshot]] | None = None
         # a new thread would count its threads anew, and another count computes other last bits
         self.threads = torch.get_num_threads()
         self._queue = Queue(self)
 
     def forget(self) -> None:
-        """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run begins so."""
+        """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run
+        begins so.
+        """
         self.fresh()
         for role in self._cast:
             self.engines.pop(role, None)
@@ -84,8 +89,11 @@ class Models:
             if role not in self.engines:
                 like = self.engine(part.like)
                 if not part.shared and not hasattr(like, "twin"):
-                    raise UnmetNeed(f'the role "{role}" is played by a copy of "{part.like}", and {like.name} cannot be copied; use a local '
-                                    f"model, or give the role one of its own: Models({role}=...)")  # fmt: skip
+                    raise UnmetNeed(
+                        f'the role "{role}" is played by a copy of "{part.like}", and {like.name} '
+                        f"cannot be copied; use a local "
+                        f"model, or give the role one of its own: Models({role}=...)"
+                    )
                 self.engines[role] = like if part.shared else like.twin(part.heads)
                 self.version[role] = 0
                 self._cast.append(role)
@@ -102,7 +110,9 @@ class Models:
         return self.engines[base]
 
     def made(self, role: str) -> int:
-        """How often the weights behind a role have changed, by whatever name they were trained: the version of what is drawn now."""
+        """How often the weights behind a role have changed, by whatever name they were trained: the version
+        of what is drawn now.
+        """
         engine = self.engine(role)
         return sum(n for name, n in self.version.items() if self.engines.get(name) is engine)
 
@@ -114,7 +124,9 @@ class Models:
         self.cost.setdefault(self.account, Counter())[what] += n
 
     def fresh(self) -> None:
-        """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same floats."""
+        """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same
+        floats.
+        """
         for engine in self.distinct():
             engine.fresh()
 
@@ -125,9 +137,11 @@ class Models:
     # -- asking
 
     async def generate(self, role: str, tree: Tree, node: int, n: int = 1, **sampling: Any) -> list[int]:
-        """n new children of `node`, drawn by `role`; keyword arguments are those of surpass.engines.requests.Sampling.
+        """n new children of `node`, drawn by `role`; keyword arguments are those of
+        surpass.engines.requests.Sampling.
 
-        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is in the batch.
+        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is in the
+        batch.
         """
         if n < 1:
             raise SurpassError(f"at least one attempt has to be drawn; found n={n}")
@@ -139,7 +153,17 @@ class Models:
         self.count("calls", n)
         version = self.made(role)
         nodes = [
-            tree.add(node, role, d.tokens, logp=d.logp, logq=d.logq, stop=d.stop, version=version, text=d.text, key=key)
+            tree.add(
+                node,
+                role,
+                d.tokens,
+                logp=d.logp,
+                logq=d.logq,
+                stop=d.stop,
+                version=version,
+                text=d.text,
+                key=key,
+            )
             for d, key in zip(replies, keys, strict=True)
         ]
         for new, drawn in zip(nodes, replies, strict=True):
@@ -149,12 +173,16 @@ class Models:
         return nodes
 
     async def logprobs(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan for the first."""
+        """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan
+        for the first.
+        """
         return await self._ask(role, Score(tree, node), (tree.problem.id, tree.key, node, -1))
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it was drawn from, under
-        a role or snapshot; nan for the first. 0 for a model that knows nothing, the more the surer it is."""
+        """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it
+        was drawn from, under a role or snapshot; nan for the first. 0 for a model that knows nothing, the
+        more the surer it is.
+        """
         return await self._ask(role, Score(tree, node, "certainty"), (tree.problem.id, tree.key, node, -3))
 
     async def value(self, role: str, tree: Tree, node: int) -> np.ndarray:
@@ -179,10 +207,17 @@ class Models:
     # -- the task's words
 
     def open(
-        self, role: str, tree: Tree, messages: str | Sequence[Mapping[str, str]], cause: int = -1, aside: bool = False
+        self,
+        role: str,
+        tree: Tree,
+        messages: str | Sequence[Mapping[str, str]],
+        cause: int = -1,
+        aside: bool = False,
     ) -> int:
-        """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what is said there is
-        about the attempts, not one of them. A role's system message (`system`) comes first, unless the messages have one."""
+        """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what
+        is said there is about the attempts, not one of them. A role's system message (`system`) comes first,
+        unless the messages have one.
+        """
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
         system, text = self.system.get(role), self.engine(role).text
@@ -202,12 +237,13 @@ class Models:
         cause: int | None = None,
         aside: bool = False,
     ) -> int:
-        """The task's words after `node`, in time after `cause` (default: `node`); a turn that was cut off gets its end from the
-        task, untrained.
+        """The task's words after `node`, in time after `cause` (default: `node`); a turn that was cut off
+        gets its end from the task, untrained.
 
-        Where the role's chat template then writes earlier turns otherwise than they stand in the context (it leaves their thoughts
-        out), the node is a new root that holds all messages anew: the task's words, none of them trained. What was drawn stays in the context
-        it was drawn in, which the root continues (Tree.parts).
+        Where the role's chat template then writes earlier turns otherwise than they stand in the context (it
+        leaves their thoughts out), the node is a new root that holds all messages anew: the task's words,
+        none of them trained. What was drawn stays in the context it was drawn in, which the root continues
+        (Tree.parts).
         """
         text, tokens = self.engine(role).text, tree.path_tokens(node)
         heard = self._heard(text, tree, node)
@@ -228,9 +264,12 @@ class Models:
         return new
 
     @staticmethod
-    def _heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
-        """(the messages of a context, the tokens of the last of them, those of the answer to it); None where nobody noted the messages, or
-        the engine renders no template."""
+    def _heard(
+        text: Any, tree: Tree, node: int
+    ) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
+        """(the messages of a context, the tokens of the last of them, those of the answer to it); None where
+        nobody noted the messages, or the engine renders no template.
+        """
         path = tree.path(node)
         if not (hasattr(text, "follow") and text.chats and path[0] in tree.said):
             return None
@@ -253,7 +292,9 @@ class Models:
         stop: int = OPEN,
         aside: bool = False,
     ) -> int:
-        """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody drew it here."""
+        """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody
+        drew it here.
+        """
         tokens = self.encode(role, words) if isinstance(words, str) else words
         return self._graft(tree, node, tokens, author, stop, aside)
 
@@ -285,15 +326,17 @@ class Models:
         return self.engine(role).text.reserved()
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """The text of the path to `node` after the ancestor `since`; by default of the last turn: the trailing nodes that
-        have the same author, with the mark in front that begins a thought where the template wrote one before the turn (<think>).
-        Decoded from whole tokens, never joined from pieces."""
+        """The text of the path to `node` after the ancestor `since`; by default of the last turn: the
+        trailing nodes that have the same author, with the mark in front that begins a thought where the
+        template wrote one before the turn (<think>). Decoded from whole tokens, never joined from pieces.
+        """
         before, nodes = self._turn(tree, node, since)
         return (self._begun(role, tree, before) if since is None else "") + self._decoded(role, tree, nodes)
 
     def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began before the turn: what is
-        judged, compared and shown to others. The tree keeps what was drawn."""
+        """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began
+        before the turn: what is judged, compared and shown to others. The tree keeps what was drawn.
+        """
         before, nodes = self._turn(tree, node, since)
         return answers.said(self._begun(role, tree, before) + self._decoded(role, tree, nodes))
 
@@ -313,7 +356,9 @@ class Models:
 
     def _begun(self, role: str, tree: Tree, before: int) -> str:
         """The mark with which what stands before a turn begins a thought."""
-        return answers.opening(self.engine(role).text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
+        return (
+            answers.opening(self.engine(role).text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
+        )
 
     def _decoded(self, role: str, tree: Tree, nodes: Sequence[int]) -> str:
         if nodes and all(tree.text[i] is not None for i in nodes):
@@ -329,7 +374,8 @@ class Models:
         need = "value" if getattr(request, "what", "") == "value" else need
         if need not in engine.can:
             raise UnmetNeed(
-                f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {", ".join(sorted(engine.can))}'
+                f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: '
+                f"{', '.join(sorted(engine.can))}"
             )
         return await self._queue.ask(role, request, order)
 
@@ -352,7 +398,10 @@ class Models:
         """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
         for name in names:
             if not re.fullmatch(r"\w+@(0|-1)", name):
-                raise UnmetNeed(f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (before the last update)')
+                raise UnmetNeed(
+                    f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (before the last '
+                    "update)"
+                )
             self.snapshots.setdefault(name, self.engine(name).weights())
 
     def predecessors(self) -> list[str]:
@@ -360,7 +409,9 @@ class Models:
         return [name for name in self.snapshots if name.endswith("@-1")]
 
     def succeed(self, before: Mapping[str, dict[str, torch.Tensor]]) -> None:
-        """Let every ROLE@-1 of `before` stand for these weights, its role's ahead of an update, unless nothing has changed since."""
+        """Let every ROLE@-1 of `before` stand for these weights, its role's ahead of an update, unless
+        nothing has changed since.
+        """
         for name, weights in before.items():
             now = self.engine(name).trainable()
             if any(not torch.equal(now[key], value) for key, value in weights.items()):
@@ -375,7 +426,9 @@ class Models:
         """Whether two roles or snapshots of one engine have equal weights."""
         if a == b:
             return True
-        first, second = (self._weights(name) if "@" in name else self.engine(name).trainable() for name in (a, b))
+        first, second = (
+            self._weights(name) if "@" in name else self.engine(name).trainable() for name in (a, b)
+        )
         return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
     def using(self, name: str):
@@ -391,11 +444,15 @@ class Models:
         return Snapshot(self.engine(role).weights(), state, self.version[role])
 
     def trial(self, roles: Iterable[str], read: Callable[[str], Snapshot] | None = None) -> None:
-        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is called. `read` gives them back
-        from where they are written; without it copies are held in memory: three times the weights, with an optimiser's state."""
+        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is
+        called. `read` gives them back from where they are written; without it copies are held in memory:
+        three times the weights, with an optimiser's state.
+        """
         if self.restore is None:
             every = dict.fromkeys([*roles, *self.predecessors()])
-            self.restore = {role: partial(read, role) if read else partial(_same, self.snapshot(role)) for role in every}
+            self.restore = {
+                role: partial(read, role) if read else partial(_same, self.snapshot(role)) for role in every
+            }
 
     def keep(self) -> None:
         """The trial's weights stand."""
@@ -418,16 +475,21 @@ class Models:
             self.optimisers.pop(role, None)
         else:
             if role not in self.optimisers:
-                self.optimisers[role] = torch.optim.AdamW(list(self.engine(role).trainable().values()), fused=True)
+                self.optimisers[role] = torch.optim.AdamW(
+                    list(self.engine(role).trainable().values()), fused=True
+                )
             self.optimisers[role].load_state_dict(copy.deepcopy(snapshot.optimiser))
 
     def optimiser(self, role: str, **settings: Any) -> torch.optim.Optimizer:
-        """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas, eps) apply from now on."""
+        """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas,
+        eps) apply from now on.
+        """
         if role not in self.optimisers:
             parameters = list(self.engine(role).trainable().values())
             if any(p.dtype in (torch.bfloat16, torch.float16) for p in parameters):
                 warnings.warn(
-                    f"the weights of {role} are trained in half precision, where updates below about 1/500 of a weight are lost: "
+                    f"the weights of {role} are trained in half precision, where updates below about "
+                    f"1/500 of a weight are lost: "
                     'take dtype "mixed", or LoRA',
                     stacklevel=2,
                 )

@@ -11,9 +11,14 @@ from surpass.models import Models
 from surpass.parts import Method, demands, needs_of, shown
 
 ENGINE_NEEDS = {
-    "text": "text", "tokens": "single tokens with their log-probabilities", "logprobs": "log-probabilities of given text",
-    "logits": "whole distributions", "value": "a value head", "embed": "embeddings", "train": "weights to train",
-}  # fmt: skip
+    "text": "text",
+    "tokens": "single tokens with their log-probabilities",
+    "logprobs": "log-probabilities of given text",
+    "logits": "whole distributions",
+    "value": "a value head",
+    "embed": "embeddings",
+    "train": "weights to train",
+}
 """What an engine may be able to do, in words."""
 TASK_NEEDS = {
     "oracle": "exact knowledge",
@@ -25,37 +30,51 @@ KNOWN = frozenset({*ENGINE_NEEDS, *TASK_NEEDS, "past"})  # and a run that keeps 
 
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
-    """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn): checked before the
-    first token is drawn. Roles that no model was given for are cast."""
+    """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn):
+    checked before the first token is drawn. Roles that no model was given for are cast.
+    """
     models.cast(method.cast)
     if learns and not method.learn:
-        raise UnmetNeed("this method learns nothing, so there is nothing to run in rounds; evaluate it instead: surpass eval")
+        raise UnmetNeed(
+            "this method learns nothing, so there is nothing to run in rounds; evaluate it instead: "
+            "surpass eval"
+        )
 
     def check(whole: Any, asks: str = "policy") -> None:
         for part, role, needs in demands(whole, asks):
             if unknown := sorted(needs - KNOWN):
                 raise UnmetNeed(
-                    f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; needs are {", ".join(sorted(KNOWN))}'
+                    f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; needs are '
+                    f"{', '.join(sorted(KNOWN))}"
                 )
             if "one_player" in needs and len(getattr(task, "players", ("policy",))) > 1:
                 raise UnmetNeed(
-                    f"{type(part).__name__} plays one player, and {type(task).__name__} has {len(task.players)}: {', '.join(task.players)}"
+                    f"{type(part).__name__} plays one player, and {type(task).__name__} has "
+                    f"{len(task.players)}: {', '.join(task.players)}"
                 )
             if "branching" in needs and not getattr(task, "branches", True):
                 raise UnmetNeed(
-                    f"{type(part).__name__} continues one state several times, and the states of {type(task).__name__} cannot be branched"
+                    f"{type(part).__name__} continues one state several times, and the states of "
+                    f"{type(task).__name__} cannot be branched"
                 )
             if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
                 words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
-                raise UnmetNeed(f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
-                                f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model")  # fmt: skip
+                raise UnmetNeed(
+                    f'{type(part).__name__} needs {words}, which the model of "{role}" '
+                    f"({models.engine(role).name}) "
+                    f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model"
+                )
 
     anew = tuple(score for learn in method.learn for score in learn.scores.values())
-    for part, _, _ in demands((method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)):
+    for part, _, _ in demands(
+        (method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)
+    ):
         for name in getattr(part, "of_task", ()):
             if not _has(task, name):
-                raise UnmetNeed(f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} has none. docs/own-task.md "
-                                f"says what it gives; {part.instead}")  # fmt: skip
+                raise UnmetNeed(
+                    f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} "
+                    f"has none. docs/own-task.md says what it gives; {part.instead}"
+                )
     for part in (
         method.curriculum,
         method.search,
@@ -75,10 +94,18 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
         models.engine(name)
     for learn in method.learn:
         if learn.start is not None and learn.start not in snapshots(method):
-            raise UnmetNeed(f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"')
+            raise UnmetNeed(
+                f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"'
+            )
     held = getattr(method.exam, "n", None)
-    if learns and isinstance(held, Mapping) and not (held.keys() >= {"gate", "test"} and all(n >= 1 for n in held.values())):
-        raise UnmetNeed(f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}")
+    if (
+        learns
+        and isinstance(held, Mapping)
+        and not (held.keys() >= {"gate", "test"} and all(n >= 1 for n in held.values()))
+    ):
+        raise UnmetNeed(
+            f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}"
+        )
 
 
 def _has(whole: Any, name: str) -> bool:
@@ -88,7 +115,9 @@ def _has(whole: Any, name: str) -> bool:
 
 
 def snapshots(method: Method) -> list[str]:
-    """The snapshots that parts of a method name: fields that hold "ROLE@0" or "ROLE@-1" and nothing else, so no word of a prompt is one."""
+    """The snapshots that parts of a method name: fields that hold "ROLE@0" or "ROLE@-1" and nothing else, so
+    no word of a prompt is one.
+    """
     words = (part for part, _, _ in demands(method) if isinstance(part, str))
     found = (re.fullmatch(r"(?:logp@)?([A-Za-z]\w*@(?:0|-1))", word) for word in words)
     return sorted({match[1] for match in found if match})

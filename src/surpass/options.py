@@ -1,4 +1,6 @@
-"""The flags that every run, evaluation and question has, and how they are read; a method's own knobs come from its signature."""
+"""The flags that every run, evaluation and question has, and how they are read; a method's own knobs come
+from its signature.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,14 @@ class RunOptions:
     """What every run has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m; api:NAME for methods that train no weights."""
+    """A Hub id, a folder, a .gguf file, or an alias: tiny, nano, smollm2-135m; api:NAME for methods that
+    train no weights.
+    """
     task: str = "arithmetic"
     """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
     reward: str | None = None
-    """file.py:function that judges attempts in place of the task (TRL's signature, or verl's compute_score)."""
+    """file.py:function that judges attempts in place of the task (TRL's signature, or verl's compute_score).
+    """
     rounds: int = 12
     """Rounds of propose, score, select, learn."""
     seed: int = 0
@@ -45,23 +50,32 @@ class RunOptions:
     gate: int = 96
     """Gate problems: the decisions in between."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, on a GPU mixed, with --lora bfloat16."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on
+    a CPU, on a GPU mixed, with --lora bfloat16.
+    """
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     lora: int = 0
     """Rank of a LoRA adapter to train instead of the weights (0: the weights)."""
     lora_targets: tuple[str, ...] = ()
-    """What the adapter is put on: names of layers (q_proj v_proj), of fused weights (experts.gate_up_proj), or all-linear, the default."""
+    """What the adapter is put on: names of layers (q_proj v_proj), of fused weights (experts.gate_up_proj),
+    or all-linear, the default.
+    """
     patience: int = 3
     """Stop after this many refused updates in a row."""
     retain: int = 2
     """Rounds whose weights stay on disk, beside those the run may go back to (0: all)."""
     budget: str | None = None
-    """KIND=AMOUNT after which the run ends, too, e.g. tokens=200k; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
+    """KIND=AMOUNT after which the run ends, too, e.g. tokens=200k; KIND out of tokens (drawn), prefilled,
+    scored, trained, flops, calls, seconds.
+    """
     track: str | None = None
-    """Who is told every number: tensorboard, wandb, mlflow, trackio, comet_ml, ... (several: a,b), each a package of its own."""
+    """Who is told every number: tensorboard, wandb, mlflow, trackio, comet_ml, ... (several: a,b), each a
+    package of its own.
+    """
     template_args: tuple[str, ...] = ()
-    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag.
+    """
     json: bool = False
     """Print one JSON object as the last line."""
     api: ApiOptions = dataclasses.field(default_factory=lambda: ApiOptions())
@@ -97,7 +111,9 @@ class EvalOptions:
     """What every evaluation has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano, smollm2-135m."""
+    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano,
+    smollm2-135m.
+    """
     task: str = "arithmetic"
     """NAME[:X], data:FILE_OR_HUB_ID, or file.py[:class]. Its parameters follow as --task.KEY VALUE."""
     reward: str | None = None
@@ -109,11 +125,14 @@ class EvalOptions:
     limit: int = 256
     """Problems at most."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on
+    a CPU, bfloat16 on a GPU.
+    """
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     template_args: tuple[str, ...] = ()
-    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag.
+    """
     json: bool = False
     """Print one JSON object as the last line."""
     api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
@@ -127,7 +146,9 @@ class SkillOptions:
     model: str = "tiny"
     """A Hub id, a folder (a run's weights, too), a .gguf file, or an alias: tiny, nano, smollm2-135m."""
     task: str = "suite"
-    """suite (each of its tasks gets a line), suite:NAMES, or any other task. Its parameters follow as --task.KEY VALUE."""
+    """suite (each of its tasks gets a line), suite:NAMES, or any other task. Its parameters follow as
+    --task.KEY VALUE.
+    """
     split: str = "test"
     """test or gate."""
     limit: int = 512
@@ -139,11 +160,14 @@ class SkillOptions:
     seed: int = 0
     """Seeds the draws."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on
+    a CPU, bfloat16 on a GPU.
+    """
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     template_args: tuple[str, ...] = ()
-    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag.
+    """
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -153,7 +177,9 @@ class CompareOptions:
     """What a comparison has."""
 
     budget: str = "tokens=200k"
-    """KIND=AMOUNT that each run may spend outside exams; KIND out of tokens (drawn), prefilled, scored, trained, flops, calls, seconds."""
+    """KIND=AMOUNT that each run may spend outside exams; KIND out of tokens (drawn), prefilled, scored,
+    trained, flops, calls, seconds.
+    """
     seeds: int = 3
     """Runs of each method, with seeds 1, 2, ..."""
     model: str = "smollm2-135m"
@@ -171,11 +197,14 @@ class CompareOptions:
     metric: str = "accuracy"
     """What is compared: a metric of the exam."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, on a GPU mixed."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on
+    a CPU, on a GPU mixed.
+    """
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     template_args: tuple[str, ...] = ()
-    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag.
+    """
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -185,17 +214,22 @@ class SolveOptions:
     """What every question has."""
 
     model: str = "smollm2-135m"
-    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano, smollm2-135m."""
+    """A Hub id, a folder (a run's weights, too), a .gguf file, api:NAME, or an alias: tiny, nano,
+    smollm2-135m.
+    """
     instruction: str = 'Think step by step. End with a line "Answer: x".'
     """Put after the question."""
     seed: int = 0
     """Seeds the draws."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on a CPU, bfloat16 on a GPU."""
+    """float32, bfloat16, float16, or mixed: float32 weights and draws, training in bfloat16; auto: float32 on
+    a CPU, bfloat16 on a GPU.
+    """
     device: str = "auto"
     """cpu, cuda, cuda:1 ..."""
     template_args: tuple[str, ...] = ()
-    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag."""
+    """NAME=VALUE that the model's chat template reads, e.g. enable_thinking=false; several: repeat the flag.
+    """
     json: bool = False
     """Print one JSON object instead."""
     api: ApiOptions = dataclasses.field(default_factory=ApiOptions)
@@ -205,30 +239,48 @@ class SolveOptions:
 def parse(
     function: Callable[..., Any], options: type, arguments: Sequence[str], program: str, drawing: bool = False
 ) -> tuple[Any, dict[str, Any]]:
-    """(options, the method's knobs): the command line is the method's signature and the options, nothing deeper. With `drawing`, how is
-    drawn is a flag also where the method has no such knob, and options.drawing holds what was given of it."""
+    """(options, the method's knobs): the command line is the method's signature and the options, nothing
+    deeper. With `drawing`, how is drawn is a flag also where the method has no such knob, and options.drawing
+    holds what was given of it.
+    """
     signature = inspect.signature(function, eval_str=True)
     for p in signature.parameters.values():
         if p.annotation is p.empty or p.default is p.empty:
-            raise SurpassError(f"the arguments of {function.__name__} are its command line: give {p.name} a type and a default")
+            raise SurpassError(
+                f"the arguments of {function.__name__} are its command line: give {p.name} a type and a "
+                "default"
+            )
     taken = {f.name for f in dataclasses.fields(options)} & set(signature.parameters)
     if taken:
-        raise SurpassError(f"{function.__name__} has a knob that every run has: {', '.join(sorted(taken))}; rename it")
+        raise SurpassError(
+            f"{function.__name__} has a knob that every run has: {', '.join(sorted(taken))}; rename it"
+        )
     knobs = dataclasses.make_dataclass(
-        "Knobs", [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()]
+        "Knobs",
+        [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in signature.parameters.values()],
     )
     knobs.__doc__ = inspect.getdoc(function)
     import tyro
 
-    flags = [(name, Annotated[float | None, tyro.conf.arg(help=f"{what} (default: the method's).")], dataclasses.field(default=None))
-             for name, what in DRAWING.items() if drawing and name not in signature.parameters]  # fmt: skip
+    flags = [
+        (
+            name,
+            Annotated[float | None, tyro.conf.arg(help=f"{what} (default: the method's).")],
+            dataclasses.field(default=None),
+        )
+        for name, what in DRAWING.items()
+        if drawing and name not in signature.parameters
+    ]
     whole = [("options", options), ("method", knobs), ("draws", dataclasses.make_dataclass("Draws", flags))]
     both = dataclasses.make_dataclass("Both", whole[: 3 if flags else 2])
     both.__doc__ = (inspect.getmodule(function).__doc__ or "").split("\n")[0]
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(bare(sys.stdout)):  # help has colours of its own
-            parsed: Any = tyro.cli(both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=shown(program))
+        # help has colours of its own
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(bare(sys.stdout)):
+            parsed: Any = tyro.cli(
+                both, config=(tyro.conf.OmitArgPrefixes,), args=_gathered(arguments), prog=shown(program)
+            )
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -236,7 +288,11 @@ def parse(
     parsed.options.template_args = template_arguments(parsed.options.template_args) or None
     found = {field.name: getattr(parsed.method, field.name) for field in dataclasses.fields(knobs)}
     if drawing:
-        given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
+        given = {
+            word.partition("=")[0].removeprefix("--").replace("-", "_")
+            for word in arguments
+            if word.startswith("--")
+        }
         every = {**found, **(vars(parsed.draws) if flags else {})}
         parsed.options.drawing = {name: every[name] for name in DRAWING if name in given}
     return parsed.options, found
@@ -247,7 +303,9 @@ def _gathered(arguments: Sequence[str]) -> list[str]:
     rest, values, waiting = [], [], list(arguments)
     while waiting:
         word, equals, value = (
-            waiting.pop(0).partition("=") if waiting[0].startswith("--template-args=") else (waiting.pop(0), "", "")
+            waiting.pop(0).partition("=")
+            if waiting[0].startswith("--template-args=")
+            else (waiting.pop(0), "", "")
         )
         if word not in ("--template-args", "--template_args"):
             rest.append(word)
@@ -264,7 +322,10 @@ def template_arguments(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier() or name in found:
-            raise SurpassError(f'--template-args wants NAME=VALUE, each name once, such as enable_thinking=false; found "{word}"')
+            raise SurpassError(
+                "--template-args wants NAME=VALUE, each name once, such as enable_thinking=false; "
+                f'found "{word}"'
+            )
         try:
             found[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -289,13 +350,19 @@ def spec_of(options: Any) -> dict[str, Any]:
     if options.model.startswith("api:") and hasattr(options, "api"):
         api = dataclasses.asdict(options.api)
         tokens, dollars, cache = api.pop("budget_tokens"), api.pop("budget_dollars"), _cache(api["cache"])
-        spec["api"] = api | {"tokens": tokens, "dollars": dollars, "cache": cache, "price": list(api["price"])}
+        spec["api"] = api | {
+            "tokens": tokens,
+            "dollars": dollars,
+            "cache": cache,
+            "price": list(api["price"]),
+        }
     return spec
 
 
 def _cache(folder: Path | None) -> str | None:
-    """Where answers are kept; nowhere, with a note, where the folder is the usual one and cannot be had: no home, or one that is
-    read-only."""
+    """Where answers are kept; nowhere, with a note, where the folder is the usual one and cannot be had: no
+    home, or one that is read-only.
+    """
     from surpass.engines.ledger import Cache
 
     if folder != HOME:
@@ -304,7 +371,8 @@ def _cache(folder: Path | None) -> str | None:
         return str(Cache(at_home(folder)).folder)
     except SurpassError as error:
         warnings.warn(
-            f"answers are not kept: {error}. --cache FOLDER keeps them elsewhere, --cache None says that it is meant",
+            f"answers are not kept: {error}. --cache FOLDER keeps them elsewhere, --cache None says "
+            "that it is meant",
             stacklevel=2,
         )
         return None

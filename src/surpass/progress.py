@@ -32,9 +32,9 @@ from surpass.shown import Bar, Terminal
 def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
     """One line: the most tokens a run may draw, and how long that would take here; or what its budget is.
 
-    The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed of a large
-    matrix product measured just now. It is a bound, and a loose one: attempts usually end early. What it will really take is
-    said once the first exam is over (`Forecast`).
+    The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed
+    of a large matrix product measured just now. It is a bound, and a loose one: attempts usually end early.
+    What it will really take is said once the first exam is over (`Forecast`).
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
@@ -50,23 +50,29 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     here = ""
     if size:  # nobody knows how fast a model behind an API is
         seconds = (
-            size * (2 * (searched + examined) + (6 * searched if method.learn else 0)) / (0.5 * _flops(models.engine("policy")))
+            size
+            * (2 * (searched + examined) + (6 * searched if method.learn else 0))
+            / (0.5 * _flops(models.engine("policy")))
         )
         here = f", {clock(seconds)} here if no attempt ended by itself"
     return (
-        f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in exams{here}; how long it really takes is known "
-        "after the first exams"
+        f"predicted: at most {searched:,} tokens drawn in {rounds} rounds and {examined:,} in "
+        f"exams{here}; how long it really takes is known after the first exams"
     )
 
 
 def longest(models: Any, budget: Budget, times: int = 1) -> str:
-    """How long that much work takes here, exams left out, in words after a comma; "" where a budget does not say."""
+    """How long that much work takes here, exams left out, in words after a comma; "" where a budget does not
+    say.
+    """
     size = parameters(models)
     each = {"tokens": 8.0 * size, "flops": 1.0}.get(budget.kind)  # a drawn token is trained on once
     if budget.kind == "seconds":
         return f"; {clock(times * budget.amount)} here"
     return (
-        f"; about {clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here" if each and size else ""
+        f"; about {clock(times * each * budget.amount / (0.5 * _flops(models.engine('policy'))))} here"
+        if each and size
+        else ""
     )
 
 
@@ -84,7 +90,13 @@ def _flops(engine: Any) -> float:
 
 def clock(seconds: float) -> str:
     """Seconds in words: 40 s, 7 min, 2.1 h."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 class _Spent(ProgressColumn):
@@ -95,21 +107,34 @@ class _Spent(ProgressColumn):
         self.models = models
 
     def render(self, task: Task) -> Text:
-        drawn, calls = (sum(n.get(what, 0) for n in list(self.models.cost.values())) for what in ("generated", "calls"))
+        drawn, calls = (
+            sum(n.get(what, 0) for n in list(self.models.cost.values())) for what in ("generated", "calls")
+        )
         return Text(f"{calls:,} answers, {drawn:,} tokens drawn")
 
 
 @contextlib.contextmanager
 def watching(models: Any, what: str) -> Iterator[None]:
-    """While models work: what they work on, what they have drawn so far, and the time; nothing where there is no terminal."""
-    with Bar(SpinnerColumn(), TextColumn("{task.description}", markup=False), _Spent(models), TimeElapsedColumn(), console=Terminal(stderr=True),
-             transient=True, disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+    """While models work: what they work on, what they have drawn so far, and the time; nothing where there is
+    no terminal.
+    """
+    with Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        _Spent(models),
+        TimeElapsedColumn(),
+        console=Terminal(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
         bar.add_task(what, total=None)
         yield
 
 
 def exam_words(metrics: dict[str, Any]) -> str:
-    """An exam in a line: accuracy, and what needs no labels, each with its standard error where there is one."""
+    """An exam in a line: accuracy, and what needs no labels, each with its standard error where there is
+    one.
+    """
     words = []
     for name in ("accuracy", "agreement", "drift"):
         if name not in metrics:
@@ -126,19 +151,30 @@ def _brief(name: str, m: dict[str, Any]) -> str:
 
 
 class Progress:
-    """A bar over the rounds with time left, and one line per exam, round and gate decision; plain lines where there is no
-    terminal."""
+    """A bar over the rounds with time left, and one line per exam, round and gate decision; plain lines where
+    there is no terminal.
+    """
 
     def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
         self.rounds, self.models, self.budget = rounds, models, budget
         self.console = Terminal(stderr=True)
-        self.bar = Bar(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *([_Spent(models)] if models else []),
-                       TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())  # fmt: skip
+        self.bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            *([_Spent(models)] if models else []),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not sys.stderr.isatty(),
+        )
         self.task = self.bar.add_task("start", total=int(budget.amount) if budget else rounds)
         self.searched = self.problems = 0
         self.seconds = 0.0
         self.first: dict[str, Any] | None = None
-        self.start: dict[str, dict[str, float]] = {}  # by split, the accuracy of each problem in the exam at the start
+        # by split, the accuracy of each problem in the exam at the start
+        self.start: dict[str, dict[str, float]] = {}
         self.forecast = Forecast(method, rounds, budget)
 
     def __enter__(self) -> Progress:
@@ -156,7 +192,9 @@ class Progress:
 
     def _gain(self, exam: dict[str, Any]) -> str:
         """How much the accuracy of an exam is above that of the start, by the problems of both."""
-        now = {p: v for p, v in exam.get("rows", {}).get("accuracy", []) if v is not None and not math.isnan(v)}
+        now = {
+            p: v for p, v in exam.get("rows", {}).get("accuracy", []) if v is not None and not math.isnan(v)
+        }
         before = self.start.setdefault(exam["split"], now)
         if before is now or not now:
             return ""
@@ -164,7 +202,9 @@ class Progress:
         return f", {change:+.3f} +- {error:.3f} since the start"
 
     def _left(self) -> str:
-        """On a line of its own, how long the rest will take; "" where that is not known, or nothing is left."""
+        """On a line of its own, how long the rest will take; "" where that is not known, or nothing is
+        left.
+        """
         spent_ = float(self._done(0)) if self.budget else 0.0
         found = self.forecast.left(spent_)
         if found is None or self.forecast.round >= self.rounds:
@@ -193,11 +233,16 @@ class Progress:
             line = f"round {round:3}  reward {reward:.3f}" if reward is not None else f"round {round:3}"
             if event.get("unjudged"):
                 line += f" of the judged; {event['unjudged']} of {event.get('leaves', 0)} attempts not judged"
-            line += f"  length {event.get('completions/mean_length', 0):.1f}  entropy {event.get('entropy', 0):.3f}"
+            line += (
+                f"  length {event.get('completions/mean_length', 0):.1f}  entropy "
+                f"{event.get('entropy', 0):.3f}"
+            )
             self.first = event if round == 1 else None
         elif what == "learn":
             line = (
-                "\n".join([*alarms([self.first, event]), self._left().strip()]).strip() if self.first else None
+                "\n".join([*alarms([self.first, event]), self._left().strip()]).strip()
+                if self.first
+                else None
             )  # said once, at round 1
             self.first = None
             self.bar.update(self.task, completed=self._done(round), description=f"round {round}")

@@ -1,7 +1,9 @@
-"""What the JSON of a run's folder must look like to be believed: run.json, states, events. It may come from somebody else, or from an editor.
+"""What the JSON of a run's folder must look like to be believed: run.json, states, events. It may come from
+somebody else, or from an editor.
 
-A shape is a type, None, a tuple of shapes (either of them), [shape] (a list of such), {"key": shape, "key?": shape} (an object that has the one and may have the
-other, and more), `each(shape)` (an object whose every value is such), or a function that says what is wrong with a value ("" if nothing is).
+A shape is a type, None, a tuple of shapes (either of them), [shape] (a list of such), {"key": shape, "key?":
+shape} (an object that has the one and may have the other, and more), `each(shape)` (an object whose every
+value is such), or a function that says what is wrong with a value ("" if nothing is).
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ class each:
 
 def count(value: Any) -> str:
     """A whole number from 0 to MOST."""
-    return "" if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST else "a whole number of at least 0"
+    return (
+        ""
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+        else "a whole number of at least 0"
+    )
 
 
 def positive(value: Any) -> str:
@@ -34,12 +40,18 @@ def positive(value: Any) -> str:
 
 
 def whole(value: Any) -> str:
-    return "" if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64 else "a whole number"
+    return (
+        ""
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64
+        else "a whole number"
+    )
 
 
 def number(value: Any) -> str:
     """A number, nan and infinity too."""
-    good = isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**64)
+    good = isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**64
+    )
     return "" if good else "a number"
 
 
@@ -57,24 +69,78 @@ def _named(value: Any) -> bool:
 
 
 def row(value: Any) -> str:
-    good = isinstance(value, list) and len(value) == 4 and _named(value[0]) and not whole(value[1]) and isinstance(value[2], str)
+    good = (
+        isinstance(value, list)
+        and len(value) == 4
+        and _named(value[0])
+        and not whole(value[1])
+        and isinstance(value[2], str)
+    )
     return "" if good and (value[3] is None or not number(value[3])) else "[problem, sample, metric, value]"
 
 
 WORDS: dict[Any, str] = {str: "text", dict: "an object", bool: "true or false", list: "a list"}
 REPORT = {"name": str, "rows": [row], "info": {"asked?": count}}
-PROBLEM = {"id": (whole, str), "prompt": (str, [{"role": str, "content": str}]), "answer": lambda value: "", "meta": dict}
+PROBLEM = {
+    "id": (whole, str),
+    "prompt": (str, [{"role": str, "content": str}]),
+    "answer": lambda value: "",
+    "meta": dict,
+}
 NOTES = {"system?": each(str), "seats?": each(number), "pool?": [{**PROBLEM, "rate": (None, number)}]}
-STATE = {"events": count, "weights": count, "trial": (None, count), "round?": count, "phase?": phase, "versions?": each(each(count)), "notes?": NOTES,
-         "trial_notes?": NOTES, "reports?": each(REPORT), "cost?": each(each(number)), "refusals?": count, "stopped?": str, "spent?": number,
-         "dearest?": number, "seconds?": number, "start?": each(str), "events_sha256?": str, "method?": dict}  # fmt: skip
+STATE = {
+    "events": count,
+    "weights": count,
+    "trial": (None, count),
+    "round?": count,
+    "phase?": phase,
+    "versions?": each(each(count)),
+    "notes?": NOTES,
+    "trial_notes?": NOTES,
+    "reports?": each(REPORT),
+    "cost?": each(each(number)),
+    "refusals?": count,
+    "stopped?": str,
+    "spent?": number,
+    "dearest?": number,
+    "seconds?": number,
+    "start?": each(str),
+    "events_sha256?": str,
+    "method?": dict,
+}
 EXTRA = {"cost?": each(each(number)), "notes?": NOTES, "event?": dict}  # beside a round's trees
-API = {"url": str, "concurrency": positive, "timeout": number, "retries": count, "wait": number, "tokens": count, "dollars": number, "cache": (None, str),
-       "price": [number]}  # fmt: skip
-RUN = {"method": dict, "task": dict, "seed": whole, "rounds": count, "patience": positive, "retain": count, "threads?": (None, threads), "files?": each(str),
-       "model": {"name": str, "dtype": str, "device": str, "lora": count, "lora_targets?": [str], "template_args?": dict,
-                 "api?": {f"{key}?": shape for key, shape in API.items()}},
-       "budget?": (None, str), "digests?": each(str)}  # fmt: skip
+API = {
+    "url": str,
+    "concurrency": positive,
+    "timeout": number,
+    "retries": count,
+    "wait": number,
+    "tokens": count,
+    "dollars": number,
+    "cache": (None, str),
+    "price": [number],
+}
+RUN = {
+    "method": dict,
+    "task": dict,
+    "seed": whole,
+    "rounds": count,
+    "patience": positive,
+    "retain": count,
+    "threads?": (None, threads),
+    "files?": each(str),
+    "model": {
+        "name": str,
+        "dtype": str,
+        "device": str,
+        "lora": count,
+        "lora_targets?": [str],
+        "template_args?": dict,
+        "api?": {f"{key}?": shape for key, shape in API.items()},
+    },
+    "budget?": (None, str),
+    "digests?": each(str),
+}
 
 
 def flaw(value: Any, shape: Any, at: str = "") -> str:
@@ -85,12 +151,17 @@ def flaw(value: Any, shape: Any, at: str = "") -> str:
     if isinstance(shape, list):
         if not isinstance(value, list):
             return _wrong(at, "a list", value)
-        return next((words for i, item in enumerate(value) if (words := flaw(item, shape[0], f"{at}.{i}"))), "")
+        return next(
+            (words for i, item in enumerate(value) if (words := flaw(item, shape[0], f"{at}.{i}"))), ""
+        )
     if isinstance(shape, (dict, each)):
         if not isinstance(value, dict):
             return _wrong(at, "an object", value)
         if isinstance(shape, each):
-            return next((words for key, item in value.items() if (words := flaw(item, shape.shape, f"{at}.{key}"))), "")
+            return next(
+                (words for key, item in value.items() if (words := flaw(item, shape.shape, f"{at}.{key}"))),
+                "",
+            )
         for key, inner in shape.items():
             name = key.removesuffix("?")
             if name not in value and name == key:
@@ -110,10 +181,20 @@ def flaw(value: Any, shape: Any, at: str = "") -> str:
 
 def _wrong(at: str, wanted: str, value: Any) -> str:
     """What was wanted and what was found, in few words: the value may be anything."""
-    kinds = ((bool, "true or false"), (str, "text"), (dict, "an object"), (list, "a list"), (type(None), "null"))
+    kinds = (
+        (bool, "true or false"),
+        (str, "text"),
+        (dict, "an object"),
+        (list, "a list"),
+        (type(None), "null"),
+    )
     kind = next((words for of, words in kinds if isinstance(value, of)), None)
     if kind is None:
-        kind = f"{value!r:.40}" if not isinstance(value, int) or abs(value) < 10**30 else "a number of many digits"
+        kind = (
+            f"{value!r:.40}"
+            if not isinstance(value, int) or abs(value) < 10**30
+            else "a number of many digits"
+        )
     return f'"{at.lstrip(".")}" should be {wanted} and is {kind}'
 
 
@@ -124,24 +205,33 @@ def checked(config: Mapping[str, Any], where: Any, shape: Any = None) -> None:
     if unknown:
         words = f'"model.api" holds {unknown[0]}, which is none of {", ".join(API)}'
     if words:
-        raise SurpassError(f"{where} does not hold what a run needs: {words}. Put back a copy of it, or begin a new run")
+        raise SurpassError(
+            f"{where} does not hold what a run needs: {words}. Put back a copy of it, or begin a new run"
+        )
 
 
 # -- events
 
 
 def events(text: bytes) -> list[dict[str, Any]]:
-    """The events in JSON lines; what is none is left out, and so is from an event what has no place in one of its kind."""
+    """The events in JSON lines; what is none is left out, and so is from an event what has no place in one of
+    its kind.
+    """
     return [found for value in json_lines(text) if (found := event(value)) is not None]
 
 
 def event(value: Any) -> dict[str, Any] | None:
-    """An event as its readers know it; None for what is none: an event has a kind and a round; an exam a split; a gate's decision says whether it kept."""
+    """An event as its readers know it; None for what is none: an event has a kind and a round; an exam a
+    split; a gate's decision says whether it kept.
+    """
     if not isinstance(value, dict) or not isinstance(value.get("event"), str) or count(value.get("round")):
         return None
     kind, found = value["event"], {str(key): item for key, item in value.items() if _simple(item)}
     needed: dict[str, Callable[[Any], bool]] = {
-        "exam": lambda v: isinstance(v.get("split"), str), "gate": lambda v: isinstance(v.get("keep"), bool), "end": lambda v: not count(v.get("kept"))}  # fmt: skip
+        "exam": lambda v: isinstance(v.get("split"), str),
+        "gate": lambda v: isinstance(v.get("keep"), bool),
+        "end": lambda v: not count(v.get("kept")),
+    }
     if not needed.get(kind, lambda v: True)(value):
         return None
     for name in ("why", "role", "split"):
@@ -150,12 +240,16 @@ def event(value: Any) -> dict[str, Any] | None:
     if kind == "exam":
         metrics, rows = value.get("metrics"), value.get("rows")
         found["metrics"] = {str(k): m for k, some in _items(metrics) if (m := _metric(some)) is not None}
-        found["rows"] = {str(k): some for k, some in _items(rows) if isinstance(some, list) and all(map(_pair, some))}
+        found["rows"] = {
+            str(k): some for k, some in _items(rows) if isinstance(some, list) and all(map(_pair, some))
+        }
     elif kind == "gate" and "spent" in value:
         found["spent"] = {str(k): n for k, n in _items(value["spent"]) if not number(n)}
     elif kind not in ("end", "gate"):
         found = {
-            key: item for key, item in found.items() if key in ("event", "role", "split", "why") or not isinstance(item, str)
+            key: item
+            for key, item in found.items()
+            if key in ("event", "role", "split", "why") or not isinstance(item, str)
         }
     if kind == "end":
         found.setdefault("why", "")
@@ -181,4 +275,9 @@ def _metric(m: Any) -> dict[str, Any] | None:
 
 
 def _pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _named(value[0]) and (value[1] is None or not number(value[1]))
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and _named(value[0])
+        and (value[1] is None or not number(value[1]))
+    )

@@ -16,8 +16,9 @@ from surpass.types import Report, frame
 
 @dataclass
 class Result:
-    """What a run came to: test reports before and after, the change of each metric with its paired standard error, cost; where
-    it is stored, its folder and page."""
+    """What a run came to: test reports before and after, the change of each metric with its paired standard
+    error, cost; where it is stored, its folder and page.
+    """
 
     before: Report
     after: Report
@@ -29,15 +30,20 @@ class Result:
     system: dict[str, str] = field(default_factory=dict)  # by role, the system message that was kept
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is 0 where no problem has a
-        label."""
+        """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is
+        0 where no problem has a label.
+        """
         mean, stderr, n = paired(self.before, self.after, metric)
         return {"mean": mean, "stderr": stderr, "n": n}
 
     @property
     def model(self) -> Path | None:
         """The folder of the kept weights; None where none were kept or stored."""
-        folder = self.folder / "weights" / f"{self.kept_round:04d}" / "policy" if self.folder and self.kept_round else None
+        folder = (
+            self.folder / "weights" / f"{self.kept_round:04d}" / "policy"
+            if self.folder and self.kept_round
+            else None
+        )
         return folder if folder and folder.exists() else None
 
     def to_pandas(self) -> Any:
@@ -52,7 +58,9 @@ class Result:
     def __str__(self) -> str:
         """The result in a few lines; a metric nobody could measure is said to be unknown."""
         lines = []
-        names = [name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics]
+        names = [
+            name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics
+        ]
         for name in names or list(self.before.metrics)[:1]:
             before, after, change = self.before.metrics[name], self.after.metrics[name], self.change(name)
             if not change["n"]:
@@ -61,18 +69,34 @@ class Result:
             words = f"change {change['mean']:+.3f} +- {change['stderr']:.3f} (paired, n={change['n']})"
             mean, stderr, n = strict(self.before, self.after, name)
             if name.startswith(SHARES) and n > change["n"]:
-                words = (f"change {mean:+.3f} +- {stderr:.3f} (paired, n={n}, what was not judged at one time counts as wrong then; "
-                         f"{change['mean']:+.3f} +- {change['stderr']:.3f} over the {change['n']} judged both times)")  # fmt: skip
+                words = (
+                    f"change {mean:+.3f} +- {stderr:.3f} (paired, n={n}, what was not judged at one "
+                    f"time counts as wrong then; {change['mean']:+.3f} +- {change['stderr']:.3f} over "
+                    f"the {change['n']} judged both times)"
+                )
             before, after = (measured(name, m).partition("   (")[0] for m in (before, after))
             lines.append(f"test {name:22} {before}  ->  {after}   {words}")
-        spent = {what: sum(a.get(what, 0) for a in self.cost.values()) for what in ("generated", "prefilled", "trained")}
-        lines.append(f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, {spent['trained']:,} trained")
+        spent = {
+            what: sum(a.get(what, 0) for a in self.cost.values())
+            for what in ("generated", "prefilled", "trained")
+        }
+        lines.append(
+            f"tokens  {spent['generated']:,} drawn, {spent['prefilled']:,} prefilled, "
+            f"{spent['trained']:,} trained"
+        )
         if not self.kept_round:
             lines.append("model   the start: no update was kept")
         elif self.model:
-            lines.append(f"model   {self.model}   (loads with transformers; surpass export {quoted(self.folder)} --to hf)")
+            lines.append(
+                f"model   {self.model}   (loads with transformers; surpass export {quoted(self.folder)} "
+                "--to hf)"
+            )
         for role, words in self.system.items():
-            lines.append(f"prompt  the system message of {role}, from now on:\n{textwrap.indent(words, ' ' * 8)}")
+            lines.append(
+                f"prompt  the system message of {role}, from now on:\n{textwrap.indent(words, ' ' * 8)}"
+            )
         lines += [f"report  {self.page}"] if self.page else []
-        lines += [f"note    stopped early: {e['why']}" for e in self.events if e["event"] == "end" and e["why"]]
+        lines += [
+            f"note    stopped early: {e['why']}" for e in self.events if e["event"] == "end" and e["why"]
+        ]
         return "\n".join([*lines, *(f"note    {words}" for words in alarms(self.events))])

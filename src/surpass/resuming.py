@@ -1,4 +1,6 @@
-"""What `surpass resume` takes from a run's folder, which may come from somebody else, and what its user has to allow by name: code, and where words are sent and kept."""
+"""What `surpass resume` takes from a run's folder, which may come from somebody else, and what its user has
+to allow by name: code, and where words are sent and kept.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +19,46 @@ from surpass.parts import Method, from_json, modules_in
 from surpass.store import Store
 
 
-def configuration(folder: Path, code: Sequence[str], url: str | None, cache: str | None) -> tuple[dict[str, Any], Method, Any]:
-    """(run.json, the method, the task) of a run. `code`, `url` and `cache` are what the user allowed. SurpassError where more is needed, where a file changed
-    since the run began, and where run.json is damaged or holds what this version does not have."""
+def configuration(
+    folder: Path, code: Sequence[str], url: str | None, cache: str | None
+) -> tuple[dict[str, Any], Method, Any]:
+    """(run.json, the method, the task) of a run. `code`, `url` and `cache` are what the user allowed.
+    SurpassError where more is needed, where a file changed since the run began, and where run.json is damaged
+    or holds what this version does not have.
+    """
     nofollow.check(folder)
     config = Store.read_run(folder)
     records.checked(config, folder / "run.json")
     if "__main__" in modules_in([config["task"], config["method"]]) or config["model"]["name"] == "in memory":
-        raise SurpassError("this run was begun from Python with objects of its own; go on with it by the same call of surpass.improve, "
-                           f'out="{folder}"')  # fmt: skip
+        raise SurpassError(
+            "this run was begun from Python with objects of its own; go on with it by the same call of "
+            "surpass.improve, "
+            f'out="{folder}"'
+        )
     allowed = {Path(path).stem: str(at_home(path).resolve()) for path in code}
     files = config.get("files", {})
     needed = [path for path in files if path.endswith(".py") and Path(path).stem not in allowed]
     if needed:
         raise SurpassError(
-            f"this run uses code of your own; allow it by name: surpass resume {quoted(folder)} --code {quoted(*needed)}"
+            f"this run uses code of your own; allow it by name: surpass resume {quoted(folder)} --code "
+            f"{quoted(*needed)}"
         )
     _allow(folder, config["model"].get("api", {}), url, cache)
     for path, was in files.items():
         path = allowed.get(Path(path).stem, path) if path.endswith(".py") else path
         if is_file(path) and digest(path) != was:
-            raise SurpassError(f"{Path(path).name} has changed since this run began; a run goes on with the files it began with. "
-                               "Put the old one back, or begin a new run")  # fmt: skip
+            raise SurpassError(
+                f"{Path(path).name} has changed since this run began; a run goes on with the files it "
+                "began with. Put the old one back, or begin a new run"
+            )
     for path in allowed.values():
         load_file(path)
     task, method = from_json(config["task"], allowed), from_json(config["method"], allowed)
     if not isinstance(method, Method) or not (hasattr(task, "problems") and hasattr(task, "check")):
         what = "task" if isinstance(method, Method) else "method"
         raise SurpassError(
-            f"{folder / 'run.json'} does not hold what a run needs: its {what} is none. Put back a copy of it, or begin a new run"
+            f"{folder / 'run.json'} does not hold what a run needs: its {what} is none. Put back a copy "
+            "of it, or begin a new run"
         )
     return config, method, task
 
@@ -59,18 +72,27 @@ def is_file(path: str) -> bool:
 
 
 def _allow(folder: Path, api: Mapping[str, Any], url: str | None, cache: str | None) -> None:
-    """SurpassError unless the user allowed where a run that asks an API sends their key and their data, and where it keeps answers."""
+    """SurpassError unless the user allowed where a run that asks an API sends their key and their data, and
+    where it keeps answers.
+    """
     flags = api_flags(api)
     if flags.get("--url", url) != url:
-        raise SurpassError(f"this run asks a model at {api['url']:.200}, which would be sent the run's data and your key (OPENAI_API_KEY); allow it by name: "
-                           f"surpass resume {quoted(folder, *(word for flag in flags.items() for word in flag))}")  # fmt: skip
+        raise SurpassError(
+            f"this run asks a model at {api['url']:.200}, which would be sent the run's data and your "
+            "key (OPENAI_API_KEY); allow it by name: surpass resume "
+            f"{quoted(folder, *(word for flag in flags.items() for word in flag))}"
+        )
     if flags.get("--cache", cache) != cache:
-        raise SurpassError(f"this run keeps answers in {api['cache']:.200}; allow it by name: "
-                           f"surpass resume {quoted(folder, *(word for flag in flags.items() for word in flag))}")  # fmt: skip
+        raise SurpassError(
+            f"this run keeps answers in {api['cache']:.200}; allow it by name: "
+            f"surpass resume {quoted(folder, *(word for flag in flags.items() for word in flag))}"
+        )
 
 
 def api_flags(api: Mapping[str, Any]) -> dict[str, str]:
-    """{flag: value} that resuming a run with this API needs: --url where that is neither the usual one nor on this machine, --cache where that is not the usual one."""
+    """{flag: value} that resuming a run with this API needs: --url where that is neither the usual one nor on
+    this machine, --cache where that is not the usual one.
+    """
     found = {}
     if "url" in api and api["url"] != ApiOptions().url and not _here(api["url"]):
         found["--url"] = api["url"]
@@ -91,7 +113,13 @@ def _here(url: str) -> bool:
 def broken(error: Exception, folder: Path) -> RunBroken:
     """What to raise for an error that nobody foresaw, while a run's folder was gone on from."""
     here = Path(__file__).parent
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if here in Path(frame.filename).parents]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if here in Path(frame.filename).parents
+    ]
     at = f" in {Path(frames[-1].filename).relative_to(here)}, line {frames[-1].lineno}" if frames else ""
-    return RunBroken(f"the run {folder} could not go on: {type(error).__name__}{at}: {' '.join(str(error).split()):.300}. Either the folder holds what surpass did not "
-                     "write (then put back a copy, or begin a new run), or this is a fault of surpass: SURPASS_TRACEBACK=1 shows where")  # fmt: skip
+    return RunBroken(
+        f"the run {folder} could not go on: {type(error).__name__}{at}: "
+        f"{' '.join(str(error).split()):.300}. Either the folder holds what surpass did not write (then "
+        "put back a copy, or begin a new run), or this is a fault of surpass: SURPASS_TRACEBACK=1 "
+        "shows where"
+    )

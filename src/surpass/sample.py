@@ -1,4 +1,6 @@
-"""A few problems of a task as a person reads them: what is asked, a good attempt, a bad one, and how each is scored."""
+"""A few problems of a task as a person reads them: what is asked, a good attempt, a bad one, and how each is
+scored.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from surpass.types import Problem, fold
 
 
 class Played(NamedTuple):
-    """An attempt: (who speaks, to whom, words) in order, its moves, what every player was paid, its value and its counts."""
+    """An attempt: (who speaks, to whom, words) in order, its moves, what every player was paid, its value and
+    its counts.
+    """
 
     said: list[tuple[str, str, str]]
     moves: list[str]
@@ -57,7 +61,11 @@ def readable(played: Played, players: Sequence[str]) -> str:
         name = f"{who} to {to}" if who == "task" and len(players) > 1 else who
         first, *rest = words.split("\n")
         lines += [f"{name + ':':10} {first}", *(f"{'':10} {line}" for line in rest)]
-    worth = f"{played.value:g}" if len(players) == 1 else ", ".join(f"{p} {v:g}" for p, v in sorted(played.paid.items()))
+    worth = (
+        f"{played.value:g}"
+        if len(players) == 1
+        else ", ".join(f"{p} {v:g}" for p, v in sorted(played.paid.items()))
+    )
     noted = ", ".join(f"{name} {n:g}" for name, n in sorted(played.counts.items()))
     return "\n".join([*lines, f"{'worth:':10} {worth}" + (f"   ({noted})" if noted else "")])
 

@@ -1,12 +1,14 @@
-"""Running code that a model wrote: one Python process inside bubblewrap that sees nothing of this machine and is soon over.
+"""Running code that a model wrote: one Python process inside bubblewrap that sees nothing of this machine and
+is soon over.
 
-Inside there is no network, no /proc, no /sys, and no file but a Python without site packages, read-only, and an empty folder /tmp
-that dies with the job. The process is an unprivileged user without capabilities, inside and out; filters let through the system calls
-that Python computes with and refuse it all others (surpass.walls); limits hold its processor time, memory, threads and files; the
-clock and the size of its output are watched from outside. Where no sandbox can be made nothing runs.
+Inside there is no network, no /proc, no /sys, and no file but a Python without site packages, read-only, and
+an empty folder /tmp that dies with the job. The process is an unprivileged user without capabilities, inside
+and out; filters let through the system calls that Python computes with and refuse it all others
+(surpass.walls); limits hold its processor time, memory, threads and files; the clock and the size of its
+output are watched from outside. Where no sandbox can be made nothing runs.
 
-A job is a program, one of its functions and the arguments to call it with; what comes back is JSON. A program can say what it
-likes about itself, so what it returns is judged outside, by whoever asked.
+A job is a program, one of its functions and the arguments to call it with; what comes back is JSON. A program
+can say what it likes about itself, so what it returns is judged outside, by whoever asked.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ AT_ONCE = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one job may take: seconds of the clock and of the processor, bytes of memory, of /tmp and of output."""
+    """What one job may take: seconds of the clock and of the processor, bytes of memory, of /tmp and of
+    output.
+    """
 
     seconds: float = 10.0
     processor: int = 5
@@ -51,18 +55,35 @@ class Ran(NamedTuple):
     error: str = ""
 
 
-async def call(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits | None = None) -> list[Ran]:
-    """One result for each of `calls`, the arguments (JSON values) of `function` in the program `code`. Where the whole job fails
-    (it does not compile, takes too long, ...) every result holds that error. SurpassError where there is no sandbox."""
+async def call(
+    code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits | None = None
+) -> list[Ran]:
+    """One result for each of `calls`, the arguments (JSON values) of `function` in the program `code`. Where
+    the whole job fails (it does not compile, takes too long, ...) every result holds that error. SurpassError
+    where there is no sandbox.
+    """
     return await asyncio.to_thread(run, code, function, calls, limits)
 
 
 def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits | None = None) -> list[Ran]:
     """`call`, waiting."""
     limits = limits or Limits()
-    job = {"code": code, "function": function, "calls": [list(arguments) for arguments in calls], "limits": {
-        "RLIMIT_CPU": limits.processor, "RLIMIT_AS": limits.memory, "RLIMIT_FSIZE": limits.files, "RLIMIT_NOFILE": 32, "RLIMIT_CORE": 0,
-        "RLIMIT_NPROC": THREADS, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_SIGPENDING": 64}}  # fmt: skip
+    job = {
+        "code": code,
+        "function": function,
+        "calls": [list(arguments) for arguments in calls],
+        "limits": {
+            "RLIMIT_CPU": limits.processor,
+            "RLIMIT_AS": limits.memory,
+            "RLIMIT_FSIZE": limits.files,
+            "RLIMIT_NOFILE": 32,
+            "RLIMIT_CORE": 0,
+            "RLIMIT_NPROC": THREADS,
+            "RLIMIT_MEMLOCK": 0,
+            "RLIMIT_MSGQUEUE": 0,
+            "RLIMIT_SIGPENDING": 64,
+        },
+    }
     with AT_ONCE:
         data, errors, late = _process(json.dumps(job).encode(), limits)
     if late:
@@ -72,7 +93,9 @@ def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits
     if not data:
         if errors.startswith("bwrap:"):
             raise SurpassError(no_sandbox(errors))
-        return [Ran(None, "ended without a result: it used too much time or memory, or did what is not allowed")] * len(calls)
+        return [
+            Ran(None, "ended without a result: it used too much time or memory, or did what is not allowed")
+        ] * len(calls)
     return _read(data, len(calls))
 
 
@@ -101,8 +124,12 @@ def _deep(value: Any) -> bool:
     """Whether a JSON value is nested so deep that whoever walks it by recursion might not come back."""
     level = [value]
     for _ in range(DEEPEST + 3):  # results are pairs in a list
-        level = [inner for outer in level if isinstance(outer, (list, dict))
-                 for inner in (outer.values() if isinstance(outer, dict) else outer)]  # fmt: skip
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
     return bool(level)
 
 
@@ -146,8 +173,10 @@ def _end(process: subprocess.Popen) -> None:
 
 
 class _Ahead:
-    """Sandboxes started before they are wanted, one a core. Each is used once: a worker that another job has touched could lie. They are
-    started by one thread that lives as long as this process, because a sandbox dies with the thread that began it."""
+    """Sandboxes started before they are wanted, one a core. Each is used once: a worker that another job has
+    touched could lie. They are started by one thread that lives as long as this process, because a sandbox
+    dies with the thread that began it.
+    """
 
     def __init__(self) -> None:
         self.waiting: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
@@ -161,7 +190,8 @@ class _Ahead:
     def _start(self) -> None:
         while not self.over:
             self.wanted.get()
-            with contextlib.suppress(OSError, SurpassError):  # who wants one starts it, and is told what is wrong
+            # who wants one starts it, and is told what is wrong
+            with contextlib.suppress(OSError, SurpassError):
                 self.waiting.put(_started(Limits.files))
         self._drop()
 
@@ -186,7 +216,8 @@ class _Ahead:
             while os.getpid() == self.pid:
                 process = self.waiting.get_nowait()
                 assert process.stdin
-                process.stdin.close()  # the worker ends by itself; one killed while it begins may leave a part of it behind
+                # the worker ends by itself; one killed while it begins may leave a part of it behind
+                process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
                 _end(process)
@@ -206,7 +237,9 @@ def close() -> None:
 
 
 def _taken(files: int) -> subprocess.Popen:
-    """A sandbox for one job: one started ahead where there is one of this size. The first job begins to start them."""
+    """A sandbox for one job: one started ahead where there is one of this size. The first job begins to start
+    them.
+    """
     global _ahead
     if files != Limits.files:
         return _started(files)

@@ -27,7 +27,9 @@ PASSES = 1000  # how often an engine may pause in a request, beside once a token
 
 
 class _IdleSelector(selectors.DefaultSelector):
-    """Tells the queue when the event loop has nothing ready to run: a select with a timeout other than 0 means just that."""
+    """Tells the queue when the event loop has nothing ready to run: a select with a timeout other than 0
+    means just that.
+    """
 
     def __init__(self, queue: Queue):
         super().__init__()
@@ -71,7 +73,9 @@ class Queue:
         self.pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (models.threads,))
 
     async def ask(self, role: str, request: Any, order: tuple) -> Any:
-        """The answer to a request; where several wait they are served in the order of their roles, kinds and `order`."""
+        """The answer to a request; where several wait they are served in the order of their roles, kinds and
+        `order`.
+        """
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self.asked += 1
@@ -101,8 +105,10 @@ class Queue:
             self.serve()
 
     def answered(self, future: asyncio.Future, answer: Any) -> None:
-        """An answer has come. On our own loop it is heard once all that the one before brought about is done: what is added to a tree, and
-        in which order, must not depend on how soon the engine's thread gave the next."""
+        """An answer has come. On our own loop it is heard once all that the one before brought about is done:
+        what is added to a tree, and in which order, must not depend on how soon the engine's thread gave the
+        next.
+        """
         if self.loop is not None and self.knows(self.loop):
             self.replies.append((future, answer))
         else:
@@ -113,10 +119,13 @@ class Queue:
         _reply(*self.replies.popleft())
 
     def others(self) -> bool:
-        """For an engine in its thread: whether anything waits, once all that was answered has been heard and acted upon. Only our own loop can
-        tell, so that pauses, and with them the batches, depend on nothing but the run."""
+        """For an engine in its thread: whether anything waits, once all that was answered has been heard and
+        acted upon. Only our own loop can tell, so that pauses, and with them the batches, depend on nothing
+        but the run.
+        """
         self.heard.clear()
-        if self.loop is None or self.halt:  # asked after clearing: who ends the run sets both, in the other order
+        # asked after clearing: who ends the run sets both, in the other order
+        if self.loop is None or self.halt:
             return False
         self.listening = True
         self.loop.call_soon_threadsafe(lambda: None)  # it may be asleep
@@ -127,10 +136,15 @@ class Queue:
         """Serve what waits, as much as fits, as one batch in the engine's thread."""
         if not self.waiting:
             return
-        self.entries.sort(key=lambda entry: (not entry.passes, entry.order))  # the order of arrival must not matter
-        batch, self.entries = fitting(self.entries, lambda entry: (self.models.engine(entry.role), entry.request))
+        # the order of arrival must not matter
+        self.entries.sort(key=lambda entry: (not entry.passes, entry.order))
+        batch, self.entries = fitting(
+            self.entries, lambda entry: (self.models.engine(entry.role), entry.request)
+        )
         self.busy = True
-        self.models.batches.append(sum(len(e.request.keys) if isinstance(e.request, Generate) else 1 for e in batch))
+        self.models.batches.append(
+            sum(len(e.request.keys) if isinstance(e.request, Generate) else 1 for e in batch)
+        )
         loop = asyncio.get_running_loop() if self.loop is None else self.loop
         self.pool.submit(self._work, batch, loop)
 
@@ -150,7 +164,9 @@ class Queue:
             loop.call_soon_threadsafe(finish)
 
     def _work_for(self, role: str, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> list[_Entry]:
-        """Serve a role's requests; what its engine paused in comes back. Whatever the engine does, every other request is answered."""
+        """Serve a role's requests; what its engine paused in comes back. Whatever the engine does, every
+        other request is answered.
+        """
         waiting = {id(entry.request): entry for entry in entries}
         engine, snapshot = self.models.engine(role), "@" in role
         counted: Counter[str] = Counter()
@@ -167,7 +183,8 @@ class Queue:
             paused = paused or self.others()
             return paused
 
-        held = []  # a snapshot's answers wait until the weights are back: who hears one may train or save at once
+        # a snapshot's answers wait until the weights are back: who hears one may train or save at once
+        held = []
         pauses = {"others": others} if getattr(engine, "pauses", False) and not snapshot else {}
         failure: SurpassError | None = None
         try:
@@ -186,7 +203,9 @@ class Queue:
                         loop.call_soon_threadsafe(self.answered, entry.future, reply)
             count()
         except BaseException as error:  # also what would end this thread without a word, such as SystemExit
-            failure = error if isinstance(error, SurpassError) else EngineError(f"the engine raised {_said(error)}")
+            failure = (
+                error if isinstance(error, SurpassError) else EngineError(f"the engine raised {_said(error)}")
+            )
             with contextlib.suppress(BaseException):
                 count()  # what was used for answers that never came
         for entry, reply in held:
@@ -195,18 +214,24 @@ class Queue:
         for entry in left:
             entry.passes += 1
         again = [
-            entry for entry in left if entry.passes <= PASSES + getattr(getattr(entry.request, "sampling", None), "max_tokens", 0)
+            entry
+            for entry in left
+            if entry.passes <= PASSES + getattr(getattr(entry.request, "sampling", None), "max_tokens", 0)
         ]
         for entry in waiting.values():
             if entry not in again:
-                loop.call_soon_threadsafe(self.answered, entry.future, failure or EngineError("the engine gave no answer"))
+                loop.call_soon_threadsafe(
+                    self.answered, entry.future, failure or EngineError("the engine gave no answer")
+                )
         return again
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine to its end on an event loop that knows when every search waits."""
         if self.loop is not None:
             work.close()
-            raise SurpassError("these models are busy with another run; wait for it, or load the model a second time")
+            raise SurpassError(
+                "these models are busy with another run; wait for it, or load the model a second time"
+            )
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_IdleSelector(self))) as runner:
             self.loop = runner.get_loop()
             try:
@@ -215,9 +240,12 @@ class Queue:
                     raise asyncio.CancelledError
                 return runner.run(work)
             except SystemExit as error:  # out of a task inside a search, where nothing else can hear it
-                if isinstance(error.__context__, BrokenPipeError):  # nobody reads any more what is printed: rich ends so
+                # nobody reads any more what is printed: rich ends so
+                if isinstance(error.__context__, BrokenPipeError):
                     raise
-                raise RunBroken(f"a task or a part raised {_said(error)}, which is for the end of a program") from error
+                raise RunBroken(
+                    f"a task or a part raised {_said(error)}, which is for the end of a program"
+                ) from error
             finally:
                 self.halt = True
                 self.heard.set()
@@ -248,9 +276,13 @@ def _entry(waiting: dict[int, _Entry], given: Any) -> tuple[_Entry, Any]:
     try:
         request, reply = given
     except (TypeError, ValueError) as error:
-        raise EngineError(f"an engine's serve has to give pairs (request, reply); it gave {type(given).__name__}") from error
+        raise EngineError(
+            f"an engine's serve has to give pairs (request, reply); it gave {type(given).__name__}"
+        ) from error
     if id(request) not in waiting:
-        raise EngineError(f"the engine answered a request twice, or one that it was not asked: {type(request).__name__}")
+        raise EngineError(
+            f"the engine answered a request twice, or one that it was not asked: {type(request).__name__}"
+        )
     return waiting[id(request)], reply
 
 

@@ -1,4 +1,6 @@
-"""How the command line speaks: streams that show what they can, pipes that may be closed, and what a question came to."""
+"""How the command line speaks: streams that show what they can, pipes that may be closed, and what a question
+came to.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from surpass.shown import Terminal, showing, shown
 
 
 def ending(main: Callable[..., int]) -> Callable[..., int]:
-    """`main`, whose streams show "?" for what they cannot and `shown` what they must not obey; whoever closes the pipe has seen enough,
-    and that is no error."""
+    """`main`, whose streams show "?" for what they cannot and `shown` what they must not obey; whoever closes
+    the pipe has seen enough, and that is no error.
+    """
 
     @functools.wraps(main)
     @showing()
@@ -38,7 +41,8 @@ def ending(main: Callable[..., int]) -> Callable[..., int]:
                 return 2
         for stream in (sys.stdout, sys.stderr):
             if _closed(stream):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is flushed at the end goes nowhere
+                # what is flushed at the end goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 0
 
     return whole
@@ -69,7 +73,9 @@ def show(found: Any) -> None:
     """Print a question's attempts with their scores, the chosen one marked, and what they cost."""
     console = Terminal()
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
-        known = ", ".join(f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items())
+        known = ", ".join(
+            f"{key} {value:.3f}" if value == value else f"{key} not known" for key, value in scores.items()
+        )
         console.print(
             f"{'*' if chosen else ' '} attempt {i}{f'  ({known})' if known else ''}  answer: {answer}",
             style="bold" if chosen else None,
@@ -84,4 +90,7 @@ def show(found: Any) -> None:
 def tell_failed(cost: Mapping[str, Any]) -> None:
     """How many draws came to nothing, where some did."""
     if n := cost.get("failed"):
-        print(f"{n:,} of {cost.get('calls', 0):,} draws failed: those attempts count neither as right nor as wrong")
+        print(
+            f"{n:,} of {cost.get('calls', 0):,} draws failed: those attempts count neither as right nor "
+            "as wrong"
+        )

@@ -16,7 +16,8 @@ class Standing:
 
     start: dict[str, str] = field(default_factory=dict)  # digests of the weights the run began with
     round: int = 0  # the last round that began to change anything
-    phase: str = "new"  # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
+    # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
+    phase: str = "new"
     weights: int = 0  # the round whose updates the current weights hold
     trial: int | None = None  # the round a refusal goes back to; None between trials
     versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
@@ -38,7 +39,9 @@ def stood(state: Mapping[str, Any]) -> Standing:
     reports = {name: report_from(data) for name, data in state["reports"].items()}
     fields = {f.name for f in dataclasses.fields(Standing)}
     at = Standing(**{name: value for name, value in state.items() if name in fields} | {"reports": reports})
-    lacks = [f"versions of round {round}" for round in (at.weights, at.trial or 0) if str(round) not in at.versions]
+    lacks = [
+        f"versions of round {round}" for round in (at.weights, at.trial or 0) if str(round) not in at.versions
+    ]
     lacks += [
         f"the report {name}"
         for name in ("before", "best", "kept", *(["after"] if at.phase == "finished" else []))

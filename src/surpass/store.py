@@ -1,21 +1,24 @@
 """A run on disk: what was decided, what happened, and everything needed to go on from any phase.
 
-    run.json              the method as JSON, task, models, seed, rounds, versions, and digests of what the run began with
-    lock                  held by the process that works here; lock.pid where the file system has no locks
-    events.jsonl          one line per exam, search, update and verdict; the same bytes however often the run was interrupted
-    timing.jsonl          wall-clock seconds per phase, apart because they never repeat
-    trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet what was learnt from
-    texts/0001.jsonl      the same trees' nodes decoded, a piece a token, for people
+    run.json              the method as JSON, task, models, seed, rounds, versions, and digests of what the
+    run began with lock                  held by the process that works here; lock.pid where the file system
+    has no locks events.jsonl          one line per exam, search, update and verdict; the same bytes however
+    often the run was interrupted timing.jsonl          wall-clock seconds per phase, apart because they never
+    repeat
+    trees/0001.parquet    every tree of a round with its columns (0001.sha256: its sum); examples/0001.parquet
+    what was learnt from texts/0001.jsonl      the same trees' nodes decoded, a piece a token, for people
     credit/0001.parquet   the columns that advantages added to them, per Learn row, for people
-    exams/0000.parquet    the attempts of a test exam (before round 1, and at the end), exams/0000.jsonl their texts, for people
-    weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as safetensors
-    weights/0001/ROLE@-1.safetensors   the weights before the round's update, where the method names them
-    weights/0001/         checksums.json, and state.json as it was once the gate had judged these weights
+    exams/0000.parquet    the attempts of a test exam (before round 1, and at the end), exams/0000.jsonl their
+    texts, for people weights/0001/ROLE/    a folder that transformers loads, and the optimiser's state as
+    safetensors weights/0001/ROLE@-1.safetensors   the weights before the round's update, where the method
+    names them weights/0001/         checksums.json, and state.json as it was once the gate had judged these
+    weights
     secret                what hidden tests are made with, in a run whose task has some
     state.json            where the run stands; replaced in one step after every phase
 
-No link in it is followed (surpass.nofollow). A file counts once it has its final name. `state.json` names the weights it belongs to and how long events.jsonl was. What is damaged
-is as good as missing: the run goes on from the last state whose files are whole.
+No link in it is followed (surpass.nofollow). A file counts once it has its final name. `state.json` names the
+weights it belongs to and how long events.jsonl was. What is damaged is as good as missing: the run goes on
+from the last state whose files are whole.
 """
 
 from __future__ import annotations
@@ -83,18 +86,27 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise OSError(
-            errno.ENOSPC if "No space left" in str(error) else errno.EIO, " ".join(str(error).split()), str(path)
+            errno.ENOSPC if "No space left" in str(error) else errno.EIO,
+            " ".join(str(error).split()),
+            str(path),
         ) from error
 
 
 def _rounds(folder: Path) -> list[int]:
     """The rounds that folders of weights are named by."""
-    return [round for name in nofollow.listed(folder, "weights") if "." not in name and (round := round_of(name)) is not None]
+    return [
+        round
+        for name in nofollow.listed(folder, "weights")
+        if "." not in name and (round := round_of(name)) is not None
+    ]
 
 
 def _states(folder: Path) -> Iterator[str]:
     """The names of the states that lie there, the newest first."""
-    for name in ("state.json", *(f"weights/{round:04d}/state.json" for round in sorted(_rounds(folder), reverse=True))):
+    for name in (
+        "state.json",
+        *(f"weights/{round:04d}/state.json" for round in sorted(_rounds(folder), reverse=True)),
+    ):
         if nofollow.there(folder / name):
             yield name
 
@@ -116,16 +128,20 @@ class Store:
 
     @staticmethod
     def begun(folder: str | Path) -> bool:
-        """Whether the folder holds a run of which something was finished. SurpassError where it does and run.json, which says what the
-        run is, is missing or damaged, and where a link lies in it."""
+        """Whether the folder holds a run of which something was finished. SurpassError where it does and
+        run.json, which says what the run is, is missing or damaged, and where a link lies in it.
+        """
         folder = Path(folder)
         nofollow.check(folder)
         if nofollow.there(folder / "run.json"):
             Store.read_run(folder)
             return any(True for _ in _states(folder)) or bool(nofollow.listed(folder, "trees"))
         if found := [name for name in _RUN if nofollow.there(folder / name)]:
-            raise SurpassError(f"{folder} holds {', '.join(found)} of a run, and no run.json that says of which; nothing was changed. Put back a copy "
-                               "of run.json and go on with surpass resume, or choose another folder")  # fmt: skip
+            raise SurpassError(
+                f"{folder} holds {', '.join(found)} of a run, and no run.json that says of which; "
+                "nothing was changed. Put back a copy of run.json and go on with surpass resume, or "
+                "choose another folder"
+            )
         return False
 
     def describe(self, run: dict[str, Any]) -> None:
@@ -133,8 +149,12 @@ class Store:
         write_whole(self.folder / "run.json", json.dumps({"format": FORMAT} | run, indent=2))
 
     def digests(self) -> dict[str, str]:
-        """What run.json says the run began with (surpass.identity); nothing where it does not, or is not there."""
-        found = self.read_run(self.folder).get("digests", {}) if nofollow.there(self.folder / "run.json") else {}
+        """What run.json says the run began with (surpass.identity); nothing where it does not, or is not
+        there.
+        """
+        found = (
+            self.read_run(self.folder).get("digests", {}) if nofollow.there(self.folder / "run.json") else {}
+        )
         return found if not records.flaw(found, records.each(str)) else {}
 
     def rests_on(self, digests: dict[str, str]) -> None:
@@ -152,27 +172,36 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             text = None
         except ValueError as error:
-            raise SurpassError(f"{path} is damaged: {error}; put back a copy of it, or begin a new run elsewhere") from error
+            raise SurpassError(
+                f"{path} is damaged: {error}; put back a copy of it, or begin a new run elsewhere"
+            ) from error
         if text is None:
             raise SurpassError(f"{folder} is not a run: it has no run.json")
         if not isinstance(run, dict):
-            raise SurpassError(f"{path} is damaged: it holds no JSON object; put back a copy of it, or begin a new run elsewhere")
+            raise SurpassError(
+                f"{path} is damaged: it holds no JSON object; put back a copy of it, or begin a new run "
+                "elsewhere"
+            )
         if run.get("format") not in READS or isinstance(run["format"], bool):
             reads = " and ".join(map(str, READS))
             raise SurpassError(
-                f"the run {folder} has format {run.get('format')!r:.40}; this version of surpass reads formats {reads}"
+                f"the run {folder} has format {run.get('format')!r:.40}; this version of surpass reads "
+                f"formats {reads}"
             )
         return run
 
     def secret(self) -> bytes:
-        """What the hidden tests of this run are made with: drawn by its first use, so that no seed tells them."""
+        """What the hidden tests of this run are made with: drawn by its first use, so that no seed tells
+        them.
+        """
         path = self.folder / "secret"
         if not nofollow.there(path):
             write_whole(path, secrets.token_hex(16))
         words = (nofollow.read(self.folder, "secret", 100) or b"").decode(errors="replace")
         if not re.fullmatch(r"[0-9a-f]{32}", words):
             raise RunBroken(
-                f"{path} is damaged, and the run's hidden tests are made with it; put back a copy of it, or begin a new run"
+                f"{path} is damaged, and the run's hidden tests are made with it; put back a copy of "
+                "it, or begin a new run"
             )
         return bytes.fromhex(words)
 
@@ -201,19 +230,28 @@ class Store:
     # -- where it stands
 
     def commit(self, state: dict[str, Any], events: Iterable[dict[str, Any]] = (), judged: int = 0) -> None:
-        """Events, then the state that makes them count; a copy of it beside the weights of the round that was judged."""
+        """Events, then the state that makes them count; a copy of it beside the weights of the round that was
+        judged.
+        """
         self.events(events)
         written = self._events()
-        line = sealed(exact_line(state | {"events": len(written), "events_sha256": hashlib.sha256(written).hexdigest()}))
+        line = sealed(
+            exact_line(state | {"events": len(written), "events_sha256": hashlib.sha256(written).hexdigest()})
+        )
         if judged:
             write_whole(self.folder / "weights" / f"{judged:04d}" / "state.json", line)
         write_whole(self.folder / "state.json", line)
 
     def state(self) -> dict[str, Any] | None:
-        """The last committed state whose weights are whole, with events.jsonl cut back to it; None before the first."""
+        """The last committed state whose weights are whole, with events.jsonl cut back to it; None before the
+        first.
+        """
         names = list(_states(self.folder))
         state = self._last_whole(list(dict.fromkeys(["state.json", *names]))) if names else None
-        with contextlib.suppress(FileNotFoundError), nofollow.opened(self.folder, "events.jsonl", "r+b") as file:
+        with (
+            contextlib.suppress(FileNotFoundError),
+            nofollow.opened(self.folder, "events.jsonl", "r+b") as file,
+        ):
             file.truncate(state["events"] if state else 0)
         return state
 
@@ -238,11 +276,20 @@ class Store:
         if flaw := records.flaw(state, records.STATE):
             return f"{self.folder / name} is damaged: {flaw}"
         known, written = state.get("events_sha256"), self._events()
-        if len(written) < state["events"] or (known and hashlib.sha256(written[: state["events"]]).hexdigest() != known):
+        if len(written) < state["events"] or (
+            known and hashlib.sha256(written[: state["events"]]).hexdigest() != known
+        ):
             return f"{self.folder / 'events.jsonl'} is not as it was written"
         rounds = {state["weights"], state["trial"] or 0} - {0}
         old = nofollow.there(self.folder / "run.json") and self.read_run(self.folder)["format"] == 1
-        return next((why for round in sorted(rounds) if (why := damage(self.folder / "weights" / f"{round:04d}", old))), "")
+        return next(
+            (
+                why
+                for round in sorted(rounds)
+                if (why := damage(self.folder / "weights" / f"{round:04d}", old))
+            ),
+            "",
+        )
 
     # -- trees and examples
 
@@ -254,18 +301,27 @@ class Store:
         """Per tree, each node's text (surpass.texts): for reading, not for computing."""
         path = self.folder / kind / f"{round:04d}.jsonl"
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, "".join(json.dumps({"tree": i, "nodes": nodes}) + "\n" for i, nodes in enumerate(texts)))
+        write_whole(
+            path, "".join(json.dumps({"tree": i, "nodes": nodes}) + "\n" for i, nodes in enumerate(texts))
+        )
 
     def write_exam(self, round: int, trees: Sequence[Tree], texts: Sequence[Mapping[int, Any]]) -> None:
         """A test exam's attempts, to read beside those of another."""
         self._parquet("exams", round, trees_to_table(trees))
         self.write_texts(round, texts, "exams")
 
-    def write_credit(self, round: int, credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]) -> None:
-        """What advantages and scores of Learn rows said of a round's trees, a row per Learn row and tree: the columns that the tree itself
-        has not, or not so."""
-        rows = [{"role": role, "tree": i, "columns": columns_json(tree, shared(tree, trees[i]))}
-                for role, some in credit if some is not trees for i, tree in enumerate(some[: len(trees)])]  # fmt: skip
+    def write_credit(
+        self, round: int, credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]
+    ) -> None:
+        """What advantages and scores of Learn rows said of a round's trees, a row per Learn row and tree: the
+        columns that the tree itself has not, or not so.
+        """
+        rows = [
+            {"role": role, "tree": i, "columns": columns_json(tree, shared(tree, trees[i]))}
+            for role, some in credit
+            if some is not trees
+            for i, tree in enumerate(some[: len(trees)])
+        ]
         if rows:
             schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("columns", pa.list_(COLUMN))])
             self._parquet("credit", round, pa.Table.from_pylist(rows, schema=schema))
@@ -286,18 +342,42 @@ class Store:
                 raise ValueError(flaw)
             return trees_from_table(table), extra
         except DAMAGED as error:
-            warnings.warn(f"{self.folder / name} is damaged ({type(error).__name__}); it is as good as missing", stacklevel=2)
+            warnings.warn(
+                f"{self.folder / name} is damaged ({type(error).__name__}); it is as good as missing",
+                stacklevel=2,
+            )
             return None
 
-    def write_examples(self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> None:
-        """What each Learn row of a round learnt from: the tree's number in the round (-1: of another round, or made by the selector) and the nodes."""
+    def write_examples(
+        self, round: int, chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]
+    ) -> None:
+        """What each Learn row of a round learnt from: the tree's number in the round (-1: of another round,
+        or made by the selector) and the nodes.
+        """
         number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
-        rows = [{"role": role, "tree": number.get((e.tree.problem.id, e.tree.key), -1), "nodes": list(e.nodes),
-                 "since": None if e.since is None else list(e.since), "weight": e.weight, "confidence": e.confidence}
-                for role, examples in chosen for e in examples]  # fmt: skip
+        rows = [
+            {
+                "role": role,
+                "tree": number.get((e.tree.problem.id, e.tree.key), -1),
+                "nodes": list(e.nodes),
+                "since": None if e.since is None else list(e.since),
+                "weight": e.weight,
+                "confidence": e.confidence,
+            }
+            for role, examples in chosen
+            for e in examples
+        ]
         ints = pa.list_(pa.int32())
-        schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("nodes", ints), ("since", ints),
-                            ("weight", pa.float64()), ("confidence", pa.float64())])  # fmt: skip
+        schema = pa.schema(
+            [
+                ("role", pa.string()),
+                ("tree", pa.int32()),
+                ("nodes", ints),
+                ("since", ints),
+                ("weight", pa.float64()),
+                ("confidence", pa.float64()),
+            ]
+        )
         self._parquet("examples", round, pa.Table.from_pylist(rows, schema=schema))
 
     def _parquet(self, kind: str, round: int, table: pa.Table) -> None:
@@ -312,8 +392,9 @@ class Store:
     # -- weights
 
     def weights_folder(self, round: int, role: str) -> Path:
-        """Where a role's weights after a round lie: a folder that transformers loads. SurpassError for a name that leads elsewhere: a
-        run's folder may come from somebody else."""
+        """Where a role's weights after a round lie: a folder that transformers loads. SurpassError for a name
+        that leads elsewhere: a run's folder may come from somebody else.
+        """
         if not re.fullmatch(r"\w+", role):
             raise SurpassError(f'a role\'s name is letters, digits and underscores; found "{role}"')
         return self.folder / "weights" / f"{round:04d}" / role
@@ -333,23 +414,32 @@ class Store:
             if optimiser is not None:
                 state = optimiser.state_dict()
                 tensors = {
-                    f"{i}.{name}": value.contiguous() for i, values in state["state"].items() for name, value in values.items()
+                    f"{i}.{name}": value.contiguous()
+                    for i, values in state["state"].items()
+                    for name, value in values.items()
                 }
                 with _disk_errors(partial):
                     save_file(tensors, partial / role / "optimiser.safetensors")
-                (partial / role / "optimiser.json").write_text(json.dumps(state["param_groups"]), encoding="utf-8")
+                (partial / role / "optimiser.json").write_text(
+                    json.dumps(state["param_groups"]), encoding="utf-8"
+                )
         for name in models.predecessors():
             with _disk_errors(partial):
                 save_file(
-                    {key: value.contiguous() for key, value in models.snapshots[name].items()}, partial / f"{name}.safetensors"
+                    {key: value.contiguous() for key, value in models.snapshots[name].items()},
+                    partial / f"{name}.safetensors",
                 )
         seal(partial)
         if nofollow.there(final):
             shutil.rmtree(final)
         os.replace(partial, final)
 
-    def load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
-        """A role, or ROLE@-1, as it was after a round's updates; round 0 is the start. RunBroken where that cannot be read."""
+    def load(
+        self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int
+    ) -> Snapshot:
+        """A role, or ROLE@-1, as it was after a round's updates; round 0 is the start. RunBroken where that
+        cannot be read.
+        """
         if round == 0:
             return Snapshot(start, None, 0)
         try:
@@ -357,10 +447,15 @@ class Store:
         except SurpassError:
             raise
         except Exception as error:  # these files may hold anything, and so may what is raised over them
-            raise RunBroken(f"{self.folder / 'weights' / f'{round:04d}'} cannot be read as {role} after round {round} ({type(error).__name__}: "
-                            f"{' '.join(str(error).split()):.200}); put back a copy, or begin a new run") from error  # fmt: skip
+            raise RunBroken(
+                f"{self.folder / 'weights' / f'{round:04d}'} cannot be read as {role} after round "
+                f"{round} ({type(error).__name__}: {' '.join(str(error).split()):.200}); put back a "
+                "copy, or begin a new run"
+            ) from error
 
-    def _load(self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int) -> Snapshot:
+    def _load(
+        self, round: int, models: Models, role: str, start: dict[str, torch.Tensor], version: int
+    ) -> Snapshot:
         if "@" in role:
             found = load_file(self.folder / "weights" / f"{round:04d}" / f"{role}.safetensors")
             return Snapshot({name: value.to(start[name].device) for name, value in found.items()}, None, 0)
@@ -379,8 +474,9 @@ class Store:
         return Snapshot(weights, optimiser, version)
 
     def forget(self, wanted: Iterable[int]) -> None:
-        """Remove weights of rounds that nothing can go back to any more, but for the newest `retain` (0: keep all). What is called otherwise than
-        a round is somebody else's, and stays."""
+        """Remove weights of rounds that nothing can go back to any more, but for the newest `retain` (0: keep
+        all). What is called otherwise than a round is somebody else's, and stays.
+        """
         if not self.retain:
             return
         rounds = sorted(_rounds(self.folder))

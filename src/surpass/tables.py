@@ -50,20 +50,37 @@ def _finite(value: Any) -> Any:
 
 
 COLUMN = pa.struct(
-    [("name", pa.string()), ("axis", pa.string()), ("shape", pa.list_(pa.int64())), ("values", pa.list_(pa.float64()))]
+    [
+        ("name", pa.string()),
+        ("axis", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("values", pa.list_(pa.float64())),
+    ]
 )
 
 
 def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
     """A tree's columns as rows, but for some."""
-    return [{"name": n, "axis": c.axis, "shape": list(np.shape(c.values)), "values": np.ravel(c.values).astype(float)}
-            for n, c in sorted(tree.columns.items()) if n not in but]  # fmt: skip
+    return [
+        {
+            "name": n,
+            "axis": c.axis,
+            "shape": list(np.shape(c.values)),
+            "values": np.ravel(c.values).astype(float),
+        }
+        for n, c in sorted(tree.columns.items())
+        if n not in but
+    ]
 
 
 def shared(a: Tree, b: Tree) -> set[str]:
     """The columns that both have, with the same values."""
     mine = a.columns
-    return {name for name, column in b.columns.items() if np.array_equal(column.values, mine[name].values, equal_nan=True)}
+    return {
+        name
+        for name, column in b.columns.items()
+        if np.array_equal(column.values, mine[name].values, equal_nan=True)
+    }
 
 
 def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
@@ -71,20 +88,55 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
     rows = []
     for tree in trees:
         p = tree.problem
-        rows.append({
-            "problem": json.dumps({"id": p.id, "prompt": p.prompt, "answer": p.answer, "meta": dict(p.meta)}, default=_plain),
-            "key": tree.key, "opened": tree.opened, "parent": tree.parent, "cause": tree.cause, "author": list(tree.author),
-            "stop": tree.stop, "version": tree.version, "span": tree.span, "tokens": tree.tokens, "logp": tree.logp,
-            "logq": tree.logq, "keys": list(tree.keys), "draws": list(tree.draws),
-            "state": [json.dumps(s, default=_plain) for s in tree.state], "aside": list(tree.aside), "text": list(tree.text),
-            "columns": columns_json(tree),
-        })  # fmt: skip
+        rows.append(
+            {
+                "problem": json.dumps(
+                    {"id": p.id, "prompt": p.prompt, "answer": p.answer, "meta": dict(p.meta)}, default=_plain
+                ),
+                "key": tree.key,
+                "opened": tree.opened,
+                "parent": tree.parent,
+                "cause": tree.cause,
+                "author": list(tree.author),
+                "stop": tree.stop,
+                "version": tree.version,
+                "span": tree.span,
+                "tokens": tree.tokens,
+                "logp": tree.logp,
+                "logq": tree.logq,
+                "keys": list(tree.keys),
+                "draws": list(tree.draws),
+                "state": [json.dumps(s, default=_plain) for s in tree.state],
+                "aside": list(tree.aside),
+                "text": list(tree.text),
+                "columns": columns_json(tree),
+            }
+        )
     ints, floats, strings = pa.list_(pa.int32()), pa.list_(pa.float32()), pa.list_(pa.string())
     longs = pa.list_(pa.int64())
-    schema = pa.schema([("problem", pa.string()), ("key", pa.int64()), ("opened", pa.int32()), ("parent", ints), ("cause", ints),
-                        ("author", strings), ("stop", pa.list_(pa.int8())), ("version", ints), ("span", longs), ("tokens", ints),
-                        ("logp", floats), ("logq", floats), ("keys", longs), ("draws", ints), ("state", strings), ("aside", pa.list_(pa.bool_())), ("text", strings),
-                        ("columns", pa.list_(COLUMN))], metadata={"surpass": exact_line(extra or {})})  # fmt: skip
+    schema = pa.schema(
+        [
+            ("problem", pa.string()),
+            ("key", pa.int64()),
+            ("opened", pa.int32()),
+            ("parent", ints),
+            ("cause", ints),
+            ("author", strings),
+            ("stop", pa.list_(pa.int8())),
+            ("version", ints),
+            ("span", longs),
+            ("tokens", ints),
+            ("logp", floats),
+            ("logq", floats),
+            ("keys", longs),
+            ("draws", ints),
+            ("state", strings),
+            ("aside", pa.list_(pa.bool_())),
+            ("text", strings),
+            ("columns", pa.list_(COLUMN)),
+        ],
+        metadata={"surpass": exact_line(extra or {})},
+    )
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -106,22 +158,37 @@ def _tree(row: Mapping[str, Any]) -> Tree:
     logp, logq = np.array(row["logp"], np.float32), np.array(row["logq"], np.float32)
     for i in range(len(row["parent"])):
         a, b = span[i], span[i + 1]
-        tree.add(row["parent"][i], row["author"][i], tokens[a:b], cause=row["cause"][i], logp=logp[a:b], logq=logq[a:b],
-                 stop=row["stop"][i], version=row["version"][i], state=loads(row["state"][i]), text=row["text"][i],
-                 key=row["keys"][i], aside=row["aside"][i])  # fmt: skip
+        tree.add(
+            row["parent"][i],
+            row["author"][i],
+            tokens[a:b],
+            cause=row["cause"][i],
+            logp=logp[a:b],
+            logq=logq[a:b],
+            stop=row["stop"][i],
+            version=row["version"][i],
+            state=loads(row["state"][i]),
+            text=row["text"][i],
+            key=row["keys"][i],
+            aside=row["aside"][i],
+        )
     tree.opened, tree.draws = row["opened"], list(row["draws"])
     if any(stop not in range(len(STOPS)) for stop in row["stop"]) or len(tree.draws) != len(tree):
         raise ValueError("a node's end is none that there is")
     for name, column in columns_from(row["columns"]).items():
         tree.put(name, column)
-    if tree.has("continues") and any(node <= before for node, before in enumerate(tree.get("continues").values)):
+    if tree.has("continues") and any(
+        node <= before for node, before in enumerate(tree.get("continues").values)
+    ):
         raise ValueError("a context goes on from a later one")
     return tree
 
 
 def columns_from(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
     """The columns that `columns_json` wrote."""
-    return {row["name"]: Column(row["axis"], np.array(row["values"], float).reshape(row["shape"])) for row in rows}
+    return {
+        row["name"]: Column(row["axis"], np.array(row["values"], float).reshape(row["shape"])) for row in rows
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -9,16 +9,27 @@ from surpass.types import Tree
 
 
 def node_texts(models: Any, trees: Sequence[Tree], role: str = "policy") -> list[dict[int, str | list[str]]]:
-    """Per tree, each node's text: one piece a token where its tokens are its text, and whole where the engine gave text."""
+    """Per tree, each node's text: one piece a token where its tokens are its text, and whole where the engine
+    gave text.
+    """
     text = models.engine(role if role in models.engines else next(iter(models.engines))).text
     known: dict[int, str] = {}
-    return [{i: str(said) if said is not None else pieces(text.decode, tree.own(i).tolist(), known) for i, said in enumerate(tree.text)}
-            for tree in trees]  # fmt: skip
+    return [
+        {
+            i: str(said) if said is not None else pieces(text.decode, tree.own(i).tolist(), known)
+            for i, said in enumerate(tree.text)
+        }
+        for tree in trees
+    ]
 
 
-def pieces(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known: dict[int, str] | None = None) -> list[str] | str:
-    """One text a token; joined they are `decode(tokens)`. A special token is "", and so is each but the last of the tokens that
-    make up one character. Where no pieces join to it (a decoder that tidies what it says) it is the whole text. `known` keeps what single tokens say from one call to the next."""
+def pieces(
+    decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known: dict[int, str] | None = None
+) -> list[str] | str:
+    """One text a token; joined they are `decode(tokens)`. A special token is "", and so is each but the last
+    of the tokens that make up one character. Where no pieces join to it (a decoder that tidies what it says)
+    it is the whole text. `known` keeps what single tokens say from one call to the next.
+    """
     known = {} if known is None else known
     if not len(tokens):
         return []
@@ -26,7 +37,8 @@ def pieces(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known:
     alone = [known[t] if t in known else known.setdefault(t, decode([t])) for t in tokens]
     if "".join(alone) == whole:
         return alone
-    found, begin, read = [], 0, 0  # a token's text may depend on the one before it (spaces), or need the ones after it (bytes)
+    # a token's text may depend on the one before it (spaces), or need the ones after it (bytes)
+    found, begin, read = [], 0, 0
     for i in range(len(tokens)):
         before, now = decode(tokens[begin:read]), decode(tokens[begin : i + 1])
         if len(now) > len(before) and not now.endswith("\ufffd"):

@@ -1,4 +1,6 @@
-"""What a run tells TensorBoard, Weights & Biases, MLflow, trackio and others, through accelerate's trackers, in TRL's names."""
+"""What a run tells TensorBoard, Weights & Biases, MLflow, trackio and others, through accelerate's trackers,
+in TRL's names.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,14 @@ _NO_FIGURES = ("event", "round", "role", "split", "keep", "why", "p", "metrics",
 
 
 def figures(event: Mapping[str, Any]) -> dict[str, float]:
-    """An event's numbers by the name they are tracked under: train/reward, train/loss (of another role: train/ROLE/loss),
-    eval/gate/accuracy, eval/gate/kept."""
+    """An event's numbers by the name they are tracked under: train/reward, train/loss (of another role:
+    train/ROLE/loss), eval/gate/accuracy, eval/gate/kept.
+    """
     kind = event.get("event")
     if kind == "exam":
-        named = {f"eval/{event['split']}/{name}": m.get("mean") for name, m in event.get("metrics", {}).items()}
+        named = {
+            f"eval/{event['split']}/{name}": m.get("mean") for name, m in event.get("metrics", {}).items()
+        }
     elif kind == "gate":
         named = {"eval/gate/kept": float(event["keep"])}
     elif kind in ("search", "learn"):
@@ -32,7 +37,11 @@ def figures(event: Mapping[str, Any]) -> dict[str, float]:
         named = {f"{at}/{name}": value for name, value in event.items() if name not in _NO_FIGURES}
     else:
         named = {}
-    return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
+    return {
+        name: float(value)
+        for name, value in named.items()
+        if isinstance(value, (int, float)) and math.isfinite(value)
+    }
 
 
 def named(names: str | None) -> list[str]:
@@ -44,7 +53,9 @@ def named(names: str | None) -> list[str]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in LOGGER_TYPE_TO_CLASS]
     if unknown or not wanted:
-        raise SurpassError(f'a tracker is one of {", ".join(LOGGER_TYPE_TO_CLASS)}; found "{", ".join(unknown) or names}"')
+        raise SurpassError(
+            f'a tracker is one of {", ".join(LOGGER_TYPE_TO_CLASS)}; found "{", ".join(unknown) or names}"'
+        )
     return wanted
 
 
@@ -54,7 +65,10 @@ def _opened(name: str, run: str, folder: Path, config: Mapping[str, Any]) -> Any
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     PartialState()  # accelerate's trackers ask it whether this is the main process
-    flat = {key: value if isinstance(value, (str, int, float, bool)) else json.dumps(value) for key, value in config.items()}
+    flat = {
+        key: value if isinstance(value, (str, int, float, bool)) else json.dumps(value)
+        for key, value in config.items()
+    }
     cls = LOGGER_TYPE_TO_CLASS[name]
     for below in (PROJECT, ".aim") if cls.requires_logging_directory else ():
         nofollow.listed(folder, below)  # where it writes; refused if that is a link
@@ -64,13 +78,17 @@ def _opened(name: str, run: str, folder: Path, config: Mapping[str, Any]) -> Any
         tracker.start()
         tracker.store_init_configuration(flat)
     except ImportError as error:
-        raise SurpassError(f"the tracker {name} needs a package of its own: pip install {error.name or name}") from error
+        raise SurpassError(
+            f"the tracker {name} needs a package of its own: pip install {error.name or name}"
+        ) from error
     return tracker
 
 
 @contextlib.contextmanager
 def tracking(names: str | None, run: str, folder: Path, config: Mapping[str, Any], say: Say) -> Iterator[Say]:
-    """`say`, and every number told on to the trackers by round. One that fails is let go with a note: it never costs a run."""
+    """`say`, and every number told on to the trackers by round. One that fails is let go with a note: it
+    never costs a run.
+    """
     trackers: list[Any] = []
 
     def attempt(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -80,7 +98,10 @@ def tracking(names: str | None, run: str, folder: Path, config: Mapping[str, Any
         except SurpassError:
             raise
         except Exception as error:
-            warnings.warn(f"the tracker {name} failed and is told nothing more: {type(error).__name__}: {error}", stacklevel=2)
+            warnings.warn(
+                f"the tracker {name} failed and is told nothing more: {type(error).__name__}: {error}",
+                stacklevel=2,
+            )
             trackers[:] = [tracker for tracker in trackers if tracker.name != name]
 
     def tell(what: str, round: int, event: dict[str, Any]) -> None:

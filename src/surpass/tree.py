@@ -16,20 +16,24 @@ import numpy as np
 from surpass.errors import SurpassError
 
 OPEN, DONE, LENGTH, INVALID, FAILED = range(5)
-"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the task refused
-it, FAILED something broke while it was made."""
+"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the
+task refused it, FAILED something broke while it was made.
+"""
 STOPS = ("open", "done", "length", "invalid", "failed")
 
 
 def fold(key: int, *parts: int | str) -> int:
-    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give the same key."""
+    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give
+    the same key.
+    """
     text = "\x1f".join([str(key), *(f"{type(part).__name__}:{part}" for part in parts)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only the task sees.
+    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only
+    the task sees.
 
     Equal ids mean the same problem in every run.
     """
@@ -44,11 +48,15 @@ class Problem:
         """The prompt as text: itself, or its last user message."""
         if isinstance(self.prompt, str):
             return self.prompt
-        return next((message["content"] for message in reversed(self.prompt) if message["role"] == "user"), "")
+        return next(
+            (message["content"] for message in reversed(self.prompt) if message["role"] == "user"), ""
+        )
 
 
 class Column(NamedTuple):
-    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not judged."""
+    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not
+    judged.
+    """
 
     axis: str
     values: np.ndarray
@@ -57,10 +65,11 @@ class Column(NamedTuple):
 class Tree:
     """All that happened for one problem; grows during search and gains columns afterwards.
 
-    Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1 opens a context),
-    `cause[i]` the node it answers in time: different from the parent where players alternate or a context was rebuilt.
-    A leaf has no child by `parent` and no successor by `cause`. A node `aside` (a judge's verdict, a discarded draft), like all
-    that follows it, is neither a leaf nor anybody's successor. `key` seeds every draw made in this tree.
+    Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1
+    opens a context), `cause[i]` the node it answers in time: different from the parent where players
+    alternate or a context was rebuilt. A leaf has no child by `parent` and no successor by `cause`. A node
+    `aside` (a judge's verdict, a discarded draft), like all that follows it, is neither a leaf nor anybody's
+    successor. `key` seeds every draw made in this tree.
     """
 
     def __init__(self, problem: Problem, key: int = 0):
@@ -77,28 +86,43 @@ class Tree:
         self.aside: list[bool] = []
         self.state: list[Any] = []
         self.text: list[str | None] = []
-        self.said: dict[int, Sequence[Mapping[str, Any]]] = {}  # the messages that a node was rendered from; not stored on disk
+        # the messages that a node was rendered from; not stored on disk
+        self.said: dict[int, Sequence[Mapping[str, Any]]] = {}
         self._tokens: list[np.ndarray] = []
         self._logp: list[np.ndarray] = []
         self._logq: list[np.ndarray] = []
         self._columns: dict[str, tuple[Column, tuple[int, ...]]] = {}
         self._children: list[list[int]] = []
-        self._arrays: dict[str, tuple[int, np.ndarray]] = {}  # each with how often the tree had changed when it was made
+        # each with how often the tree had changed when it was made
+        self._arrays: dict[str, tuple[int, np.ndarray]] = {}
         self._changes = [0]  # shared by all views of the tree (with_columns)
 
     def __len__(self) -> int:
         return len(self._parent)
 
     def add(
-        self, parent: int, author: str, tokens: Iterable[int] = (), *, cause: int | None = None, logp: np.ndarray | None = None,
-        logq: np.ndarray | None = None, stop: int = OPEN, version: int = -1, state: Any = None, text: str | None = None,
-        key: int | None = None, aside: bool = False,
-    ) -> int:  # fmt: skip
+        self,
+        parent: int,
+        author: str,
+        tokens: Iterable[int] = (),
+        *,
+        cause: int | None = None,
+        logp: np.ndarray | None = None,
+        logq: np.ndarray | None = None,
+        stop: int = OPEN,
+        version: int = -1,
+        state: Any = None,
+        text: str | None = None,
+        key: int | None = None,
+        aside: bool = False,
+    ) -> int:
         """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
         node = len(self._parent)
         cause = parent if cause is None else cause
         if not (-1 <= parent < node and -1 <= cause < node):
-            raise ValueError(f"node {node} cannot have parent {parent} and cause {cause}: both must come before it")
+            raise ValueError(
+                f"node {node} cannot have parent {parent} and cause {cause}: both must come before it"
+            )
         tokens = np.asarray(list(tokens), np.int32)
         unknown = np.full(len(tokens), np.nan, np.float32)
         logp = unknown if logp is None else np.asarray(logp, np.float32)
@@ -107,10 +131,20 @@ class Tree:
             raise ValueError(f"{len(tokens)} tokens came with {len(logp)} logp and {len(logq)} logq")
         aside = aside or (parent >= 0 and self.aside[parent])
         fields: tuple[tuple[list[Any], Any], ...] = (
-            (self._parent, parent), (self._cause, cause), (self.author, author), (self._stop, stop), (self._version, version),
-            (self.aside, aside), (self.state, state), (self.text, text), (self._tokens, tokens), (self._logp, logp),
-            (self._logq, logq), (self.keys, fold(self.key, "node", node) if key is None else key), (self.draws, 0),
-        )  # fmt: skip
+            (self._parent, parent),
+            (self._cause, cause),
+            (self.author, author),
+            (self._stop, stop),
+            (self._version, version),
+            (self.aside, aside),
+            (self.state, state),
+            (self.text, text),
+            (self._tokens, tokens),
+            (self._logp, logp),
+            (self._logq, logq),
+            (self.keys, fold(self.key, "node", node) if key is None else key),
+            (self.draws, 0),
+        )
         for values, value in fields:
             values.append(value)
         self._children.append([])
@@ -120,16 +154,31 @@ class Tree:
         return node
 
     def cut(self, node: int, end: int, begin: int = 0, after: int | None = None, stop: int = OPEN) -> int:
-        """A new node that holds the tokens from `begin` to `end` of another, with the log-probabilities that these had when they were drawn; it
-        continues `after` (default: what the other continues). So a draw is taken apart into steps, each of which can be learnt from."""
+        """A new node that holds the tokens from `begin` to `end` of another, with the log-probabilities that
+        these had when they were drawn; it continues `after` (default: what the other continues). So a draw is
+        taken apart into steps, each of which can be learnt from.
+        """
         if not 0 <= begin <= end <= len(self._tokens[node]):
-            raise ValueError(f"node {node} has {len(self._tokens[node])} tokens; it has none from {begin} to {end}")
+            raise ValueError(
+                f"node {node} has {len(self._tokens[node])} tokens; it has none from {begin} to {end}"
+            )
         parent = self._parent[node] if after is None else after
-        key = fold(self.keys[parent] if parent >= 0 else self.key, "put", self.draws[parent] if parent >= 0 else node)
+        key = fold(
+            self.keys[parent] if parent >= 0 else self.key, "put", self.draws[parent] if parent >= 0 else node
+        )
         if parent >= 0:
             self.draws[parent] += 1
         tokens, logp, logq = (values[node][begin:end] for values in (self._tokens, self._logp, self._logq))
-        return self.add(parent, self.author[node], tokens, logp=logp, logq=logq, stop=stop, version=self._version[node], key=key)
+        return self.add(
+            parent,
+            self.author[node],
+            tokens,
+            logp=logp,
+            logq=logq,
+            stop=stop,
+            version=self._version[node],
+            key=key,
+        )
 
     def _array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """An array over nodes or tokens, made once for the tree as it is; not to be written."""
@@ -157,7 +206,9 @@ class Tree:
 
     @property
     def version(self) -> np.ndarray:
-        """int32[N]: the weights each node was drawn from, as models.made counts them; -1: none that a run knows."""
+        """int32[N]: the weights each node was drawn from, as models.made counts them; -1: none that a run
+        knows.
+        """
         return self._array("version", lambda: np.array(self._version, np.int32))
 
     @property
@@ -172,7 +223,9 @@ class Tree:
 
     @property
     def logp(self) -> np.ndarray:
-        """float32[T]: log-probability under the model at draw time (temperature 1, untruncated); nan where not drawn."""
+        """float32[T]: log-probability under the model at draw time (temperature 1, untruncated); nan where
+        not drawn.
+        """
         return self._array("logp", lambda: np.concatenate([*self._logp, np.zeros(0, np.float32)]))
 
     @property
@@ -201,7 +254,9 @@ class Tree:
             self.state[node] = state
 
     def unfinished(self, node: int) -> bool:
-        """Whether a search stopped here before the attempt was over: at a step the task has not answered, or at its answer."""
+        """Whether a search stopped here before the attempt was over: at a step the task has not answered, or
+        at its answer.
+        """
         return self.author[node] == "task" or (self._stop[node] == OPEN and self.state[node] is None)
 
     def path(self, node: int) -> list[int]:
@@ -213,15 +268,19 @@ class Tree:
         return nodes[::-1]
 
     def parts(self, node: int) -> list[int]:
-        """The last node of each context that the dialogue up to `node` went through: [node], unless a template rewrote earlier turns:
-        then a new context was opened, and the node column "continues" says after which node it goes on."""
+        """The last node of each context that the dialogue up to `node` went through: [node], unless a
+        template rewrote earlier turns: then a new context was opened, and the node column "continues" says
+        after which node it goes on.
+        """
         if "continues" not in self._columns:
             return [node]
         before = self.get("continues").values[self.path(node)[0]]
         return [node] if math.isnan(before) else [*self.parts(int(before)), node]
 
     def dialogue(self, node: int) -> list[int]:
-        """The nodes of all `parts`, in order. Each drawn token stands there once; what was rendered anew is the task's."""
+        """The nodes of all `parts`, in order. Each drawn token stands there once; what was rendered anew is
+        the task's.
+        """
         return [i for end in self.parts(node) for i in self.path(end)]
 
     def history(self, node: int) -> list[int]:
@@ -244,10 +303,16 @@ class Tree:
 
     def children(self, node: int) -> list[int]:
         """Nodes that continue the context of `node`; of -1: the openings."""
-        return list(self._children[node]) if node >= 0 else [i for i, parent in enumerate(self._parent) if parent < 0]
+        return (
+            list(self._children[node])
+            if node >= 0
+            else [i for i, parent in enumerate(self._parent) if parent < 0]
+        )
 
     def leaves(self) -> list[int]:
-        """Nodes without a child by `parent` and without a successor by `cause`, in order; nodes aside do not count."""
+        """Nodes without a child by `parent` and without a successor by `cause`, in order; nodes aside do not
+        count.
+        """
         told = [i for i in range(len(self)) if not self.aside[i]]
         inner = {self._parent[i] for i in told} | {self._cause[i] for i in told}
         return [i for i in told if i not in inner]
@@ -264,11 +329,17 @@ class Tree:
         """Attach a column; its length must fit the axis as the tree is now."""
         values = np.asarray(column.values)
         leaves = tuple(self.leaves())
-        n = {"node": len(self), "token": int(self.span[-1]), "leaf": len(leaves), "pair": len(leaves)}.get(column.axis)
+        n = {"node": len(self), "token": int(self.span[-1]), "leaf": len(leaves), "pair": len(leaves)}.get(
+            column.axis
+        )
         if n is None:
-            raise SurpassError(f'column "{name}" has the axis "{column.axis}"; an axis is node, token, leaf or pair')
+            raise SurpassError(
+                f'column "{name}" has the axis "{column.axis}"; an axis is node, token, leaf or pair'
+            )
         if values.shape[:1] != (n,) or (column.axis == "pair" and values.shape[:2] != (n, n)):
-            raise SurpassError(f'column "{name}" needs {n} values along the {column.axis} axis and got shape {values.shape}')
+            raise SurpassError(
+                f'column "{name}" needs {n} values along the {column.axis} axis and got shape {values.shape}'
+            )
         self._columns[name] = (Column(column.axis, values), leaves)
 
     def mark(self, name: str, node: int, value: float) -> None:
@@ -281,7 +352,10 @@ class Tree:
         """The column, aligned to the tree as it is now: what was added since it was put is nan."""
         if name not in self._columns:
             known = ", ".join(sorted(self._columns)) or "none"
-            raise SurpassError(f'column "{name}" was asked for; this tree has: {known}. Add a score of that name to the method')
+            raise SurpassError(
+                f'column "{name}" was asked for; this tree has: {known}. Add a score of that name to '
+                "the method"
+            )
         column, leaves = self._columns[name]
         if column.axis in ("leaf", "pair"):
             now = self.leaves()
@@ -295,7 +369,9 @@ class Tree:
             return Column(column.axis, values)
         n = len(self) if column.axis == "node" else int(self.span[-1])
         missing = np.full((n - len(column.values), *column.values.shape[1:]), np.nan)
-        return Column(column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values)
+        return Column(
+            column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values
+        )
 
     def has(self, name: str) -> bool:
         return name in self._columns

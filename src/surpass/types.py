@@ -1,7 +1,7 @@
 """Every shape that data has in surpass, but for trees (surpass.tree), which are to be had here, too.
 
-Axes: N nodes, T tokens, L leaves, K examples, P paths (an example names one or more), V vocabulary. Arrays are numpy
-until the learner turns a `Batch` into tensors.
+Axes: N nodes, T tokens, L leaves, K examples, P paths (an example names one or more), V vocabulary. Arrays
+are numpy until the learner turns a `Batch` into tensors.
 """
 
 from __future__ import annotations
@@ -20,13 +20,34 @@ from surpass.tree import DONE, FAILED, INVALID, LENGTH, OPEN, STOPS, Column, Pro
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DONE", "FAILED", "INVALID", "LENGTH", "OPEN", "STOPS", "Batch", "Cast", "Column", "Example", "Figures", "Memory", "Out", "Problem", "Report",
-           "Row", "Tree", "Turn", "Verdict", "fold"]  # fmt: skip
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INVALID",
+    "LENGTH",
+    "OPEN",
+    "STOPS",
+    "Batch",
+    "Cast",
+    "Column",
+    "Example",
+    "Figures",
+    "Memory",
+    "Out",
+    "Problem",
+    "Report",
+    "Row",
+    "Tree",
+    "Turn",
+    "Verdict",
+    "fold",
+]
 
 
 class Turn(NamedTuple):
-    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by player,
-    whether the move was legal, and what is worth counting, by name (e.g. {"malformed": 1})."""
+    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by
+    player, whether the move was legal, and what is worth counting, by name (e.g. {"malformed": 1}).
+    """
 
     state: Any
     say: Mapping[str, str | Sequence[Mapping[str, str]]] = {}
@@ -40,9 +61,10 @@ class Turn(NamedTuple):
 class Example:
     """What one update learns from: paths of a tree, named by their last nodes.
 
-    One node: imitate or reinforce this path; two: the first is preferred to the second; more: a ranking or a group.
-    `since[i]` is an ancestor of nodes[i] after which learning starts (-1, or None for all: the whole path). `weight`
-    scales the example's loss; `confidence` in [0, 1] is the probability that the order is right.
+    One node: imitate or reinforce this path; two: the first is preferred to the second; more: a ranking or a
+    group. `since[i]` is an ancestor of nodes[i] after which learning starts (-1, or None for all: the whole
+    path). `weight` scales the example's loss; `confidence` in [0, 1] is the probability that the order is
+    right.
     """
 
     tree: Tree
@@ -56,12 +78,13 @@ class Example:
 class Batch:
     """Chosen branches of many trees, pruned, laid out in depth-first order (surpass.flat).
 
-    token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at token last[p]
-    and learns from the tokens after since[p] (-1: from all). example[p] says which example it belongs to; weight and
-    confidence are per example [K]. A path is a whole dialogue: where a template rewrote earlier turns, path part_of[q] also learns from
-    the context that ends at token part_last[q], after part_since[q]. voice int64[T] is each token's author as a place in `voices`,
-    the authors that learn (-1: another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole
-    update, of which this may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
+    token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at
+    token last[p] and learns from the tokens after since[p] (-1: from all). example[p] says which example it
+    belongs to; weight and confidence are per example [K]. A path is a whole dialogue: where a template
+    rewrote earlier turns, path part_of[q] also learns from the context that ends at token part_last[q], after
+    part_since[q]. voice int64[T] is each token's author as a place in `voices`, the authors that learn (-1:
+    another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole update,
+    of which this may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
     """
 
     token: torch.Tensor
@@ -83,16 +106,18 @@ class Batch:
     totals: dict[str, float] = field(default_factory=dict)
 
 
-Figures = dict[str, tuple[float, int]]  # by name (a sum, over how many): micro-batches add both up, and their ratio is reported
+# by name (a sum, over how many): micro-batches add both up, and their ratio is reported
+Figures = dict[str, tuple[float, int]]
 
 
 @dataclass
 class Out:
-    """What a forward pass gives an objective, each where it was asked for: logp [T], entropy [T], certainty [T] and value [T, H].
+    """What a forward pass gives an objective, each where it was asked for: logp [T], entropy [T], certainty
+    [T] and value [T, H].
 
-    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that of p and certainty[t], in
-    nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature is 1 unless the learner trains at another; then
-    plain [T] is logp at temperature 1, without a gradient.
+    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that
+    of p and certainty[t], in nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature
+    is 1 unless the learner trains at another; then plain [T] is logp at temperature 1, without a gradient.
     """
 
     logp: torch.Tensor
@@ -104,8 +129,9 @@ class Out:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays a role that no model was given for: `like`, with the same weights where `shared`, else a copy of them as they are when
-    the run begins, with `heads` value heads."""
+    """Who plays a role that no model was given for: `like`, with the same weights where `shared`, else a copy
+    of them as they are when the run begins, with `heads` value heads.
+    """
 
     like: str = "policy"
     heads: int = 0
@@ -129,7 +155,8 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
-    trees: list[Tree] = field(default_factory=list)  # the attempts that were judged; column "chosen" [L]: the answer's value
+    # the attempts that were judged; column "chosen" [L]: the answer's value
+    trees: list[Tree] = field(default_factory=list)
 
     def by_problem(self, metric: str) -> dict[str, float]:
         """Mean of a metric over each problem's judged samples (nan is left out)."""
@@ -141,14 +168,21 @@ class Report:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """{"mean", "stderr", "n", "missing"} per metric; stderr = std(problem means, ddof=1) / sqrt(n), nan below two problems."""
+        """{"mean", "stderr", "n", "missing"} per metric; stderr = std(problem means, ddof=1) / sqrt(n), nan
+        below two problems.
+        """
         out = {}
         for metric in dict.fromkeys(row.metric for row in self.rows):
             values = np.array(list(self.by_problem(metric).values()), float)
             missing = sum(math.isnan(row.value) for row in self.rows if row.metric == metric)
             n = len(values)
             stderr = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-            out[metric] = {"mean": float(values.mean()) if n else math.nan, "stderr": stderr, "n": n, "missing": missing}
+            out[metric] = {
+                "mean": float(values.mean()) if n else math.nan,
+                "stderr": stderr,
+                "n": n,
+                "missing": missing,
+            }
         return out
 
     def mean(self, metric: str) -> float:
@@ -172,7 +206,9 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
 
 
 class Verdict(NamedTuple):
-    """A gate's decision: whether the trial is kept, why in one sentence, and the p-value it rests on (nan: no test)."""
+    """A gate's decision: whether the trial is kept, why in one sentence, and the p-value it rests on (nan: no
+    test).
+    """
 
     keep: bool
     why: str
@@ -181,7 +217,9 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Memory:
-    """What outlives a round: `notes`, a JSON object that a refused trial rolls back, and the stored trees of past rounds."""
+    """What outlives a round: `notes`, a JSON object that a refused trial rolls back, and the stored trees of
+    past rounds.
+    """
 
     notes: dict[str, Any] = field(default_factory=dict)
     read: Any = None  # round -> list[Tree]; None: nothing is stored
@@ -189,5 +227,7 @@ class Memory:
     seed: int = 0
 
     def trees(self, round: int) -> list[Tree]:
-        """The trees of a finished round, with the columns they had. A part that reads them declares needs = {"past"}, for runs without a folder."""
+        """The trees of a finished round, with the columns they had. A part that reads them declares needs =
+        {"past"}, for runs without a folder.
+        """
         return self.read(round) if self.read else []

@@ -1,6 +1,9 @@
-"""A table that asks itself questions of known difficulty: what search self-play teaches a proposer and a solver.
+"""A table that asks itself questions of known difficulty: what search self-play teaches a proposer and a
+solver.
 
-How hard a kind of question is at first is planted; what is asked more, and what is learnt, is the method's. The open book is read by a rule."""
+How hard a kind of question is at first is planted; what is asked more, and what is learnt, is the method's.
+The open book is read by a rule.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class quiz(Task):
 
 @dataclass(frozen=True)
 class asking(Task):
-    """Ask about a subject: one letter, the kind of the question. The documents found answer every kind but NOWHERE."""
+    """Ask about a subject: one letter, the kind of the question. The documents found answer every kind but
+    NOWHERE.
+    """
 
     def problems(self, split, seed):
         for i in range(10**6):
@@ -98,7 +103,8 @@ def start() -> Models:
 class Course:
     """What the table's own probabilities say, exactly."""
 
-    hardness: float  # of the questions that documents answer: the share of wrong answers that the start would have given
+    # of the questions that documents answer: the share of wrong answers that the start would have given
+    hardness: float
     sound: float  # share of all that is asked that documents answer: what the check lets through
     knows: float  # chance of the right answer, mean over all kinds and subjects
 
@@ -111,7 +117,9 @@ def seen(models: Models) -> Course:
         return p[engine.text.encode(letters)]
 
     asked = np.mean([chances("!" + subject, KINDS) for subject in SUBJECTS], 0)
-    knows = np.mean([chances(kind + subject, answer_to(kind + subject))[0] for kind in KINDS for subject in SUBJECTS])
+    knows = np.mean(
+        [chances(kind + subject, answer_to(kind + subject))[0] for kind in KINDS for subject in SUBJECTS]
+    )
     return Course(float(asked @ (1 - np.array(KNOWS)) / asked.sum()), float(asked.sum()), float(knows))
 
 
@@ -121,8 +129,13 @@ def played(seed: int, rounds: int, checked: bool = True, proposes: bool = True) 
     method = search_self_play(problems=n, n=5, turns=1, temperature=1.0, max_tokens=2, lr=0.05, every=10**6)
     propose = searches.samples(1, 1.0, 2, turns=1, role="proposer")
     exam = measures.sized(measures.answers(searches.samples(1)), {"gate": 1, "test": 1})
-    method = dataclasses.replace(method, curriculum=curricula.proposer(n, propose, checked, role="reader"), exam=exam,
-                                 gate=gates.always(every=10**6), learn=method.learn if proposes else method.learn[1:])  # fmt: skip
+    method = dataclasses.replace(
+        method,
+        curriculum=curricula.proposer(n, propose, checked, role="reader"),
+        exam=exam,
+        gate=gates.always(every=10**6),
+        learn=method.learn if proposes else method.learn[1:],
+    )
     course = [seen(models)]
 
     def say(what, round, event):

@@ -12,8 +12,9 @@ import torch
 
 
 def at_once(*kinds: tuple[Any, Sequence[tuple]]) -> list[list[Any]]:
-    """For every (function, jobs) the results of function(*job), in order, each on one thread; here and in turn where there is one core.
-    What takes longest stands first."""
+    """For every (function, jobs) the results of function(*job), in order, each on one thread; here and in
+    turn where there is one core. What takes longest stands first.
+    """
     jobs = [(function, job) for function, some in kinds for job in some]
     cores = min(len(os.sched_getaffinity(0)), len(jobs))
     if cores < 2:

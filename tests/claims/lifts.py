@@ -1,7 +1,9 @@
 """The suite is of use: some rounds of GRPO and of STaR each lift the tiny model on at least six of its tasks.
 
-What is lifted is what they optimise, the share of right attempts at temperature 1, by three standard errors over problems; accuracy at
-temperature 0 stands beside it. What is decided depends on the work, never on a clock."""
+What is lifted is what they optimise, the share of right attempts at temperature 1, by three standard errors
+over problems; accuracy at temperature 0 stands beside it. What is decided depends on the work, never on a
+clock.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from surpass.loop import improve
 from surpass.models import Models
 from surpass.tasks.suite import suite
 
-TASKS = ("arithmetic", "countdown", "maze", "instructions", "tictactoe", "kuhn", "judge", "sql")  # kgqa and rooms take longer
+# kgqa and rooms take longer
+TASKS = ("arithmetic", "countdown", "maze", "instructions", "tictactoe", "kuhn", "judge", "sql")
 KNOBS = {
     "grpo": (7, {"problems": 64, "n": 8, "temperature": 1.0, "lr": 2e-4, "updates": 4}),
     "star": (2, {"problems": 768, "n": 4, "temperature": 1.0, "lr": 3e-4, "updates": 48, "past": False}),
@@ -29,15 +32,21 @@ def accuracy(models: Models, task, n: int, temperature: float, problems: int = N
     """Per test problem the share of n attempts that are right."""
     exams = []
     for i in range(n):
-        exam = measures.sized(measures.answers(searches.samples(1, temperature, TOKENS)), {"gate": 1, "test": problems})
+        exam = measures.sized(
+            measures.answers(searches.samples(1, temperature, TOKENS)), {"gate": 1, "test": problems}
+        )
         exams.append(models.run(exam(models, task, "test", i)).by_problem("accuracy"))
     return {
-        problem: float(np.mean([exam[problem] for exam in exams])) for problem in exams[0] if all(problem in e for e in exams)
+        problem: float(np.mean([exam[problem] for exam in exams]))
+        for problem in exams[0]
+        if all(problem in e for e in exams)
     }
 
 
 def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]], int]:
-    """{"sampled" | "greedy": (before, after, the gain in standard errors)}, and the tokens that the run drew to learn from."""
+    """{"sampled" | "greedy": (before, after, the gain in standard errors)}, and the tokens that the run drew
+    to learn from.
+    """
     models, task = Models(policy=LocalEngine("tiny", "mixed")), suite(name).parts[name]
     rounds, knobs = KNOBS[method]
     part = make_method(find_method(method), {**knobs, "max_tokens": TOKENS, "every": 10**6})
@@ -58,8 +67,11 @@ def lift(method: str, name: str) -> tuple[dict[str, tuple[float, float, float]],
 
 
 def line(name: str, found, tokens: int) -> str:
-    return (f"{name} {found['sampled'][0]:.3f} -> {found['sampled'][1]:.3f} ({found['sampled'][2]:+.1f} SE; greedy {found['greedy'][0]:.3f} -> "
-            f"{found['greedy'][1]:.3f}, {found['greedy'][2]:+.1f} SE; {tokens / 1000:.0f} thousand tokens)")  # fmt: skip
+    return (
+        f"{name} {found['sampled'][0]:.3f} -> {found['sampled'][1]:.3f} ({found['sampled'][2]:+.1f} SE; "
+        f"greedy {found['greedy'][0]:.3f} -> {found['greedy'][1]:.3f}, {found['greedy'][2]:+.1f} SE; "
+        f"{tokens / 1000:.0f} thousand tokens)"
+    )
 
 
 def lifts(claims, method: str) -> None:
@@ -69,6 +81,10 @@ def lifts(claims, method: str) -> None:
         all_[name] = lift(method, name)
         print(" ", method, line(name, *all_[name]), flush=True)
     lifted = [name for name, (found, _) in all_.items() if found["sampled"][2] >= 3]
-    claims.exact("lifts the tiny model's share of right attempts by three standard errors on six of the suite's tasks or more",
-                 len(lifted) >= 6, f"{len(lifted)} of {len(TASKS)}: " + "; ".join(line(name, *one) for name, one in all_.items()),
-                 kind="one seed, over problems")  # fmt: skip
+    claims.exact(
+        "lifts the tiny model's share of right attempts by three standard errors on six of the suite's "
+        "tasks or more",
+        len(lifted) >= 6,
+        f"{len(lifted)} of {len(TASKS)}: " + "; ".join(line(name, *one) for name, one in all_.items()),
+        kind="one seed, over problems",
+    )

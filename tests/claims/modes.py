@@ -1,4 +1,6 @@
-"""A world where everything about labels-free learning is known: one letter answers, with a known probability of being right."""
+"""A world where everything about labels-free learning is known: one letter answers, with a known probability
+of being right.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,19 @@ PROMPTS = ["".join(letters) for letters in product("abcd", repeat=3)]
 
 @dataclass(frozen=True)
 class letter(Task):
-    """Answer a three-letter prompt with one letter. The right one is the start's commonest ("mode") in a share `right` of the
-    prompts and its second choice in the others. A table cannot generalise, so the splits share their prompts."""
+    """Answer a three-letter prompt with one letter. The right one is the start's commonest ("mode") in a
+    share `right` of the prompts and its second choice in the others. A table cannot generalise, so the splits
+    share their prompts.
+    """
 
     right: float = 1.0
 
     def problems(self, split, seed):
         for i, prompt in enumerate(PROMPTS):
             mode = i % 4
-            yield Problem(f"{split}-{prompt}", prompt, "abcd"[mode if i / len(PROMPTS) < self.right else (mode + 1) % 4])
+            yield Problem(
+                f"{split}-{prompt}", prompt, "abcd"[mode if i / len(PROMPTS) < self.right else (mode + 1) % 4]
+            )
 
     async def check(self, models, problem, text):
         return float(text[:1] == problem.answer)
@@ -35,7 +41,9 @@ class letter(Task):
 
 
 def start(top: float = 0.45, second: float = 0.25) -> Models:
-    """A table that answers each prompt's mode with probability `top`, the next letter with `second`, and always ends after it."""
+    """A table that answers each prompt's mode with probability `top`, the next letter with `second`, and
+    always ends after it.
+    """
     engine = TabularEngine("abcd", size=2**16)
     others = (1 - top - second) / 2
     with torch.no_grad():
@@ -53,13 +61,18 @@ def start(top: float = 0.45, second: float = 0.25) -> Models:
 def sampled_accuracy(models: Models, task: letter) -> float:
     """The exact chance that one draw at temperature 1 is right, mean over prompts."""
     engine = models.engine("policy")
-    chances = [engine.module["table"][engine.row(engine.text.encode(p.prompt))].softmax(-1)["abcd".index(p.answer)]
-               for p in task.problems("test", 0)]  # fmt: skip
+    chances = [
+        engine.module["table"][engine.row(engine.text.encode(p.prompt))].softmax(-1)["abcd".index(p.answer)]
+        for p in task.problems("test", 0)
+    ]
     return float(torch.stack(chances).mean().detach())
 
 
 def most_probable(models: Models, task: letter) -> float:
     """The mean chance of the letter that was the mode at the start."""
     engine = models.engine("policy")
-    rows = [engine.module["table"][engine.row(engine.text.encode(prompt))].softmax(-1)[i % 4] for i, prompt in enumerate(PROMPTS)]
+    rows = [
+        engine.module["table"][engine.row(engine.text.encode(prompt))].softmax(-1)[i % 4]
+        for i, prompt in enumerate(PROMPTS)
+    ]
     return float(torch.stack(rows).mean().detach())

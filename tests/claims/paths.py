@@ -1,4 +1,6 @@
-"""A world of steps whose chances are all known: an attempt is three lines of one letter, and one way is right."""
+"""A world of steps whose chances are all known: an attempt is three lines of one letter, and one way is
+right.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ LINES, LETTERS, N = 3, "abcd", 24
 
 @dataclass(frozen=True)
 class ways(Task):
-    """Write, line by line, the letter after each of the prompt's three. A wrong line cannot be made good. A table cannot generalise, so the
-    splits share their prompts."""
+    """Write, line by line, the letter after each of the prompt's three. A wrong line cannot be made good. A
+    table cannot generalise, so the splits share their prompts.
+    """
 
     def problems(self, split, seed):
         for prompt in PROMPTS[:: len(PROMPTS) // N][:N]:
-            yield Problem(f"{split}-{prompt}", prompt, "\n".join(LETTERS[(LETTERS.index(c) + 1) % 4] for c in prompt))
+            yield Problem(
+                f"{split}-{prompt}", prompt, "\n".join(LETTERS[(LETTERS.index(c) + 1) % 4] for c in prompt)
+            )
 
     async def check(self, models, problem, text):
         return float(text == problem.answer)
@@ -34,8 +39,9 @@ class ways(Task):
 
 
 def start(seed: int, knows: float = 1.5) -> Models:
-    """A table that keeps to the form, with random logits for the letters (normal, deviation 1) and `knows` more for the right ones: one
-    attempt in ten or so is right."""
+    """A table that keeps to the form, with random logits for the letters (normal, deviation 1) and `knows`
+    more for the right ones: one attempt in ten or so is right.
+    """
     engine, rng = TabularEngine(LETTERS + "\n", size=250_007), np.random.default_rng(seed)
     table = engine.module["table"]
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Kuhn poker for a table: every probability of the player's is known, so what it wins is computed and not sampled."""
+"""Kuhn poker for a table: every probability of the player's is known, so what it wins is computed and not
+sampled.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ class letters(kuhn):
     def _told(self, game):
         told = super()._told(game)
         card = told.partition("Card: ")[2][:1]
-        return card + ("B" if "bets" in told else "C" if "checks" in told else "") + ("?" if "call" in told else "!")
+        return (
+            card
+            + ("B" if "bets" in told else "C" if "checks" in told else "")
+            + ("?" if "call" in told else "!")
+        )
 
     def _ended(self, result):
         return "."
@@ -43,7 +49,9 @@ def player() -> Models:
 
 
 def known(models: Models) -> tuple[dict[str, float], float]:
-    """(the chance of a bet or call among the policy's legal moves, mean chance of an illegal one, by and over information states)."""
+    """(the chance of a bet or call among the policy's legal moves, mean chance of an illegal one, by and over
+    information states).
+    """
     engine, task, bets, illegal = models.engine("policy"), letters(), {}, []
     for info in EQUILIBRIUM:
         moves = [int(move == "b") for move in info[1:]]
@@ -64,15 +72,21 @@ def known(models: Models) -> tuple[dict[str, float], float]:
 
 
 def head_to_head(one: dict[str, float], other: dict[str, float]) -> tuple[float, float]:
-    """(share of the games that `one` wins, chips it wins a game), mean over both seats and all deals, with legal moves; no game is drawn."""
+    """(share of the games that `one` wins, chips it wins a game), mean over both seats and all deals, with
+    legal moves; no game is drawn.
+    """
     deals = [(a, b) for a in range(3) for b in range(3) if a != b]
-    seats = [(_played(deal, (one, other)), 0) for deal in deals] + [(_played(deal, (other, one)), 1) for deal in deals]
+    seats = [(_played(deal, (one, other)), 0) for deal in deals] + [
+        (_played(deal, (other, one)), 1) for deal in deals
+    ]
     first = [won if seat == 0 else 1 - won for (won, _), seat in seats]
     chips = [paid if seat == 0 else -paid for (_, paid), seat in seats]
     return sum(first) / len(first), sum(chips) / len(chips)
 
 
-def _played(history: tuple[int, ...], players: tuple[dict[str, float], dict[str, float]]) -> tuple[float, float]:
+def _played(
+    history: tuple[int, ...], players: tuple[dict[str, float], dict[str, float]]
+) -> tuple[float, float]:
     """(chance that the first player wins, its chips) from here on."""
     game = at("kuhn_poker", history)
     if game.is_terminal():

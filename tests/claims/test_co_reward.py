@@ -1,5 +1,7 @@
-"""Co-reward: votes crossed between two wordings against votes on one, on the tiny model's sums; on a table that errs at each wording by
-itself also against true labels, for longer, and with wordings that change the problem."""
+"""Co-reward: votes crossed between two wordings against votes on one, on the tiny model's sums; on a table
+that errs at each wording by itself also against true labels, for longer, and with wordings that change the
+problem.
+"""
 
 from __future__ import annotations
 
@@ -46,16 +48,26 @@ def test_claims(claims):
         *((on_the_table, [(which, n, seed, share) for seed in SEEDS]) for which, n, share in tables),
     )
     crossed, plain = np.array(crossed), np.array(plain)
-    claims.primary("five rounds of votes crossed between wordings end above plain votes on as many attempts", crossed[:, 1] - plain[:, 1],
-                   f"{listed(crossed[:, 1])} against {listed(plain[:, 1])}, {listed(crossed[:, 0])} at the start", least=0.02)  # fmt: skip
+    claims.primary(
+        "five rounds of votes crossed between wordings end above plain votes on as many attempts",
+        crossed[:, 1] - plain[:, 1],
+        f"{listed(crossed[:, 1])} against {listed(plain[:, 1])}, {listed(crossed[:, 0])} at the start",
+        least=0.02,
+    )
     claims.secondary(
-        "and above the start", crossed[:, 1] - crossed[:, 0], f"{listed(crossed[:, 0])} -> {listed(crossed[:, 1])}", least=0.02
+        "and above the start",
+        crossed[:, 1] - crossed[:, 0],
+        f"{listed(crossed[:, 0])} -> {listed(crossed[:, 1])}",
+        least=0.02,
     )
     course, labels = np.array([run[0] for run in runs]), np.array([run[1] for run in runs])
     votes, truth, bad = (np.array([run[0] for run in some]) for some in others)
     begin, ends, rises = course[:, 0], course[:, -1], f"{listed(course[:, 0])} -> {listed(course[:, -1])}"
     claims.secondary(
-        f"on a table that errs at each wording by itself accuracy rises over {LONG} rounds", ends - begin, rises, least=0.02
+        f"on a table that errs at each wording by itself accuracy rises over {LONG} rounds",
+        ends - begin,
+        rises,
+        least=0.02,
     )
     claims.secondary(
         "there it ends above plain votes on as many attempts",
@@ -63,20 +75,39 @@ def test_claims(claims):
         f"{listed(ends)} against {listed(votes[:, -1])}",
         least=0.02,
     )
-    claims.secondary("there plain votes lose at least five points of their best accuracy", votes.max(1) - votes[:, -1] - 0.05,
-                     f"{listed(votes.max(1))} -> {listed(votes[:, -1])}", least=0.02)  # fmt: skip
+    claims.secondary(
+        "there plain votes lose at least five points of their best accuracy",
+        votes.max(1) - votes[:, -1] - 0.05,
+        f"{listed(votes.max(1))} -> {listed(votes[:, -1])}",
+        least=0.02,
+    )
     claims.secondary(
         "and crossed votes less than two",
         0.02 - (course.max(1) - ends),
         f"{listed(course.max(1))} -> {listed(ends)}",
         least=0.005,
     )
-    claims.secondary("there in every round more than 1.1 times as many labels are right as answers were at the start", labels.min(1) - 1.1 * begin,
-                     f"at least {listed(labels.min(1))} against {listed(begin)}", least=0.02)  # fmt: skip
-    claims.secondary("there it ends within three points of GRPO with true labels", ends - truth[:, -1] + 0.03,
-                     f"{listed(ends)} against {listed(truth[:, -1])}", least=0.01)  # fmt: skip
-    claims.secondary("there, where a fifth of the wordings ask another problem, it ends lower", ends - bad[:, -1],
-                     f"{listed(ends)} against {listed(bad[:, -1])}", least=0.02)  # fmt: skip
     claims.secondary(
-        "and nothing of the gain is left", begin - bad[:, -1], f"{listed(begin)} -> {listed(bad[:, -1])}", least=0.02
+        "there in every round more than 1.1 times as many labels are right as answers were at the start",
+        labels.min(1) - 1.1 * begin,
+        f"at least {listed(labels.min(1))} against {listed(begin)}",
+        least=0.02,
+    )
+    claims.secondary(
+        "there it ends within three points of GRPO with true labels",
+        ends - truth[:, -1] + 0.03,
+        f"{listed(ends)} against {listed(truth[:, -1])}",
+        least=0.01,
+    )
+    claims.secondary(
+        "there, where a fifth of the wordings ask another problem, it ends lower",
+        ends - bad[:, -1],
+        f"{listed(ends)} against {listed(bad[:, -1])}",
+        least=0.02,
+    )
+    claims.secondary(
+        "and nothing of the gain is left",
+        begin - bad[:, -1],
+        f"{listed(begin)} -> {listed(bad[:, -1])}",
+        least=0.02,
     )

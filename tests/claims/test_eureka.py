@@ -39,7 +39,9 @@ def found(search, seed: int):
     best = [choose.best("trial")(tree) for tree in trees]
     trials = [tree.get("trial").values[leaf] for tree, leaf in zip(trees, best, strict=True)]
     texts = [models.text("policy", tree, leaf) for tree, leaf in zip(trees, best, strict=True)]
-    exams = [asyncio.run(TASK.check(None, problem, text)) for problem, text in zip(problems, texts, strict=True)]
+    exams = [
+        asyncio.run(TASK.check(None, problem, text)) for problem, text in zip(problems, texts, strict=True)
+    ]
     return np.array(trials), np.array(exams)
 
 
@@ -53,18 +55,38 @@ def test_claims(claims):
     independent, unguided = ([pair[1].mean() for pair in some] for some in (alone, blind))
     claims.primary(
         f"edits of the best beat as many independent programs ({N * ITERATIONS} trials, exam success)",
-        np.array(exams) - independent, f"{listed(exams)} against {listed(independent)}", least=0.05)  # fmt: skip
-    claims.secondary("with the record of training rather than the worth alone", np.array(exams) - unguided,
-                     f"{listed(exams)} against {listed(unguided)}", least=0.05)  # fmt: skip
-    kept = [float(np.mean([exam / trial for trial, exam in zip(*pair, strict=True) if trial > 0] or [0])) for pair in guided]
+        np.array(exams) - independent,
+        f"{listed(exams)} against {listed(independent)}",
+        least=0.05,
+    )
     claims.secondary(
-        "a found reward keeps at least 80% of its trial when agents train anew", np.array(kept) - 0.8, listed(kept), least=0.05
+        "with the record of training rather than the worth alone",
+        np.array(exams) - unguided,
+        f"{listed(exams)} against {listed(unguided)}",
+        least=0.05,
+    )
+    kept = [
+        float(np.mean([exam / trial for trial, exam in zip(*pair, strict=True) if trial > 0] or [0]))
+        for pair in guided
+    ]
+    claims.secondary(
+        "a found reward keeps at least 80% of its trial when agents train anew",
+        np.array(kept) - 0.8,
+        listed(kept),
+        least=0.05,
     )
     sparse, good = [], []
     for seed in SEEDS:
         problems = list(islice(TASK.problems("train", seed), PROBLEMS))
         sparse.append(np.mean([asyncio.run(TASK.check(None, p, SPARSE)) for p in problems]))
-        good.append(np.mean([asyncio.run(TASK.check(None, p, TASK.oracle.act(p, None, random.Random(0)))) for p in problems]))
+        good.append(
+            np.mean(
+                [
+                    asyncio.run(TASK.check(None, p, TASK.oracle.act(p, None, random.Random(0))))
+                    for p in problems
+                ]
+            )
+        )
     claims.secondary(
         "the budget is one where a sparse reward teaches fewer than 20% of the agents",
         0.2 - np.array(sparse),

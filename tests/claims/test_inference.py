@@ -43,13 +43,19 @@ def test_best_of_n_by_a_verifier_is_the_closed_form(n):
 
 
 def refining(useful: bool):
-    """A writer that is right with P, and mends its answer with probability 1/2 if the feedback names a mistake."""
+    """A writer that is right with P, and mends its answer with probability 1/2 if the feedback names a
+    mistake.
+    """
 
     def answer(text: str, key: int) -> str:
         u, right = np.random.default_rng(key).random(2), sum_of(text)
         if "Name the first mistake" in text:
             said = int(text.split("Proposed answer:\nAnswer: ")[1].split("\n")[0])
-            return ("NO CHANGE" if said == right else "The last step is wrong.") if useful else "It might be better."
+            return (
+                ("NO CHANGE" if said == right else "The last step is wrong.")
+                if useful
+                else "It might be better."
+            )
         if "What was said about it:" in text:
             before = int(text.split("An earlier answer was:\nAnswer: ")[1].split("\n")[0])
             return f"Answer: {right if 'step is wrong' in text and u[0] < 0.5 else before}"

@@ -1,4 +1,6 @@
-"""LaSeR on the tiny model's sums: does the score after the last token know what is right on problems not seen?"""
+"""LaSeR on the tiny model's sums: does the score after the last token know what is right on problems not
+seen?
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from surpass.tasks.suite import suite
 from surpass.types import DONE, Column
 
 SEEDS, ROUNDS, ALPHA, BETA = (1, 2, 3), 4, 0.1, 0.1
-PROBLEMS, N, VOTED = 48, 8, 96  # the exam's; problems that are voted on, more, because a vote says one thing a problem
+# the exam's; problems that are voted on, more, because a vote says one thing a problem
+PROBLEMS, N, VOTED = 48, 8, 96
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Alike(SelfScored):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a learnt model's scores come to on PROBLEMS x N attempts at test problems; votes on VOTED of them."""
+    """What a learnt model's scores come to on PROBLEMS x N attempts at test problems; votes on VOTED of
+    them.
+    """
 
     auc: float
     accuracy: float  # the share of right attempts
@@ -46,7 +51,9 @@ class Seen:
     refused: float  # of the wrong ones, those whose score is not
     weighted: float  # accuracy of the vote weighted by the score
     majority: float
-    variance: float  # over attempts, of the reference's log-probability of the mark, nats^2; of one that learnt the score alone
+    # over attempts, of the reference's log-probability of the mark, nats^2; of one that learnt the score
+    # alone
+    variance: float
 
     @property
     def balanced(self) -> float:
@@ -55,24 +62,38 @@ class Seen:
 
 async def _before(models, trees) -> np.ndarray:
     """log p_0(z | x, y) of every attempt that ended."""
-    mark, ended = [models.reserved("policy")], [(t, leaf) for t in trees for leaf in t.leaves() if t.stop[leaf] == DONE]
-    return np.array([float(p[0]) for p in await asyncio.gather(*(models.next("policy@0", *at, mark) for at in ended))])
+    mark, ended = (
+        [models.reserved("policy")],
+        [(t, leaf) for t in trees for leaf in t.leaves() if t.stop[leaf] == DONE],
+    )
+    return np.array(
+        [float(p[0]) for p in await asyncio.gather(*(models.next("policy@0", *at, mark) for at in ended))]
+    )
 
 
 def learnt(seed: int, alpha: float, alike: bool = False) -> Seen:
     models, task = tiny(), suite("arithmetic").parts["arithmetic"]
-    method = laser(problems=12, n=N, max_tokens=64, lr=2e-4, alpha=alpha, beta_v=BETA, warm=10**6, updates=2, every=10**6)
+    method = laser(
+        problems=12, n=N, max_tokens=64, lr=2e-4, alpha=alpha, beta_v=BETA, warm=10**6, updates=2, every=10**6
+    )
     exam = measures.sized(method.exam, {"gate": 1, "test": 1})
     method = dataclasses.replace(method, gate=gates.always(every=10**6), exam=exam)
     if alike:
         (row,) = method.learn
-        method = dataclasses.replace(method, learn=(dataclasses.replace(row, advantage=Alike(alpha, 0.1, 10**6)),))
+        method = dataclasses.replace(
+            method, learn=(dataclasses.replace(row, advantage=Alike(alpha, 0.1, 10**6)),)
+        )
     models.run(improve(method, task, models, rounds=ROUNDS, seed=seed))
     asked = alpha > 0 and not alike
     n = VOTED if asked else PROBLEMS
     everything, models = grown(dataclasses.replace(method.search, n=N), "arithmetic", n, seed, models)
-    parts = {"own": rewards.marked(BETA, ""), "right": rewards.check(), "held": Held("own"), "votes": rewards.vote(weight="held"),
-             "vote": rewards.vote()}  # fmt: skip
+    parts = {
+        "own": rewards.marked(BETA, ""),
+        "right": rewards.check(),
+        "held": Held("own"),
+        "votes": rewards.vote(weight="held"),
+        "vote": rewards.vote(),
+    }
     for name, part in parts.items():
         for tree, column in zip(everything, models.run(part(models, task, everything)), strict=True):
             tree.put(name, column)
@@ -81,13 +102,21 @@ def learnt(seed: int, alpha: float, alike: bool = False) -> Seen:
     known, right = ~np.isnan(score), truth >= 1
 
     def voted(chooser) -> float:
-        return float(np.mean([tree.get("right").values[tree.leaves().index(chooser(tree))] >= 1 for tree in everything]))
+        return float(
+            np.mean(
+                [tree.get("right").values[tree.leaves().index(chooser(tree))] >= 1 for tree in everything]
+            )
+        )
 
     return Seen(
-        auc(score[known], right[known])[0], float(right.mean()), float((score[known & right] > 0.5).mean()),
-        float((score[known & ~right] <= 0.5).mean()), voted(choose.best("votes", then="held")), voted(choose.best("vote")),
+        auc(score[known], right[known])[0],
+        float(right.mean()),
+        float((score[known & right] > 0.5).mean()),
+        float((score[known & ~right] <= 0.5).mean()),
+        voted(choose.best("votes", then="held")),
+        voted(choose.best("vote")),
         float(models.run(_before(models, trees)).var()) if asked else np.nan,
-    )  # fmt: skip
+    )
 
 
 def test_claims(claims):
@@ -97,16 +126,43 @@ def test_claims(claims):
     def of(seen: list[Seen], name: str) -> np.ndarray:
         return np.array([getattr(one, name) for one in seen])
 
-    claims.primary("after four rounds the self-score's AUC is above that without its loss", of(own, "auc") - of(none, "auc"),
-                   f"{listed(of(own, 'auc'))} against {listed(of(none, 'auc'))}", least=0.02)  # fmt: skip
+    claims.primary(
+        "after four rounds the self-score's AUC is above that without its loss",
+        of(own, "auc") - of(none, "auc"),
+        f"{listed(of(own, 'auc'))} against {listed(of(none, 'auc'))}",
+        least=0.02,
+    )
     claims.secondary("and above 0.8", of(own, "auc") - 0.8, listed(of(own, "auc")), least=0.02)
-    claims.secondary("accuracy is at most a point below the same run's without it", of(own, "accuracy") - of(none, "accuracy") + 0.01,
-                     f"{listed(of(own, 'accuracy'))} against {listed(of(none, 'accuracy'))}", least=0.005)  # fmt: skip
-    claims.secondary("taken as right above 1/2, its balanced accuracy is above 0.7", of(own, "balanced") - 0.7,
-                     f"{listed(of(own, 'balanced'))}; of the right {listed(of(own, 'caught'))}, of the wrong {listed(of(own, 'refused'))}", least=0.02)  # fmt: skip
-    claims.secondary("without class weights it knows fewer of the right attempts, the rarer class", of(own, "caught") - of(alike, "caught"),
-                     f"{listed(of(own, 'caught'))} against {listed(of(alike, 'caught'))}; balanced {listed(of(alike, 'balanced'))}", least=0.02)  # fmt: skip
-    claims.secondary(f"a vote weighted by it beats the plain majority of {N}", of(own, "weighted") - of(own, "majority"),
-                     f"{listed(of(own, 'weighted'))} against {listed(of(own, 'majority'))}", least=0.02)  # fmt: skip
-    claims.secondary("the premise: over attempts log p_0(z) varies little against 1 / beta_v (its variance is below a tenth of that, 1)",
-                     1 - of(own, "variance"), listed(of(own, "variance")), least=0.1)  # fmt: skip
+    claims.secondary(
+        "accuracy is at most a point below the same run's without it",
+        of(own, "accuracy") - of(none, "accuracy") + 0.01,
+        f"{listed(of(own, 'accuracy'))} against {listed(of(none, 'accuracy'))}",
+        least=0.005,
+    )
+    claims.secondary(
+        "taken as right above 1/2, its balanced accuracy is above 0.7",
+        of(own, "balanced") - 0.7,
+        f"{listed(of(own, 'balanced'))}; of the right {listed(of(own, 'caught'))}, of the wrong "
+        f"{listed(of(own, 'refused'))}",
+        least=0.02,
+    )
+    claims.secondary(
+        "without class weights it knows fewer of the right attempts, the rarer class",
+        of(own, "caught") - of(alike, "caught"),
+        f"{listed(of(own, 'caught'))} against {listed(of(alike, 'caught'))}; balanced "
+        f"{listed(of(alike, 'balanced'))}",
+        least=0.02,
+    )
+    claims.secondary(
+        f"a vote weighted by it beats the plain majority of {N}",
+        of(own, "weighted") - of(own, "majority"),
+        f"{listed(of(own, 'weighted'))} against {listed(of(own, 'majority'))}",
+        least=0.02,
+    )
+    claims.secondary(
+        "the premise: over attempts log p_0(z) varies little against 1 / beta_v (its variance is below "
+        "a tenth of that, 1)",
+        1 - of(own, "variance"),
+        listed(of(own, "variance")),
+        least=0.1,
+    )

@@ -1,5 +1,7 @@
-"""MCTS-DPO's search on the tiny model's countdowns (its sums have too few siblings that differ): does Q know which of two next steps is
-right? And what its pairs teach, on a table of attempts of three steps, where the chance of a right attempt is known exactly."""
+"""MCTS-DPO's search on the tiny model's countdowns (its sums have too few siblings that differ): does Q know
+which of two next steps is right? And what its pairs teach, on a table of attempts of three steps, where the
+chance of a right attempt is known exactly.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ TABLES, ROUNDS = (1, 2, 3, 4, 5), 4
 
 @dataclass(frozen=True)
 class as_many:
-    """Of each tree as many pairs of steps, or of a right and a wrong whole attempt, as there are of both kinds, drawn by chance: the two
-    differ in what a pair compares, not in how many there are."""
+    """Of each tree as many pairs of steps, or of a right and a wrong whole attempt, as there are of both
+    kinds, drawn by chance: the two differ in what a pair compares, not in how many there are.
+    """
 
     steps: object
     whole: bool
@@ -42,15 +45,23 @@ class as_many:
 
 
 def learnt(seed: int, select=None, online: bool = True) -> tuple[float, int]:
-    """(exact chance of a right attempt, pairs learnt from) after rounds of one tree a prompt each; not `online`: all trees are grown by the
-    start. Both take as many gradient steps, on as many trees, in the same order."""
+    """(exact chance of a right attempt, pairs learnt from) after rounds of one tree a prompt each; not
+    `online`: all trees are grown by the start. Both take as many gradient steps, on as many trees, in the
+    same order.
+    """
     models, task, memory, pairs = start(seed), ways(), Memory(seed=seed), 0
-    method = mcts_dpo(problems=PROMPTS, simulations=8, width=3, self_evaluate=False, max_tokens=8, lr=0.1, updates=2)
+    method = mcts_dpo(
+        problems=PROMPTS, simulations=8, width=3, self_evaluate=False, max_tokens=8, lr=0.1, updates=2
+    )
     learn = dataclasses.replace(method.learn[0], select=select or method.learn[0].select)
     models.remember(["policy@0"])
 
     def grow(round: int):
-        trees = models.run(search_all(method.search, models, task, list(task.problems("train", 0)), fold(seed, "round", round)))
+        trees = models.run(
+            search_all(
+                method.search, models, task, list(task.problems("train", 0)), fold(seed, "round", round)
+            )
+        )
         for tree, column in zip(trees, models.run(method.scores["reward"](models, task, trees)), strict=True):
             tree.put("reward", column)
         return trees
@@ -67,7 +78,10 @@ def learnt(seed: int, select=None, online: bool = True) -> tuple[float, int]:
 def compared(ours, theirs) -> str:
     """Two runs' chances, and how many pairs they saw."""
     pairs = [int(np.mean([n for _, n in some])) for some in (ours, theirs)]
-    return f"{listed([x for x, _ in ours])} ({pairs[0]} pairs) against {listed([x for x, _ in theirs])} ({pairs[1]})"
+    return (
+        f"{listed([x for x, _ in ours])} ({pairs[0]} pairs) against {listed([x for x, _ in theirs])} "
+        f"({pairs[1]})"
+    )
 
 
 def taught(claims) -> None:
@@ -80,13 +94,21 @@ def taught(claims) -> None:
     whole = [learnt(seed, as_many(hard, True)) for seed in TABLES]
     before = listed([chance(start(seed), ways()) for seed in TABLES])
     for text, ours, theirs in (
-        ("a table of three steps, four rounds: pairs of the policy as it is beat pairs of as many trees of the start's (chance of a right "
-         "attempt)", fresh, once),
+        (
+            "a table of three steps, four rounds: pairs of the policy as it is beat pairs of as many "
+            "trees of the start's (chance of a right attempt)",
+            fresh,
+            once,
+        ),
         ("labels softened by visits beat hard ones with 8 simulations a move", fresh, plain),
         ("pairs of steps beat as many pairs of whole attempts, tree by tree", steps, whole),
-    ):  # fmt: skip
-        claims.secondary(text, [a - b for (a, _), (b, _) in zip(ours, theirs, strict=True)],
-                         f"{compared(ours, theirs)}, at the start {before}", least=0.01)  # fmt: skip
+    ):
+        claims.secondary(
+            text,
+            [a - b for (a, _), (b, _) in zip(ours, theirs, strict=True)],
+            f"{compared(ours, theirs)}, at the start {before}",
+            least=0.01,
+        )
 
 
 def test_claims(claims):
@@ -104,7 +126,13 @@ def test_claims(claims):
         listed(q),
         least=0.02,
     )
-    claims.secondary("Q knows more than the model's own verdict on the step", [a - b for a, b in zip(q, own, strict=True)],
-                     f"{listed(q)} against {listed(own)}", least=0.02)  # fmt: skip
-    claims.secondary("and so without any verdict, from outcomes alone", [x - 0.8 for x in blind], listed(blind), least=0.02)
+    claims.secondary(
+        "Q knows more than the model's own verdict on the step",
+        [a - b for a, b in zip(q, own, strict=True)],
+        f"{listed(q)} against {listed(own)}",
+        least=0.02,
+    )
+    claims.secondary(
+        "and so without any verdict, from outcomes alone", [x - 0.8 for x in blind], listed(blind), least=0.02
+    )
     taught(claims)

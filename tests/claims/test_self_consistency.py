@@ -24,7 +24,9 @@ def attempt(text: str, key: int) -> str:
 
 
 def plurality(n: int, trials: int = 200_000) -> float:
-    """The chance that the right answer has the most votes, the first attempt among equals deciding; by simulation."""
+    """The chance that the right answer has the most votes, the first attempt among equals deciding; by
+    simulation.
+    """
     rng = np.random.default_rng(1)
     votes = rng.choice(WRONG + 1, size=(trials, n), p=[P_RIGHT] + [0.1] * WRONG)
     counts = np.stack([(votes == a).sum(1) for a in range(WRONG + 1)], 1)

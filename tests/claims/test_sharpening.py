@@ -1,4 +1,6 @@
-"""tree_sharpen: mass moves to what the start finds most probable, right or wrong (the card's "It works when")."""
+"""tree_sharpen: mass moves to what the start finds most probable, right or wrong (the card's "It works
+when").
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""SLATE against outcome-only GRPO (search_r1) on kgqa: what the tiny model learns from as many attempts, and how much luck is in the
-advantage of one step of a scripted searcher."""
+"""SLATE against outcome-only GRPO (search_r1) on kgqa: what the tiny model learns from as many attempts, and
+how much luck is in the advantage of one step of a scripted searcher.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,16 @@ from surpass.tasks.suite import suite
 from surpass.types import Memory
 
 SEEDS, ROUNDS, HOPS, TURNS, TESTS = (1, 2, 3), 4, (1, 2, 3), 5, 64
-KNOBS = {"problems": 12, "k": 5, "turns": 4, "max_tokens": 64, "lr": 2e-4, "updates": 2, "beta": 0.0, "every": 10**6}
+KNOBS = {
+    "problems": 12,
+    "k": 5,
+    "turns": 4,
+    "max_tokens": 64,
+    "lr": 2e-4,
+    "updates": 2,
+    "beta": 0.0,
+    "every": 10**6,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,9 @@ def learnt(method, seed: int) -> tuple[float, int]:
 
 
 def searcher(good: float):
-    """Searches fact by fact, each time rightly with probability `good`, and answers when it was told the last one."""
+    """Searches fact by fact, each time rightly with probability `good`, and answers when it was told the last
+    one.
+    """
 
     def say(text: str, key: int) -> str:
         question = re.findall(r"(?:Who|What) is ((?:the \w+ of )+)([\w ]+)\?", text)[-1]
@@ -67,7 +79,11 @@ def searcher(good: float):
         for relation in reversed(re.findall(r"the (\w+) of", question[0])):
             told = re.findall(rf"The {relation} of {at} is ([\w ]+)\.", text)
             if not told:
-                return f"<call>search {relation} of {at}</call>" if draw < good else "<call>search music and tea</call>"
+                return (
+                    f"<call>search {relation} of {at}</call>"
+                    if draw < good
+                    else "<call>search music and tea</call>"
+                )
             at = told[-1]
         return f"Answer: {at}"
 
@@ -75,8 +91,13 @@ def searcher(good: float):
 
 
 def spread(hops: int, seed: int, judged: bool, n: int = 24, again: int = 12) -> float:
-    """The variance of the advantage that a right first search gets, over draws of all else; the mean over problems."""
-    task, models = kgqa(hops=hops, min_hops=hops, max_turns=TURNS), Models(policy=ScriptedEngine(searcher(0.7)))
+    """The variance of the advantage that a right first search gets, over draws of all else; the mean over
+    problems.
+    """
+    task, models = (
+        kgqa(hops=hops, min_hops=hops, max_turns=TURNS),
+        Models(policy=ScriptedEngine(searcher(0.7))),
+    )
     problems = list(islice(task.problems("test", seed), n))
     whole, steps = searches.samples(5, 1.0, 200, turns=TURNS), slate(k=5, turns=TURNS, max_tokens=200).search
     found: dict[str, list[float]] = {}
@@ -98,8 +119,13 @@ def spread(hops: int, seed: int, judged: bool, n: int = 24, again: int = 12) -> 
 
 
 def test_claims(claims):
-    ours, outcome = slate(**KNOBS), search_r1(**{"n" if key == "k" else key: value for key, value in KNOBS.items()})
-    noisy = dataclasses.replace(ours, search=dataclasses.replace(ours.search, judge=flipped(ours.search.judge, 0.3)))
+    ours, outcome = (
+        slate(**KNOBS),
+        search_r1(**{"n" if key == "k" else key: value for key, value in KNOBS.items()}),
+    )
+    noisy = dataclasses.replace(
+        ours, search=dataclasses.replace(ours.search, judge=flipped(ours.search.judge, 0.3))
+    )
     a, b, c, before, spreads = at_once(
         *((learnt, [(method, seed) for seed in SEEDS]) for method in (ours, outcome, noisy)),
         (start, [(seed,) for seed in SEEDS]),
@@ -109,8 +135,12 @@ def test_claims(claims):
     def ends(found) -> str:
         return f"{listed([x[0] for x in found])} ({sum(x[1] for x in found) // 3:,} tokens drawn)"
 
-    claims.primary("after as many attempts accuracy is above that of outcome-only GRPO (search_r1)", [x[0] - y[0] for x, y in zip(a, b, strict=True)],
-                   f"{ends(a)} against {ends(b)}, at the start {listed(before)}", least=0.02)  # fmt: skip
+    claims.primary(
+        "after as many attempts accuracy is above that of outcome-only GRPO (search_r1)",
+        [x[0] - y[0] for x, y in zip(a, b, strict=True)],
+        f"{ends(a)} against {ends(b)}, at the start {listed(before)}",
+        least=0.02,
+    )
     claims.secondary(
         "with 30% of the judge's scores flipped it still rises",
         [x[0] - y for x, y in zip(c, before, strict=True)],
@@ -119,8 +149,13 @@ def test_claims(claims):
     )
     whole, steps = np.array(spreads).reshape(len(SEEDS), len(HOPS), 2).transpose(2, 0, 1)
     ratios = whole / steps
-    claims.secondary("a scripted searcher's right first step: its advantage varies more over whole attempts than among siblings (3 hops)",
-                     ratios[:, 2] - 1, f"ratio of variances at 1, 2, 3 hops {listed(ratios.mean(0), 2)}", least=0.2)  # fmt: skip
+    claims.secondary(
+        "a scripted searcher's right first step: its advantage varies more over whole attempts than "
+        "among siblings (3 hops)",
+        ratios[:, 2] - 1,
+        f"ratio of variances at 1, 2, 3 hops {listed(ratios.mean(0), 2)}",
+        least=0.2,
+    )
     claims.secondary(
         "and the ratio grows with every hop",
         np.diff(ratios, axis=1).min(1),

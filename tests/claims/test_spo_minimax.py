@@ -1,5 +1,7 @@
-"""SPO on a cyclic preference: the average policy nears the minimax winner, where a scalar reward collapses to one style. On a transitive one
-whose every fifth comparison says the opposite, against a reward that is fitted to the comparisons."""
+"""SPO on a cyclic preference: the average policy nears the minimax winner, where a scalar reward collapses to
+one style. On a transitive one whose every fifth comparison says the opposite, against a reward that is fitted
+to the comparisons.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.types import Column, Problem
 
-# a beats b with certainty, b beats c with 3/4, c beats a with 3/4: margins 1/2, 1/4, 1/4, so the mixed optimum is (1/4, 1/4, 1/2)
+# a beats b with certainty, b beats c with 3/4, c beats a with 3/4: margins 1/2, 1/4, 1/4, so the mixed
+# optimum is (1/4, 1/4, 1/2)
 P = np.array([[0.5, 1.0, 0.25], [0.0, 0.5, 0.75], [0.75, 0.25, 0.5]])
 WINNER = np.array([0.25, 0.25, 0.5])
 SEEDS = (1, 2, 3)
@@ -41,10 +44,15 @@ class styles(Task):
 
 @dataclass(frozen=True)
 class fixed:
-    """The control: one reward a style, its mean win rate against all three, whatever the policy does (a fitted scalar reward)."""
+    """The control: one reward a style, its mean win rate against all three, whatever the policy does (a
+    fitted scalar reward).
+    """
 
     async def __call__(self, models, task, trees):
-        values = [["abc".find(models.text("policy", tree, leaf)[:1] or "?") for leaf in tree.leaves()] for tree in trees]
+        values = [
+            ["abc".find(models.text("policy", tree, leaf)[:1] or "?") for leaf in tree.leaves()]
+            for tree in trees
+        ]
         return [Column("leaf", np.array([P[i].mean() if i >= 0 else 0.0 for i in some])) for some in values]
 
 
@@ -53,8 +61,9 @@ RANKED, NOISE, ENOUGH = "abcdef", 0.2, 0.9  # the later the letter, the better
 
 @dataclass(frozen=True)
 class ranked(Task):
-    """One prompt, six styles of which the later is better; a comparison says the opposite in a share NOISE of the cases, anew each time.
-    `told[i, j]` counts how often i was preferred to j."""
+    """One prompt, six styles of which the later is better; a comparison says the opposite in a share NOISE of
+    the cases, anew each time. `told[i, j]` counts how often i was preferred to j.
+    """
 
     seed: int = 0
     told: np.ndarray = field(default_factory=lambda: np.zeros((len(RANKED), len(RANKED)), int), compare=False)
@@ -76,7 +85,9 @@ class ranked(Task):
 
 @dataclass(frozen=True)
 class fitted:
-    """The baseline: per attempt its style's score in a Bradley-Terry model of all comparisons so far (with a ridge, so that there is one)."""
+    """The baseline: per attempt its style's score in a Bradley-Terry model of all comparisons so far (with a
+    ridge, so that there is one).
+    """
 
     async def __call__(self, models, task, trees):
         told, score = task.told, np.zeros(len(RANKED))
@@ -86,13 +97,19 @@ class fitted:
             slope = (told - met * p).sum(1) - 0.1 * score
             bend = met * p * (1 - p)
             score += np.linalg.solve(np.diag(bend.sum(1) + 0.1) - bend, slope)
-        kinds = [[RANKED.find(models.text("policy", tree, leaf)[:1] or "?") for leaf in tree.leaves()] for tree in trees]
-        return [Column("leaf", np.array([score[i] if i >= 0 else score.min() for i in some])) for some in kinds]
+        kinds = [
+            [RANKED.find(models.text("policy", tree, leaf)[:1] or "?") for leaf in tree.leaves()]
+            for tree in trees
+        ]
+        return [
+            Column("leaf", np.array([score[i] if i >= 0 else score.min() for i in some])) for some in kinds
+        ]
 
 
 def ranking(seed: int, scalar: bool, rounds: int = 200) -> tuple[float, int, float]:
-    """(the best style's chance in the end, comparisons until it was ENOUGH or all that were made, the furthest that a round's mean reward
-    was from 1/2)."""
+    """(the best style's chance in the end, comparisons until it was ENOUGH or all that were made, the
+    furthest that a round's mean reward was from 1/2).
+    """
     engine, task, spent, off = TabularEngine("abcdef", size=64), ranked(seed), [], [0.0]
     with torch.no_grad():
         for style in range(len(RANKED)):
@@ -138,7 +155,9 @@ def played(seed: int, scalar: bool, rounds: int = 400) -> tuple[np.ndarray, np.n
 
     method = spo_minimax(problems=1, n=64, max_tokens=2, lr=0.02, every=10**6)
     method = dataclasses.replace(
-        method, gate=gates.always(every=10**6), exam=measures.sized(measures.answers(searches.samples(1)), {"gate": 1, "test": 1})
+        method,
+        gate=gates.always(every=10**6),
+        exam=measures.sized(measures.answers(searches.samples(1)), {"gate": 1, "test": 1}),
     )
     if scalar:
         method = dataclasses.replace(method, scores={"reward": fixed()})
@@ -148,16 +167,47 @@ def played(seed: int, scalar: bool, rounds: int = 400) -> tuple[np.ndarray, np.n
 
 
 def test_claims(claims):
-    found, collapsed = [played(seed, scalar=False)[0] for seed in SEEDS], [played(seed, scalar=True)[1] for seed in SEEDS]
-    nears, ends = [exploitability(policy) for policy in found], [exploitability(policy) for policy in collapsed]
-    claims.exact("the mixed optimum of this taste is (1/4, 1/4, 1/2)", abs(exploitability(WINNER)) < 1e-12, "nothing beats it")
-    claims.primary("the average policy's exploitability is below 0.05", [0.05 - x for x in nears], listed(nears), least=0.01)
-    claims.secondary("a fixed scalar reward collapses to one style: above 0.2", [x - 0.2 for x in ends], listed(ends), least=0.02)
+    found, collapsed = (
+        [played(seed, scalar=False)[0] for seed in SEEDS],
+        [played(seed, scalar=True)[1] for seed in SEEDS],
+    )
+    nears, ends = (
+        [exploitability(policy) for policy in found],
+        [exploitability(policy) for policy in collapsed],
+    )
+    claims.exact(
+        "the mixed optimum of this taste is (1/4, 1/4, 1/2)",
+        abs(exploitability(WINNER)) < 1e-12,
+        "nothing beats it",
+    )
+    claims.primary(
+        "the average policy's exploitability is below 0.05",
+        [0.05 - x for x in nears],
+        listed(nears),
+        least=0.01,
+    )
+    claims.secondary(
+        "a fixed scalar reward collapses to one style: above 0.2",
+        [x - 0.2 for x in ends],
+        listed(ends),
+        least=0.02,
+    )
     own, fit = [ranking(seed, scalar=False) for seed in SEEDS], [ranking(seed, scalar=True) for seed in SEEDS]
-    claims.secondary(f"a transitive taste, a fifth of the comparisons flipped: the best of six styles gets a chance above {ENOUGH}",
-                     [o[0] - ENOUGH for o in own], listed([o[0] for o in own]), least=0.02)  # fmt: skip
-    claims.secondary("with no more comparisons than the same learning from a Bradley-Terry reward fitted to all of them so far",
-                     [f[1] - o[1] for o, f in zip(own, fit, strict=True)],
-                     f"{[o[1] for o in own]} against {[f[1] for f in fit]} (its end {listed([f[0] for f in fit])})", least=50)  # fmt: skip
+    claims.secondary(
+        "a transitive taste, a fifth of the comparisons flipped: the best of six styles gets a chance "
+        f"above {ENOUGH}",
+        [o[0] - ENOUGH for o in own],
+        listed([o[0] for o in own]),
+        least=0.02,
+    )
+    claims.secondary(
+        "with no more comparisons than the same learning from a Bradley-Terry reward fitted to all of "
+        "them so far",
+        [f[1] - o[1] for o, f in zip(own, fit, strict=True)],
+        f"{[o[1] for o in own]} against {[f[1] for f in fit]} (its end {listed([f[0] for f in fit])})",
+        least=50,
+    )
     furthest = max(o[2] for o in own)
-    claims.exact("the mean reward of a group is 1/2 in every round", furthest < 1e-9, f"at most {furthest:.0e} off")
+    claims.exact(
+        "the mean reward of a group is 1/2 in every round", furthest < 1e-9, f"at most {furthest:.0e} off"
+    )

@@ -26,10 +26,14 @@ class two_letters:
 
 
 def gradients(search, advantage, n: int = 400) -> np.ndarray:
-    """float64[n]: the gradient at the right second letter's logit (after a right first one), one problem's tree each."""
+    """float64[n]: the gradient at the right second letter's logit (after a right first one), one problem's
+    tree each.
+    """
     engine = TabularEngine("ab", size=2**14)
     models, memory, found = Models(policy=engine), Memory(), []
-    trees = models.run(search_all(search, models, two_letters(), [Problem(f"p{i}", "a") for i in range(n)], 0))
+    trees = models.run(
+        search_all(search, models, two_letters(), [Problem(f"p{i}", "a") for i in range(n)], 0)
+    )
     row = engine.row(engine.text.encode("aa"))
     for grown in trees:
         texts = [models.text("policy", grown, leaf) for leaf in grown.leaves()]
@@ -45,7 +49,9 @@ def gradients(search, advantage, n: int = 400) -> np.ndarray:
 
 
 def test_second_steps_gradient_has_less_variance_than_with_whole_attempt_credit():
-    """Same leaves a problem (8), bootstrap over problems: the upper 95% bound of the variance ratio is below 1."""
+    """Same leaves a problem (8), bootstrap over problems: the upper 95% bound of the variance ratio is below
+    1.
+    """
     ours = gradients(tree((4, 2), step_tokens=1, max_tokens=2), advantages.siblings())
     theirs = gradients(samples(8, max_tokens=2), advantages.leave_one_out())
     rng = np.random.default_rng(0)
@@ -54,7 +60,9 @@ def test_second_steps_gradient_has_less_variance_than_with_whole_attempt_credit(
         a, b = rng.choice(ours, len(ours)), rng.choice(theirs, len(theirs))
         ratios.append(a.var() / b.var())
     upper = np.quantile(ratios, 0.975)
-    print(f"variance ratio {ours.var() / theirs.var():.3f}, 95% [{np.quantile(ratios, 0.025):.3f}, {upper:.3f}]")
+    print(
+        f"variance ratio {ours.var() / theirs.var():.3f}, 95% [{np.quantile(ratios, 0.025):.3f}, {upper:.3f}]"
+    )
     assert upper < 1
     # the same direction: both push the right letter up (the loss's gradient is negative) on average
     assert ours.mean() + 3 * ours.std() / len(ours) ** 0.5 < 0

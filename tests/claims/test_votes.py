@@ -1,4 +1,6 @@
-"""tree_vote, ttrl, self_rewarding: they learn what is agreed on or praised, which is worth what the votes and the judge are worth."""
+"""tree_vote, ttrl, self_rewarding: they learn what is agreed on or praised, which is worth what the votes and
+the judge are worth.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ from surpass.tasks import arithmetic
 from surpass.types import Memory
 
 METHODS = {
-    "tree_vote": lambda trust: tree_vote(problems=32, widths=(8,), max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10),
-    "ttrl": lambda trust: ttrl(problems=32, n=8, max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10),
+    "tree_vote": lambda trust: tree_vote(
+        problems=32, widths=(8,), max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10
+    ),
+    "ttrl": lambda trust: ttrl(
+        problems=32, n=8, max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10
+    ),
 }
 
 
@@ -41,7 +47,10 @@ def learnt(name, right, trust=0.0, top=0.6):
 def test_accuracy_follows_the_votes_up_and_down(name):
     before, after, _ = learnt(name, right=1.0)
     wrong_before, wrong_after, _ = learnt(name, right=0.0)
-    print(f"{name}: votes right {before:.3f} -> {after:.3f}, votes wrong {wrong_before:.3f} -> {wrong_after:.3f}")
+    print(
+        f"{name}: votes right {before:.3f} -> {after:.3f}, votes wrong {wrong_before:.3f} -> "
+        f"{wrong_after:.3f}"
+    )
     assert after > before + 0.2
     assert wrong_after < wrong_before - 0.1
 
@@ -49,7 +58,9 @@ def test_accuracy_follows_the_votes_up_and_down(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_gate_refuses_weak_votes_without_a_label_and_the_run_says_so(name):
     before, after, result = learnt(name, right=0.0, trust=0.5, top=0.3)
-    assert not [event for event in result.events if event["event"] in ("search", "gate")], "nothing is trained in vain"
+    assert not [event for event in result.events if event["event"] in ("search", "gate")], (
+        "nothing is trained in vain"
+    )
     assert "the vote is too weak" in result.events[-1]["why"] and "the vote is too weak" in str(result)
     assert after == before, "a refused update is undone"
     assert result.kept_round == 0
@@ -58,13 +69,16 @@ def test_the_gate_refuses_weak_votes_without_a_label_and_the_run_says_so(name):
 
 
 def judged_pairs(sees: float) -> tuple[int, int]:
-    """(pairs in the right order, pairs where exactly one side is right) of self_rewarding with a judge that knows with
-    probability `sees` and guesses otherwise."""
+    """(pairs in the right order, pairs where exactly one side is right) of self_rewarding with a judge that
+    knows with probability `sees` and guesses otherwise.
+    """
 
     def answer(text: str, key: int) -> str:
         u = np.random.default_rng(key).random(2)
         if "Grade an answer" in text:
-            right = eval(text.split("Question:\n")[1].split(" =")[0]) == int(text.split("Answer: ")[1].split("\n")[0])
+            right = eval(text.split("Question:\n")[1].split(" =")[0]) == int(
+                text.split("Answer: ")[1].split("\n")[0]
+            )
             points = (5 if right else 1) if u[0] < sees else 1 + int(4.999 * u[1])
             return f"It is what it is.\nScore: {points}"
         right = eval(text.strip().split("\n")[-2].removeprefix("user: ").removesuffix(" ="))
@@ -77,7 +91,10 @@ def judged_pairs(sees: float) -> tuple[int, int]:
         for tree, column in zip(trees, models.run(reward(models, task, trees)), strict=True):
             tree.put(name, column)
     pairs = selectors.best_worst()(trees, Memory(), 0)
-    values = [[dict(zip(e.tree.leaves(), e.tree.get("truth").values, strict=True))[node] for node in e.nodes] for e in pairs]
+    values = [
+        [dict(zip(e.tree.leaves(), e.tree.get("truth").values, strict=True))[node] for node in e.nodes]
+        for e in pairs
+    ]
     return sum(a > b for a, b in values), sum(a != b for a, b in values)
 
 

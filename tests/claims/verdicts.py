@@ -13,8 +13,10 @@ MARK, LEAD = "<!-- claims -->\n", re.compile(r"(?<=<!-- counts -->\n).*?(?=<!-- 
 
 
 def decided(p: float, other: float, within: float) -> str:
-    """ "equal" where two one-sided t-tests say that the mean effect is between -E and E (both p < 0.05, `within` is the larger); else "shown"
-    where one says that it is above 0, "refuted" where one says that it is below 0, and "not shown" where none does."""
+    """ "equal" where two one-sided t-tests say that the mean effect is between -E and E (both p < 0.05,
+    `within` is the larger); else "shown" where one says that it is above 0, "refuted" where one says that it
+    is below 0, and "not shown" where none does.
+    """
     if within < LEVEL:
         return "equal"
     return "shown" if p < LEVEL else "refuted" if other < LEVEL else "not shown"
@@ -42,10 +44,15 @@ def verdicts(block: str) -> dict[str, str]:
 
 def counted(page: str) -> str:
     """How many claims ended how: the page's first words."""
-    rows = [(kind, next(v for v in VERDICTS if found.startswith(v)))
-            for block in blocks(page).values()
-            for kind, found in re.findall(r"^\| .*? \| ([^|]*?) \| .*\| \*\*(.*?)\*\* \|$", block, re.MULTILINE)]  # fmt: skip
+    rows = [
+        (kind, next(v for v in VERDICTS if found.startswith(v)))
+        for block in blocks(page).values()
+        for kind, found in re.findall(r"^\| .*? \| ([^|]*?) \| .*\| \*\*(.*?)\*\* \|$", block, re.MULTILINE)
+    ]
     lines = ["| | shown | equal within E | not shown | refuted |", "|---|---|---|---|---|"]
-    for name, some in (("primary claims", [v for kind, v in rows if kind == "primary"]), ("all claims", [v for _, v in rows])):
+    for name, some in (
+        ("primary claims", [v for kind, v in rows if kind == "primary"]),
+        ("all claims", [v for _, v in rows]),
+    ):
         lines.append(f"| {len(some)} {name} | " + " | ".join(str(some.count(v)) for v in VERDICTS) + " |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,6 @@
-"""A table that reads every problem in two wordings and errs at each by itself: what votes crossed between wordings come to, exactly."""
+"""A table that reads every problem in two wordings and errs at each by itself: what votes crossed between
+wordings come to, exactly.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from surpass.parts import Reward, Task
 from surpass.rewards.vote import stated
 from surpass.types import Problem
 
-SURE = 0.7  # of a wording's prompts, those whose commonest letter is right; at the others the right one is the second choice
+# of a wording's prompts, those whose commonest letter is right; at the others the right one is the second
+# choice
+SURE = 0.7
 
 
 def again(prompt: str) -> str:
@@ -28,8 +32,10 @@ def again(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class worded(Task):
-    """Answer three letters, or the same said twice, with one letter. In a share `bad` of the problems the other wording asks the next
-    problem, which has another answer. A table cannot generalise, so the splits share their prompts."""
+    """Answer three letters, or the same said twice, with one letter. In a share `bad` of the problems the
+    other wording asks the next problem, which has another answer. A table cannot generalise, so the splits
+    share their prompts.
+    """
 
     bad: float = 0.0
     seed: int = 0
@@ -51,7 +57,9 @@ class worded(Task):
 
 
 def start(seed: int) -> Models:
-    """A table that says a wording's commonest letter with 0.45, the second with 0.25; which they are is drawn for each wording by itself."""
+    """A table that says a wording's commonest letter with 0.45, the second with 0.25; which they are is drawn
+    for each wording by itself.
+    """
     engine, rng = TabularEngine("abcd", size=2**16), np.random.default_rng([seed, 3])
     with torch.no_grad():
         table = engine.module["table"]

@@ -5,9 +5,9 @@ Record (needs trl; nothing is downloaded):
 Check the recorded numbers with an independent plain-torch computation (needs torch and transformers only):
     HF_HUB_OFFLINE=1 python tests/parity/record_trl.py --check
 
-Every number stored as "loss", "grad_norm" or "grad_sample" comes from a TRL trainer's own `compute_loss`, called in
-train mode, in fp32, on the CPU, with one process. `check` shares only `build_model` with the recording side: it scores
-each sequence alone, without padding, in fp64.
+Every number stored as "loss", "grad_norm" or "grad_sample" comes from a TRL trainer's own `compute_loss`,
+called in train mode, in fp32, on the CPU, with one process. `check` shares only `build_model` with the
+recording side: it scores each sequence alone, without padding, in fp64.
 """
 
 import argparse
@@ -48,8 +48,9 @@ CONFIG = {
     "eos_token_id": EOS,
 }
 WEIGHTS = (
-    "rng = numpy.random.default_rng(seed); for name, p in sorted(model.named_parameters()): "
-    "z = rng.standard_normal(tuple(p.shape)); p = float32(0.2 * z), or float32(1 + 0.2 * z) if p.ndim == 1 (the norms)"
+    "rng = numpy.random.default_rng(seed); for name, p in sorted(model.named_parameters()): z = "
+    "rng.standard_normal(tuple(p.shape)); p = float32(0.2 * z), or float32(1 + 0.2 * z) if p.ndim == 1 "
+    "(the norms)"
 )
 
 
@@ -57,7 +58,9 @@ def build_model(seed):
     """A tiny Llama whose weights follow the formula in WEIGHTS."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM._from_config(LlamaConfig(**CONFIG), attn_implementation="eager", dtype=torch.float32)
+    model = LlamaForCausalLM._from_config(
+        LlamaConfig(**CONFIG), attn_implementation="eager", dtype=torch.float32
+    )
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for _, param in sorted(model.named_parameters()):
@@ -74,7 +77,8 @@ def weights_sha256(model):
     return digest.hexdigest()
 
 
-# ----------------------------------------------------------------------------------------------------- fixed inputs
+# ----------------------------------------------------------------------------------------------------- fixed
+# inputs
 def tokens(rng, lengths):
     return [rng.integers(2, CONFIG["vocab_size"], n).tolist() for n in lengths]
 
@@ -85,10 +89,11 @@ _prompts = tokens(RNG, [4, 6])
 GRPO_PROMPTS = [_prompts[i // 3] for i in range(6)]
 GRPO_COMPLETIONS = tokens(RNG, [3, 8, 5, 6, 2, 7])
 GRPO_ADVANTAGES = [1.1, -0.8, 0.25, 0.9, 0.6, -1.4]
-# Sequence-level ratio of the policy to the old policy: clipped above, clipped below, free, inside (1.2, 1.28), free
-# (low with a positive advantage), free (high with a negative advantage)
+# Sequence-level ratio of the policy to the old policy: clipped above, clipped below, free, inside (1.2,
+# 1.28), free (low with a positive advantage), free (high with a negative advantage)
 GRPO_SEQUENCE_RATIO = [1.4, 0.7, 1.02, 1.24, 0.75, 1.5]
-# Log-ratio noise inside a sequence; its mean over the sequence is removed, so the sequence ratio is the one above
+# Log-ratio noise inside a sequence; its mean over the sequence is removed, so the sequence ratio is the one
+# above
 GRPO_TOKEN_NOISE = [RNG.normal(0, 0.25, len(c)) for c in GRPO_COMPLETIONS]
 GRPO_MAX_COMPLETION_LENGTH = 12
 
@@ -100,7 +105,8 @@ SFT_PROMPTS = tokens(RNG, [3, 6, 1, 4])
 SFT_COMPLETIONS = tokens(RNG, [5, 2, 7, 1])
 
 
-# -------------------------------------------------------------------------------------------------------- recording
+# --------------------------------------------------------------------------------------------------------
+# recording
 def pad_left(rows, value):
     width = max(map(len, rows))
     return torch.tensor([[value] * (width - len(r)) + list(r) for r in rows])
@@ -156,7 +162,8 @@ class Recorder:
             "disable_tqdm": True,
         }
 
-    # GRPO ------------------------------------------------------------------------------------------------------
+    # GRPO
+    # ------------------------------------------------------------------------------------------------------
     def grpo_trainer(self, config):
         from trl import GRPOConfig, GRPOTrainer
 
@@ -194,7 +201,9 @@ class Recorder:
         lengths = [len(c) for c in GRPO_COMPLETIONS]
         with torch.no_grad():
             policy, ref = (
-                ragged(trainer._get_per_token_logps_and_entropies(m, ids, mask, completion.size(1))[0], lengths)
+                ragged(
+                    trainer._get_per_token_logps_and_entropies(m, ids, mask, completion.size(1))[0], lengths
+                )
                 for m in (trainer.model, trainer.ref_model)
             )
         old = []
@@ -220,9 +229,20 @@ class Recorder:
                         plans.append((loss_type, level, eps_high, beta, corrected, True, 1, 1, total))
             # No old log-probs: TRL uses the detached policy, so all ratios are 1
             plans.append((loss_type, "token", 0.2, 0.04, True, False, 1, 1, total))
-            # Gradient accumulation over 2 micro-batches, generation batch of 4 micro-batches holding 150 tokens
+            # Gradient accumulation over 2 micro-batches, generation batch of 4 micro-batches holding 150
+            # tokens
             plans.append((loss_type, "token", 0.2, 0.04, True, True, 2, 4, 150))
-        for loss_type, level, eps_high, beta, corrected, off_policy, accumulation, per_generation, items in plans:
+        for (
+            loss_type,
+            level,
+            eps_high,
+            beta,
+            corrected,
+            off_policy,
+            accumulation,
+            per_generation,
+            items,
+        ) in plans:
             trainer = self.grpo_trainer(
                 {
                     "loss_type": loss_type,
@@ -252,27 +272,32 @@ class Recorder:
             batch, lengths = len(GRPO_COMPLETIONS), [len(c) for c in GRPO_COMPLETIONS]
             normaliser = {
                 "grpo": {
-                    "rule": "mean over sequences of (sum over tokens / completion length), / gradient_accumulation_steps",
+                    "rule": "mean over sequences of (sum over tokens / completion length), / "
+                    "gradient_accumulation_steps",
                     "completion_lengths": lengths,
                     "batch_size": batch,
                 },
                 "bnpo": {
-                    "rule": "sum over tokens / completion tokens of this micro-batch, / gradient_accumulation_steps",
+                    "rule": "sum over tokens / completion tokens of this micro-batch, / "
+                    "gradient_accumulation_steps",
                     "denominator": total * accumulation,
                 },
                 "dr_grpo": {
-                    "rule": "sum over tokens / (batch_size * max_completion_length), / gradient_accumulation_steps",
+                    "rule": "sum over tokens / (batch_size * max_completion_length), / "
+                    "gradient_accumulation_steps",
                     "denominator": batch * GRPO_MAX_COMPLETION_LENGTH * accumulation,
                 },
                 "dapo": {
-                    "rule": "sum over tokens / (num_items_in_batch / num_processes * gradient_accumulation_steps / "
-                    "steps_per_generation)",
+                    "rule": "sum over tokens / (num_items_in_batch / num_processes * "
+                    "gradient_accumulation_steps / steps_per_generation)",
                     "denominator": items * accumulation / per_generation,
                 },
             }[loss_type]
             name = f"grpo-{loss_type}-{level}-high{eps_high}-beta{beta}"
             name += "" if not beta else "-klratio" if corrected else "-klplain"
-            name += ("" if off_policy else "-onpolicy") + (f"-accum{accumulation}" if accumulation > 1 else "")
+            name += ("" if off_policy else "-onpolicy") + (
+                f"-accum{accumulation}" if accumulation > 1 else ""
+            )
             yield {
                 "name": name,
                 "objective": "grpo",
@@ -301,7 +326,8 @@ class Recorder:
                 **result,
             }
 
-    # DPO -------------------------------------------------------------------------------------------------------
+    # DPO
+    # -------------------------------------------------------------------------------------------------------
     def dpo(self):
         from trl import DPOConfig, DPOTrainer
 
@@ -309,13 +335,16 @@ class Recorder:
             {"prompt_ids": p, "chosen_ids": c, "rejected_ids": r}
             for p, c, r in zip(DPO_PROMPTS, DPO_CHOSEN, DPO_REJECTED, strict=True)
         ]
-        sum_rule = {"rule": "mean over pairs; log-ratios are summed over completion tokens", "pairs": len(pairs)}
+        sum_rule = {
+            "rule": "mean over pairs; log-ratios are summed over completion tokens",
+            "pairs": len(pairs),
+        }
         notes = {
             "sigmoid": sum_rule,
             "robust": sum_rule | {"divided_by": "1 - 2 * label_smoothing"},
             "ipo": {
-                "rule": "mean over pairs; each completion's summed log-ratio is divided by its own completion length "
-                "before the difference is taken",
+                "rule": "mean over pairs; each completion's summed log-ratio is divided by its own completion "  # noqa: E501
+                "length before the difference is taken",
                 "pairs": len(pairs),
                 "chosen_lengths": [len(c) for c in DPO_CHOSEN],
                 "rejected_lengths": [len(r) for r in DPO_REJECTED],
@@ -335,23 +364,33 @@ class Recorder:
             trainer = DPOTrainer(
                 model=build_model(POLICY_SEED),
                 ref_model=build_model(REF_SEED),
-                args=DPOConfig(**self.common, loss_type=[loss_type], beta=beta, label_smoothing=smoothing, max_length=None),
-                train_dataset=self.dataset_class.from_dict({"prompt": ["t2 "], "chosen": ["t3 t1"], "rejected": ["t4 t1"]}),
+                args=DPOConfig(
+                    **self.common,
+                    loss_type=[loss_type],
+                    beta=beta,
+                    label_smoothing=smoothing,
+                    max_length=None,
+                ),
+                train_dataset=self.dataset_class.from_dict(
+                    {"prompt": ["t2 "], "chosen": ["t3 t1"], "rejected": ["t4 t1"]}
+                ),
                 processing_class=self.tokenizer,
             )
             trainer.model.train()
             batch = trainer.data_collator(pairs)
             chosen, rejected = trainer.compute_ref_log_probs(trainer.ref_model, batch)
             if loss_type == "aot":
-                # On a batch of one pair TRL's sort in "aot" does nothing, and what is left is conservative DPO
-                loss = sum(trainer.compute_loss(trainer.model, trainer.data_collator([p])) for p in pairs) / len(pairs)
+                # On a batch of one pair TRL's sort in "aot" does nothing, and what is left is conservative
+                # DPO
+                loss = sum(
+                    trainer.compute_loss(trainer.model, trainer.data_collator([p])) for p in pairs
+                ) / len(pairs)
             else:
                 loss = trainer.compute_loss(trainer.model, batch)
             note = {
-                "dpo-sigmoid-beta0.1-smooth0.2": "TRL 1.16.0 ignores label_smoothing for 'sigmoid': equals the case "
-                "without smoothing",
-                "dpo-cdpo-beta0.1-smooth0.2": "conservative DPO, -(1-e) logsigmoid(b d) - e logsigmoid(-b d); TRL "
-                "1.16.0 has it only inside 'aot', so: mean of TRL's 'aot' losses on single-pair batches",
+                "dpo-sigmoid-beta0.1-smooth0.2": "TRL 1.16.0 ignores label_smoothing for 'sigmoid': equals the case without smoothing",  # noqa: E501
+                "dpo-cdpo-beta0.1-smooth0.2": "conservative DPO, -(1-e) logsigmoid(b d) - e logsigmoid(-b d); TRL 1.16.0 has it only "  # noqa: E501
+                "inside 'aot', so: mean of TRL's 'aot' losses on single-pair batches",
             }.get(name)
             yield {
                 "name": name,
@@ -374,7 +413,8 @@ class Recorder:
                 **measure(trainer.model, loss),
             }
 
-    # SFT -------------------------------------------------------------------------------------------------------
+    # SFT
+    # -------------------------------------------------------------------------------------------------------
     def sft(self):
         from trl import SFTConfig, SFTTrainer
 
@@ -389,7 +429,9 @@ class Recorder:
         ):
             trainer = SFTTrainer(
                 model=build_model(POLICY_SEED),
-                args=SFTConfig(**self.common, completion_only_loss=masked, max_length=None, shuffle_dataset=False),
+                args=SFTConfig(
+                    **self.common, completion_only_loss=masked, max_length=None, shuffle_dataset=False
+                ),
                 train_dataset=self.dataset_class.from_list(rows),
                 processing_class=self.tokenizer,
             )
@@ -405,7 +447,8 @@ class Recorder:
                 "objective": "sft",
                 "settings": {"loss_type": "nll", "completion_only_loss": masked, "num_items_in_batch": items},
                 "normaliser": {
-                    "rule": "sum over scored tokens of the batch / num_items_in_batch, or / scored tokens if that is null",
+                    "rule": "sum over scored tokens of the batch / num_items_in_batch, or / scored tokens if "
+                    "that is null",
                     "scored_tokens": scored,
                     "denominator": items or scored,
                 },
@@ -444,9 +487,10 @@ def record():
             "mode": "train mode, fp32, CPU, one process; loss is what TRL hands to backward",
             "grad_norm": "L2 norm over all policy parameters",
             "grad_sample": "first 8 entries of the flattened gradient of grad_param",
-            "rows": "prompt_ids[i] goes with completion_ids[i] (or chosen_ids[i] and rejected_ids[i]); all unpadded",
-            "logps": "old_logps and ref_logps are per completion token; ref_chosen_logps and ref_rejected_logps are "
-            "sums over the completion",
+            "rows": "prompt_ids[i] goes with completion_ids[i] (or chosen_ids[i] and rejected_ids[i]); all "
+            "unpadded",
+            "logps": "old_logps and ref_logps are per completion token; ref_chosen_logps and ref_rejected_logps "  # noqa: E501
+            "are sums over the completion",
             "null": "old_logps null: TRL takes the detached policy log-probs; ref_logps null: beta is 0",
         },
     }
@@ -456,7 +500,8 @@ def record():
     print(f"{len(cases)} cases, {OUT.stat().st_size / 1000:.0f} KB -> {OUT}")
 
 
-# ------------------------------------------------------------------------------- independent check, no TRL from here
+# ------------------------------------------------------------------------------- independent check, no TRL
+# from here
 def token_logps(model, prompt, completion):
     logits = model(torch.tensor([prompt + completion]), use_cache=False).logits[0, :-1]
     nll = torch.nn.functional.cross_entropy(logits, torch.tensor((prompt + completion)[1:]), reduction="none")
@@ -529,12 +574,16 @@ def check(tolerance=1e-5):
     worst = {}
     for case in data["cases"]:
         s, x = case["settings"], case["inputs"]
-        own = {"grpo": own_grpo, "dpo": lambda m, s, x: own_dpo(m, ref, s, x), "sft": own_sft}[case["objective"]]
+        own = {"grpo": own_grpo, "dpo": lambda m, s, x: own_dpo(m, ref, s, x), "sft": own_sft}[
+            case["objective"]
+        ]
         result = measure(model, own(model, s, x))
         gaps = {
             "loss": abs(result["loss"] - case["loss"]),
             "grad_norm": abs(result["grad_norm"] - case["grad_norm"]) / max(1.0, case["grad_norm"]),
-            "grad_sample": max(abs(a - b) for a, b in zip(result["grad_sample"], case["grad_sample"], strict=True)),
+            "grad_sample": max(
+                abs(a - b) for a, b in zip(result["grad_sample"], case["grad_sample"], strict=True)
+            ),
         }
         for key, gap in gaps.items():
             worst[key] = max(worst.get(key, (0.0, "")), (gap, case["name"]))
@@ -549,5 +598,7 @@ def check(tolerance=1e-5):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="check the recorded file instead of recording it")
+    parser.add_argument(
+        "--check", action="store_true", help="check the recorded file instead of recording it"
+    )
     check() if parser.parse_args().check else record()

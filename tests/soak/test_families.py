@@ -1,4 +1,6 @@
-"""Every architecture that tests/families.py knows of; docs/models.md holds what comes out: SURPASS_WRITE=1 python -m pytest tests/soak/test_families.py"""
+"""Every architecture that tests/families.py knows of; docs/models.md holds what comes out: SURPASS_WRITE=1
+python -m pytest tests/soak/test_families.py
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,17 @@ def rows() -> list[str]:
 
 
 def test_the_page_of_models_is_up_to_date():
-    """The page names how each is computed; how far it is from its own forward is asserted to be below 1e-3 nats, and printed here."""
+    """The page names how each is computed; how far it is from its own forward is asserted to be below 1e-3
+    nats, and printed here.
+    """
     if len(FOUND) < len(families.ALL):
         pytest.skip("the table needs every architecture")
     print(
-        "\n" + "\n".join(f"{kind:20} {f.how:8} draws {f.drawn:.1e}  learner {f.learnt:.1e}" for kind, f in sorted(FOUND.items()))
+        "\n"
+        + "\n".join(
+            f"{kind:20} {f.how:8} draws {f.drawn:.1e}  learner {f.learnt:.1e}"
+            for kind, f in sorted(FOUND.items())
+        )
     )
     head, mark, rest = PAGE.read_text().partition("|---|---|\n")
     after = rest[rest.find("\n\n") :]

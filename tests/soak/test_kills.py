@@ -1,7 +1,9 @@
-"""SIGKILL at random moments, in every phase, again and again: each run ends in the bytes of one that nobody disturbed.
+"""SIGKILL at random moments, in every phase, again and again: each run ends in the bytes of one that nobody
+disturbed.
 
-A chain is one run folder: a process begins it, is killed, the next goes on and is killed, until one reaches the end. The moment is a phase (or what comes after
-one, where files are written) and a delay of up to the time that phase takes; both are drawn from SEED. What a process was doing when it died is the last line of a
+A chain is one run folder: a process begins it, is killed, the next goes on and is killed, until one reaches
+the end. The moment is a phase (or what comes after one, where files are written) and a delay of up to the
+time that phase takes; both are drawn from SEED. What a process was doing when it died is the last line of a
 log that it writes as it goes, so a kill that came late is counted where it landed.
 """
 
@@ -24,14 +26,28 @@ import pytest
 TESTS = str(Path(__file__).parents[1])
 SEED, KILLS, EACH, ROUNDS = 1, 60, 10, 5  # at least KILLS kills, at least EACH in each phase
 METHODS = ("grpo", "rest_mcts", "cream")
-DOES = {"begin search": "generating", "begin score": "scoring", "begin learn": "learning", "begin exam gate": "gating", "begin exam test": "the exam at the ends",
-        "begin write": "writing weights", "end score": "writing trees", "end learn": "writing", "end write": "writing", "end exam gate": "writing the verdict",
-        "end search": "between", "end exam test": "writing", "start": "loading"}  # fmt: skip
+DOES = {
+    "begin search": "generating",
+    "begin score": "scoring",
+    "begin learn": "learning",
+    "begin exam gate": "gating",
+    "begin exam test": "the exam at the ends",
+    "begin write": "writing weights",
+    "end score": "writing trees",
+    "end learn": "writing",
+    "end write": "writing",
+    "end exam gate": "writing the verdict",
+    "end search": "between",
+    "end exam test": "writing",
+    "start": "loading",
+}
 WANTED = ("generating", "scoring", "learning", "writing", "gating")
 
 
 def live(folder: str, log: str, name: str, target: str, delay: float) -> None:
-    """A process's whole life: begin the run or go on with it; die `delay` seconds after the first line of the log that begins with `target`."""
+    """A process's whole life: begin the run or go on with it; die `delay` seconds after the first line of the
+    log that begins with `target`.
+    """
     import torch
 
     from surpass.loop import improve
@@ -72,14 +88,22 @@ def live(folder: str, log: str, name: str, target: str, delay: float) -> None:
 
     note("start 0")
     store, models = Noting(folder), nano_models()
-    models.run(improve(small(name, every=2 if name == "grpo" else 1), task_of(name), models, rounds=ROUNDS, store=store))
+    models.run(
+        improve(
+            small(name, every=2 if name == "grpo" else 1), task_of(name), models, rounds=ROUNDS, store=store
+        )
+    )
     store.close()
 
 
 def digest(folder: Path) -> dict[str, str]:
     """Every file of a run that must repeat, and a hash of its bytes."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in {"timing.jsonl", "lock"}]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if ".partial" not in str(p)}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in files
+        if ".partial" not in str(p)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +111,9 @@ def lives():
     """Processes that have imported everything already, so that a life is short."""
     sys.path[:0] = [TESTS, str(Path(__file__).parent)]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_kills", "test_conformance", "surpass.loop", "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(
+        ["test_kills", "test_conformance", "surpass.loop", "transformers.models.llama.modeling_llama"]
+    )
 
     def live_once(folder: Path, log: Path, name: str, target: str = "", delay: float = 0.0) -> int | None:
         from test_kills import live
@@ -136,7 +162,10 @@ def test_kills_at_random_moments_cost_no_byte(lives, tmp_path):
         assert digest(folder) == whole[name], f"chain {chains} of {name}, after {life} kills"
         chains += 1
         print(f"chain {chains}: {name}, {life} kills; so far {dict(landed)}", flush=True)
-    print(f"\n{landed.total()} kills in {chains} runs, every run's files equal to the undisturbed run's, byte for byte:")
+    print(
+        f"\n{landed.total()} kills in {chains} runs, every run's files equal to the undisturbed run's, "
+        "byte for byte:"
+    )
     for what, n in landed.most_common():
         print(f"  {what}: {n}")
 

@@ -34,7 +34,15 @@ def live(folder: str, out) -> None:
 
     store, models = Store(folder), nano_models()
     models.run(
-        improve(small("grpo", every=1, lr=1e-3), copy_letter(), models, rounds=ROUNDS, store=store, patience=10**6, say=say)
+        improve(
+            small("grpo", every=1, lr=1e-3),
+            copy_letter(),
+            models,
+            rounds=ROUNDS,
+            store=store,
+            patience=10**6,
+            say=say,
+        )
     )
     store.close()
     out.send((held, weights))
@@ -52,14 +60,18 @@ def test_300_rounds_stay_flat(tmp_path):
     held, weights = ours.recv()
     process.join()
     assert len(held) == ROUNDS
-    early, late = sum(held[100:120]) / 20, sum(held[-20:]) / 20  # the heap grows in steps of 8 MB for some 80 rounds
+    # the heap grows in steps of 8 MB for some 80 rounds
+    early, late = sum(held[100:120]) / 20, sum(held[-20:]) / 20
     files = {
         kind: len([path for path in (tmp_path / kind).iterdir() if path.suffix != ".sha256"])
         for kind in ("trees", "texts", "examples", "weights")
     }
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path.is_file()}
-    print(f"\nmemory: {early:.0f} MB over rounds 101 to 120, {late:.0f} MB over the last 20; weights of at most {max(weights)} rounds on disk; "
-          f"files {files}; bytes {sizes}")  # fmt: skip
+    print(
+        f"\nmemory: {early:.0f} MB over rounds 101 to 120, {late:.0f} MB over the last 20; weights of "
+        f"at most {max(weights)} rounds on disk; files {files}; bytes {sizes}"
+    )
     assert late < early + 5, "megabytes"
-    assert max(weights) <= 4 and files["weights"] <= 3  # the newest two, what is kept, and the one just written
+    # the newest two, what is kept, and the one just written
+    assert max(weights) <= 4 and files["weights"] <= 3
     assert files["trees"] == files["texts"] == files["examples"] == ROUNDS

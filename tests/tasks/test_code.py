@@ -43,7 +43,9 @@ def test_problems_repeat_and_share_nothing_and_their_tests_tell(steps):
     n = 5 if steps == 1 else 25
     found = {split: list(islice(task.problems(split, 3), n)) for split in SHARES}
     ids = [problem.id for problems in found.values() for problem in problems]
-    assert len(set(ids)) == len(ids) and all(split_of(p.id) == split for split, problems in found.items() for p in problems)
+    assert len(set(ids)) == len(ids) and all(
+        split_of(p.id) == split for split, problems in found.items() for p in problems
+    )
     for problem in found["test"][:8]:
         assert run(task.check(None, problem, task.oracle.act(problem, {}, rng))) == 1
         for _ in range(3):
@@ -56,7 +58,11 @@ def test_every_step_does_what_its_source_does():
     lists, texts = [[], [3, -2, 3, 0, 7, -9], [4]], ["", "a Bold idea", "xyz oooo a"]
     for at, step in enumerate(STEPS):
         inputs = lists if step.takes == "list" else texts
-        tests = {"function": "f", "calls": [[x] for x in inputs], "results": [_run([at], [3], x) for x in inputs]}
+        tests = {
+            "function": "f",
+            "calls": [[x] for x in inputs],
+            "results": [_run([at], [3], x) for x in inputs],
+        }
         assert run(passed(_source([at], [3]), tests)) == 1, step.words
 
 
@@ -77,7 +83,9 @@ def problem_source(problem) -> str:
 
 
 def test_hidden_tests_are_the_runs_own_and_stay_while_it_lasts(tmp_path):
-    """Two runs of one seed ask for the same function and try it on other arguments; a run that goes on, on the same ones."""
+    """Two runs of one seed ask for the same function and try it on other arguments; a run that goes on, on
+    the same ones.
+    """
     task = code(steps=2)
     some = list(islice(task.problems("train", 0), 8))
     assert some == list(islice(task.problems("train", 0), 8))
@@ -98,7 +106,9 @@ def test_hidden_tests_are_the_runs_own_and_stay_while_it_lasts(tmp_path):
 
 @pytest.mark.parametrize("split", SHARES)
 def test_a_program_that_makes_the_problems_again_does_not_find_its_tests(split):
-    """It carries the generator along, tries small seeds until the arguments match, and returns what is wanted there. That was worth 1."""
+    """It carries the generator along, tries small seeds until the arguments match, and returns what is wanted
+    there. That was worth 1.
+    """
     source = inspect.getsource(code_module)
     kept = (
         source[source.index("TESTS, SHOWN") : source.index("@dataclass")]
@@ -135,9 +145,20 @@ def f(x):
 
 @pytest.mark.parametrize(
     "a, b, equal",
-    [(1, 1.0, True), (1, True, False), (True, True, True), ("1", 1, False), ([1, [2]], [1, [2.0]], True), ([1], [1, 1], False),
-     ({"a": 1}, {"a": 1.0}, True), ({"a": 1}, {"b": 1}, False), (None, None, True), (None, 0, False), (float("nan"), float("nan"), False)],
-)  # fmt: skip
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        (True, True, True),
+        ("1", 1, False),
+        ([1, [2]], [1, [2.0]], True),
+        ([1], [1, 1], False),
+        ({"a": 1}, {"a": 1.0}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (None, None, True),
+        (None, 0, False),
+        (float("nan"), float("nan"), False),
+    ],
+)
 def test_values_are_equal_as_json(a, b, equal):
     assert same(a, b) is equal and same(b, a) is equal
 
@@ -147,13 +168,17 @@ TESTS = {"function": "f", "calls": [[1], [2]], "results": [2, 4]}
 
 @pytest.mark.parametrize(
     "program",
-    ["def f(x):\n    class Equal(int):\n        __eq__ = lambda *a: True\n    return Equal(0)",
-     "import sys, json, os\nfor fd in range(64):\n    try: os.write(fd, b'[[2, \"\"], [4, \"\"]]')\n    except OSError: pass\ndef f(x): return 0",
-     "import json\njson.dumps = lambda *a, **k: '[[2, \"\"]]'\ndef f(x): return 0",
-     "import gc\ndef f(x):\n    return [o for o in gc.get_objects() if isinstance(o, dict) and 'results' in o][0]['results'][x - 1]",
-     "import sys\ndef f(x):\n    return sys._getframe(1).f_globals['job']['results'][x - 1]",
-     "class D:\n    def __del__(self): raise SystemExit(0)\nd = D()\ndef f(x): return 0"],
-)  # fmt: skip
+    [
+        "def f(x):\n    class Equal(int):\n        __eq__ = lambda *a: True\n    return Equal(0)",
+        'import sys, json, os\nfor fd in range(64):\n    try: os.write(fd, b\'[[2, ""], [4, ""]]\')\n  '
+        "  except OSError: pass\ndef f(x): return 0",
+        "import json\njson.dumps = lambda *a, **k: '[[2, \"\"]]'\ndef f(x): return 0",
+        "import gc\ndef f(x):\n    return [o for o in gc.get_objects() if isinstance(o, dict) and "
+        "'results' in o][0]['results'][x - 1]",
+        "import sys\ndef f(x):\n    return sys._getframe(1).f_globals['job']['results'][x - 1]",
+        "class D:\n    def __del__(self): raise SystemExit(0)\nd = D()\ndef f(x): return 0",
+    ],
+)
 def test_a_program_cannot_forge_its_verdict(program):
     assert run(passed(program, TESTS)) == 0
 
@@ -163,8 +188,19 @@ def test_a_program_may_write_its_results_itself_but_has_to_know_them():
     assert run(passed("def f(x): return 2 * x", TESTS)) == 1
 
 
-@pytest.mark.parametrize("tests", [None, [], {}, {"function": "f"}, {"function": "f", "calls": [], "results": []}, {"function": 1, "calls": [[1]], "results": [1]},
-                                   {"function": "f", "calls": [1], "results": [1]}, {"function": "f", "calls": [[1]], "results": []}])  # fmt: skip
+@pytest.mark.parametrize(
+    "tests",
+    [
+        None,
+        [],
+        {},
+        {"function": "f"},
+        {"function": "f", "calls": [], "results": []},
+        {"function": 1, "calls": [[1]], "results": [1]},
+        {"function": "f", "calls": [1], "results": [1]},
+        {"function": "f", "calls": [[1]], "results": []},
+    ],
+)
 def test_tests_of_another_form_are_refused(tests):
     assert refused(tests).startswith("tests are {")
     with pytest.raises(SurpassError):
@@ -172,14 +208,27 @@ def test_tests_of_another_form_are_refused(tests):
 
 
 @pytest.mark.parametrize(
-    "bomb", ["(" * 5000, "-" * 9000 + "1", "[" * 150 + "]" * 150, "x." * 4000 + "x", "a" * 20_000, "\0", "f'" + "{" * 100]
+    "bomb",
+    [
+        "(" * 5000,
+        "-" * 9000 + "1",
+        "[" * 150 + "]" * 150,
+        "x." * 4000 + "x",
+        "a" * 20_000,
+        "\0",
+        "f'" + "{" * 100,
+    ],
 )
 def test_a_program_that_is_no_program_has_no_normal_form(bomb):
     assert normal(bomb) is None or isinstance(normal(bomb), str)
 
 
 def test_programs_that_differ_in_layout_alone_are_one_vote():
-    assert normal("```python\ndef f(x): # double\n    return x*2\n```") == normal("def f( x ):\n\n  return (x * 2)") is not None
+    assert (
+        normal("```python\ndef f(x): # double\n    return x*2\n```")
+        == normal("def f( x ):\n\n  return (x * 2)")
+        is not None
+    )
     assert normal("def f(") is None
 
 
@@ -196,25 +245,43 @@ def test_a_data_set_of_programming_problems(tmp_path):
         data(str(path), compare="tests")
 
 
-SELF = "import builtins\ndef reward(prompt, completion):\n    exec(completion, globals())\n    return float(f(2) == 4)"
+SELF = (
+    "import builtins\ndef reward(prompt, completion):\n    exec(completion, globals())\n    return "
+    "float(f(2) == 4)"
+)
 
 
-@pytest.mark.parametrize("attack", [
-    "global reward\ndef reward(p, c): return 1.0", "import builtins\nbuiltins.float = lambda x: 1.0", "while True: pass", "import os; os._exit(0)",
-    "import re; re.match('(a+)+$', 'a' * 40 + 'b')", "import os\nos.write(3, b'[[1e9, \"\"]] ')\nos._exit(0)",
-    "import os\nos.write(3, b'[[1.0, \"\"], [-1e9, \"\"], [-1e9, \"\"]]')\nos._exit(0)", "x = [0] * 10**9", "import sys; sys.setrecursionlimit(10**9)\ndef g(): g()\ng()",
-    "import threading\nfor _ in range(100): threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()", "raise SystemExit(0)", "def f(x): return x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "global reward\ndef reward(p, c): return 1.0",
+        "import builtins\nbuiltins.float = lambda x: 1.0",
+        "while True: pass",
+        "import os; os._exit(0)",
+        "import re; re.match('(a+)+$', 'a' * 40 + 'b')",
+        "import os\nos.write(3, b'[[1e9, \"\"]] ')\nos._exit(0)",
+        'import os\nos.write(3, b\'[[1.0, ""], [-1e9, ""], [-1e9, ""]]\')\nos._exit(0)',
+        "x = [0] * 10**9",
+        "import sys; sys.setrecursionlimit(10**9)\ndef g(): g()\ng()",
+        "import threading\nfor _ in range(100): threading.Thread(target=lambda: [0 for _ in iter(int, "
+        "1)]).start()",
+        "raise SystemExit(0)",
+        "def f(x): return x",
+    ],
+)
 def test_an_attempt_that_a_written_reward_runs_judges_no_other(attack):
     """The program runs every attempt beside itself; all of a round once shared one process, and its fate."""
     found = scored(
-        written(SELF, seconds=1), ["def f(x): return x * 2", attack, "def f(x): return x + 1", "def f(x): return 2 * x"]
+        written(SELF, seconds=1),
+        ["def f(x): return x * 2", attack, "def f(x): return x + 1", "def f(x): return 2 * x"],
     )
     assert [found[i] for i in (0, 2, 3)] == [1, 0, 1]
     assert math.isnan(found[1]) or abs(found[1]) <= 1
 
 
 LENGTH = (
-    "def reward(prompt, completion):\n    if completion == 'x': raise ValueError\n    return len(completion) + (prompt == 'p')"
+    "def reward(prompt, completion):\n    if completion == 'x': raise ValueError\n    return "
+    "len(completion) + (prompt == 'p')"
 )
 
 
@@ -232,8 +299,15 @@ def test_a_written_reward_runs_over_attempts_in_the_sandbox():
     assert from_json(to_json(written(LENGTH))) == written(LENGTH)
 
 
-@pytest.mark.parametrize("program, why", [("def reward(p, c): return 'good'", "'good'"), ("def r(p, c): return 1", "no function reward"),
-                                          ("def reward(p, c): return float('nan')", "nan"), ("def reward(p, c): return 10**400", "1000")])  # fmt: skip
+@pytest.mark.parametrize(
+    "program, why",
+    [
+        ("def reward(p, c): return 'good'", "'good'"),
+        ("def r(p, c): return 1", "no function reward"),
+        ("def reward(p, c): return float('nan')", "nan"),
+        ("def reward(p, c): return 10**400", "1000"),
+    ],
+)
 def test_a_written_reward_that_judges_nothing_ends_the_run(program, why):
     with pytest.raises(RunBroken, match="judged none of 2 attempts") as error:
         scored(written(program), ["a", "b"])
@@ -241,7 +315,10 @@ def test_a_written_reward_that_judges_nothing_ends_the_run(program, why):
 
 
 def test_a_written_reward_sees_no_answer_and_no_machine():
-    peek = "import os\ndef reward(prompt, completion):\n    return float(os.path.exists('/etc/passwd')) + len(os.environ)"
+    peek = (
+        "import os\ndef reward(prompt, completion):\n    return float(os.path.exists('/etc/passwd')) + "
+        "len(os.environ)"
+    )
     assert scored(written(peek), ["a"])[0] <= 2
 
 

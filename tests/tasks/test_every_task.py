@@ -1,4 +1,6 @@
-"""What holds for every task of the suite: splits, states that are values, oracles that are right, and stored transcripts."""
+"""What holds for every task of the suite: splits, states that are values, oracles that are right, and stored
+transcripts.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ from surpass.tasks.suite import FIT, STANDARD, suite
 
 PARTS = suite().parts
 GAMES = ("tictactoe", "kuhn")  # luck is part of them: the best play does not always win
-EXTRA = {"judge maze": surpass.tasks.judge("maze", "all"), "judge countdown": surpass.tasks.judge("countdown", "all"),
-         "rooms locked": surpass.tasks.rooms(locks=1, steps=20), "kuhn self": surpass.tasks.kuhn(opponent="self"),
-         "tictactoe self": surpass.tasks.tictactoe(opponent="self")}  # fmt: skip
+EXTRA = {
+    "judge maze": surpass.tasks.judge("maze", "all"),
+    "judge countdown": surpass.tasks.judge("countdown", "all"),
+    "rooms locked": surpass.tasks.rooms(locks=1, steps=20),
+    "kuhn self": surpass.tasks.kuhn(opponent="self"),
+    "tictactoe self": surpass.tasks.tictactoe(opponent="self"),
+}
 EVERY = {**PARTS, **EXTRA}
 every = pytest.mark.parametrize("name", list(EVERY))
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
@@ -82,8 +88,9 @@ def test_the_oracle_is_right_and_its_slips_are_not(name):
 
 @every
 def test_a_state_is_a_value(name):
-    """Any node can be branched, replayed and serialised: a state that went through JSON goes on like the original, and no step
-    changes the state it began with."""
+    """Any node can be branched, replayed and serialised: a state that went through JSON goes on like the
+    original, and no step changes the state it began with.
+    """
     task, rng = EVERY[name], random.Random(1)
     for problem in islice(task.problems("train", 2), 10):
         turn = run(task.start(None, problem))
@@ -93,7 +100,12 @@ def test_a_state_is_a_value(name):
             state = turn.state
             kept, stored = copy.deepcopy(state), json.loads(json.dumps(state))
             assert stored == state, "JSON loses something of the state"
-            moves = [task.oracle.act(problem, state, rng), task.oracle.slip(problem, state, rng), "junk \x00 \u00e9", ""]
+            moves = [
+                task.oracle.act(problem, state, rng),
+                task.oracle.slip(problem, state, rng),
+                "junk \x00 \u00e9",
+                "",
+            ]
             first = [run(task.step(None, state, move)) for move in moves]
             assert state == kept, "a step changed the state it began with"
             again = [run(task.step(None, stored, move)) for move in reversed(moves)][::-1]
@@ -119,17 +131,23 @@ def test_parts_are_configuration(name):
 
 
 def test_the_value_of_a_prefix_is_that_of_every_prefix():
-    """Steps by steps: what the oracle plays keeps its value at 1; after a planted error it is 0 from some line on."""
+    """Steps by steps: what the oracle plays keeps its value at 1; after a planted error it is 0 from some
+    line on.
+    """
     rng = random.Random(0)
     for name in ("arithmetic", "countdown", "maze"):
         task = PARTS[name]
         for problem in islice(task.problems("test", 3), 30):
             lines = task.oracle.act(problem, {}, rng).split("\n")
-            values = [task.oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") for n in range(1, len(lines) + 1)]
+            values = [
+                task.oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") for n in range(1, len(lines) + 1)
+            ]
             assert values == [1.0] * len(lines)
         for problem in islice(task.problems("test", 4), 30):
             lines = task.oracle.slip(problem, {}, rng).split("\n")
-            values = [task.oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") for n in range(1, len(lines) + 1)]
+            values = [
+                task.oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") for n in range(1, len(lines) + 1)
+            ]
             assert values == sorted(values, reverse=True), "what is lost stays lost"
 
 
@@ -154,13 +172,18 @@ def test_an_oracle_is_shown_to_nobody_who_does_not_declare_it():
     assert _Declares()(None, shown(task, _Declares()), []) == task.oracle
     with pytest.raises(UnmetNeed, match="has no oracle"):
         shown(surpass.tasks.question("?"), _Declares())
-    for outer, path in ((suite("maze"), lambda t: t.parts["maze"]), (EXTRA["judge maze"], lambda t: t.source)):
+    for outer, path in (
+        (suite("maze"), lambda t: t.parts["maze"]),
+        (EXTRA["judge maze"], lambda t: t.source),
+    ):
         assert path(outer).oracle is not None
         with pytest.raises(UnmetNeed):
             _ = path(shown(outer, _Asks())).oracle
     veiled = shown(task, _Asks())
     assert not hasattr(veiled, "oracle")
-    assert veiled.players == task.players and next(veiled.problems("test", 0)) == next(task.problems("test", 0))
+    assert veiled.players == task.players and next(veiled.problems("test", 0)) == next(
+        task.problems("test", 0)
+    )
 
 
 def test_the_verdict_is_yes_as_often_as_no():
@@ -174,7 +197,10 @@ def test_the_verdict_is_yes_as_often_as_no():
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(lambda: surpass.tasks.countdown(2, 1, 2, "*"), "no target"), (lambda: surpass.tasks.maze(20, 0.6, 38), "no grid")],
+    [
+        (lambda: surpass.tasks.countdown(2, 1, 2, "*"), "no target"),
+        (lambda: surpass.tasks.maze(20, 0.6, 38), "no grid"),
+    ],
 )
 def test_knobs_that_allow_no_problem_are_refused_in_time(make, words):
     with pytest.raises(SurpassError, match=words):

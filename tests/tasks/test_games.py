@@ -1,4 +1,6 @@
-"""Tictactoe and kuhn: exact values against brute force that knows nothing of open-spiel, turns, and what each player sees."""
+"""Tictactoe and kuhn: exact values against brute force that knows nothing of open-spiel, turns, and what each
+player sees.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,10 @@ from surpass.types import Problem
 EMPTY = "...\n...\n..."
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
 TASKS = [
-    make(opponent=opponent) for make in (tictactoe, kuhn) for opponent in ("mixed", "random", "optimal", "self")
-] + [kuhn(pays="win")]  # fmt: skip
+    make(opponent=opponent)
+    for make in (tictactoe, kuhn)
+    for opponent in ("mixed", "random", "optimal", "self")
+] + [kuhn(pays="win")]
 
 
 def first(task, n, split="train", seed=0):
@@ -68,7 +72,9 @@ def winner(cells):
 
 @cache
 def by_hand(cells, me, skill):
-    """What `me` gets by best play; skill None: the other one plays against it, else it is that good on average."""
+    """What `me` gets by best play; skill None: the other one plays against it, else it is that good on
+    average.
+    """
     won = winner(cells)
     if won or "." not in cells:
         return 0.5 if not won else float(won == me)
@@ -220,7 +226,9 @@ def test_exploitability_agrees_with_brute_force():
 
 
 def shares(task, seat, card, moves):
-    """What the policy's seat is paid on average if it plays the equilibrium: over all deals and replies, by hand."""
+    """What the policy's seat is paid on average if it plays the equilibrium: over all deals and replies, by
+    hand.
+    """
     skill = {"random": 0.0, "optimal": 1.0}.get(task.opponent, task.skill)
 
     def chance(deal, made):
@@ -255,7 +263,9 @@ def test_values_and_slips_of_kuhn(opponent, pays):
         for seat, made in [(0, ""), (0, "pb"), (1, "p"), (1, "b")]:
             problem, state = dealt(task, [*deal, *("pb".index(move) for move in made)], seat)
             value = task.oracle.value(problem, state)
-            assert value == pytest.approx(shares(task, seat, deal[seat], made), abs=1e-9), "judged without the other card"
+            assert value == pytest.approx(shares(task, seat, deal[seat], made), abs=1e-9), (
+                "judged without the other card"
+            )
             choice = words["b" in made]
             after = {word: task.oracle.value(problem, state, word) for word in choice}
             for word, move in zip(choice, "pb", strict=True):
@@ -265,7 +275,9 @@ def test_values_and_slips_of_kuhn(opponent, pays):
                 acts.add(task.oracle.act(problem, state, random.Random(seed)))
             assert after[slip] <= min(after[act] for act in acts) + 1e-9
             bet = EQUILIBRIUM[f"{deal[seat]}{made}"]
-            assert acts == {choice[1]} if bet == 1 else acts == {choice[0]} if bet == 0 else acts == set(choice)
+            assert (
+                acts == {choice[1]} if bet == 1 else acts == {choice[0]} if bet == 0 else acts == set(choice)
+            )
             dominated = {"0pb": "call", "0b": "call", "2pb": "fold", "2b": "fold", "2p": "check"}
             assert slip == dominated.get(f"{deal[seat]}{made}", slip)
 
@@ -300,10 +312,17 @@ def test_two_players_of_kuhn_see_their_own_card_only_and_win_what_the_other_lose
             told.setdefault((i % 2, deal[i % 2], made[:i]), set()).add(text)
             assert ("Card" in text) == (i < 2)
             faced = "b" in made[:i]
-            turn = step(task, turn.state, ("fold" if faced else "check", "call" if faced else "bet")["pb".index(move)])
-        assert turn.player is None and turn.reward == {"first": chips(deal, made), "second": -chips(deal, made)}
+            turn = step(
+                task, turn.state, ("fold" if faced else "check", "call" if faced else "bet")["pb".index(move)]
+            )
+        assert turn.player is None and turn.reward == {
+            "first": chips(deal, made),
+            "second": -chips(deal, made),
+        }
         finished += 1
-    assert finished == 30 and all(len(texts) == 1 for texts in told.values()), "the text is a function of one's own card"
+    assert finished == 30 and all(len(texts) == 1 for texts in told.values()), (
+        "the text is a function of one's own card"
+    )
     assert len({frozenset(texts) for (_, _, made), texts in told.items() if len(made) < 2}) == 9
     assert {problem.prompt for problem in first(task, 20)} == {"Kuhn poker, two players, cards J, Q, K."}
 
@@ -314,7 +333,11 @@ def test_kuhn_reads_like_this():
     turn = asyncio.run(task.start(None, Problem("by hand", "", state)))
     assert turn.say == {"policy": "Card: Q. Opponent bets. Pot: 3. You: call or fold?"}
     turn = step(task, state, "I call.")
-    assert turn.say == {"policy": "You lose 2."} and turn.reward == {"policy": 0} and turn.counts == {"chips": -2}
+    assert (
+        turn.say == {"policy": "You lose 2."}
+        and turn.reward == {"policy": 0}
+        and turn.counts == {"chips": -2}
+    )
     assert not step(task, state, "check").valid, "not a move after a bet"
 
 
@@ -336,7 +359,9 @@ def test_an_illegal_move_loses(text):
     turn = step(task, state, text)
     assert (turn.valid, turn.player, turn.reward, turn.counts) == (False, None, {"policy": 0}, {"illegal": 1})
     assert turn.say["policy"].startswith("Illegal move.")
-    assert task.oracle.value(None, turn.state) == 0 and (text == "" or task.oracle.value(None, state, text) == 0)
+    assert task.oracle.value(None, turn.state) == 0 and (
+        text == "" or task.oracle.value(None, state, text) == 0
+    )
     assert step(task, turn.state, "3") == (turn.state, {}, None, {}, True, {}), "it is over"
     two = step(tictactoe(opponent="self"), state, text)
     assert two.reward == {"first": -1, "second": 1} and two.counts == {"illegal": 1}
@@ -345,8 +370,18 @@ def test_an_illegal_move_loses(text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, len(TASKS) - 1), st.integers(0, 3), st.lists(st.one_of(st.text(), st.sampled_from(
-    ["1", "2", "3", "4", "5", "6", "7", "8", "9", "check", "bet", "call", "fold"])), min_size=1, max_size=6))  # fmt: skip
+@given(
+    st.integers(0, len(TASKS) - 1),
+    st.integers(0, 3),
+    st.lists(
+        st.one_of(
+            st.text(),
+            st.sampled_from(["1", "2", "3", "4", "5", "6", "7", "8", "9", "check", "bet", "call", "fold"]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
 @example(0, 0, ["9" * 100_000, "\x00"])
 def test_junk_never_raises_and_states_are_values(which, at, texts):
     task = TASKS[which]
@@ -383,12 +418,21 @@ def test_openings():
         task = tictactoe(opening=opening)
         for problem in first(task, 30):
             made = len(problem.answer["history"])
-            assert made in (opening, opening + 1) and made % 2 == problem.answer["seat"], "the policy is to move"
+            assert made in (opening, opening + 1) and made % 2 == problem.answer["seat"], (
+                "the policy is to move"
+            )
             assert minimax(problem.prompt.rpartition("\n")[0].lower(), problem.answer["seat"]) > 0
 
 
-@pytest.mark.parametrize("make, knobs, wanted", [(tictactoe, {"opening": 7}, "0 to 6"), (tictactoe, {"skill": 1.1}, "skill=1.1"),
-                                                 (kuhn, {"opponent": "best"}, "best"), (kuhn, {"pays": "euros"}, "euros")])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, knobs, wanted",
+    [
+        (tictactoe, {"opening": 7}, "0 to 6"),
+        (tictactoe, {"skill": 1.1}, "skill=1.1"),
+        (kuhn, {"opponent": "best"}, "best"),
+        (kuhn, {"pays": "euros"}, "euros"),
+    ],
+)
 def test_wrong_knobs_are_named(make, knobs, wanted):
     with pytest.raises(SurpassError, match=wanted):
         make(**knobs)
@@ -403,11 +447,17 @@ def test_information_states_are_what_a_player_hears():
     assert states["0"] == [("Card: J. Pot: 2. You: check or bet?", ("check", "bet"))]
     assert states["2b"] == [("Card: K. Opponent bets. Pot: 3. You: call or fold?", ("fold", "call"))]
     (first, said), (then, words) = states["1pb"]
-    assert (said, words) == ("check", ("fold", "call")) and first.startswith("Card: Q.") and "Opponent bets" in then
+    assert (
+        (said, words) == ("check", ("fold", "call"))
+        and first.startswith("Card: Q.")
+        and "Opponent bets" in then
+    )
 
 
 def test_exploitability_is_read_off_the_probabilities_of_both_words():
-    """A table without preferences says each character, and the end, with probability 1/V: bet is V^2 times as likely as check, call and fold alike."""
+    """A table without preferences says each character, and the end, with probability 1/V: bet is V^2 times as
+    likely as check, call and fold alike.
+    """
     import string
 
     from surpass.engines import TabularEngine
@@ -427,9 +477,17 @@ def test_exploitability_is_read_off_the_probabilities_of_both_words():
 def test_play_against_opponents_is_counted_for_each():
     from surpass.measures import against
 
-    models = Models(policy=ScriptedEngine(lambda text, key: "bet" if "check or bet" in text.rpartition("You:")[2] else "call"))
-    report = models.run(against(("random", "optimal"), n={"test": 64})(models, kuhn(opponent="self"), "test", 0))
+    models = Models(
+        policy=ScriptedEngine(
+            lambda text, key: "bet" if "check or bet" in text.rpartition("You:")[2] else "call"
+        )
+    )
+    report = models.run(
+        against(("random", "optimal"), n={"test": 64})(models, kuhn(opponent="self"), "test", 0)
+    )
     m = report.metrics
     assert m["reward"]["n"] == 128 and m["reward/random"]["n"] == m["reward/optimal"]["n"] == 64
-    assert m["reward"]["mean"] == pytest.approx((m["reward/random"]["mean"] + m["reward/optimal"]["mean"]) / 2)
+    assert m["reward"]["mean"] == pytest.approx(
+        (m["reward/random"]["mean"] + m["reward/optimal"]["mean"]) / 2
+    )
     assert m["illegal/random"]["mean"] == 0 if "illegal/random" in m else True

@@ -1,4 +1,6 @@
-"""Instructions: the checkers against a judge that reads the prompt alone, right and wrong texts, exact values of unfinished ones."""
+"""Instructions: the checkers against a judge that reads the prompt alone, right and wrong texts, exact values
+of unfinished ones.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def judge(prompt: str, text: str) -> list[bool]:
     obeys = {
         "Write": lambda number: len(words) == number,
         "Use exactly": lambda number: len(full) == number and all(full),
-        "Make a list": lambda number, dash: len(full) == number and all(full) and all(x[:2] == dash for x in text.split("\n")),
+        "Make a list": lambda number, dash: (
+            len(full) == number and all(full) and all(x[:2] == dash for x in text.split("\n"))
+        ),
         "Start": lambda word: low[0] == word,
         "Include": lambda word: word in low,
         "Say": lambda number, word: sum(w == word for w in low) == number,
@@ -59,7 +63,9 @@ def judge(prompt: str, text: str) -> list[bool]:
     out = []
     for sentence in sentences[sentences[0] == "Write words." :]:
         (found,) = [check for begins, check in obeys.items() if sentence.startswith(begins)]
-        out.append(bool(words) and found(*map(int, re.findall(r"\d+", sentence)), *re.findall('"([^"]*)"', sentence)))
+        out.append(
+            bool(words) and found(*map(int, re.findall(r"\d+", sentence)), *re.findall('"([^"]*)"', sentence))
+        )
     return out
 
 
@@ -101,26 +107,29 @@ def test_slips_are_near_misses_in_every_family():
     assert min(missed.values()) >= 10, missed
 
 
-@pytest.mark.parametrize("spec, right, wrong", [
-    (["words", 3], "cat, dog - sun", "cat,dog sun"),
-    (["lines", 2], "cat\ndog\n", "cat\n\ndog"),
-    (["lines", 2], "cat\ndog", "cat\n!"),
-    (["list", 2], "- cat\n- dog", "- cat\n-dog"),
-    (["list", 2], "- cat\n- dog", "- cat\n- "),
-    (["start", "cat"], "- Cat dog", "dog cat"),
-    (["include", "cat"], 'the "Cat".', "cats"),
-    (["times", "cat", 2], "cat dog CAT", "cat cat cat"),
-    (["order", "red", "blue"], "red blue red", "blue red blue"),
-    (["order", "red", "blue"], "red red blue", "red"),
-    (["sorted"], "ant Bed bed cat", "bed ant"),
-    (["distinct"], "cat cats", "cat Cat"),
-    (["avoid", "e"], "cat", "RED"),
-    (["length", 3], "cat, dog!", "cat doge"),
-    (["length", 3], "cat", "123"),
-    (["case", "lower"], "cat dog", "Cat dog"),
-    (["case", "upper"], "CAT DOG", "CAT dOG"),
-    (["end", "!"], "cat!\n", "cat! "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spec, right, wrong",
+    [
+        (["words", 3], "cat, dog - sun", "cat,dog sun"),
+        (["lines", 2], "cat\ndog\n", "cat\n\ndog"),
+        (["lines", 2], "cat\ndog", "cat\n!"),
+        (["list", 2], "- cat\n- dog", "- cat\n-dog"),
+        (["list", 2], "- cat\n- dog", "- cat\n- "),
+        (["start", "cat"], "- Cat dog", "dog cat"),
+        (["include", "cat"], 'the "Cat".', "cats"),
+        (["times", "cat", 2], "cat dog CAT", "cat cat cat"),
+        (["order", "red", "blue"], "red blue red", "blue red blue"),
+        (["order", "red", "blue"], "red red blue", "red"),
+        (["sorted"], "ant Bed bed cat", "bed ant"),
+        (["distinct"], "cat cats", "cat Cat"),
+        (["avoid", "e"], "cat", "RED"),
+        (["length", 3], "cat, dog!", "cat doge"),
+        (["length", 3], "cat", "123"),
+        (["case", "lower"], "cat dog", "Cat dog"),
+        (["case", "upper"], "CAT DOG", "CAT dOG"),
+        (["end", "!"], "cat!\n", "cat! "),
+    ],
+)
 def test_every_checker_by_hand(spec, right, wrong):
     task, problem = TASKS["one"], Problem("p", "", [spec])
     assert task.broken(problem, right) == [] and value(task, problem, right) == 1
@@ -130,11 +139,14 @@ def test_every_checker_by_hand(spec, right, wrong):
 def test_half_the_share_is_paid_and_nothing_for_no_word():
     task = TASKS["default"]
     problem = Problem("p", "", [["words", 2], ["sorted"], ["end", "!"], ["avoid", "e"]])
-    assert [value(task, problem, text) for text in ("cat dog!", "cat dog", "dog cat", "red cow", "", "!")] == [
-        1, 0.375, 0.25, 0.125, 0, 0]  # fmt: skip
+    assert [
+        value(task, problem, text) for text in ("cat dog!", "cat dog", "dog cat", "red cow", "", "!")
+    ] == [1, 0.375, 0.25, 0.125, 0, 0]
 
 
-PIECES = st.sampled_from([*WORDS, "Cat", "RED", "- ", "-", " ", "\n", "\n- ", "!", "?", ".", "cats", "a", "\t", "7"])
+PIECES = st.sampled_from(
+    [*WORDS, "Cat", "RED", "- ", "-", " ", "\n", "\n- ", "!", "?", ".", "cats", "a", "\t", "7"]
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -146,7 +158,9 @@ def test_checkers_agree_with_the_judge(which, text):
     task, problem = ALL[which]
     verdicts = judge(problem.prompt, text)
     families = problem.meta["families"]
-    assert task.broken(problem, text) == [name for name, fine in zip(families, verdicts, strict=True) if not fine]
+    assert task.broken(problem, text) == [
+        name for name, fine in zip(families, verdicts, strict=True) if not fine
+    ]
 
 
 @settings(max_examples=200, deadline=None)
@@ -160,14 +174,23 @@ def test_junk_never_raises(which, text):
 
 def test_huge_and_odd_texts_are_judged_and_never_right():
     task = TASKS["default"]
-    for text in ("cat " * 50_000, "\n" * 50_000, "!" * 50_000, "\x00\x0b\x1c\u2028\r\n", "\ud800", "\u0130" * 9):
+    for text in (
+        "cat " * 50_000,
+        "\n" * 50_000,
+        "!" * 50_000,
+        "\x00\x0b\x1c\u2028\r\n",
+        "\ud800",
+        "\u0130" * 9,
+    ):
         for problem in POOL["default"][:15]:
             assert value(task, problem, text) < 1
             assert not task.oracle.value(problem, {}, text) > 1
 
 
 def continuations(problem, words):
-    """Nothing, or up to `words` words of a small choice in every layout, in lines below what stands already."""
+    """Nothing, or up to `words` words of a small choice in every layout, in lines below what stands
+    already.
+    """
     named = [arg for _, *args in problem.answer for arg in args if arg in WORDS]
     choice = [*dict.fromkeys([*named, "ant", "cup", "wolf", "water"])][:6]
     mark = next((args[0] for name, *args in problem.answer if name == "end"), "")
@@ -187,7 +210,9 @@ def test_values_of_unfinished_texts_against_brute_force():
     lost_right = 0
     for task, problem in ALL[::4]:
         whole = rng.choice([task.oracle.act, task.oracle.slip])(problem, {}, rng)
-        text = rng.choice([whole, "\n".join(whole.split("\n")[:-1]) or whole, whole.rpartition(" ")[0] or whole])
+        text = rng.choice(
+            [whole, "\n".join(whole.split("\n")[:-1]) or whole, whole.rpartition(" ")[0] or whole]
+        )
         worth = task.oracle.value(problem, {}, text)
         found = any(all(judge(problem.prompt, text + more)) for more in continuations(problem, 2))
         if worth == 0:
@@ -203,22 +228,39 @@ def test_values_of_unfinished_texts_against_brute_force():
     assert min(counts.values()) >= 60, counts
 
 
-@pytest.mark.parametrize("specs, text, worth", [
-    ([["words", 2]], "cat", 1), ([["words", 2]], "cat dog sun", 0), ([["words", 1], ["end", "!"]], "cat", 1),
-    ([["avoid", "e"]], "red", 0), ([["order", "red", "blue"]], "blue", 0), ([["order", "red", "blue"]], "red", 1),
-    ([["sorted"], ["words", 3]], "dog cat", 0), ([["sorted"], ["include", "ant"]], "bed", 0), ([["lines", 2]], "cat\ndog\nsun", 0),
-    ([["lines", 2], ["words", 2]], "cat dog", 0), ([["list", 2]], "- cat\n", 1), ([["list", 2]], "cat", 0),
-    ([["times", "cat", 2]], "cat cat cat", 0), ([["times", "cat", 2], ["words", 2]], "dog", 0), ([["case", "upper"]], "cat", 0),
-    ([["sorted"], ["times", "cat", 2]], "cat", 1), ([["sorted"], ["include", "ant"], ["include", "cat"]], "ant", 1),
-    ([["start", "cat"]], "dog", 0), ([["distinct"], ["words", 3]], "dog dog", 0), ([["length", 3], ["words", 2]], "frog", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "specs, text, worth",
+    [
+        ([["words", 2]], "cat", 1),
+        ([["words", 2]], "cat dog sun", 0),
+        ([["words", 1], ["end", "!"]], "cat", 1),
+        ([["avoid", "e"]], "red", 0),
+        ([["order", "red", "blue"]], "blue", 0),
+        ([["order", "red", "blue"]], "red", 1),
+        ([["sorted"], ["words", 3]], "dog cat", 0),
+        ([["sorted"], ["include", "ant"]], "bed", 0),
+        ([["lines", 2]], "cat\ndog\nsun", 0),
+        ([["lines", 2], ["words", 2]], "cat dog", 0),
+        ([["list", 2]], "- cat\n", 1),
+        ([["list", 2]], "cat", 0),
+        ([["times", "cat", 2]], "cat cat cat", 0),
+        ([["times", "cat", 2], ["words", 2]], "dog", 0),
+        ([["case", "upper"]], "cat", 0),
+        ([["sorted"], ["times", "cat", 2]], "cat", 1),
+        ([["sorted"], ["include", "ant"], ["include", "cat"]], "ant", 1),
+        ([["start", "cat"]], "dog", 0),
+        ([["distinct"], ["words", 3]], "dog dog", 0),
+        ([["length", 3], ["words", 2]], "frog", 0),
+    ],
+)
 def test_values_by_hand(specs, text, worth):
     assert TASKS["default"].oracle.value(Problem("p", "", specs), {}, text) == worth
 
 
 def test_what_only_other_words_could_save_is_not_known():
     oracle = TASKS["default"].oracle
-    rare = Problem("p", "", [["words", 4], ["sorted"], ["distinct"]])  # one word of the inventory comes after "water"
+    # one word of the inventory comes after "water"
+    rare = Problem("p", "", [["words", 4], ["sorted"], ["distinct"]])
     assert oracle.value(rare, {}, "water") != oracle.value(rare, {}, "water")
     assert oracle.value(rare, {}, "water\nxenon yes zoo") == 1
 
@@ -232,7 +274,11 @@ def test_splits_are_disjoint_by_what_is_shown_and_large():
     seen = {split: list(islice(task.problems(split, 3), 600)) for split in SHARES}
     prompts = {split: {p.prompt for p in problems} for split, problems in seen.items()}
     assert all(len(found) == 600 for found in prompts.values()), "no repeats"
-    assert not prompts["train"] & prompts["test"] | prompts["train"] & prompts["gate"] | prompts["gate"] & prompts["test"]
+    assert (
+        not prompts["train"] & prompts["test"]
+        | prompts["train"] & prompts["gate"]
+        | prompts["gate"] & prompts["test"]
+    )
     other = {p.prompt for p in islice(task.problems("train", 4), 600)}
     assert not other & (prompts["test"] | prompts["gate"]) and other != prompts["train"]
     assert [p.id for p in islice(task.problems("test", 3), 50)] == [p.id for p in seen["test"][:50]]
@@ -243,7 +289,12 @@ def test_splits_are_disjoint_by_what_is_shown_and_large():
 def test_problems_survive_json_and_are_not_changed():
     for task, problem in ALL[::20]:
         before = copy.deepcopy(problem)
-        again = Problem(problem.id, problem.prompt, json.loads(json.dumps(problem.answer)), json.loads(json.dumps(problem.meta)))
+        again = Problem(
+            problem.id,
+            problem.prompt,
+            json.loads(json.dumps(problem.answer)),
+            json.loads(json.dumps(problem.meta)),
+        )
         assert again == problem
         for do in (task.oracle.act, task.oracle.slip):
             assert do(problem, {}, random.Random(1)) == do(again, {}, random.Random(1))
@@ -256,17 +307,30 @@ def test_problems_survive_json_and_are_not_changed():
 
 
 def test_knobs_reach_from_one_constraint_to_many():
-    assert {p.prompt for p in instructions(1, 1, 3, "words").problems("train", 0)} <= {"Write 2 words.", "Write 3 words."}
+    assert {p.prompt for p in instructions(1, 1, 3, "words").problems("train", 0)} <= {
+        "Write 2 words.",
+        "Write 3 words.",
+    }
     few = instructions(2, 2, 6, "words,avoid")
     assert all(p.meta["families"] == ["words", "avoid"] for p in few.problems("train", 0))
     assert {len(p.answer) for p in POOL["many"]} == {6, 7}
 
 
-@pytest.mark.parametrize("knobs, says", [
-    ({"families": "words rhyme"}, "found 'rhyme'"), ({"fewest": 4}, "fewest <= constraints"), ({"words": 1}, "words from 2"),
-    ({"families": ["words"]}, "separated by blanks"), ({"families": "lines list"}, "do not fit together"), ({"words": "6"}, "whole numbers"),
-    ({"constraints": 5, "words": 2, "families": "words include times order start"}, "do not fit together in 2 words"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "knobs, says",
+    [
+        ({"families": "words rhyme"}, "found 'rhyme'"),
+        ({"fewest": 4}, "fewest <= constraints"),
+        ({"words": 1}, "words from 2"),
+        ({"families": ["words"]}, "separated by blanks"),
+        ({"families": "lines list"}, "do not fit together"),
+        ({"words": "6"}, "whole numbers"),
+        (
+            {"constraints": 5, "words": 2, "families": "words include times order start"},
+            "do not fit together in 2 words",
+        ),
+    ],
+)
 def test_wrong_knobs_are_explained(knobs, says):
     with pytest.raises(SurpassError, match=says):
         instructions(**knobs)

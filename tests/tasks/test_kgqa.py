@@ -1,4 +1,6 @@
-"""kgqa: every question can be answered, and in one way, from what the search shows; tool calls; turns that are junk."""
+"""kgqa: every question can be answered, and in one way, from what the search shows; tool calls; turns that
+are junk.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def check(task, problem, text):
 
 
 def play(task, problem, choose):
-    """(texts of the player, what it was told, the value, counts) of an attempt in which choose(state) moves."""
+    """(texts of the player, what it was told, the value, counts) of an attempt in which choose(state)
+    moves.
+    """
     turn = asyncio.run(task.start(None, problem))
     texts, told, counts = [], [turn.say["policy"]], {}
     while turn.player:
@@ -83,13 +87,19 @@ def test_every_question_is_answered_by_what_its_searches_really_show_and_in_one_
         for problem in islice(task.problems(split, 1), 25):
             relations, entity = asked(problem)
             assert len(relations) == problem.meta["hops"] and task.min_hops <= len(relations) <= task.hops
-            texts, told, value, counts = play(task, problem, lambda s, p=problem: task.oracle.act(p, s, random.Random(0)))
+            texts, told, value, counts = play(
+                task, problem, lambda s, p=problem: task.oracle.act(p, s, random.Random(0))
+            )
             answer = problem.answer["answer"]
             assert value == 1 and texts[-1] == f"Answer: {answer}"
             assert follow(read(told[1:]), relations, entity) == {answer}, "from the results alone"
             documents = task.world(problem.answer["world"]).documents
-            assert follow(read(documents), relations, entity) == {answer}, "nothing in the world says otherwise"
-            assert counts == {"searches": len(texts) - 1.0} | ({"cut": counts["cut"]} if "cut" in counts else {})
+            assert follow(read(documents), relations, entity) == {answer}, (
+                "nothing in the world says otherwise"
+            )
+            assert counts == {"searches": len(texts) - 1.0} | (
+                {"cut": counts["cut"]} if "cut" in counts else {}
+            )
             assert answer not in problem.prompt and all(answer not in text for text in texts[:-1])
 
 
@@ -98,7 +108,9 @@ def test_a_world_states_every_fact_once_and_few_hops_need_few_searches():
     problem = next(task.problems("train", 0))
     world = task.world(problem.answer["world"])
     assert all(len(values) == 1 for values in read(world.documents).values()), "relations are functions"
-    assert {(k, v) for k, (v,) in read(world.documents).items()} >= {(k, f.value) for k, f in world.facts.items()}
+    assert {(k, v) for k, (v,) in read(world.documents).items()} >= {
+        (k, f.value) for k, f in world.facts.items()
+    }
     assert len(world.facts) == 12 * 6 + 4 * 2 + 4 * 2 and 12 < len(world.documents) - len(world.facts) <= 24
     assert len(kgqa(distractors=0).world(1).documents) == len(world.facts)
 
@@ -108,7 +120,10 @@ def test_bm25_agrees_with_the_formula():
     from math import log
 
     world = kgqa().world(3)
-    bags = [[w for w in re.findall("[a-z]+", d.lower()) if w not in {"the", "of", "is", "was", "and"}] for d in world.documents]
+    bags = [
+        [w for w in re.findall("[a-z]+", d.lower()) if w not in {"the", "of", "is", "was", "and"}]
+        for d in world.documents
+    ]
     mean = sum(map(len, bags)) / len(bags)
     fact = next(iter(world.facts.values()))
     query = f"{fact.relation} {fact.entity}".lower().split()
@@ -184,13 +199,18 @@ def play_on(task, problem, state):
 
 
 def test_what_was_told_decides_not_what_was_asked():
-    """A search that shows the second hop early is remembered; an answer needs no searches but is worth its rightness."""
+    """A search that shows the second hop early is remembered; an answer needs no searches but is worth its
+    rightness.
+    """
     task = kgqa(hops=2, min_hops=2)
     problem = next(task.problems("train", 0))
     first, second = task.world(problem.answer["world"]).chain(problem.answer["start"], problem.answer["path"])
     state = start(task, problem)
     early = step(task, state, f"<call>search {second.relation} of {second.entity}</call>").state
-    assert task.oracle.act(problem, early, random.Random(0)) == f"<call>search {first.relation} of {first.entity}</call>"
+    assert (
+        task.oracle.act(problem, early, random.Random(0))
+        == f"<call>search {first.relation} of {first.entity}</call>"
+    )
     done = step(task, early, f"I need one more. <call>search {first.relation} of {first.entity}").state
     assert task.oracle.act(problem, done, random.Random(0)) == f"Answer: {second.value}"
     over = step(task, state, f"Answer: {second.value.upper()}.")
@@ -202,8 +222,13 @@ def test_turns_run_out_and_bad_turns_are_told_why():
     problem = next(task.problems("train", 0))
     right = f"Answer: {problem.answer['answer']}"
     state = start(task, problem)
-    for text, why in [("hello", "write <call>"), ("<call>find x</call>", 'no tool "find"'), ("<call></call>", "empty"),
-                      (f"<call>search</call> {right}", "needs an argument"), ("Answer: ", "write <call>")]:  # fmt: skip
+    for text, why in [
+        ("hello", "write <call>"),
+        ("<call>find x</call>", 'no tool "find"'),
+        ("<call></call>", "empty"),
+        (f"<call>search</call> {right}", "needs an argument"),
+        ("Answer: ", "write <call>"),
+    ]:
         turn = step(task, state, text)
         assert turn.player == "policy" and not turn.valid and turn.counts == {"malformed": 1}
         assert turn.say["policy"].startswith("<result>error: ") and why in turn.say["policy"]
@@ -218,7 +243,10 @@ def test_turns_run_out_and_bad_turns_are_told_why():
     assert last.player is None and last.counts["out_of_turns"] == 1 and check(task, problem, text) == 0
     assert step(task, state, "hm").counts == {"malformed": 1, "out_of_turns": 1}
     assert task.oracle.value(problem, last.state) == 0
-    assert step(task, start(task, problem), "<call>search Zzyzx</call>").say["policy"] == "<result>nothing found</result>"
+    assert (
+        step(task, start(task, problem), "<call>search Zzyzx</call>").say["policy"]
+        == "<result>nothing found</result>"
+    )
 
 
 def test_long_results_are_cut_and_what_was_cut_off_was_not_told():
@@ -233,8 +261,25 @@ def test_long_results_are_cut_and_what_was_cut_off_was_not_told():
 
 JUNK = st.one_of(
     st.text(max_size=300),
-    st.lists(st.sampled_from(["<call>", "</call>", "search ", "Answer: ", "teacher ", "\x00", "\u2028", "é", "x" * 500, "\n", "Mira"]), max_size=8).map("".join),
-)  # fmt: skip
+    st.lists(
+        st.sampled_from(
+            [
+                "<call>",
+                "</call>",
+                "search ",
+                "Answer: ",
+                "teacher ",
+                "\x00",
+                "\u2028",
+                "é",
+                "x" * 500,
+                "\n",
+                "Mira",
+            ]
+        ),
+        max_size=8,
+    ).map("".join),
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -250,7 +295,9 @@ def test_junk_never_raises_and_states_are_plain_values(texts):
         assert step(task, json.loads(json.dumps(state)), text) == turn
         assert 0 <= check(task, problem, text) <= 1
         thinking = task.final_answer(text) is None and "call>" not in text  # not yet a whole turn
-        assert task.oracle.value(problem, state, text) == task.oracle.value(problem, state if thinking else turn.state)
+        assert task.oracle.value(problem, state, text) == task.oracle.value(
+            problem, state if thinking else turn.state
+        )
         assert re.fullmatch(r"[\n -~]*", turn.say.get("policy", ""))
         if turn.player is None:
             return
@@ -261,17 +308,33 @@ def test_junk_never_raises_and_states_are_plain_values(texts):
 def test_a_huge_turn_is_refused_quickly():
     task = kgqa()
     problem = next(task.problems("train", 0))
-    for text in ("<call>search " + "tea " * 500_000, "answer " * 300_000, "<call>" * 300_000, "answer" + " " * 1_000_000):
+    for text in (
+        "<call>search " + "tea " * 500_000,
+        "answer " * 300_000,
+        "<call>" * 300_000,
+        "answer" + " " * 1_000_000,
+    ):
         turn = step(task, start(task, problem), text)
         assert not turn.valid and len(turn.say["policy"]) < 200 and check(task, problem, text) == 0
 
 
-@pytest.mark.parametrize("text, call", [
-    ("<call>search tea in Bo</call>", Call("search", "tea in Bo")), ("so:\n<call> search  a\nb ", Call("search", "a\nb")),
-    ("<call>search a</call><call>search b</call>", Call("search", "a")), ("no call", None), ("", None),
-    ("<call></call>", "empty"), ("<call>sql x</call>", 'no tool "sql", there is: search, run'), ("<call>search </call>", "needs"),
-    ("search a</call>", "begins with <call>"), ("<call>search " + "a" * 41, "longer than 40"),
-    ("<call>search " + "a" * 40, Call("search", "a" * 40)), ("<call>\u00e9\x00 a", 'no tool "??"')])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, call",
+    [
+        ("<call>search tea in Bo</call>", Call("search", "tea in Bo")),
+        ("so:\n<call> search  a\nb ", Call("search", "a\nb")),
+        ("<call>search a</call><call>search b</call>", Call("search", "a")),
+        ("no call", None),
+        ("", None),
+        ("<call></call>", "empty"),
+        ("<call>sql x</call>", 'no tool "sql", there is: search, run'),
+        ("<call>search </call>", "needs"),
+        ("search a</call>", "begins with <call>"),
+        ("<call>search " + "a" * 41, "longer than 40"),
+        ("<call>search " + "a" * 40, Call("search", "a" * 40)),
+        ("<call>\u00e9\x00 a", 'no tool "??"'),
+    ],
+)
 def test_calls(text, call):
     found = parse(text, ("search", "run"), 40)
     assert call in found if isinstance(call, str) and isinstance(found, str) else found == call
@@ -290,8 +353,17 @@ def test_results_keep_their_limit(text, limit):
 
 
 def test_wrong_knobs_are_named():
-    for knobs in ({"hops": 5}, {"hops": 0}, {"min_hops": 4}, {"max_turns": 3}, {"limit": 20}, {"results": 0}, {"persons": 2.5}, {"hops": "2"},
-                  {"hops": None}):  # fmt: skip
+    for knobs in (
+        {"hops": 5},
+        {"hops": 0},
+        {"min_hops": 4},
+        {"max_turns": 3},
+        {"limit": 20},
+        {"results": 0},
+        {"persons": 2.5},
+        {"hops": "2"},
+        {"hops": None},
+    ):
         with pytest.raises(SurpassError, match=f"kgqa needs {next(iter(knobs))} to be a whole number from"):
             kgqa(**knobs)
     with pytest.raises(SurpassError, match='no split "dev"'):

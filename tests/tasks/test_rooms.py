@@ -1,4 +1,6 @@
-"""rooms: exact distances against search through step, an explorer that knows only what it saw, and commands of any kind."""
+"""rooms: exact distances against search through step, an explorer that knows only what it saw, and commands
+of any kind.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def step(task, state, text):
 def commands(state):
     """Every command worth a try, whatever the rules make of it."""
     things = sorted(state["places"])
-    return [f"go {way}" for way in DIRECTIONS] + [f"{verb} {thing}" for verb in ("take", "drop") for thing in things]
+    return [f"go {way}" for way in DIRECTIONS] + [
+        f"{verb} {thing}" for verb in ("take", "drop") for thing in things
+    ]
 
 
 def searched(task, state, limit=14):
@@ -84,7 +88,9 @@ def played(task, problem, rng):
     return past, turn
 
 
-@pytest.mark.parametrize("task", [rooms(rooms=4, objects=2, extra=1), rooms(rooms=4, objects=1, locks=1)], ids=["open", "locked"])
+@pytest.mark.parametrize(
+    "task", [rooms(rooms=4, objects=2, extra=1), rooms(rooms=4, objects=1, locks=1)], ids=["open", "locked"]
+)
 def test_distance_and_value_agree_with_search_through_step(task):
     rng = random.Random(1)
     wandered = 0
@@ -104,14 +110,19 @@ def test_distance_and_value_agree_with_search_through_step(task):
 def test_every_problem_can_be_won_in_time_and_the_house_is_as_the_knobs_say(task):
     for problem in some(task):
         state = start(task, problem).state
-        assert problem.meta["distance"] == task.oracle.distance(problem, state) <= task.steps and problem.meta["distance"] >= 3
+        assert (
+            problem.meta["distance"] == task.oracle.distance(problem, state) <= task.steps
+            and problem.meta["distance"] >= 3
+        )
         assert task.oracle.value(problem, state) == 1
         house = state["map"]
         ways = [(room, way, there) for room in house for way, there in house[room].items()]
         back = {"north": "south", "south": "north", "east": "west", "west": "east"}
         assert len(house) == task.rooms and all(house[there][back[way]] == room for room, way, there in ways)
         assert 2 * (task.rooms - 1) <= len(ways) <= 2 * (task.rooms - 1 + task.extra)
-        assert len(state["places"]) == task.objects + task.locks and set(state["places"].values()) <= set(house)
+        assert len(state["places"]) == task.objects + task.locks and set(state["places"].values()) <= set(
+            house
+        )
         assert state["goal"][0] != KEY and state["places"][state["goal"][0]] != state["goal"][1]
 
 
@@ -149,7 +160,9 @@ def test_the_oracles_games_are_won(task, share):
         for state, command in past:
             if set(state["seen"]) == set(state["map"]):
                 after = step(task, state, command).state
-                assert task.oracle.distance(problem, after) == task.oracle.distance(problem, state) - 1, "nothing is left to find"
+                assert task.oracle.distance(problem, after) == task.oracle.distance(problem, state) - 1, (
+                    "nothing is left to find"
+                )
     assert won >= share * len(problems)
     if task == rooms():
         assert 300 < sum(lengths) / len(lengths) < 700
@@ -164,8 +177,10 @@ def test_the_oracle_acts_on_what_was_seen_alone(task):
             unseen = [room for room in state["map"] if room not in state["seen"]]
             names = dict(zip(unseen, rng.sample(unseen, len(unseen)), strict=True))
             other = copy.deepcopy(state)
-            other["map"] = {names.get(room, room): {way: names.get(to, to) for way, to in sorted(exits.items())}
-                            for room, exits in sorted(state["map"].items())}  # fmt: skip
+            other["map"] = {
+                names.get(room, room): {way: names.get(to, to) for way, to in sorted(exits.items())}
+                for room, exits in sorted(state["map"].items())
+            }
             other["locked"] = sorted(names.get(room, room) for room in state["locked"])
             for thing, place in state["places"].items():
                 if place in unseen:
@@ -190,7 +205,8 @@ def test_slips_waste_a_turn_and_lose_the_game_where_they_can(task):
             assert oracle.distance(problem, after.state) >= oracle.distance(problem, state)
             tight = {**state, "left": oracle.distance(problem, state)}
             assert (
-                oracle.value(problem, tight) == 1 and oracle.value(problem, tight, oracle.slip(problem, tight, rng) + "\n") == 0
+                oracle.value(problem, tight) == 1
+                and oracle.value(problem, tight, oracle.slip(problem, tight, rng) + "\n") == 0
             )
             loses = [
                 c
@@ -203,18 +219,35 @@ def test_slips_waste_a_turn_and_lose_the_game_where_they_can(task):
             elif after.counts.get("refused"):
                 possible = [step(task, state, c) for c in commands(state)]
                 ahead = oracle.distance(problem, state)
-                assert all(oracle.distance(problem, t.state) < ahead for t in possible if not t.counts.get("refused"))
+                assert all(
+                    oracle.distance(problem, t.state) < ahead for t in possible if not t.counts.get("refused")
+                )
             kinds.add(command.split()[0])
     assert lost > 0 if task.steps < 40 else kinds == {"go", "take", "drop"}
 
 
 def test_what_is_said_word_for_word():
     task = rooms(rooms=2, objects=2, extra=0)
-    world = {"map": {"hall": {"north": "study"}, "study": {"south": "hall"}}, "locked": [], "places": {"lamp": "study", "cup": "hall"},
-             "goal": ["lamp", "hall"], "at": "hall"}  # fmt: skip
+    world = {
+        "map": {"hall": {"north": "study"}, "study": {"south": "hall"}},
+        "locked": [],
+        "places": {"lamp": "study", "cup": "hall"},
+        "goal": ["lamp", "hall"],
+        "at": "hall",
+    }
     state = {**world, "seen": ["hall"], "left": 12}
     said = []
-    for text in ("go west", "take lamp", "drop cup", "look", "Take the cup.", "drop cup", "go north", "take lamp", "go south"):
+    for text in (
+        "go west",
+        "take lamp",
+        "drop cup",
+        "look",
+        "Take the cup.",
+        "drop cup",
+        "go north",
+        "take lamp",
+        "go south",
+    ):
         turn = step(task, state, text)
         said.append((turn.say["policy"], turn.valid, dict(turn.counts)))
         state = turn.state
@@ -249,7 +282,11 @@ def test_splits_share_no_house(task):
     seen = {split: some(task, 40 if task.rooms > 2 else 20, split, 3) for split in SHARES}
     houses = {split: {json.dumps(p.answer, sort_keys=True) for p in found} for split, found in seen.items()}
     assert all(len(houses[split]) == len(seen[split]) >= 20 for split in SHARES)
-    assert not houses["train"] & houses["test"] and not houses["train"] & houses["gate"] and not houses["gate"] & houses["test"]
+    assert (
+        not houses["train"] & houses["test"]
+        and not houses["train"] & houses["gate"]
+        and not houses["gate"] & houses["test"]
+    )
     for split, found in seen.items():
         assert all(split_of(p.id) == split for p in found)
         assert found == some(task, len(found), split, 3) and [p.id for p in found] != [
@@ -268,12 +305,17 @@ def test_states_are_json_and_are_not_changed(task):
             before = copy.deepcopy(state)
             copied = json.loads(json.dumps(state, sort_keys=True))
             assert copied == state
-            command = rng.choice([*commands(state), "nonsense", task.oracle.act(problem, state, random.Random(1))])
+            command = rng.choice(
+                [*commands(state), "nonsense", task.oracle.act(problem, state, random.Random(1))]
+            )
             turn = step(task, state, command)
             assert state == before and step(task, copied, command) == turn == step(task, state, command)
             for play in (task.oracle.act, task.oracle.slip):
                 assert play(problem, copied, random.Random(7)) == play(problem, state, random.Random(7))
-            assert task.oracle.value(problem, copied, command) == task.oracle.value(problem, state, command) and state == before
+            assert (
+                task.oracle.value(problem, copied, command) == task.oracle.value(problem, state, command)
+                and state == before
+            )
             if turn.player is None:
                 break
             state = turn.state
@@ -284,7 +326,9 @@ def test_states_are_json_and_are_not_changed(task):
 @given(
     st.one_of(
         st.text(),
-        st.lists(st.sampled_from(["go", "take", "the", "drop", "north", "lamp", "you", ".", "\n", "\x00", " "])).map(" ".join),
+        st.lists(
+            st.sampled_from(["go", "take", "the", "drop", "north", "lamp", "you", ".", "\n", "\x00", " "])
+        ).map(" ".join),
     )
 )
 def test_junk_is_no_command_and_takes_a_turn(text):
@@ -292,7 +336,11 @@ def test_junk_is_no_command_and_takes_a_turn(text):
     (problem,) = some(task, 1)
     state = start(task, problem).state
     turn = step(task, state, text)
-    assert turn.valid != ("malformed" in turn.counts) and turn.state["left"] == state["left"] - 1 and turn.player == "policy"
+    assert (
+        turn.valid != ("malformed" in turn.counts)
+        and turn.state["left"] == state["left"] - 1
+        and turn.player == "policy"
+    )
     assert turn.state["places"] == state["places"] or text.lower().split()[0] == "take"
     assert task.oracle.value(problem, state, text) in (0.0, 1.0)
     assert asyncio.run(task.check(None, problem, text)) == 0
@@ -300,7 +348,18 @@ def test_junk_is_no_command_and_takes_a_turn(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x" * 10**6, "go " + " " * 10**5 + "north", "go north\ngo north", "take you", "drop", "go", "go the", "\x00\x1b"],
+    [
+        "",
+        " ",
+        "x" * 10**6,
+        "go " + " " * 10**5 + "north",
+        "go north\ngo north",
+        "take you",
+        "drop",
+        "go",
+        "go the",
+        "\x00\x1b",
+    ],
 )
 def test_malformed_commands_are_counted_to_the_end(text):
     task = rooms(steps=3)
@@ -311,8 +370,19 @@ def test_malformed_commands_are_counted_to_the_end(text):
         assert turn.counts == {"malformed": 1} | ({"out_of_turns": 1} if left == 0 else {})
 
 
-@pytest.mark.parametrize("wrong", [{"rooms": 1}, {"rooms": 13}, {"objects": 0}, {"objects": 17}, {"steps": 2}, {"steps": 3, "locks": 1},
-                                   {"extra": -1}, {"locks": 2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rooms": 1},
+        {"rooms": 13},
+        {"objects": 0},
+        {"objects": 17},
+        {"steps": 2},
+        {"steps": 3, "locks": 1},
+        {"extra": -1},
+        {"locks": 2},
+    ],
+)
 def test_knobs_out_of_range_are_refused(wrong):
     with pytest.raises(SurpassError, match=r"rooms from 2 to 12.*found rooms"):
         rooms(**wrong)

@@ -26,10 +26,16 @@ from surpass.tasks.sql_sandbox import Refused, connect, parsed, run
 module = importlib.import_module("surpass.tasks.sql")
 RNG = random.Random(0)
 BOOKS = {
-    "sql": "SELECT title FROM books WHERE year >= 1990", "tables": {"books": ["id", "title", "color", "year"], "loans": ["book", "days"]},
-    "links": [["loans", "book", "books", "id"]], "where": [["books", "year", ">=", [1990]]], "ordered": False, "same": None,
-    "seed": 5, "rows": 12, "values": 6,
-}  # fmt: skip
+    "sql": "SELECT title FROM books WHERE year >= 1990",
+    "tables": {"books": ["id", "title", "color", "year"], "loans": ["book", "days"]},
+    "links": [["loans", "book", "books", "id"]],
+    "where": [["books", "year", ">=", [1990]]],
+    "ordered": False,
+    "same": None,
+    "seed": 5,
+    "rows": 12,
+    "values": 6,
+}
 
 
 def drawn(n, split="train", seed=0, **knobs):
@@ -41,14 +47,21 @@ def meets(row, condition):
     value = row[column]
     if found := re.fullmatch(r"from (\d+) to (\d+)", rest):
         return int(found[1]) <= value <= int(found[2])
-    for word, test in (("over ", int.__gt__), ("at least ", int.__ge__), ("under ", int.__lt__), ("at most ", int.__le__)):
+    for word, test in (
+        ("over ", int.__gt__),
+        ("at least ", int.__ge__),
+        ("under ", int.__lt__),
+        ("at most ", int.__le__),
+    ):
         if rest.startswith(word):
             return test(value, int(rest.removeprefix(word)))
     return value != rest[4:] if rest.startswith("not ") else value == rest
 
 
 def picked(said, rows, links):
-    """The rows that "loans with days over 3 whose book has color red" means, each with its parents' columns ("book color")."""
+    """The rows that "loans with days over 3 whose book has color red" means, each with its parents' columns
+    ("book color").
+    """
     base = said.split(" ")[0]
     wholes = []
     for row in rows[base]:
@@ -59,14 +72,20 @@ def picked(said, rows, links):
                 whole |= {f"{parent[:-1]} {name}": value for name, value in one.items()}
         wholes.append(whole)
     own, *parents = re.split(r" (?:and )?whose ", said)
-    groups = [(own.partition(" with ")[2], "")] + [(p.partition(" has ")[2], p.partition(" has ")[0] + " ") for p in parents]
+    groups = [(own.partition(" with ")[2], "")] + [
+        (p.partition(" has ")[2], p.partition(" has ")[0] + " ") for p in parents
+    ]
     for conditions, prefix in groups:
         if conditions:
             joiner, within = (" or ", any) if " or " in conditions else (" and ", all)
             parts = conditions.split(joiner)
             keep = []
             for whole in wholes:
-                row = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
+                row = {
+                    name.removeprefix(prefix): value
+                    for name, value in whole.items()
+                    if name.startswith(prefix)
+                }
                 if within([meets(row, part) for part in parts]):
                     keep.append(whole)
             wholes = keep
@@ -76,7 +95,11 @@ def picked(said, rows, links):
 def answered(prompt, rows):
     """The result of the question, worked out from its English words and the rows alone."""
     *_, ask, _ = prompt.split("\n")
-    links = [re.fullmatch(r"(\w+)\.(\w+) = (\w+)\.(\w+)", line).groups() for line in prompt.split("\n") if " = " in line]
+    links = [
+        re.fullmatch(r"(\w+)\.(\w+) = (\w+)\.(\w+)", line).groups()
+        for line in prompt.split("\n")
+        if " = " in line
+    ]
 
     def of(said):
         return picked(said, rows, links)
@@ -88,7 +111,9 @@ def answered(prompt, rows):
         middle, sign = mean(row[f[3]] for row in rows[f[2]]), 1 if f[4] == "over" else -1
         return [(row[f[1]],) for row in rows[f[2]] if sign * row[f[3]] > sign * middle]
     if f := re.fullmatch(r"List the ([\w ]+) of (.+) by (\w+), (highest|lowest) first\.", ask):
-        return [(row[f[1]],) for row in sorted(of(f[2]), key=lambda row: row[f[3]], reverse=f[4] == "highest")]
+        return [
+            (row[f[1]],) for row in sorted(of(f[2]), key=lambda row: row[f[3]], reverse=f[4] == "highest")
+        ]
     if f := re.fullmatch(r"Of (.+), list the (\w+) of the (\d) with the (highest|lowest) (\w+)\.", ask):
         rows_ = sorted(of(f[1]), key=lambda row: row[f[5]], reverse=f[4] == "highest")
         return [(row[f[2]],) for row in rows_[: int(f[3])]]
@@ -97,7 +122,13 @@ def answered(prompt, rows):
     if f := re.fullmatch(r"How many (.+) are there\?", ask):
         return [(len(of(f[1])),)]
     if f := re.fullmatch(r"What is the (highest|lowest|average|total) ([\w ]+?) of (.+)\?", ask):
-        return [({"highest": max, "lowest": min, "average": mean, "total": sum}[f[1]](row[f[2]] for row in of(f[3])),)]
+        return [
+            (
+                {"highest": max, "lowest": min, "average": mean, "total": sum}[f[1]](
+                    row[f[2]] for row in of(f[3])
+                ),
+            )
+        ]
     if f := re.fullmatch(r"For each ([\w ]+), how many (.+) are there\?", ask):
         return list(Counter(row[f[1]] for row in of(f[2])).items())
     if f := re.fullmatch(r"Which (\w+) has (at least|over) (\d) (\w+)\?", ask):
@@ -165,13 +196,19 @@ def test_a_slip_differs_by_rows_that_are_just_inside_or_outside():
     assert len(problems) > 20
     for p in problems:
         for old in re.findall(r" (?:AND|OR) (?!\d).*", p.answer["sql"]):
-            assert module.score(p.answer, p.answer["sql"].removesuffix(old)) < 1, "a condition may not be left out"
+            assert module.score(p.answer, p.answer["sql"].removesuffix(old)) < 1, (
+                "a condition may not be left out"
+            )
 
 
 def test_splits_are_disjoint_by_what_is_shown_and_repeat():
     shown = {split: {p.prompt for p in drawn(400, split)} for split in SHARES}
     assert all(len(prompts) == 400 for prompts in shown.values())
-    assert not shown["train"] & shown["test"] and not shown["train"] & shown["gate"] and not shown["gate"] & shown["test"]
+    assert (
+        not shown["train"] & shown["test"]
+        and not shown["train"] & shown["gate"]
+        and not shown["gate"] & shown["test"]
+    )
     assert [p.id for p in drawn(20)] == [p.id for p in drawn(20)] != [p.id for p in drawn(20, seed=1)]
     assert len({p.id for p in drawn(3000)}) == 3000
 
@@ -188,17 +225,31 @@ def test_knobs_change_what_is_asked():
             sql(**bad)
 
 
-@pytest.mark.parametrize("text, value", [
-    ("select title from books where year > 1989;", 1.0),
-    ("```sql\nSELECT b.title -- the name\nFROM books AS b\nWHERE NOT b.year < 1990\n```\nThat is it.", 1.0),
-    ("WITH late AS (SELECT * FROM books WHERE year >= 1990) SELECT title FROM late", 1.0),
-    ('SELECT "title" FROM BOOKS WHERE id IN (SELECT id FROM books WHERE year >= 1990) ORDER BY 1', 1.0),
-    ("SELECT title FROM books", 0.3),
-    ("SELECT title, year FROM books WHERE year >= 1990", 0.2),
-    ("SELECT days FROM loans", 0.2), ("SELECT 3", 0.2), ("WITH x AS (SELECT 1) SELECT COUNT(*) FROM x", 0.2),
-    ("SELECT name FROM books", 0.1), ("SELECT title FROM book", 0.1), ("SELECT 1 WHERE ? = 1", 0.0),
-    ("", 0.0), ("The answer is 3", 0.0), ("SELECT FROM WHERE", 0.0), ("SELECT title FROM books WHERE", 0.0), ("SQL", 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("select title from books where year > 1989;", 1.0),
+        (
+            "```sql\nSELECT b.title -- the name\nFROM books AS b\nWHERE NOT b.year < 1990\n```\nThat is it.",
+            1.0,
+        ),
+        ("WITH late AS (SELECT * FROM books WHERE year >= 1990) SELECT title FROM late", 1.0),
+        ('SELECT "title" FROM BOOKS WHERE id IN (SELECT id FROM books WHERE year >= 1990) ORDER BY 1', 1.0),
+        ("SELECT title FROM books", 0.3),
+        ("SELECT title, year FROM books WHERE year >= 1990", 0.2),
+        ("SELECT days FROM loans", 0.2),
+        ("SELECT 3", 0.2),
+        ("WITH x AS (SELECT 1) SELECT COUNT(*) FROM x", 0.2),
+        ("SELECT name FROM books", 0.1),
+        ("SELECT title FROM book", 0.1),
+        ("SELECT 1 WHERE ? = 1", 0.0),
+        ("", 0.0),
+        ("The answer is 3", 0.0),
+        ("SELECT FROM WHERE", 0.0),
+        ("SELECT title FROM books WHERE", 0.0),
+        ("SQL", 0.0),
+    ],
+)
 def test_steps_of_the_score(text, value):
     assert module.score(BOOKS, text) == value
 
@@ -218,27 +269,45 @@ def test_order_counts_only_where_it_is_asked():
 
 HARMFUL = {
     "injection": "SELECT title FROM books WHERE year >= 1990; DROP TABLE books",
-    "drop": "DROP TABLE books", "delete": "DELETE FROM books", "insert": "INSERT INTO books VALUES (1, 'a', 'b', 2)",
-    "update": "UPDATE books SET year = 1", "create": "CREATE TABLE x AS SELECT * FROM books",
+    "drop": "DROP TABLE books",
+    "delete": "DELETE FROM books",
+    "insert": "INSERT INTO books VALUES (1, 'a', 'b', 2)",
+    "update": "UPDATE books SET year = 1",
+    "create": "CREATE TABLE x AS SELECT * FROM books",
     "written by with": "WITH x AS (SELECT 1) DELETE FROM books",
     "recursive": "WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT n FROM x",
     "recursive, quietly": "WITH x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x) SELECT COUNT(*) FROM x",
-    "cross joins": "SELECT COUNT(*) FROM books a, books b, books c, books d, books e, books f, books g, books h",
+    "cross joins": "SELECT COUNT(*) FROM books a, books b, books c, books d, books e, books f, books g, books h",  # noqa: E501
     "many rows": "SELECT a.title FROM books a, books b, books c, books d",
     "many tables": "SELECT 1 FROM " + ", ".join(["books"] * 60),
-    "doubling": "WITH a AS (SELECT * FROM books, loans), " + ", ".join(f"{y} AS (SELECT 1 FROM {x}, {x})" for x, y in zip("abcdef", "bcdefg", strict=True)) + " SELECT 1 FROM g",
-    "huge number": "SELECT " + "9" * 10**6, "huge text": "SELECT '" + "x" * 10**6 + "'", "long": "SELECT 1" + " + 1" * 400,
-    "zeroblob": "SELECT zeroblob(1000000000)", "randomblob": "SELECT length(randomblob(1000000000))", "hex": "SELECT hex(title) FROM books",
-    "printf": "SELECT printf('%1000000000d', 1)", "format": "SELECT format('%.*c', 900000000, 'x')",
+    "doubling": "WITH a AS (SELECT * FROM books, loans), "
+    + ", ".join(f"{y} AS (SELECT 1 FROM {x}, {x})" for x, y in zip("abcdef", "bcdefg", strict=True))
+    + " SELECT 1 FROM g",
+    "huge number": "SELECT " + "9" * 10**6,
+    "huge text": "SELECT '" + "x" * 10**6 + "'",
+    "long": "SELECT 1" + " + 1" * 400,
+    "zeroblob": "SELECT zeroblob(1000000000)",
+    "randomblob": "SELECT length(randomblob(1000000000))",
+    "hex": "SELECT hex(title) FROM books",
+    "printf": "SELECT printf('%1000000000d', 1)",
+    "format": "SELECT format('%.*c', 900000000, 'x')",
     "replace": "SELECT replace(replace('aaaaaaaa', 'a', 'aaaaaaaaaaaaaaa'), 'a', 'aaaaaaaaaaaaaaa')",
-    "group_concat": "SELECT group_concat(a.title) FROM books a, books b", "load": "SELECT load_extension('x')",
-    "attach": "ATTACH DATABASE 'attached.db' AS x", "pragma": "PRAGMA writable_schema = 1", "vacuum": "VACUUM INTO 'copy.db'",
-    "pragma as a table": "SELECT name FROM pragma_database_list", "pragma counted": "SELECT COUNT(*) FROM pragma_database_list",
-    "schema": "SELECT sql FROM sqlite_master", "schema counted": "SELECT COUNT(*) FROM sqlite_master",
+    "group_concat": "SELECT group_concat(a.title) FROM books a, books b",
+    "load": "SELECT load_extension('x')",
+    "attach": "ATTACH DATABASE 'attached.db' AS x",
+    "pragma": "PRAGMA writable_schema = 1",
+    "vacuum": "VACUUM INTO 'copy.db'",
+    "pragma as a table": "SELECT name FROM pragma_database_list",
+    "pragma counted": "SELECT COUNT(*) FROM pragma_database_list",
+    "schema": "SELECT sql FROM sqlite_master",
+    "schema counted": "SELECT COUNT(*) FROM sqlite_master",
     "table function": "SELECT value FROM json_each('[1]')",
-    "brackets": "SELECT " + "(" * 400 + "1" + ")" * 400, "structs": "SELECT " + "STRUCT(" * 24, "joins": "SELECT * FROM a " + "JOIN b " * 100,
-    "pattern": "SELECT title FROM books WHERE title LIKE '" + "%a" * 300 + "'", "open comment": "SELECT 1 /* " + "/*" * 300,
-}  # fmt: skip
+    "brackets": "SELECT " + "(" * 400 + "1" + ")" * 400,
+    "structs": "SELECT " + "STRUCT(" * 24,
+    "joins": "SELECT * FROM a " + "JOIN b " * 100,
+    "pattern": "SELECT title FROM books WHERE title LIKE '" + "%a" * 300 + "'",
+    "open comment": "SELECT 1 /* " + "/*" * 300,
+}
 
 
 @pytest.mark.parametrize("name", HARMFUL)
@@ -249,7 +318,14 @@ def test_harm_scores_0_in_little_time_and_leaves_the_database_as_it_was(name):
     rows = database(BOOKS, 0)
     connection = connect(rows)
     try:  # past the parser too: SQLite alone has to withstand it
-        if len(HARMFUL[name]) <= 1000 and name not in ("doubling", "many tables", "joins", "structs", "brackets", "replace"):
+        if len(HARMFUL[name]) <= 1000 and name not in (
+            "doubling",
+            "many tables",
+            "joins",
+            "structs",
+            "brackets",
+            "replace",
+        ):
             run(connection, HARMFUL[name])
             assert name in ("open comment", "long")
     except Refused:
@@ -279,9 +355,20 @@ def test_memory_and_length_are_bounded_inside_sqlite():
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(st.text(max_size=60), st.text(max_size=40).map(lambda text: f"SELECT {text}"), st.lists(st.sampled_from(
-    "SELECT FROM books loans title * ( ) , ' \" `` ; WHERE year >= 1990 AND NOT JOIN ON CASE WHEN IN LIKE UNION WITH AS x \x00 \ud800 \n "
-    "[ ] ? :a @b $c 1e999 -9223372036854775808 ```sql ``` -- /* OVER LIMIT GROUP BY ORDER".split(" ")), max_size=30).map(" ".join)))  # fmt: skip
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.text(max_size=40).map(lambda text: f"SELECT {text}"),
+        st.lists(
+            st.sampled_from(
+                "SELECT FROM books loans title * ( ) , ' \" `` ; WHERE year >= 1990 AND NOT JOIN ON "
+                "CASE WHEN IN LIKE UNION WITH AS x \x00 \ud800 \n [ ] ? :a @b $c 1e999 "
+                "-9223372036854775808 ```sql ``` -- /* OVER LIMIT GROUP BY ORDER".split(" ")
+            ),
+            max_size=30,
+        ).map(" ".join),
+    )
+)
 def test_junk_never_raises(text):
     value = module.score(BOOKS, text)
     assert value in (0.0, 0.1, 0.2, 0.3, 1.0)
@@ -292,7 +379,15 @@ def test_junk_never_raises(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 10**6, "SELECT " * 10**5, "\x00" * 50, "SELECT '\ud800'", "SELECT 'a\x00b' FROM books", "```" * 1000]
+    "text",
+    [
+        "x" * 10**6,
+        "SELECT " * 10**5,
+        "\x00" * 50,
+        "SELECT '\ud800'",
+        "SELECT 'a\x00b' FROM books",
+        "```" * 1000,
+    ],
 )
 def test_huge_and_strange_texts_are_0(text):
     assert module.score(BOOKS, text) == 0
@@ -312,7 +407,10 @@ def test_the_value_of_a_beginning():
     problem = drawn(1)[0]
     right = problem.answer["sql"]
     assert (
-        task.oracle.value(problem, {}) == 1 == task.oracle.value(problem, {}, right) == task.oracle.value(problem, {}, right[:9])
+        task.oracle.value(problem, {})
+        == 1
+        == task.oracle.value(problem, {}, right)
+        == task.oracle.value(problem, {}, right[:9])
     )
     assert task.oracle.value(problem, {}, "SELECT 3") == 0.2
     unknown = task.oracle.value(problem, {}, "SELECT * FROM (")

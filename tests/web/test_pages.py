@@ -1,4 +1,6 @@
-"""The pages in a real browser: they open, filter, fold and compare, say nothing on the console and ask nothing of another machine."""
+"""The pages in a real browser: they open, filter, fold and compare, say nothing on the console and ask
+nothing of another machine.
+"""
 
 import os
 import shutil
@@ -48,7 +50,9 @@ def searched():
     tree = Tree(Problem("s", "search here", "42"), 5)
     tree.add(-1, "task", [1], text="search here")
     for parent in (0, 0, 1, 1, 2, 2):
-        tree.add(parent, "policy", [2], logp=[-1.0], text=f"step after {parent}. ", stop=DONE if parent else 0)
+        tree.add(
+            parent, "policy", [2], logp=[-1.0], text=f"step after {parent}. ", stop=DONE if parent else 0
+        )
     tree.put("reward", Column("leaf", np.array([0.0, 1.0, 0.0, 0.5])))
     tree.put("visits", Column("node", np.array([8.0, 5, 3, 1, 4, 2, 1])))
     tree.put("q", Column("node", np.array([0.4, 0.5, 0.25, 0, 1, 0, 0.5])))
@@ -58,7 +62,12 @@ def searched():
 def chosen(tree, leaf):
     tree.put(
         "chosen",
-        Column("leaf", np.array([tree.get("reward").values[i] if i == leaf else np.nan for i in range(len(tree.leaves()))])),
+        Column(
+            "leaf",
+            np.array(
+                [tree.get("reward").values[i] if i == leaf else np.nan for i in range(len(tree.leaves()))]
+            ),
+        ),
     )
     return tree
 
@@ -74,10 +83,14 @@ def root(tmp_path_factory):
     other = write(root / "other", whole_run(), [tree_of(1)], run=ABOUT | {"name": "star"})
     for folder, after in ((big, 1), (other, 0)):
         store = Store(folder)
-        store.write_texts(1, [{}, *({j: ["Answer:", f" {i}", "!"] for j in range(1, 9)} for i in range(1250))])
+        store.write_texts(
+            1, [{}, *({j: ["Answer:", f" {i}", "!"] for j in range(1, 9)} for i in range(1250))]
+        )
         for round, leaf in ((0, 0), (3, after)):
             exams = [chosen(asked_again(i), leaf) for i in range(10)]
-            store.write_exam(round, exams, [{j: ["I ", "say ", f"{round}"] for j in range(1, 9)} for _ in exams])
+            store.write_exam(
+                round, exams, [{j: ["I ", "say ", f"{round}"] for j in range(1, 9)} for _ in exams]
+            )
         store.close()
     return root
 
@@ -99,9 +112,13 @@ def server(root):
 @pytest.fixture(scope="session")
 def browser():
     if CHROMIUM is None:
-        pytest.fail("there is no Chromium: install it (apt-get install chromium), or name one in SURPASS_CHROMIUM")
+        pytest.fail(
+            "there is no Chromium: install it (apt-get install chromium), or name one in SURPASS_CHROMIUM"
+        )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else []
+        )
         yield browser
         browser.close()
 
@@ -118,7 +135,9 @@ def page(browser):
     yield page
     context.close()
     assert said == []
-    assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "file://", "data:", "blob:"))] == []
+    assert [
+        url for url in asked if not url.startswith(("http://127.0.0.1:", "file://", "data:", "blob:"))
+    ] == []
 
 
 def opened(page, server, name="big"):
@@ -215,12 +234,19 @@ def test_a_tree_folds_by_mouse_and_by_keyboard_and_its_path_is_marked(page, serv
     nodes = page.locator("#panel svg .node")
     assert nodes.count() == 7 and page.locator("#panel svg .node.taken").count() == 3
     inner = page.locator('#panel [data-node="2"]')
-    assert inner.get_attribute("aria-expanded") == "true" and "visits 3, q 0.25" in inner.get_attribute("aria-label")
+    assert inner.get_attribute("aria-expanded") == "true" and "visits 3, q 0.25" in inner.get_attribute(
+        "aria-label"
+    )
     inner.click()
-    assert nodes.count() == 5 and page.locator('#panel [data-node="2"]').get_attribute("aria-expanded") == "false"
+    assert (
+        nodes.count() == 5
+        and page.locator('#panel [data-node="2"]').get_attribute("aria-expanded") == "false"
+    )
     page.locator('#panel [data-node="2"]').focus()
     page.keyboard.press("Enter")
-    assert nodes.count() == 7 and page.evaluate("document.activeElement.dataset.node") == "2", "the focus stays"
+    assert nodes.count() == 7 and page.evaluate("document.activeElement.dataset.node") == "2", (
+        "the focus stays"
+    )
     page.locator('#panel [data-node="4"]').click()
     assert "step after 0. step after 1." in page.inner_text("#panel pre.text").replace("◦", "")
     assert "reward 1" in page.inner_text("#panel .facts")
@@ -240,13 +266,23 @@ def test_before_and_after_on_the_same_problem(page, server):
 
 
 def test_a_run_that_goes_on_is_followed(page, server, root):
-    going = write(root / "going", [exam(0, "test", range(2), 10), exam(0, "gate", range(2), 10)], [tree_of(1)], run=ABOUT)
+    going = write(
+        root / "going",
+        [exam(0, "test", range(2), 10), exam(0, "gate", range(2), 10)],
+        [tree_of(1)],
+        run=ABOUT,
+    )
     store = Store(going)
     opened(page, server, "going")
     page.wait_for_selector(".state.running")
     assert "0 of" not in count(page) and "The run is not finished" in page.inner_text("#summary")
-    store.events([{"event": "gate", "round": 3, "keep": True, "why": "because it is better", "p": 1.0}, exam(3, "test", range(9), 10),
-                  {"event": "end", "round": 3, "kept": 3, "why": ""}])  # fmt: skip
+    store.events(
+        [
+            {"event": "gate", "round": 3, "keep": True, "why": "because it is better", "p": 1.0},
+            exam(3, "test", range(9), 10),
+            {"event": "end", "round": 3, "kept": 3, "why": ""},
+        ]
+    )
     store.close()
     page.wait_for_selector("#decisions tr.kept")
     assert "rose by" in page.inner_text("#summary") and page.inner_text("#state") == "finished"
@@ -275,27 +311,37 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_a_page_elsewhere_cannot_read_runs(browser, server, monkeypatch, tmp_path):
-    """Another origin's page that knows the address still gets nothing: every one of its requests is answered with 403."""
+    """Another origin's page that knows the address still gets nothing: every one of its requests is answered
+    with 403.
+    """
     answered = []
     send = Handler._send
     monkeypatch.setattr(
-        Handler, "_send", lambda self, status, *rest: (answered.append((self.path, int(status))), send(self, status, *rest))[1]
+        Handler,
+        "_send",
+        lambda self, status, *rest: (answered.append((self.path, int(status))), send(self, status, *rest))[1],
     )
     context = browser.new_context()
     page = context.new_page()
     (tmp_path / "index.html").write_text("<p>elsewhere</p>")
-    elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))  # another port is another origin
+    # another port is another origin
+    elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
     threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
     page.goto(f"http://127.0.0.1:{elsewhere.server_port}/")
-    got = page.evaluate("(url) => fetch(url).then((r) => r.text()).catch((e) => 'refused')", f"{server.address}stamp?name=big")
+    got = page.evaluate(
+        "(url) => fetch(url).then((r) => r.text()).catch((e) => 'refused')", f"{server.address}stamp?name=big"
+    )
     assert got == "refused"
     for tag, attribute, path in (
         ("iframe", "src", "run?name=big"),
         ("script", "src", "view.js"),
         ("img", "src", "attempts?name=big"),
     ):
-        page.evaluate("""([tag, attribute, url]) => new Promise((done) => { const made = document.createElement(tag); made.onload = made.onerror = done;
-          made[attribute] = url; document.body.append(made); })""", [tag, attribute, f"{server.address}{path}"])  # fmt: skip
+        page.evaluate(
+            """([tag, attribute, url]) => new Promise((done) => { const made = document.createElement(tag); made.onload = made.onerror = done;
+          made[attribute] = url; document.body.append(made); })""",  # noqa: E501
+            [tag, attribute, f"{server.address}{path}"],
+        )
     asked = [(path.partition(server.token + "/")[2], status) for path, status in answered]
     assert {path for path, _ in asked} >= {"run?name=big", "view.js", "attempts?name=big"} and {
         status for _, status in asked
@@ -306,7 +352,11 @@ def test_a_page_elsewhere_cannot_read_runs(browser, server, monkeypatch, tmp_pat
 def test_a_text_that_came_whole_is_not_coloured_by_token(page, server, root):
     """As runs had it before pieces were stored."""
     old = write(
-        root / "old", whole_run(), [tree_of(1)], [{"tree": 0, "nodes": {str(j): "Answer: 3" for j in range(1, 9)}}], run=ABOUT
+        root / "old",
+        whole_run(),
+        [tree_of(1)],
+        [{"tree": 0, "nodes": {str(j): "Answer: 3" for j in range(1, 9)}}],
+        run=ABOUT,
     )
     opened(page, server, "old")
     rows(page).first.click()
@@ -327,7 +377,9 @@ def test_an_attempts_score_colours_every_token_drawn_in_it(page, server, root):
     rows(page).first.click()
     page.wait_for_selector("#panel select")
     page.select_option("#panel select", "reward")
-    assert page.locator("#panel .token").all_inner_texts() == ["call x", "done"], "what was drawn, and nothing that was told"
+    assert page.locator("#panel .token").all_inner_texts() == ["call x", "done"], (
+        "what was drawn, and nothing that was told"
+    )
     shutil.rmtree(turns)
 
 
@@ -335,11 +387,15 @@ def test_the_chosen_attempt_is_in_the_picture_of_a_large_tree(page, server, root
     tree, waiting = Tree(Problem("d", "deep", None), 1), [0]
     tree.add(-1, "task", [1], text="deep")
     for _ in range(5):
-        waiting = [tree.add(at, "policy", [2], logp=[-1.0], text="s ", stop=DONE) for at in waiting for _ in range(3)]
+        waiting = [
+            tree.add(at, "policy", [2], logp=[-1.0], text="s ", stop=DONE) for at in waiting for _ in range(3)
+        ]
     tree.put("reward", Column("leaf", np.zeros(len(tree.leaves()))))
     deep = write(root / "deep", whole_run(), [tree], run=ABOUT)
     opened(page, server, "deep")
     rows(page).nth(5).click()
     page.wait_for_selector("#panel svg .node")
-    assert page.locator("#panel svg .node.taken").count() == 6 and page.locator("#panel svg .node").count() < 100
+    assert (
+        page.locator("#panel svg .node.taken").count() == 6 and page.locator("#panel svg .node").count() < 100
+    )
     shutil.rmtree(deep)

@@ -12,11 +12,12 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class group:
-    """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r). With `apart`, over the leaves
-    that began from the same opening, where a tree holds several views of its problem.
+    """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r). With
+    `apart`, over the leaves that began from the same opening, where a tree holds several views of its
+    problem.
 
-    std is the sample deviation (ddof 1), as in TRL. nan rewards take no part and stay nan. Shao et al. 2024 (GRPO), eq. in
-    section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
+    std is the sample deviation (ddof 1), as in TRL. nan rewards take no part and stay nan. Shao et al. 2024
+    (GRPO), eq. in section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
     """
 
     score: str = "reward"
@@ -39,7 +40,9 @@ class group:
 
 
 def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.ndarray:
-    """float64[n]: (r - mean) / (sample deviation + eps), or r - mean; nan takes no part and stays nan; 0 where all are equal."""
+    """float64[n]: (r - mean) / (sample deviation + eps), or r - mean; nan takes no part and stays nan; 0
+    where all are equal.
+    """
     known = r[~np.isnan(r)]
     if not len(known):
         return r
@@ -51,16 +54,23 @@ def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.nda
 
 @dataclass(frozen=True)
 class leave_one_out:
-    """A_i = r_i - mean of the other leaves' rewards; 0 for an only leaf. Ahmadian et al. 2024 (RLOO), eq. 8."""
+    """A_i = r_i - mean of the other leaves' rewards; 0 for an only leaf. Ahmadian et al. 2024 (RLOO), eq.
+    8.
+    """
 
     score: str = "reward"
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        return [{"advantage": Column("leaf", against_others(np.asarray(tree.get(self.score).values, float)))} for tree in trees]
+        return [
+            {"advantage": Column("leaf", against_others(np.asarray(tree.get(self.score).values, float)))}
+            for tree in trees
+        ]
 
 
 def against_others(values: np.ndarray) -> np.ndarray:
-    """float64[n]: each value minus the mean of the others; nan stays nan and takes no part; 0 where there is no other."""
+    """float64[n]: each value minus the mean of the others; nan stays nan and takes no part; 0 where there is
+    no other.
+    """
     known = ~np.isnan(values)
     n = int(known.sum())
     if n < 2 or np.ptp(values[known]) == 0:
@@ -70,8 +80,9 @@ def against_others(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class success:
-    """What objectives.nft reads: "right", per leaf 1 where the reward is at least `threshold`, else 0; "rate", per node of the tree
-    the share of its judged leaves that are right."""
+    """What objectives.nft reads: "right", per leaf 1 where the reward is at least `threshold`, else 0;
+    "rate", per node of the tree the share of its judged leaves that are right.
+    """
 
     score: str = "reward"
     threshold: float = 1.0

@@ -12,11 +12,13 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class seats:
-    """Per node written by the player of seat p: A = (R - b[G, p]) discount ** (turns the player still had), R the node column `score`.
+    """Per node written by the player of seat p: A = (R - b[G, p]) discount ** (turns the player still had), R
+    the node column `score`.
 
-    b is the mean that seat p of game G (the problem's meta["task"], if any) has got so far, an exponential average that begins at 0:
-    b <- decay b + (1 - decay) R after each game, used as it was before the game. Without `apart` all seats of a game share one.
-    Kept in memory.notes. Liu et al. 2025 (SPIRAL), role-conditioned advantage estimation.
+    b is the mean that seat p of game G (the problem's meta["task"], if any) has got so far, an exponential
+    average that begins at 0: b <- decay b + (1 - decay) R after each game, used as it was before the game.
+    Without `apart` all seats of a game share one. Kept in memory.notes. Liu et al. 2025 (SPIRAL),
+    role-conditioned advantage estimation.
     """
 
     score: str = "outcome"

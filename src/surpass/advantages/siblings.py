@@ -13,11 +13,12 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class siblings:
-    """Per node: V(i) - mean of V over i's other siblings, where V(i) is the mean reward of the leaves below i, or the node's own where
-    `score` is a node column. With `scale`: (V(i) - mean) / (std + eps) over i and its siblings, as advantages.group does.
+    """Per node: V(i) - mean of V over i's other siblings, where V(i) is the mean reward of the leaves below
+    i, or the node's own where `score` is a node column. With `scale`: (V(i) - mean) / (std + eps) over i and
+    its siblings, as advantages.group does.
 
-    0 for a node without siblings, nan where nothing below it was judged. Every token drawn at a node carries its advantage.
-    Also gives the column "value": V.
+    0 for a node without siblings, nan where nothing below it was judged. Every token drawn at a node carries
+    its advantage. Also gives the column "value": V.
     """
 
     score: str = "reward"
@@ -33,7 +34,9 @@ class siblings:
         for node in range(-1, len(tree)):
             children = tree.children(node)
             if children:
-                advantage[children] = standardised(value[children]) if self.scale else against_others(value[children])
+                advantage[children] = (
+                    standardised(value[children]) if self.scale else against_others(value[children])
+                )
         return {"advantage": Column("node", advantage), "value": Column("node", value)}
 
     def _below(self, tree: Tree) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The text that the tiny models are trained on: transcripts of the suite's tasks, played by their oracles, and nothing else.
+"""The text that the tiny models are trained on: transcripts of the suite's tasks, played by their oracles,
+and nothing else.
 
-`example(i)` is a function of i alone, so the corpus has an order and no end, and a training run can go on anywhere. Only
-problems of the split "train" occur.
+`example(i)` is a function of i alone, so the corpus has an order and no end, and a training run can go on
+anywhere. Only problems of the split "train" occur.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ SLIP = 0.3  # how often a careless player slips
 
 
 class Skill(NamedTuple):
-    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from, the share of its attempts
-    that are judged at their end, how much a verdict, and a word, counts in the loss, and the effort at which an attempt that is to
-    be judged is as likely wrong as right (0: at any)."""
+    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from,
+    the share of its attempts that are judged at their end, how much a verdict, and a word, counts in the
+    loss, and the effort at which an attempt that is to be judged is as likely wrong as right (0: at any).
+    """
 
     name: str
     since: int
@@ -49,7 +51,9 @@ def encode(text: str) -> list[int]:
 
 
 class Transcript:
-    """Tokens, and how much each counts in the loss: what the player should say counts, what it is told does not."""
+    """Tokens, and how much each counts in the loss: what the player should say counts, what it is told does
+    not.
+    """
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
@@ -79,17 +83,26 @@ def now(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def effort(task: Any, problem: Any, rng: random.Random) -> float:
-    """How much there is to go wrong in an attempt: the tokens of the oracle's own, a product counting as ten more."""
+    """How much there is to go wrong in an attempt: the tokens of the oracle's own, a product counting as ten
+    more.
+    """
     text = task.oracle.act(problem, now(task.start(None, problem)).state, rng)
     return len(text) + 10.0 * text.count("*")
 
 
 def transcript(
-    task: Any, problem: Any, rng: random.Random, verdicts: float = VERDICTS, verdict: float = 5.0, half: float = 0.0
+    task: Any,
+    problem: Any,
+    rng: random.Random,
+    verdicts: float = VERDICTS,
+    verdict: float = 5.0,
+    half: float = 0.0,
 ) -> Transcript:
-    """One attempt at a problem, with probability `verdicts` judged at its end, in a token that counts `verdict`: then a wrong attempt
-    is about as likely as a right one; or, with `half`, the likelier the more effort it takes, as it is for any player: right with
-    probability 2 ** -(effort / half). What is wrong is never learnt: no slip, and no turn of an attempt that is judged wrong."""
+    """One attempt at a problem, with probability `verdicts` judged at its end, in a token that counts
+    `verdict`: then a wrong attempt is about as likely as a right one; or, with `half`, the likelier the more
+    effort it takes, as it is for any player: right with probability 2 ** -(effort / half). What is wrong is
+    never learnt: no slip, and no turn of an attempt that is judged wrong.
+    """
     single = type(task).step is Task.step
     if not verdicts or rng.random() >= verdicts:
         careless = not single and rng.random() < CARELESS

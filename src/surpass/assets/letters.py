@@ -1,4 +1,6 @@
-"""The tokenizer and the shape of the models that ship with surpass: one token a character, and a few that mark turns."""
+"""The tokenizer and the shape of the models that ship with surpass: one token a character, and a few that
+mark turns.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,15 @@ from typing import Any
 
 END, SYSTEM, USER, ASSISTANT = "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 TURNS = (END, SYSTEM, USER, ASSISTANT)
-MARKS = ("<call>", "</call>", "<result>", "</result>", "<yes>", "<no>")  # text like any other, but one token each
+# text like any other, but one token each
+MARKS = ("<call>", "</call>", "<result>", "</result>", "<yes>", "<no>")
 UNKNOWN = "\x7f"  # stands for what is neither printable ASCII nor a line's end
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127))) + UNKNOWN
 VOCABULARY = 107
 TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|>{% elif m['role'] == 'system' %}<|system|>"
-    "{% else %}<|user|>{% endif %}{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|>{% elif m['role'] == "
+    "'system' %}<|system|>{% else %}<|user|>{% endif %}{{ m['content'] }}<|end|>{% endfor %}{% if "
+    "add_generation_prompt %}<|assistant|>{% endif %}"
 )
 TOKENS = {word: i for i, word in enumerate([*TURNS, *MARKS, *CHARACTERS])}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -31,23 +35,35 @@ def make_tokenizer():
     core.decoder = decoders.Fuse()
     core.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in MARKS])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=END, pad_token=END, additional_special_tokens=[SYSTEM, USER, ASSISTANT],
-        clean_up_tokenization_spaces=False, model_max_length=1024,
-    )  # fmt: skip
+        tokenizer_object=core,
+        eos_token=END,
+        pad_token=END,
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        clean_up_tokenization_spaces=False,
+        model_max_length=1024,
+    )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
 
 def make_causal(shape: str, seed: int = 0):
-    """A Llama of transformers with fresh float32 weights: normal, std 0.02, and 0 where a layer adds to the stream."""
+    """A Llama of transformers with fresh float32 weights: normal, std 0.02, and 0 where a layer adds to the
+    stream.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=VOCABULARY, **SHAPES[shape], num_key_value_heads=SHAPES[shape]["num_attention_heads"], rms_norm_eps=1e-6,
-        max_position_embeddings=1024, tie_word_embeddings=False, bos_token_id=None, eos_token_id=TOKENS[END],
+        vocab_size=VOCABULARY,
+        **SHAPES[shape],
+        num_key_value_heads=SHAPES[shape]["num_attention_heads"],
+        rms_norm_eps=1e-6,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=TOKENS[END],
         pad_token_id=TOKENS[END],
-    )  # fmt: skip
+    )
     causal = LlamaForCausalLM._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

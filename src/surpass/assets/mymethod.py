@@ -2,13 +2,28 @@
 
     surpass run mymethod.py --task arithmetic --rounds 10 --n 8
 
-Its arguments are its command line. Parts to choose from: surpass methods, docs/catalogue.md, src/surpass/methods.
+Its arguments are its command line. Parts to choose from: surpass methods, docs/catalogue.md,
+src/surpass/methods.
 """
 
-from surpass import Learn, Method, advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass import (
+    Learn,
+    Method,
+    advantages,
+    curricula,
+    gates,
+    learners,
+    measures,
+    objectives,
+    rewards,
+    searches,
+    selectors,
+)
 
 
-def mymethod(problems: int = 8, n: int = 8, max_tokens: int = 128, lr: float = 1e-5, every: int = 3) -> Method:
+def mymethod(
+    problems: int = 8, n: int = 8, max_tokens: int = 128, lr: float = 1e-5, every: int = 3
+) -> Method:
     """`problems` a round with `n` attempts each; a gate decision `every` so many rounds."""
     return Method(
         curriculum=curricula.shuffle(problems),  # which problems

@@ -7,8 +7,10 @@ surpass run grpo --task data:problems.jsonl --reward myreward.py:myreward
 def myreward(prompts, completions, **columns):
     """One number per completion; None where it cannot be judged. May be async.
 
-    `columns` has a list for every other column of the data, e.g. columns["answer"]. Completions are text, or lists of messages
-    where prompts are.
+    `columns` has a list for every other column of the data, e.g. columns["answer"]. Completions are text, or
+    lists of messages where prompts are.
     """
-    texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
+    texts = [
+        completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions
+    ]
     return [float(str(answer) in text) for text, answer in zip(texts, columns["answer"], strict=True)]

@@ -1,8 +1,10 @@
-"""Trains the tiny models from scratch: python -m surpass.assets.pretrain --out FOLDER [--shape tiny] [--examples N].
+"""Trains the tiny models from scratch: python -m surpass.assets.pretrain --out FOLDER [--shape tiny]
+[--examples N].
 
-Muon for the matrices inside the layers, AdamW for the rest; learning rates are constant, then fall to zero over the last part.
-Weights are float32, arithmetic is bfloat16. Rows of a batch have about the same length, so that little is padded. The state is
-written every so many steps; the same command goes on where it stopped, and ends in the same weights on the same machine.
+Muon for the matrices inside the layers, AdamW for the rest; learning rates are constant, then fall to zero
+over the last part. Weights are float32, arithmetic is bfloat16. Rows of a batch have about the same length,
+so that little is padded. The state is written every so many steps; the same command goes on where it stopped,
+and ends in the same weights on the same machine.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from surpass.assets.corpus import arrays, example
 from surpass.assets.letters import END, SHAPES, TOKENS, make_causal, make_tokenizer
 from surpass.assets.skills import SKILLS
 
-LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768)  # rows are padded to the next of these; what is longer is left out
+# rows are padded to the next of these; what is longer is left out
+LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768)
 ROWS = 2048  # tokens in a batch, padding included; its transcripts have about the same length
 BATCHES = 4  # batches in a step, of whatever lengths came together first: mixed skills
 
@@ -65,19 +68,29 @@ class Corpus(torch.utils.data.Dataset):
 class Batches:
     """Batches of transcripts first to last - 1: (tokens int64[b, t], weights float32[b, t]).
 
-    A transcript waits until a whole batch of its length has come together; `waiting` holds the numbers of those that wait.
-    Another process makes the transcripts.
+    A transcript waits until a whole batch of its length has come together; `waiting` holds the numbers of
+    those that wait. Another process makes the transcripts.
     """
 
     def __init__(self, last: int, first: int = 0, waiting: Sequence[int] = ()):
         self.next = first
-        self._waiting: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {length: [] for length in LENGTHS}
+        self._waiting: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {
+            length: [] for length in LENGTHS
+        }
         for i in waiting:
             self._put(*Corpus()[i])
         numbers = range(first, last)
-        self._stream = iter(torch.utils.data.DataLoader(
-            Corpus(), batch_size=None, sampler=numbers, num_workers=1, prefetch_factor=512, collate_fn=lambda one: one,
-            multiprocessing_context="fork"))  # fmt: skip
+        self._stream = iter(
+            torch.utils.data.DataLoader(
+                Corpus(),
+                batch_size=None,
+                sampler=numbers,
+                num_workers=1,
+                prefetch_factor=512,
+                collate_fn=lambda one: one,
+                multiprocessing_context="fork",
+            )
+        )
 
     @property
     def waiting(self) -> list[int]:
@@ -111,8 +124,9 @@ class Batches:
 
 
 def logits(w: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
-    """[b, t, V], bfloat16: what transformers' Llama of these weights computes, with attention as plain matrix products
-    (on a CPU their backward pass is twice as fast as the fused one's at these lengths)."""
+    """[b, t, V], bfloat16: what transformers' Llama of these weights computes, with attention as plain matrix
+    products (on a CPU their backward pass is twice as fast as the fused one's at these lengths).
+    """
     b, t = tokens.shape
     half = torch.bfloat16
     x = F.embedding(tokens, w["model.embed_tokens.weight"].to(half))
@@ -132,7 +146,8 @@ def logits(w: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
         at = f"model.layers.{layer}."
         y = norm(x, at + "input_layernorm.weight")
         q, k, v = (
-            (y @ w[f"{at}self_attn.{p}_proj.weight"].to(half).T).view(b, t, heads, size).transpose(1, 2) for p in ("q", "k", "v")
+            (y @ w[f"{at}self_attn.{p}_proj.weight"].to(half).T).view(b, t, heads, size).transpose(1, 2)
+            for p in ("q", "k", "v")
         )
         q, k, v = (z.reshape(b * heads, t, size) for z in (turned(q), turned(k), v))
         seen = torch.baddbmm(mask.expand(b * heads, t, t), q, k.transpose(1, 2), alpha=size**-0.5).softmax(-1)
@@ -163,7 +178,9 @@ class Training:
         inner = [p for name, p in self.weights.items() if ".layers." in name and p.ndim == 2]
         rest = [p for name, p in self.weights.items() if not (".layers." in name and p.ndim == 2)]
         self.optimisers = (
-            torch.optim.Muon(inner, lr=options.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                inner, lr=options.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(rest, lr=options.lr_rest, betas=(0.9, 0.95), weight_decay=0.0),
         )
         self.batches: Batches
@@ -182,7 +199,10 @@ class Training:
             return None
         total, lost = sum(float(weights[:, 1:].sum()) for _, weights in some), 0.0
         for tokens, weights in some:
-            loss = self.loss(self.weights, tokens, weights, SHAPES[self.options.shape]["num_attention_heads"]) / total
+            loss = (
+                self.loss(self.weights, tokens, weights, SHAPES[self.options.shape]["num_attention_heads"])
+                / total
+            )
             loss.backward()
             lost += float(loss.detach())
             self.tokens += tokens.numel()
@@ -199,8 +219,13 @@ class Training:
 
     def save(self) -> None:
         """Everything the run needs to go on, replaced in one step."""
-        place = {"step": self.step, "next": self.batches.next, "waiting": self.batches.waiting, "seconds": self.seconds,
-                 "tokens": self.tokens}  # fmt: skip
+        place = {
+            "step": self.step,
+            "next": self.batches.next,
+            "waiting": self.batches.waiting,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+        }
         tensors = {f"weights/{name}": p.detach().clone() for name, p in self.weights.items()}
         for i, optimiser in enumerate(self.optimisers):
             for number, held in optimiser.state_dict()["state"].items():
@@ -216,7 +241,7 @@ class Training:
             return
         with safe_open(path, "pt") as file:
             place = json.loads(file.metadata()["place"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.causal.load_state_dict({name: tensors[f"weights/{name}"] for name in self.weights})
         for i, optimiser in enumerate(self.optimisers):
             held: dict[int, dict[str, Tensor]] = {}
@@ -258,20 +283,37 @@ def main(options: Options) -> None:
             raise SystemExit(f"the loss is {loss} at step {training.step}; the last state is kept")
         mean = 0.98 * mean + 0.02 * loss if mean else loss
         if training.step % 20 == 0:
-            line = {"step": training.step, "examples": training.batches.next, "tokens": training.tokens, "loss": round(mean, 4),
-                    "rate": round(training.rate(), 3), "seconds": round(training.seconds, 1)}  # fmt: skip
-            print(f"{line['examples']:>8,} of {options.examples:,}  loss {mean:.4f}  {training.tokens / training.seconds:,.0f} "
-                  f"tokens/s  {training.seconds / 60:.1f} min", flush=True)  # fmt: skip
+            line = {
+                "step": training.step,
+                "examples": training.batches.next,
+                "tokens": training.tokens,
+                "loss": round(mean, 4),
+                "rate": round(training.rate(), 3),
+                "seconds": round(training.seconds, 1),
+            }
+            print(
+                f"{line['examples']:>8,} of {options.examples:,}  loss {mean:.4f}  "
+                f"{training.tokens / training.seconds:,.0f} tokens/s  {training.seconds / 60:.1f} min",
+                flush=True,
+            )
             with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         if training.step % options.save == 0:
             training.save()
     training.save()
     training.write_model(options.out / "model")
-    facts = {key: str(value) for key, value in asdict(options).items()} | {"seconds": round(training.seconds), "steps": training.step,
-             "tokens": training.tokens, "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
+    facts = {key: str(value) for key, value in asdict(options).items()} | {
+        "seconds": round(training.seconds),
+        "steps": training.step,
+        "tokens": training.tokens,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
     (options.out / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    print(f"the model is in {options.out / 'model'}: {training.tokens:,} tokens in {training.seconds / 60:.0f} minutes")
+    print(
+        f"the model is in {options.out / 'model'}: {training.tokens:,} tokens in "
+        f"{training.seconds / 60:.0f} minutes"
+    )
 
 
 if __name__ == "__main__":

@@ -15,12 +15,19 @@ def _grid(task: str, **knobs: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     return tuple(out)
 
 
-_SUMS = (_grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1, 2), operators=("+-",))
-         + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)))  # fmt: skip
-_JUDGED = (_grid("judge", of=("arithmetic",), kind=("all",), parameters=(
-               {"terms": 2, "digits": 1}, {"terms": 3, "digits": 1}, {"terms": 3, "digits": 2}))
-           + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
-           + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},)))  # fmt: skip
+_SUMS = _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1, 2), operators=("+-",)) + _grid(
+    "arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)
+)
+_JUDGED = (
+    _grid(
+        "judge",
+        of=("arithmetic",),
+        kind=("all",),
+        parameters=({"terms": 2, "digits": 1}, {"terms": 3, "digits": 1}, {"terms": 3, "digits": 2}),
+    )
+    + _grid("judge", of=("countdown",), kind=("all",), parameters=({"numbers": 3, "limit": 50},))
+    + _grid("judge", of=("maze",), kind=("all",), parameters=({"size": 4},))
+)
 _COUNTED = _grid("countdown", numbers=(3,), largest=(10,), limit=(50,))
 _COUNTED_HIGHER = _grid("countdown", numbers=(3,), largest=(10, 12), limit=(50, 99))
 _WALKED = _grid("maze", size=(4, 5), walls=(0.3,), apart=(2, 4))
@@ -29,8 +36,13 @@ _BOUND = _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6))
 _PLAYED = _grid("tictactoe", skill=(0.3, 0.7), opening=(3, 4))
 
 SKILLS = (
-    Skill("arithmetic", 0, 1.6, _grid("arithmetic", shots=(0,), terms=(2, 3, 4), digits=(1, 2, 2), operators=("+-",))
-          + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",))),
+    Skill(
+        "arithmetic",
+        0,
+        1.6,
+        _grid("arithmetic", shots=(0,), terms=(2, 3, 4), digits=(1, 2, 2), operators=("+-",))
+        + _grid("arithmetic", shots=(0,), terms=(2, 3), digits=(1,), operators=("+-*",)),
+    ),
     Skill("countdown", 8_000, 1.3, _grid("countdown", numbers=(2, 3, 3, 4), largest=(10,), limit=(50,))),
     Skill("maze", 14_000, 1.6, _grid("maze", size=(3, 4, 4, 5), walls=(0.3,), apart=(2, 4))),
     Skill("instructions", 20_000, 0.9, _grid("instructions", fewest=(1,), constraints=(2, 3), words=(4, 6))),
@@ -59,5 +71,12 @@ SKILLS = (
     Skill("sql", 416_000, 0.9, _ASKED, verdicts=1.0, verdict=40.0, effort=46.0),
     Skill("instructions", 416_000, 1.4, _BOUND, verdicts=1.0, verdict=40.0, effort=19.0),
     Skill("tictactoe", 416_000, 0.8, _PLAYED, verdicts=1.0, verdict=40.0),
-    Skill("kgqa", 416_000, 0.3, _grid("kgqa", hops=(1, 2), persons=(8,), max_turns=(5,)), verdicts=0.7, verdict=40.0),
-)  # fmt: skip
+    Skill(
+        "kgqa",
+        416_000,
+        0.3,
+        _grid("kgqa", hops=(1, 2), persons=(8,), max_turns=(5,)),
+        verdicts=0.7,
+        verdict=40.0,
+    ),
+)

@@ -9,7 +9,9 @@ from surpass.types import Memory, Problem, Tree
 
 @dataclass(frozen=True)
 class one:
-    """A single problem that is not the task's: what a method improves is a prompt, a rubric or a program, and this is how it is called."""
+    """A single problem that is not the task's: what a method improves is a prompt, a rubric or a program, and
+    this is how it is called.
+    """
 
     name: str
     n: int = 1

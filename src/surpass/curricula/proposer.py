@@ -26,14 +26,15 @@ Answer from the text above. Write Answer: NAME"""
 
 @dataclass(frozen=True)
 class proposer:
-    """`n` problems a round: `search`, by the role "proposer", poses one for each of n seeds of task.proposing(); a proposal is accepted if
-    task.proposing().posed(...) finds no fault and `role`, shown the documents that the proposal rests on among those of `noise`
-    others (temperature 0), gives the right answer. Slots of refused ones are filled from the pool of accepted ones whose solvers'
-    success was at most `rate`; the pool is emptied every `keep` rounds.
+    """`n` problems a round: `search`, by the role "proposer", poses one for each of n seeds of
+    task.proposing(); a proposal is accepted if task.proposing().posed(...) finds no fault and `role`, shown
+    the documents that the proposal rests on among those of `noise` others (temperature 0), gives the right
+    answer. Slots of refused ones are filled from the pool of accepted ones whose solvers' success was at most
+    `rate`; the pool is emptied every `keep` rounds.
 
-    The proposals' trees join the round, with leaf column "accepted" (1, 0) and node counts count/accepted, count/refused. A problem's
-    meta["proposal"] is the id of the seed it came from; memory.notes["pool"] holds what may be asked again. A task without
-    proposing() is refused. Lu et al. 2025 (search self-play).
+    The proposals' trees join the round, with leaf column "accepted" (1, 0) and node counts count/accepted,
+    count/refused. A problem's meta["proposal"] is the id of the seed it came from; memory.notes["pool"] holds
+    what may be asked again. A task without proposing() is refused. Lu et al. 2025 (search self-play).
     """
 
     n: int = 8
@@ -50,7 +51,8 @@ class proposer:
     async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
         if not hasattr(task, "proposing"):
             raise SurpassError(
-                f"{type(getattr(task, '_task', task)).__name__} cannot be asked for new problems: it has no proposing(); a task that has is kgqa"
+                f"{type(getattr(task, '_task', task)).__name__} cannot be asked for new problems: it "
+                "has no proposing(); a task that has is kgqa"
             )
         writer = task.proposing()
         seeds = list(islice(writer.problems("train", fold(memory.seed, "seeds", memory.round)), self.n))
@@ -90,12 +92,17 @@ class proposer:
             return None, "failed", []
         return writer.posed(tree.problem, tree.state[leaf], models.said("proposer", tree, leaf))
 
-    async def _answered(self, models, task, problem: Problem | None, books: list[list[str]], i: int, rng: int) -> bool:
+    async def _answered(
+        self, models, task, problem: Problem | None, books: list[list[str]], i: int, rng: int
+    ) -> bool:
         if problem is None or not self.checked:
             return problem is not None
         chooser = np.random.default_rng(fold(rng, "book", i))
         others = [j for j in range(len(books)) if j != i]
-        shelf = [*books[i], *(text for j in chooser.permutation(others)[: self.noise].tolist() for text in books[j])]
+        shelf = [
+            *books[i],
+            *(text for j in chooser.permutation(others)[: self.noise].tolist() for text in books[j]),
+        ]
         shelf = list(dict.fromkeys(shelf))
         text = "\n".join(shelf[k] for k in chooser.permutation(len(shelf)))
         question = problem.asks.partition("\n")[0]

@@ -11,7 +11,9 @@ from surpass.types import Memory, Problem, Tree, fold
 
 @dataclass(frozen=True)
 class shuffle:
-    """`n` problems of the train split a round, in an order given by the run's seed; when they run out, they begin anew."""
+    """`n` problems of the train split a round, in an order given by the run's seed; when they run out, they
+    begin anew.
+    """
 
     n: int = 8
 

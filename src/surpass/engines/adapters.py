@@ -1,4 +1,6 @@
-"""LoRA: a model's weights stay, and pairs of small matrices beside some of them are trained (Hu et al. 2021), by peft."""
+"""LoRA: a model's weights stay, and pairs of small matrices beside some of them are trained (Hu et al. 2021),
+by peft.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ ALL = "all-linear"  # peft's word for every linear layer but the head
 
 
 def adapt(causal: Any, name: str, lora: Mapping[str, Any]) -> Any:
-    """The model with an adapter in it. `lora` holds arguments of peft.LoraConfig; under "targets", names of what is adapted, whole or from a dot
-    on: of layers ("q_proj"), of weights that are no layer of their own ("experts.gate_up_proj"), or "all-linear", the default.
+    """The model with an adapter in it. `lora` holds arguments of peft.LoraConfig; under "targets", names of
+    what is adapted, whole or from a dot on: of layers ("q_proj"), of weights that are no layer of their own
+    ("experts.gate_up_proj"), or "all-linear", the default.
 
     SurpassError where a name is none or peft refuses; a warning names fused experts that get no adapter.
     """
@@ -27,10 +30,14 @@ def adapt(causal: Any, name: str, lora: Mapping[str, Any]) -> Any:
     targets = tuple(settings.pop("targets", ()))
     torch.manual_seed(0)  # the adapter's random half repeats
     try:
-        module = get_peft_model(causal, LoraConfig(**{"task_type": "CAUSAL_LM"} | _chosen(causal, targets) | settings)).eval()
+        module = get_peft_model(
+            causal, LoraConfig(**{"task_type": "CAUSAL_LM"} | _chosen(causal, targets) | settings)
+        ).eval()
     except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises where it refuses
-        raise SurpassError(f"peft puts no adapter on {name}: {' '.join(str(error).split())} Name what is to be adapted with --lora-targets, out of: "
-                           f"{', '.join(_linear(causal))}") from error  # fmt: skip
+        raise SurpassError(
+            f"peft puts no adapter on {name}: {' '.join(str(error).split())} Name what is to be adapted "
+            f"with --lora-targets, out of: {', '.join(_linear(causal))}"
+        ) from error
     if not targets:
         _tell_of_experts(module, name)
     return module
@@ -53,13 +60,20 @@ def _chosen(causal: Any, targets: tuple[str, ...]) -> dict[str, Any]:
     if unknown:
         known = [*_linear(causal), *_experts(causal)]
         near = get_close_matches(unknown[0], known, 1)
-        raise SurpassError(f'--lora-targets: the model has nothing named "{unknown[0]}"; ' + (f"did you mean {near[0]}? " if near else "")
-                           + f"There are: {', '.join(known)}, and {ALL} for all of its linear layers")  # fmt: skip
+        raise SurpassError(
+            f'--lora-targets: the model has nothing named "{unknown[0]}"; '
+            + (f"did you mean {near[0]}? " if near else "")
+            + f"There are: {', '.join(known)}, and {ALL} for all of its linear layers"
+        )
     if ALL in layers and len(layers) > 1:
         raise SurpassError(
-            f"--lora-targets: {ALL} has every linear layer in it; leave out {', '.join(t for t in layers if t != ALL)}"
+            f"--lora-targets: {ALL} has every linear layer in it; leave out "
+            f"{', '.join(t for t in layers if t != ALL)}"
         )
-    return {"target_modules": ALL if ALL in layers else layers, **({"target_parameters": weights} if weights else {})}
+    return {
+        "target_modules": ALL if ALL in layers else layers,
+        **({"target_parameters": weights} if weights else {}),
+    }
 
 
 def _is(name: str, target: str) -> bool:
@@ -68,7 +82,11 @@ def _is(name: str, target: str) -> bool:
 
 def _linear(causal: Any) -> list[str]:
     """The last words of the names of all linear layers."""
-    found = [name.rpartition(".")[2] for name, layer in causal.named_modules() if isinstance(layer, torch.nn.Linear)]
+    found = [
+        name.rpartition(".")[2]
+        for name, layer in causal.named_modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
     return list(dict.fromkeys(word for word in found if not word.isdigit()))
 
 
@@ -84,7 +102,9 @@ def _fused(model: Any) -> list[str]:
 def _tell_of_experts(module: Any, name: str) -> None:
     """A warning where weights that hold many matrices are left as they are."""
     adapted = {
-        f"{_plain(path)}.{layer.parameter_name}" for path, layer in module.named_modules() if hasattr(layer, "parameter_name")
+        f"{_plain(path)}.{layer.parameter_name}"
+        for path, layer in module.named_modules()
+        if hasattr(layer, "parameter_name")
     }
     sizes = {_plain(n): p.numel() for n, p in module.named_parameters() if "lora_" not in n}
     left = [n for n in map(_plain, _fused(module)) if n in sizes and n not in adapted]
@@ -92,8 +112,11 @@ def _tell_of_experts(module: Any, name: str) -> None:
         names = ", ".join(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", n) for n in left))
         short = " ".join(dict.fromkeys(".".join(n.split(".")[-2:]) for n in left))
         share = sum(sizes[n] for n in left) / sum(sizes.values())
-        warnings.warn(f"no adapter is put on {names} of {name}, {share:.0%} of its weights: they hold many experts each, and are no linear "
-                      f"layers. To adapt them, too: --lora-targets {ALL} {short}", stacklevel=4)  # fmt: skip
+        warnings.warn(
+            f"no adapter is put on {names} of {name}, {share:.0%} of its weights: they hold many "
+            f"experts each, and are no linear layers. To adapt them, too: --lora-targets {ALL} {short}",
+            stacklevel=4,
+        )
 
 
 def _plain(name: str) -> str:

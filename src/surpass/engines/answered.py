@@ -12,8 +12,9 @@ from surpass.types import FAILED, OPEN
 
 
 def answered(engine: Any, request: Any, reply: Any) -> Any:
-    """The reply, or the EngineError that says what is wrong with it. An exception that is no SurpassError becomes one, so that none that
-    ends a process reaches a search."""
+    """The reply, or the EngineError that says what is wrong with it. An exception that is no SurpassError
+    becomes one, so that none that ends a process reaches a search.
+    """
     name = getattr(engine, "name", type(engine).__name__)
     if isinstance(reply, SurpassError):
         return reply
@@ -23,7 +24,9 @@ def answered(engine: Any, request: Any, reply: Any) -> Any:
         why = _draws(engine, request, reply) if isinstance(request, Generate) else _numbers(request, reply)
     except Exception as error:  # numpy has many words for what it cannot read
         why = f"{type(error).__name__}: {error}"
-    return EngineError(f"the engine {name} gave no answer to {type(request).__name__}: {why}") if why else reply
+    return (
+        EngineError(f"the engine {name} gave no answer to {type(request).__name__}: {why}") if why else reply
+    )
 
 
 def _draws(engine: Any, request: Generate, reply: Any) -> str:
@@ -37,7 +40,10 @@ def _draws(engine: Any, request: Generate, reply: Any) -> str:
     for drawn in reply:
         tokens, logp, logq = (np.asarray(values) for values in (drawn.tokens, drawn.logp, drawn.logq))
         if tokens.ndim != 1 or not tokens.shape == logp.shape == logq.shape:
-            return f"tokens, logp and logq are one number a token; found shapes {tokens.shape}, {logp.shape} and {logq.shape}"
+            return (
+                f"tokens, logp and logq are one number a token; found shapes {tokens.shape}, {logp.shape} "
+                f"and {logq.shape}"
+            )
         if not (isinstance(drawn.stop, (int, np.integer)) and OPEN <= drawn.stop <= FAILED):
             return f"stop is one of surpass.types.OPEN to FAILED; found {_shown(drawn.stop)}"
         if not (drawn.text is None or isinstance(drawn.text, str)):
@@ -47,7 +53,10 @@ def _draws(engine: Any, request: Generate, reply: Any) -> str:
         if tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= (rows or 2**31):
             return f"tokens are whole numbers from 0 to {(rows or 2**31) - 1}; found {_shown(tokens)}"
         if knows and not (np.isfinite(logp).all() and np.isfinite(logq).all()):
-            return f"the log-probabilities of what it drew are no numbers ({_odd(logp, logq)}): its weights or logits are nan or too large"
+            return (
+                f"the log-probabilities of what it drew are no numbers ({_odd(logp, logq)}): its weights or "
+                "logits are nan or too large"
+            )
     return ""
 
 
@@ -60,7 +69,11 @@ def _numbers(request: Any, reply: Any) -> str:
         known = reply[0 if request.what == "value" else 1 :]
     else:
         n, known = len(request.candidates), reply
-    if known.dtype.kind not in "fiu" or reply.shape[:1] != (n,) or reply.ndim != 1 + (getattr(request, "what", "") == "value"):
+    if (
+        known.dtype.kind not in "fiu"
+        or reply.shape[:1] != (n,)
+        or reply.ndim != 1 + (getattr(request, "what", "") == "value")
+    ):
         return f"wanted {n} numbers; found {_shown(reply)}"
     if np.isnan(known).any() or np.isposinf(known).any():
         return f"its numbers are none ({_odd(known)}): its weights or logits are nan or too large"

@@ -19,7 +19,18 @@ import numpy as np
 
 from surpass.engines import network
 from surpass.engines.refusals import refused
-from surpass.engines.replies import Fault, Hopeless, Lost, Reply, read_json, read_reply, read_usage, said, short, words_of
+from surpass.engines.replies import (
+    Fault,
+    Hopeless,
+    Lost,
+    Reply,
+    read_json,
+    read_reply,
+    read_usage,
+    said,
+    short,
+    words_of,
+)
 from surpass.engines.requests import Drawn, Generate, uniforms
 from surpass.engines.waits import asked_to_wait
 from surpass.errors import BudgetSpent, EngineError, SurpassError
@@ -30,8 +41,9 @@ if TYPE_CHECKING:
 LONGEST_PAUSE = 60.0  # seconds between two tries, where the server names none
 WORTH_SAYING = 2.0  # seconds of waiting that a person is told of
 LEAST_BYTES, BYTES_A_TOKEN, MOST_BYTES = 2**20, 2**12, 2**25
-"""Bytes of an answer at most: so many, and so many more a token that was asked for (log-probabilities of twenty others and all), never above
-the last. What is longer is no answer."""
+"""Bytes of an answer at most: so many, and so many more a token that was asked for (log-probabilities of
+twenty others and all), never above the last. What is longer is no answer.
+"""
 MOST_HOPS = 3  # redirections that are followed
 NOTHING = np.zeros(2, np.int64)
 ADVICE = {
@@ -52,7 +64,9 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One draw: which of its request's, what is sent, bytes of the prompt, and what it costs at worst (Purse)."""
+    """One draw: which of its request's, what is sent, bytes of the prompt, and what it costs at worst
+    (Purse).
+    """
 
     asked: Asked
     place: int
@@ -78,7 +92,9 @@ class Round:
         """Put every draw with its answer, as they come, and None at the end."""
         engine, todo = self.engine, iter(draws)
         self.settled = asyncio.Event()
-        limits = httpx.Limits(max_connections=engine.concurrency, max_keepalive_connections=engine.concurrency)
+        limits = httpx.Limits(
+            max_connections=engine.concurrency, max_keepalive_connections=engine.concurrency
+        )
         timeout = httpx.Timeout(None, connect=min(10.0, engine.timeout))  # a whole try is timed in _post
         headers = {"Authorization": f"Bearer {engine._key}"} if engine._key else {}
         if engine._key and "api-version=" in engine.query:
@@ -90,7 +106,10 @@ class Round:
 
         try:
             settings = {"headers": headers, "limits": limits, "timeout": timeout}
-            async with network.client(engine._trusted, engine.url, **settings) as self.client, asyncio.TaskGroup() as group:
+            async with (
+                network.client(engine._trusted, engine.url, **settings) as self.client,
+                asyncio.TaskGroup() as group,
+            ):
                 for _ in range(min(engine.concurrency, len(draws))):
                     group.create_task(work())
         except SurpassError as error:  # the environment has changed
@@ -116,9 +135,13 @@ class Round:
                     reply = await self._try(draw)
                 except Fault as fault:
                     last, deaf, jitter = str(fault), deaf and fault.deaf, float(uniforms(draw.key, tries)[-1])
-                    longest = min(LONGEST_PAUSE, engine.wait / 4) if fault.busy and engine.wait else LONGEST_PAUSE
+                    longest = (
+                        min(LONGEST_PAUSE, engine.wait / 4) if fault.busy and engine.wait else LONGEST_PAUSE
+                    )
                     pause = min(engine.delay * 2 ** (tries - 1), longest)
-                    asked = fault.wait if engine.wait or fault.wait is None else min(fault.wait, LONGEST_PAUSE)
+                    asked = (
+                        fault.wait if engine.wait or fault.wait is None else min(fault.wait, LONGEST_PAUSE)
+                    )
                     pause = (pause if asked is None else asked) + engine.delay * jitter
                     if fault.busy and engine.wait:
                         self._put_off(fault, pause)
@@ -126,14 +149,18 @@ class Round:
                     faults += 1
                     if fault.deaf and not self.told and faults <= engine.retries:
                         self.told = True
-                        warnings.warn(f"{engine.url}: {last}; trying again, up to {engine.retries} times", stacklevel=2)
+                        warnings.warn(
+                            f"{engine.url}: {last}; trying again, up to {engine.retries} times", stacklevel=2
+                        )
                 else:
                     self.busy = None
                     if engine.cache:
                         engine.cache.put(engine.identity(draw), reply)
                     return reply.drawn()
-            error = EngineError(f"no answer from {engine.url} after {tries} tries over {time.monotonic() - began:.1f} seconds; "
-                                f"the last reason: {last}")  # fmt: skip
+            error = EngineError(
+                f"no answer from {engine.url} after {tries} tries over {time.monotonic() - began:.1f} "
+                f"seconds; the last reason: {last}"
+            )
             if deaf and self.heard < began:
                 self.over = self.over or error
             return error
@@ -142,11 +169,14 @@ class Round:
                 self.over = self.over or error
             return error
         except Exception as error:
-            return EngineError(f"{type(error).__name__} while asking {engine.url}: {short(str(error), engine._key)}")
+            return EngineError(
+                f"{type(error).__name__} while asking {engine.url}: {short(str(error), engine._key)}"
+            )
 
     def _put_off(self, fault: Fault, pause: float) -> None:
-        """The server is too busy for a request for `pause` seconds: others wait too, where it said so. Hopeless where it has been for
-        too long."""
+        """The server is too busy for a request for `pause` seconds: others wait too, where it said so.
+        Hopeless where it has been for too long.
+        """
         engine, now = self.engine, time.monotonic()
         self.busy = now if self.busy is None else self.busy
         engine.counts["waits"] += 1
@@ -156,12 +186,16 @@ class Round:
                 if fault.wait is not None
                 else f"is busy for {now - self.busy:.0f} seconds"
             )
-            raise Hopeless(f"{engine.url} {asks}, and {engine.wait:g} without an answer are the limit (--wait): {fault}")
+            raise Hopeless(
+                f"{engine.url} {asks}, and {engine.wait:g} without an answer are the limit (--wait): {fault}"
+            )
         if fault.wait is not None:
             self.until = max(self.until, now + pause)
         if pause >= WORTH_SAYING and now + pause > self.said + WORTH_SAYING:
             self.said = now + pause
-            warnings.warn(f"{engine.url} is busy ({fault}): asking again in {pause:.0f} seconds", stacklevel=2)
+            warnings.warn(
+                f"{engine.url} is busy ({fault}): asking again in {pause:.0f} seconds", stacklevel=2
+            )
 
     async def _try(self, draw: Draw) -> Reply:
         """Send a draw once. Fault where another try may help, EngineError where none will, BudgetSpent."""
@@ -178,21 +212,27 @@ class Round:
             engine.counts["prefilled"] += prompt or 0
             reply = read_reply(data, engine._key, draw.body["max_tokens"])
             engine.counts["prefilled"] += math.ceil(draw.size / 4) if prompt is None else 0
-            return _cut(reply, draw.body["stop"]) if "stop" in engine.refused and "stop" in draw.body else reply
+            return (
+                _cut(reply, draw.body["stop"]) if "stop" in engine.refused and "stop" in draw.body else reply
+            )
         except Fault as fault:
             bill = NOTHING if fault.deaf else bill
             raise
         except (RecursionError, LookupError, TypeError, ValueError, AttributeError) as error:
             nested = isinstance(error, RecursionError)
             raise Fault(
-                "JSON that is nested too deeply" if nested else f"JSON of the wrong shape ({type(error).__name__})"
+                "JSON that is nested too deeply"
+                if nested
+                else f"JSON of the wrong shape ({type(error).__name__})"
             ) from None
         finally:
             engine.purse.settle(worst, bill)
             self.settled.set()
 
     async def _room(self, draw: Draw) -> np.ndarray:
-        """What a draw costs at worst, once the budget holds that; BudgetSpent where waiting for others will not help."""
+        """What a draw costs at worst, once the budget holds that; BudgetSpent where waiting for others will
+        not help.
+        """
         purse = self.engine.purse
         while not purse.fits(worst := purse.worst(draw.cost)):
             if not purse.held.any():
@@ -205,20 +245,27 @@ class Round:
         return worst
 
     async def _post(self, draw: Draw) -> httpx.Response:
-        """What the server says, of whatever status; a parameter that it refuses is said otherwise or left out, from then on where that
-        helps."""
+        """What the server says, of whatever status; a parameter that it refuses is said otherwise or left
+        out, from then on where that helps.
+        """
         engine, left, hops = self.engine, dict.fromkeys(self.engine.refused, ""), 0
         while True:
             body = _body(draw.body, left)
             response = await self._send(body)
-            target = response.headers.get("location") if response.status_code in (301, 302, 307, 308) else None
+            target = (
+                response.headers.get("location") if response.status_code in (301, 302, 307, 308) else None
+            )
             if target and hops < MOST_HOPS:
                 engine.address = self._followed(response.url, response.url.join(target))
                 hops += 1
                 continue
             if response.status_code in (400, 422, 500, 501):
                 error, words = words_of(response)
-                name = refused(error, words, body) if response.status_code < 500 or "support" in words.lower() else None
+                name = (
+                    refused(error, words, body)
+                    if response.status_code < 500 or "support" in words.lower()
+                    else None
+                )
                 if name is not None and name not in left:
                     left[name] = short(words, engine._key)
                     continue
@@ -232,17 +279,28 @@ class Round:
         engine.counts["calls_made"] += 1
         try:
             async with asyncio.timeout(engine.timeout):
-                most = min(LEAST_BYTES + BYTES_A_TOKEN * body.get("max_tokens", body.get("max_completion_tokens", 0)), MOST_BYTES)
-                response = await network.fetched(self.client, "POST", engine.address, most, engine._key, json=body)
+                most = min(
+                    LEAST_BYTES
+                    + BYTES_A_TOKEN * body.get("max_tokens", body.get("max_completion_tokens", 0)),
+                    MOST_BYTES,
+                )
+                response = await network.fetched(
+                    self.client, "POST", engine.address, most, engine._key, json=body
+                )
         except network.Oversized as error:
             raise Lost(f"{engine.url} sends {error}", None) from None
         except TimeoutError:
             raise Fault(f"no whole answer within {engine.timeout:g} seconds") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise Hopeless(f"the certificate of {engine.url} is not trusted ({short(str(error), engine._key)}); SSL_CERT_FILE names a file of further "
-                                  "certificates to trust") from None  # fmt: skip
-            raise Fault(f"no connection{network.by_way_of(engine.url)}: {short(str(error), engine._key)}", deaf=True) from None
+                raise Hopeless(
+                    f"the certificate of {engine.url} is not trusted "
+                    f"({short(str(error), engine._key)}); SSL_CERT_FILE names a file of further "
+                    "certificates to trust"
+                ) from None
+            raise Fault(
+                f"no connection{network.by_way_of(engine.url)}: {short(str(error), engine._key)}", deaf=True
+            ) from None
         except httpx.HTTPError as error:
             raise Fault(f"{type(error).__name__}: {short(str(error), engine._key)}") from None
         self.heard = time.monotonic()
@@ -252,14 +310,21 @@ class Round:
         """Where a redirection leads; Hopeless for another server, which is not sent the key."""
         if network.same_server(source, target):
             return str(target)
-        base = short(str(target.copy_with(query=None, fragment=None)).removesuffix("/chat/completions"), self.engine._key)
+        base = short(
+            str(target.copy_with(query=None, fragment=None)).removesuffix("/chat/completions"),
+            self.engine._key,
+        )
         if target.scheme not in ("http", "https"):
             raise Hopeless(f"{self.engine.url} sends requests on to {base}, which is no server")
-        raise Hopeless(f"{self.engine.url} sends requests on to another server, which is not given the key; if that is the right one: "
-                          f"--url {base}")  # fmt: skip
+        raise Hopeless(
+            f"{self.engine.url} sends requests on to another server, which is not given the key; if "
+            f"that is the right one: --url {base}"
+        )
 
     def _learnt(self, left: Mapping[str, str]) -> None:
-        """Parameters that an answer was got without are left out from now on; what that changes is said once."""
+        """Parameters that an answer was got without are left out from now on; what that changes is said
+        once.
+        """
         engine = self.engine
         for name in left.keys() - engine.refused:
             engine.refused.add(name)
@@ -267,7 +332,9 @@ class Round:
                 name, "the server's own takes its place"
             )
             if name not in ("max_tokens", "stream", "stream_options"):
-                warnings.warn(f'{engine.url} takes no {name} ("{left[name]}"); it is left out: {means}', stacklevel=2)
+                warnings.warn(
+                    f'{engine.url} takes no {name} ("{left[name]}"); it is left out: {means}', stacklevel=2
+                )
 
     async def _refusal(self, response: httpx.Response) -> Exception:
         """What to raise for a status that is no success."""
@@ -285,7 +352,14 @@ class Round:
         """The names nearest to the model's that the server offers, as words; none where it does not tell."""
         engine = self.engine
         with contextlib.suppress(
-            httpx.HTTPError, network.Oversized, TimeoutError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+            httpx.HTTPError,
+            network.Oversized,
+            TimeoutError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
         ):
             async with asyncio.timeout(10):
                 response = await network.fetched(
@@ -303,7 +377,9 @@ def _body(asked: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
     if "max_tokens" in left:
         body["max_completion_tokens"] = body.pop("max_tokens")
     if "stream" in left:
-        body |= {"stream": True} | ({} if "stream_options" in left else {"stream_options": {"include_usage": True}})
+        body |= {"stream": True} | (
+            {} if "stream_options" in left else {"stream_options": {"include_usage": True}}
+        )
     return body
 
 

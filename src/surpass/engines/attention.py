@@ -1,8 +1,8 @@
 """The two attention patterns surpass needs, plugged into transformers' attention interface.
 
-Within `using`, a plan answers every layer that asks for attention, in the order in which they ask. The tree plan serves one forest in
-depth-first order, the flex plan does that in one kernel of a GPU; the row plan appends tokens to rows that own key and value buffers and share
-prefixes, in groups and all.
+Within `using`, a plan answers every layer that asks for attention, in the order in which they ask. The tree
+plan serves one forest in depth-first order, the flex plan does that in one kernel of a GPU; the row plan
+appends tokens to rows that own key and value buffers and share prefixes, in groups and all.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _ASKED: ContextVar[_Asked | None] = ContextVar("asked", default=None)
 
 
 class _Direct(TorchFunctionMode):
-    """For models that call PyTorch's attention themselves (falcon): that call is answered. Their own mask is not read, so one that says more
-    than who sees whom shows when a model is loaded."""
+    """For models that call PyTorch's attention themselves (falcon): that call is answered. Their own mask is
+    not read, so one that says more than who sees whom shows when a model is loaded.
+    """
 
     def __init__(self, asked: _Asked):
         self.asked = asked
@@ -54,7 +55,9 @@ class _Direct(TorchFunctionMode):
 
 @contextmanager
 def using(causal: Any, plan: Any) -> Iterator[None]:
-    """Attention of `causal` is what `plan` says. RuntimeError where no layer asked it: such a model computes its attention in its own way."""
+    """Attention of `causal` is what `plan` says. RuntimeError where no layer asked it: such a model computes
+    its attention in its own way.
+    """
     asked = _Asked(plan)
     token = _ASKED.set(asked)
     try:
@@ -74,7 +77,9 @@ def register() -> None:
     def attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
         asked = _ASKED.get()
         if asked is None:
-            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+            return sdpa_attention_forward(
+                module, query, key, value, attention_mask, scaling=scaling, **kwargs
+            )
         if more := [name for name in BEYOND if kwargs.get(name) is not None]:
             raise RuntimeError(f"its attention has {more[0]}")
         return asked(query, key, value, scaling).transpose(1, 2), None
@@ -83,16 +88,19 @@ def register() -> None:
 
 
 def _grouped(query: Tensor, n_kv: int) -> Tensor:
-    """[B, H, Q, D] -> [B, n_kv, H / n_kv * Q, D]: query heads that share a key head become more queries of it."""
+    """[B, H, Q, D] -> [B, n_kv, H / n_kv * Q, D]: query heads that share a key head become more queries of
+    it.
+    """
     return query.reshape(query.shape[0], n_kv, -1, query.shape[-1])
 
 
 class TreePlan:
     """Attention over one forest: a query sees its ancestors and itself, k <= q < end[k].
 
-    The queries are cut into blocks [a, b) of consecutive tokens, at the beginning of a branch where one begins soon enough. What lies
-    before a block and is seen from it are exactly the ancestors of token a, so a block's keys are those and the block itself:
-    cost T x (depth + block), never T x T. Blocks of about the same size are padded and computed as one batch.
+    The queries are cut into blocks [a, b) of consecutive tokens, at the beginning of a branch where one
+    begins soon enough. What lies before a block and is seen from it are exactly the ancestors of token a, so
+    a block's keys are those and the block itself: cost T x (depth + block), never T x T. Blocks of about the
+    same size are padded and computed as one batch.
     """
 
     def __init__(self, parent: Tensor, end: Tensor, least: int = 64, most: int = 128):
@@ -103,9 +111,12 @@ class TreePlan:
             while node >= 0:
                 above.append(node)
                 node = above_of[node]
-            alike.setdefault((-(-(b - a) // 32), -(-(len(above) + b - a) // 64)), []).append((a, b, above[::-1]))
+            alike.setdefault((-(-(b - a) // 32), -(-(len(above) + b - a) // 64)), []).append(
+                (a, b, above[::-1])
+            )
         self.groups = [self._group(blocks, end) for blocks in alike.values()]
-        place, first = np.zeros(len(above_of), np.int64), 0  # where each token's answer stands among all groups' answers
+        # where each token's answer stands among all groups' answers
+        place, first = np.zeros(len(above_of), np.int64), 0
         for blocks, (asked, _, _) in zip(alike.values(), self.groups, strict=True):
             for i, (a, b, _) in enumerate(blocks):
                 place[a:b] = first + i * asked.shape[1] + np.arange(b - a)
@@ -115,8 +126,9 @@ class TreePlan:
 
     @staticmethod
     def _group(blocks: list[tuple[int, int, list[int]]], end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(tokens that ask [G, Q], tokens that are seen [G, K], who sees whom [G, Q, K]). What pads repeats a block's last token and sees
-        what it sees; what is seen in vain is hidden."""
+        """(tokens that ask [G, Q], tokens that are seen [G, K], who sees whom [G, Q, K]). What pads repeats a
+        block's last token and sees what it sees; what is seen in vain is hidden.
+        """
         n_query, n_key = max(b - a for a, b, _ in blocks), max(len(above) + b - a for a, b, above in blocks)
         query, key = np.zeros((len(blocks), n_query), np.int64), np.full((len(blocks), n_key), -1)
         for i, (a, b, above) in enumerate(blocks):
@@ -128,11 +140,16 @@ class TreePlan:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         n_heads, n_kv = query.shape[1], key.shape[1]
-        rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [T, heads, D]; the values' D may be another
+        # [T, heads, D]; the values' D may be another
+        rows = [x[0].transpose(0, 1) for x in (query, key, value)]
         found = []
-        for (asked, seen, _), mask in zip(self.groups, self._masks(query.dtype, n_heads // n_kv), strict=True):
-            q, k, v = (x.flatten(1).index_select(0, at.flatten()).view(*at.shape, *x.shape[1:]).transpose(1, 2)
-                       for x, at in zip(rows, (asked, seen, seen), strict=True))  # fmt: skip
+        for (asked, seen, _), mask in zip(
+            self.groups, self._masks(query.dtype, n_heads // n_kv), strict=True
+        ):
+            q, k, v = (
+                x.flatten(1).index_select(0, at.flatten()).view(*at.shape, *x.shape[1:]).transpose(1, 2)
+                for x, at in zip(rows, (asked, seen, seen), strict=True)
+            )
             out = F.scaled_dot_product_attention(_grouped(q, n_kv), k, v, attn_mask=mask, scale=scaling)
             found.append(out.reshape(len(asked), n_heads, -1, value.shape[-1]).transpose(1, 2).flatten(0, 1))
         return torch.cat(found).index_select(0, self.place).transpose(0, 1)[None]
@@ -166,20 +183,24 @@ BLOCK = 128  # tokens, by which flex_attention leaves out what nobody sees
 def _flex(compiled: bool) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    # of any length from the start: what cannot be compiled so shows when a model is loaded, not at the second batch
+    # of any length from the start: what cannot be compiled so shows when a model is loaded, not at the second
+    # batch
     return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 
 def _listed(wanted: Tensor) -> tuple[Tensor, Tensor]:
     """bool[N, N] as flex_attention wants it: how many are True in each row, and where, these first."""
-    return wanted.sum(1).int()[None, None], wanted.int().argsort(dim=1, descending=True, stable=True).int()[None, None]
+    return wanted.sum(1).int()[None, None], wanted.int().argsort(dim=1, descending=True, stable=True).int()[
+        None, None
+    ]
 
 
 class FlexPlan:
-    """The same attention over one forest by PyTorch's flex_attention: one kernel, for GPUs. On a CPU it is not compiled, slow and without gradients.
+    """The same attention over one forest by PyTorch's flex_attention: one kernel, for GPUs. On a CPU it is
+    not compiled, slow and without gradients.
 
-    A token k is seen by q <=> k <= q < end[k], so of two blocks of tokens, j before i, nothing is seen where all of j ends before i begins,
-    and everything where all of j ends after i does.
+    A token k is seen by q <=> k <= q < end[k], so of two blocks of tokens, j before i, nothing is seen where
+    all of j ends before i begins, and everything where all of j ends after i does.
     """
 
     def __init__(self, parent: Tensor, end: Tensor):
@@ -187,7 +208,8 @@ class FlexPlan:
 
         many = max(2, -(-len(end) // BLOCK))  # one block alone would be compiled apart
         self.spare = many * BLOCK - len(end)
-        ends = torch.cat([end, torch.arange(len(end), many * BLOCK, device=end.device) + 1])  # what pads sees itself
+        # what pads sees itself
+        ends = torch.cat([end, torch.arange(len(end), many * BLOCK, device=end.device) + 1])
         of_block = ends.view(many, BLOCK)
         block = torch.arange(many, device=end.device)
         asks, seen = block[:, None], block[None]
@@ -201,11 +223,15 @@ class FlexPlan:
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         length, groups = query.shape[2], query.shape[1] // key.shape[1]
         if torch.is_autocast_enabled(query.device.type):  # what turns queries and keys leaves them in float32
-            query, key, value = (x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value))
+            query, key, value = (
+                x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value)
+            )
         if groups & (groups - 1):  # the kernel shares a key among 1, 2, 4 ... queries
             key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
         q, k, v = (F.pad(x, (0, 0, 0, self.spare)) for x in (query, key, value))
-        found = _flex(query.is_cuda)(q, k, v, block_mask=self.mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+        found = _flex(query.is_cuda)(
+            q, k, v, block_mask=self.mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )
         return found[:, :, :length]
 
 
@@ -226,8 +252,10 @@ class Measure:
 
 
 class Groups:
-    """Rows that go on from the same prompt share its keys and values: [layers, 2, G, n_kv, P, D], row b those of group at[b], of which
-    lens[at[b]] count (the rest is padding). `place` [G, R] lists each group's rows (padded with 0), `seat` [B] a row's place in it."""
+    """Rows that go on from the same prompt share its keys and values: [layers, 2, G, n_kv, P, D], row b those
+    of group at[b], of which lens[at[b]] count (the rest is padding). `place` [G, R] lists each group's rows
+    (padded with 0), `seat` [B] a row's place in it.
+    """
 
     def __init__(self, kv: Tensor, lens: Tensor, at: Tensor):
         if 2 * len(live := at.unique()) <= len(lens):  # most groups have ended: keep the others alone
@@ -263,15 +291,17 @@ class Groups:
 
 
 class RowPlan:
-    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers; before them its group's, if there are `groups`;
-    before these a prefix that all share.
+    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers; before them its
+    group's, if there are `groups`; before these a prefix that all share.
 
-    buffers [layers, 2, B, n_kv, capacity, D] hold keys and values; prefix [layers, 2, n_kv, L, D] those of the shared prefix.
-    New tokens [B, Q] are written behind each row's own; columns that only pad a row are overwritten by its next tokens.
-    `depth` [B, Q] is where the new tokens stand in their whole text.
+    buffers [layers, 2, B, n_kv, capacity, D] hold keys and values; prefix [layers, 2, n_kv, L, D] those of
+    the shared prefix. New tokens [B, Q] are written behind each row's own; columns that only pad a row are
+    overwritten by its next tokens. `depth` [B, Q] is where the new tokens stand in their whole text.
     """
 
-    def __init__(self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int, groups: Groups | None = None):
+    def __init__(
+        self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int, groups: Groups | None = None
+    ):
         self.buffers, self.prefix, self.groups = buffers, prefix, groups
         self.position = lens[:, None] + torch.arange(n_new, device=lens.device)
         self.depth = self.position + prefix.shape[-2] + (groups.lens[groups.at][:, None] if groups else 0)
@@ -293,18 +323,24 @@ class RowPlan:
         keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
         keys[self.row, :, self.position] = key.transpose(1, 2)
         values[self.row, :, self.position] = value.transpose(1, 2)
-        if n_new > 1 and self.groups is None:  # prompts: many queries a row, all of whose scores never exist at once
+        # prompts: many queries a row, all of whose scores never exist at once
+        if n_new > 1 and self.groups is None:
             return self._prompts(layer, query, keys, values, scaling)
         q = _grouped(query * scaling, n_kv)  # [B, n_kv, G * Q, D]
         own = q @ keys[:, :, : self.length].transpose(-1, -2)
-        own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(self.hidden[:, None, None], -torch.inf)
+        own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(
+            self.hidden[:, None, None], -torch.inf
+        )
         scores = [own.view(n_rows, n_kv, -1, self.length)]
         if self.groups:
             scores.insert(0, self.groups.scores(layer, q))
         if n_shared:
             shared_keys, shared_values = self.prefix[layer, 0], self.prefix[layer, 1]
-            together = q.transpose(0, 1).reshape(n_kv, -1, width)  # one product for all rows: [n_kv, B * G * Q, D]
-            scores.insert(0, (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1))
+            # one product for all rows: [n_kv, B * G * Q, D]
+            together = q.transpose(0, 1).reshape(n_kv, -1, width)
+            scores.insert(
+                0, (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1)
+            )
         p = torch.cat(scores, -1).softmax(-1)
         out = p[..., -self.length :] @ values[:, :, : self.length]
         if self.groups:
@@ -318,11 +354,15 @@ class RowPlan:
         """[B, H, Q, D]: each row against the shared prefix and its own."""
         n_kv, n_shared = keys.shape[1], self.prefix.shape[-2]
         if self.mask is None:
-            mask = torch.zeros(*self.hidden.shape[:2], n_shared + self.length, dtype=query.dtype, device=query.device)
+            mask = torch.zeros(
+                *self.hidden.shape[:2], n_shared + self.length, dtype=query.dtype, device=query.device
+            )
             mask[..., n_shared:].masked_fill_(self.hidden, -torch.inf)
             self.mask = mask.repeat(1, query.shape[1] // n_kv, 1)[:, None]
         before, many = self.prefix[layer], (len(query), -1, -1, -1)
         key = torch.cat([before[0].expand(many), keys[:, :, : self.length]], 2)
         value = torch.cat([before[1].expand(many), values[:, :, : self.length]], 2)
-        found = F.scaled_dot_product_attention(_grouped(query, n_kv), key, value, attn_mask=self.mask, scale=scaling)
+        found = F.scaled_dot_product_attention(
+            _grouped(query, n_kv), key, value, attn_mask=self.mask, scale=scaling
+        )
         return found.reshape(query.shape)

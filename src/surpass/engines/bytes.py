@@ -1,4 +1,6 @@
-"""A tokenizer of bytes for engines without a vocabulary of their own: ids 0 to 255 are bytes, 256 ends a turn."""
+"""A tokenizer of bytes for engines without a vocabulary of their own: ids 0 to 255 are bytes, 256 ends a
+turn.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class ByteText:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         return list(("".join(self._line(message) for message in messages) + "assistant: ").encode())
 
-    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
+    def tell(
+        self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None
+    ) -> list[int]:
         message = {"role": "user", "content": message} if isinstance(message, str) else message
         said = "".join(map(self._line, [message] if isinstance(message, Mapping) else message))
         return [*([] if last == END else [END]), *("\n" + said + "assistant: ").encode()]

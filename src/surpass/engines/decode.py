@@ -40,7 +40,8 @@ class _Row:
 class Decoder:
     """Draws continuations from a causal language model of transformers.
 
-    `stops` tells for token ids which may complete a stop string, and whether a text ends one (surpass.engines.text).
+    `stops` tells for token ids which may complete a stop string, and whether a text ends one
+    (surpass.engines.text).
     """
 
     causal: Any  # a causal language model of transformers
@@ -48,7 +49,8 @@ class Decoder:
     ends: frozenset[int]
     context: int
     max_tokens: int  # tokens whose keys and values may be in memory at once, cache and batch each
-    cached: bool = True  # False: the model cannot be trusted with our attention; every step runs whole rows again
+    # False: the model cannot be trusted with our attention; every step runs whole rows again
+    cached: bool = True
 
     def __post_init__(self):
         self.vocabulary = self.causal.config.get_text_config().vocab_size
@@ -58,17 +60,22 @@ class Decoder:
         self.device, self.dtype = weight.device, weight.dtype
         if self.cached:
             self.layers, self.n_kv, self.width = self._measured()
-        self.hoards = self.device.type == "cpu"  # keeps outgrown buffers: elsewhere memory that was given back is at hand again
+        # keeps outgrown buffers: elsewhere memory that was given back is at hand again
+        self.hoards = self.device.type == "cpu"
         self.prefilled = 0
 
     def _measured(self) -> tuple[int, int, int]:
-        """(layers with attention, key heads, width of keys or values, the wider): what a pass over one token shows."""
+        """(layers with attention, key heads, width of keys or values, the wider): what a pass over one token
+        shows.
+        """
         seen, one = Measure(), torch.zeros(1, 1, dtype=torch.int64, device=self.device)
         with torch.inference_mode(), using(self.causal, seen):
             hidden_states(self.causal, one, one)
         n_kv = {heads for heads, _ in seen.shapes}
         if len(n_kv) > 1:
-            raise EngineError(f"its layers have different numbers of key heads: {', '.join(map(str, sorted(n_kv)))}")
+            raise EngineError(
+                f"its layers have different numbers of key heads: {', '.join(map(str, sorted(n_kv)))}"
+            )
         return len(seen.shapes), n_kv.pop(), max(width for _, width in seen.shapes)
 
     def clear(self) -> None:
@@ -77,19 +84,25 @@ class Decoder:
         self.kept.clear()
 
     def _buffers(self, *shape: int, name: str = "") -> Tensor:
-        """[layers, 2, *shape, D] for keys and values: zeros, or whatever was last in the memory of this name, which is kept from batch
-        to batch, because fresh memory can cost more than what is computed in it."""
+        """[layers, 2, *shape, D] for keys and values: zeros, or whatever was last in the memory of this name,
+        which is kept from batch to batch, because fresh memory can cost more than what is computed in it.
+        """
         sizes = (self.layers, 2, *shape, self.width)
         n = math.prod(sizes)
         if not name:
             return torch.zeros(sizes, dtype=self.dtype, device=self.device)
         if name not in self.kept or len(self.kept[name]) < n:
             self.kept.pop(name, None)
-            self.kept[name] = torch.zeros(n + n // 4, dtype=self.dtype, device=self.device)  # a masked NaN would still be a NaN
+            # a masked NaN would still be a NaN
+            self.kept[name] = torch.zeros(n + n // 4, dtype=self.dtype, device=self.device)
         return self.kept[name][:n].view(sizes)
 
-    def _forward(self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None) -> Tensor:
-        """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in place."""
+    def _forward(
+        self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None
+    ) -> Tensor:
+        """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in
+        place.
+        """
         plan = RowPlan(buffers, lens, prefix, tokens.shape[1], groups)
         with using(self.causal, plan):
             return hidden_states(self.causal, tokens, plan.depth.clamp(max=self.context - 1))
@@ -98,7 +111,9 @@ class Decoder:
         return torch.cat(parts, -2) if parts else self._buffers(self.n_kv, 0)
 
     def _prefix(self, tokens: np.ndarray) -> Tensor:
-        """Keys and values [layers, 2, n_kv, len(tokens), D] of a prefix, from the cache or computed in pieces."""
+        """Keys and values [layers, 2, n_kv, len(tokens), D] of a prefix, from the cache or computed in
+        pieces.
+        """
         n, parts = self.cache.find(tokens)
         done = self._joined(parts)
         while n < len(tokens):
@@ -114,15 +129,17 @@ class Decoder:
         return done
 
     def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor, kv: Tensor) -> Tensor:
-        """Logits [U, V] after each prompt; afterwards kv [layers, 2, U, n_kv, P, D] holds what follows the shared prefix, and the cache
-        every prompt. Prompts come with the fewest new tokens first."""
+        """Logits [U, V] after each prompt; afterwards kv [layers, 2, U, n_kv, P, D] holds what follows the
+        shared prefix, and the cache every prompt. Prompts come with the fewest new tokens first.
+        """
         logits, a = [], 0
         while a < len(prompts):
             b, widest, used = a, 0, 0
             found = []
             for prompt in prompts[a:]:
                 n, parts = self.cache.find(prompt[:-1])
-                own = len(prompt) - max(n, shared)  # fewer than at first, where an earlier batch computed a part
+                # fewer than at first, where an earlier batch computed a part
+                own = len(prompt) - max(n, shared)
                 wider = max(widest, own)
                 padded = wider * (b - a + 1)
                 if b > a and padded > min(PREFILL_TOKENS, max(PREFILL_LEAST, 1.2 * (used + own))):
@@ -134,7 +151,9 @@ class Decoder:
         return torch.cat(logits)
 
     def _prefill_batch(self, prompts, found, shared, prefix, kv, n_new) -> Tensor:
-        """Each row computes its last `n_new` tokens or fewer: what it lacks, and where padding would not fit into kv, what it knew."""
+        """Each row computes its last `n_new` tokens or fewer: what it lacks, and where padding would not fit
+        into kv, what it knew.
+        """
         starts = [min(n, shared + kv.shape[-2] - n_new) for n, _ in found]
         lens = [len(prompt) - start for prompt, start in zip(prompts, starts, strict=True)]
         tokens = np.zeros((len(prompts), n_new), np.int64)
@@ -147,13 +166,17 @@ class Decoder:
         for b, (prompt, (n, _)) in enumerate(zip(prompts, found, strict=True)):
             self.cache.add(prompt, n, kv[:, :, b, :, n - shared : len(prompt) - shared])
         last = torch.tensor(lens, device=self.device) - 1
-        return self.causal.get_output_embeddings()(hidden[torch.arange(len(lens), device=self.device), last]).float()
+        return self.causal.get_output_embeddings()(
+            hidden[torch.arange(len(lens), device=self.device), last]
+        ).float()
 
     def run(
         self, requests: Sequence[Generate], begun: Sequence[Sequence[Drawn]], others: Callable[[], bool]
     ) -> Iterator[tuple[int, int, Drawn]]:
-        """(request number, draw number, what was drawn), each as it ends. `begun` holds what was drawn already, NOTHING where nothing was.
-        Where half of a batch's rows have ended and there are `others` to serve, the rest comes back PAUSED."""
+        """(request number, draw number, what was drawn), each as it ends. `begun` holds what was drawn
+        already, NOTHING where nothing was. Where half of a batch's rows have ended and there are `others` to
+        serve, the rest comes back PAUSED.
+        """
         if not self.cached:
             yield from self._run_whole_rows(requests)
             return
@@ -167,15 +190,22 @@ class Decoder:
             yield from self._run_chunk(requests, chunk, others)
 
     def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
-        """Rows in order, as many at a time as the buffers may hold: their own tokens (one and a half times that while they grow, and on a CPU,
-        where outgrown memory is kept for the next batch, up to two and a half) and each prompt once; and not so unequal that groups, which are padded to the largest, are mostly padding."""
+        """Rows in order, as many at a time as the buffers may hold: their own tokens (one and a half times
+        that while they grow, and on a CPU, where outgrown memory is kept for the next batch, up to two and a
+        half) and each prompt once; and not so unequal that groups, which are padded to the largest, are
+        mostly padding.
+        """
         chunk: list[_Row] = []
         own = longest = largest = 0
         counts: Counter[bytes] = Counter()
         for row in rows:
             request = requests[row.request]
             key = row.text.tobytes()
-            wanted = max(own, self._room(request, row)), max(longest, len(row.text)), max(largest, counts[key] + 1)
+            wanted = (
+                max(own, self._room(request, row)),
+                max(longest, len(row.text)),
+                max(largest, counts[key] + 1),
+            )
             groups = len(counts) + (counts[key] == 0)
             held = wanted[0] * (len(chunk) + 1) + wanted[1] * groups
             if chunk and (held > self.max_tokens or wanted[2] * groups > 4 * (len(chunk) + 1) + 256):
@@ -208,11 +238,15 @@ class Decoder:
         kv = self._buffers(len(prompts), self.n_kv, int(own.max()), name="prompts")
         logits = self._prefill(prompts, shared, prefix, kv)
         # the last token of what was paused is counted where it was drawn
-        self.prefilled -= len(texts.keys() - {row.text.tobytes() for row in rows if not len(row.before.tokens)})
+        self.prefilled -= len(
+            texts.keys() - {row.text.tobytes() for row in rows if not len(row.before.tokens)}
+        )
         at = torch.tensor([number[row.text.tobytes()] for row in rows], device=self.device)
         yield from self._steps(requests, rows, logits[at], Groups(kv, own, at), prefix, others)
 
-    def _steps(self, requests, rows, logits, groups: Groups, prefix, others) -> Iterator[tuple[int, int, Drawn]]:
+    def _steps(
+        self, requests, rows, logits, groups: Groups, prefix, others
+    ) -> Iterator[tuple[int, int, Drawn]]:
         samplings = [requests[row.request].sampling for row in rows]
         settings = Settings.of(samplings, self.device)
         rooms = torch.tensor([self._room(requests[row.request], row) for row in rows], device=self.device)
@@ -269,8 +303,14 @@ class Decoder:
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
                 if not self.hoards:
-                    self.kept = {name: some for name, some in self.kept.items() if name in ("prompts", f"rows from {t}")}
-            hidden = self._forward(token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups)
+                    self.kept = {
+                        name: some
+                        for name, some in self.kept.items()
+                        if name in ("prompts", f"rows from {t}")
+                    }
+            hidden = self._forward(
+                token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups
+            )
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 
     def _may_stop(self, sampling) -> Tensor:
@@ -282,10 +322,13 @@ class Decoder:
 
     def _finish(self, row: _Row, tokens, logp, logq, stop: int, kv) -> tuple[int, int, Drawn]:
         tokens = tokens.astype(np.int32)
-        if stop in (OPEN, PAUSED) and len(tokens) > 1:  # it may be continued: keep what was computed (all but the last token)
+        # it may be continued: keep what was computed (all but the last token)
+        if stop in (OPEN, PAUSED) and len(tokens) > 1:
             self.cache.add(np.concatenate([row.text, tokens[:-1]]), len(row.text), kv)
         old = row.before
-        tokens, logp, logq = (np.concatenate(pair) for pair in ((old.tokens, tokens), (old.logp, logp), (old.logq, logq)))
+        tokens, logp, logq = (
+            np.concatenate(pair) for pair in ((old.tokens, tokens), (old.logp, logp), (old.logq, logq))
+        )
         return row.request, row.draw, Drawn(tokens, logp, logq, stop)
 
     @staticmethod
@@ -301,15 +344,20 @@ class Decoder:
         return [value[:n_live].clone() for value in values]
 
     def _run_whole_rows(self, requests) -> Iterator[tuple[int, int, Drawn]]:
-        """The slow path for models whose attention we cannot replace: each step runs every live row from its start."""
+        """The slow path for models whose attention we cannot replace: each step runs every live row from its
+        start.
+        """
         for i, request in enumerate(requests):
             for j, key in enumerate(request.keys):
                 noise = torch.from_numpy(uniforms(key, max(1, self._room(request)))).to(self.device)
                 settings = Settings.of([request.sampling], self.device)
                 tokens, logp, logq, stop = request.tokens.tolist(), [], [], LENGTH
                 for t in range(self._room(request)):
-                    logits = self.causal(input_ids=torch.tensor([tokens], device=self.device), use_cache=False).logits[:, -1]
-                    self.prefilled += len(tokens) - (t > 0)  # computed again, all but the token that was just drawn
+                    logits = self.causal(
+                        input_ids=torch.tensor([tokens], device=self.device), use_cache=False
+                    ).logits[:, -1]
+                    # computed again, all but the token that was just drawn
+                    self.prefilled += len(tokens) - (t > 0)
                     token, p, q = draw(logits, settings, noise[t : t + 1])
                     tokens.append(int(token))
                     logp.append(float(p))

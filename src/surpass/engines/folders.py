@@ -1,4 +1,6 @@
-"""A model's folder, looked at before anything of it is loaded: it may come from anybody. What it claims is compared with what it holds."""
+"""A model's folder, looked at before anything of it is loaded: it may come from anybody. What it claims is
+compared with what it holds.
+"""
 
 from __future__ import annotations
 
@@ -15,57 +17,59 @@ from typing import Any
 from surpass.engines.guard import LOAD, Beyond, Refused, guard
 from surpass.errors import SurpassError
 
-WEIGHTS = (
-    ".safetensors",
-    ".gguf",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".h5",
-    ".msgpack",
-    ".onnx",
-    ".data",
-    ".ckpt",
-    ".pkl",
-    ".npz",
-    ".ot",
-    ".pb",
-)
-SMALL, SMALLER = 1 << 28, 1 << 25  # bytes of the largest file that holds no weights, and of one that holds no vocabulary either
+WEIGHTS = tuple(".safetensors .gguf .bin .pt .pth .h5 .msgpack .onnx .data .ckpt .pkl .npz .ot .pb".split())
+# bytes of the largest file that holds no weights, and of one that holds no vocabulary either
+SMALL, SMALLER = 1 << 28, 1 << 25
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 HEADER = 100_000_000  # bytes of a header of safetensors, as its own reader allows
 LAYERS, EXPERTS, POSITIONS = 256, 2048, 1 << 25  # up to which a configuration may ask without weights for it
-_SIZE = re.compile(r"hidden|intermediate|vocab|embd|embed|inner|ffn|ff_|head|dim|channel|kernel|conv|state_size|_rank|width|size")
+_SIZE = re.compile(
+    r"hidden|intermediate|vocab|embd|embed|inner|ffn|ff_|head|dim|channel|kernel|conv|state_size|_rank|width|size"
+)
 _LAYERS = re.compile(r"n_?u?m?_?\w*layers?$|^depth$|num_blocks|n_blocks")
 _EXPERTS = re.compile(r"experts")
 _NO_SIZE = re.compile(r"window|chunk|position|length|token_id|theta|max_|_id$|image|patch|group_size")
 
 
 def look(folder: Path, name: str) -> int:
-    """How many numbers the weights of a folder hold. SurpassError where it holds what is no file, an adapter instead of a model, an index that leads out of
-    it, a header that says what is not there, or a configuration that asks for more than there is."""
+    """How many numbers the weights of a folder hold. SurpassError where it holds what is no file, an adapter
+    instead of a model, an index that leads out of it, a header that says what is not there, or a
+    configuration that asks for more than there is.
+    """
     files = {path.name: path for path in sorted(folder.iterdir()) if path.exists()}
     for path in files.values():
         if not (path.is_file() or path.is_dir()):
             raise _wrong(name, f"{path.name} is no file")
         if path.is_file() and path.suffix not in WEIGHTS and path.stat().st_size > SMALL:
             raise _wrong(
-                name, f"{path.name} has {path.stat().st_size} bytes, and no configuration or tokenizer needs more than {SMALL}"
+                name,
+                f"{path.name} has {path.stat().st_size} bytes, and no configuration or tokenizer needs "
+                f"more than {SMALL}",
             )
     if "adapter_config.json" in files:
         base = _object(files["adapter_config.json"], name).get("base_model_name_or_path")
-        raise SurpassError(f'"{name}" holds an adapter, made for {str(base)!r:.80}, and a model is wanted: no other is loaded in its name. Merge the two first '
-                           "(surpass export RUN --to hf, or peft's merge_and_unload), and give that folder")  # fmt: skip
+        raise SurpassError(
+            f'"{name}" holds an adapter, made for {str(base)!r:.80}, and a model is wanted: no other is '
+            f"loaded in its name. Merge the two first "
+            "(surpass export RUN --to hf, or peft's merge_and_unload), and give that folder"
+        )
     for file in files:
         if file.endswith(".index.json"):
             _within(_object(files[file], name), files, file, name)
     config = _object(files["config.json"], name) if "config.json" in files else {}
-    held = [count for file, path in files.items() if path.suffix == ".safetensors" for count in _tensors(path, name)]
+    held = [
+        count
+        for file, path in files.items()
+        if path.suffix == ".safetensors"
+        for count in _tensors(path, name)
+    ]
     if held:
         _require_held(config, len(held), sum(held), name)
     for key, value in _entries(config):
         if key.endswith("attn_implementation") and "/" in str(value):
-            raise _wrong(name, f"its configuration wants code from elsewhere, {key}: {value!s:.80}, and none is run")
+            raise _wrong(
+                name, f"its configuration wants code from elsewhere, {key}: {value!s:.80}, and none is run"
+            )
     return sum(held)
 
 
@@ -95,7 +99,9 @@ def _within(index: Mapping[str, Any], files: Mapping[str, Path], file: str, name
 
 
 def _tensors(path: Path, name: str) -> list[int]:
-    """The number of numbers of each tensor in a file of safetensors, as its header says; SurpassError where the file does not hold them."""
+    """The number of numbers of each tensor in a file of safetensors, as its header says; SurpassError where
+    the file does not hold them.
+    """
     size = path.stat().st_size
     try:
         with open(path, "rb") as file:
@@ -108,7 +114,9 @@ def _tensors(path: Path, name: str) -> list[int]:
             if key == "__metadata__":
                 continue
             begin, end = about["data_offsets"]
-            if not (all(type(d) is int and d >= 0 for d in about["shape"]) and 0 <= begin <= end <= size - 8 - n):
+            if not (
+                all(type(d) is int and d >= 0 for d in about["shape"]) and 0 <= begin <= end <= size - 8 - n
+            ):
                 raise ValueError(f"{key} is to lie from {begin} to {end} of {size - 8 - n} bytes")
             count = math.prod(about["shape"])
             if count > 8 * (end - begin):
@@ -117,7 +125,9 @@ def _tensors(path: Path, name: str) -> list[int]:
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, OSError) as error:
         raise _wrong(
-            name, f"{path.name} is damaged or no safetensors: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            name,
+            f"{path.name} is damaged or no safetensors: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}",
         ) from error
 
 
@@ -130,8 +140,9 @@ def _entries(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _require_held(config: Mapping[str, Any], tensors: int, numbers: int, name: str) -> None:
-    """SurpassError where a configuration asks for more layers than there are tensors, or for a size above the number of all numbers: what builds such a model
-    takes the memory before it notices."""
+    """SurpassError where a configuration asks for more layers than there are tensors, or for a size above the
+    number of all numbers: what builds such a model takes the memory before it notices.
+    """
     for key, value in _entries(config):
         if type(value) not in (int, float) or isinstance(value, bool):
             continue
@@ -146,7 +157,9 @@ def _require_held(config: Mapping[str, Any], tensors: int, numbers: int, name: s
             most = max(numbers, 4096)
         if not -most <= value <= most:
             raise _wrong(
-                name, f"its configuration asks for {key}={value}, and its weights are {numbers} numbers in {tensors} tensors"
+                name,
+                f"its configuration asks for {key}={value}, and its weights are {numbers} numbers in "
+                f"{tensors} tensors",
             )
 
 
@@ -158,8 +171,10 @@ def require_size(model: Any, config: Any, held: int, name: str) -> None:
 
 
 def try_tokenizer(folder: Path, name: str, known: Path) -> None:
-    """SurpassError where loading or using the tokenizer of a folder takes too much, or ends the process: it is tried in another one. What came through is noted
-    in the folder `known` by a digest of all files that hold no weights, and not tried again."""
+    """SurpassError where loading or using the tokenizer of a folder takes too much, or ends the process: it
+    is tried in another one. What came through is noted in the folder `known` by a digest of all files that
+    hold no weights, and not tried again.
+    """
     digest, size = hashlib.sha256(), 0
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "replace"))
@@ -168,7 +183,8 @@ def try_tokenizer(folder: Path, name: str, known: Path) -> None:
     mark = known / digest.hexdigest()
     if mark.exists():
         return
-    more = size / 2e6 + (0 if (folder / "tokenizer.json").exists() else 10)  # seconds; without it transformers makes one
+    # seconds; without it transformers makes one
+    more = size / 2e6 + (0 if (folder / "tokenizer.json").exists() else 10)
     try:
         why = guard().ask(
             "tokenizer", LOAD | {"seconds": LOAD["seconds"] + more}, folder=os.fspath(folder.resolve())

@@ -27,7 +27,9 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """logits / temperature, in float32 or better; and the log-probs of `token` before, without a gradient (none where nothing changes)."""
+    """logits / temperature, in float32 or better; and the log-probs of `token` before, without a gradient
+    (none where nothing changes).
+    """
     logits = _at_least_float32(logits)
     if temperature == 1:
         return logits, logits.new_zeros(0)
@@ -38,9 +40,11 @@ def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor
 def _score(
     hidden: Tensor, head: torch.nn.Module, token: Tensor, beside: Sequence[str], real: int, temperature: float
 ) -> tuple[Tensor, ...]:
-    """(logp, logp at temperature 1, then what is named in `beside`) of `token` [n] under p = softmax(logits / temperature), logits those of
-    `hidden` [n, d], in float32 or better. "entropy" is that of p over V tokens, "certainty" is KL(uniform || p) = -mean of
-    log(V p) over the first `real` tokens (0: all; what follows in a vocabulary is padding)."""
+    """(logp, logp at temperature 1, then what is named in `beside`) of `token` [n] under p = softmax(logits /
+    temperature), logits those of `hidden` [n, d], in float32 or better. "entropy" is that of p over V tokens,
+    "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all; what follows in
+    a vocabulary is padding).
+    """
     logits, plain = _tempered(_read(head, hidden), token, temperature)
     normaliser = logits.logsumexp(-1)
     return (
@@ -58,11 +62,14 @@ def _beside(name: str, logits: Tensor, normaliser: Tensor, real: int) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """log softmax(hidden @ weight.T / temperature)[token] [n], in pieces. Logits are kept for the gradient while they are few, else computed
-    again."""
+    """log softmax(hidden @ weight.T / temperature)[token] [n], in pieces. Logits are kept for the gradient
+    while they are few, else computed again.
+    """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, token: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad) and len(token) * len(weight) <= KEPT
         ctx.temperature, ctx.logits, logp, normaliser, plain = temperature, [], [], [], []
         for h, t in zip(*(x.split(max(1, CHUNK // len(weight))) for x in (hidden, token)), strict=True):
@@ -81,8 +88,14 @@ class _LogProb(torch.autograd.Function):
         hidden, weight, token, normaliser = ctx.saved_tensors
         size = max(1, CHUNK // len(weight))
         parts, to_weight = [], torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for i, (h, t, z, g) in enumerate(zip(*(x.split(size) for x in (hidden, token, normaliser, grad)), strict=True)):
-            logits = ctx.logits[i] if ctx.logits[i] is not None else _tempered(times(h, weight), t, ctx.temperature)[0]
+        for i, (h, t, z, g) in enumerate(
+            zip(*(x.split(size) for x in (hidden, token, normaliser, grad)), strict=True)
+        ):
+            logits = (
+                ctx.logits[i]
+                if ctx.logits[i] is not None
+                else _tempered(times(h, weight), t, ctx.temperature)[0]
+            )
             ctx.logits[i] = None  # changed in place: a second backward pass computes it again
             error = logits.sub_(z[:, None]).exp_().mul_(-g[:, None])  # d logp / d logits = onehot - p
             error[torch.arange(len(t), device=t.device), t] += g
@@ -96,9 +109,17 @@ class _LogProb(torch.autograd.Function):
 
 
 def _chunked(
-    hidden: Tensor, head: torch.nn.Module, token: Tensor, vocabulary: int, beside: Sequence[str], real: int, temperature: float
+    hidden: Tensor,
+    head: torch.nn.Module,
+    token: Tensor,
+    vocabulary: int,
+    beside: Sequence[str],
+    real: int,
+    temperature: float,
 ) -> tuple[Tensor, ...]:
-    """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients recompute it piece by piece."""
+    """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients
+    recompute it piece by piece.
+    """
     if not beside and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
             return _LogProb.apply(hidden.to(head.weight.dtype), head.weight, token, temperature)
@@ -118,9 +139,13 @@ def _hidden(causal, batch: Batch, form: Form) -> Tensor:
 
 
 def hidden_states(causal, token: Tensor, position: Tensor) -> Tensor:
-    """[B, Q, d]: the last hidden states of tokens [B, Q] at positions [B, Q], attention being whatever it is (attention.using)."""
+    """[B, Q, d]: the last hidden states of tokens [B, Q] at positions [B, Q], attention being whatever it is
+    (attention.using).
+    """
     mask = torch.zeros(1, 1, 1, 1, device=token.device)  # a ready-made mask, so that transformers builds none
-    return body(causal)(input_ids=token, position_ids=position, attention_mask=mask, use_cache=False).last_hidden_state
+    return body(causal)(
+        input_ids=token, position_ids=position, attention_mask=mask, use_cache=False
+    ).last_hidden_state
 
 
 def body(causal) -> torch.nn.Module:
@@ -129,22 +154,41 @@ def body(causal) -> torch.nn.Module:
 
 
 def tree_forward(
-    causal, batch: Batch, wanted: Tensor, outputs: Iterable[str] = LOGP, real: int = 0, form: Form = TreePlan,
-    temperature: float = 1.0, heads: torch.nn.Linear | None = None, ends: Tensor | None = None,
-) -> Out:  # fmt: skip
-    """Out with the `outputs` (see Out), every shared prefix computed once: those of a token's distribution, softmax(logits / temperature), where
-    wanted [T] is True, and "value", what `heads` read after a token, where ends [T] is True (default: as wanted)."""
+    causal,
+    batch: Batch,
+    wanted: Tensor,
+    outputs: Iterable[str] = LOGP,
+    real: int = 0,
+    form: Form = TreePlan,
+    temperature: float = 1.0,
+    heads: torch.nn.Linear | None = None,
+    ends: Tensor | None = None,
+) -> Out:
+    """Out with the `outputs` (see Out), every shared prefix computed once: those of a token's distribution,
+    softmax(logits / temperature), where wanted [T] is True, and "value", what `heads` read after a token,
+    where ends [T] is True (default: as wanted).
+    """
     hidden = _hidden(causal, batch, form)
     found: dict[str, Tensor] = {}
     if beside := _distribution(outputs):
         where = torch.nonzero(wanted).flatten()
         vocabulary = causal.config.get_text_config().vocab_size
-        # index_select, for brackets add up the gradient of tokens that several follow in any order, and its bytes differ
-        scores = _chunked(hidden.index_select(0, batch.parent[where]), causal.get_output_embeddings(), batch.token[where], vocabulary,
-                          beside[1:], real, temperature)  # fmt: skip
+        # index_select, for brackets add up the gradient of tokens that several follow in any order, and its
+        # bytes differ
+        scores = _chunked(
+            hidden.index_select(0, batch.parent[where]),
+            causal.get_output_embeddings(),
+            batch.token[where],
+            vocabulary,
+            beside[1:],
+            real,
+            temperature,
+        )
         empty = torch.zeros(len(batch.token), device=scores[0].device, dtype=scores[0].dtype)
         names = _named(beside, temperature)
-        found = {name: empty.index_copy(0, where, value) for name, value in zip(names, scores, strict=True) if name}
+        found = {
+            name: empty.index_copy(0, where, value) for name, value in zip(names, scores, strict=True) if name
+        }
     if "value" in outputs:
         where = torch.nonzero(wanted if ends is None else ends).flatten()
         found["value"] = _valued(heads, hidden[where], where, len(batch.token))
@@ -152,15 +196,19 @@ def tree_forward(
 
 
 def _distribution(outputs: Iterable[str]) -> list[str]:
-    """What is asked of the tokens' distributions: "logp" and what else there is, in a fixed order; nothing where only values are."""
+    """What is asked of the tokens' distributions: "logp" and what else there is, in a fixed order; nothing
+    where only values are.
+    """
     if unknown := set(outputs) - {"logp", "value", "entropy", "certainty"}:
-        raise SurpassError(f"a forward pass gives logp, entropy, certainty and value; asked for {', '.join(sorted(unknown))}")
+        raise SurpassError(
+            f"a forward pass gives logp, entropy, certainty and value; asked for {', '.join(sorted(unknown))}"
+        )
     beside = sorted(set(outputs) - {"logp", "value"})
     return ["logp", *beside] if beside or "logp" in outputs else []
 
 
 def _named(beside: Sequence[str], temperature: float) -> list[str]:
-    """The names of what _score gives; "" for what nobody wants: at temperature 1 there is no other log-prob."""
+    """The names of what _score gives; "" for what nobody wants: at temperature 1 there is no other log-prob."""  # noqa: E501
     return ["logp", "plain" if temperature != 1 else "", *beside[1:]]
 
 
@@ -172,11 +220,19 @@ def _valued(heads: torch.nn.Linear | None, hidden: Tensor, where: Tensor, n: int
 
 
 def row_forward(
-    causal, batch: Batch, wanted: Tensor, outputs: Iterable[str] = LOGP, real: int = 0, temperature: float = 1.0,
-    heads: torch.nn.Linear | None = None, ends: Tensor | None = None,
-) -> Out:  # fmt: skip
-    """The same from unrolled, padded rows through the model's own forward: the definition, and the path for models that
-    cannot take our attention. A token shared by several paths takes its value from the first of them."""
+    causal,
+    batch: Batch,
+    wanted: Tensor,
+    outputs: Iterable[str] = LOGP,
+    real: int = 0,
+    temperature: float = 1.0,
+    heads: torch.nn.Linear | None = None,
+    ends: Tensor | None = None,
+) -> Out:
+    """The same from unrolled, padded rows through the model's own forward: the definition, and the path for
+    models that cannot take our attention. A token shared by several paths takes its value from the first of
+    them.
+    """
     rows, beside = unroll(batch), _distribution(outputs)
     device = batch.token.device
     token, mask = rows.token.to(device), rows.mask.to(device)
@@ -191,10 +247,16 @@ def row_forward(
         p, r, t = _first(rows, 1).to(device)
         empty = torch.zeros(len(batch.token), device=device, dtype=scores[0].dtype)
         names = _named(beside, temperature)
-        found = {name: empty.index_copy(0, t, v[p, r - 1]) * wanted for name, v in zip(names, scores, strict=True) if name}
+        found = {
+            name: empty.index_copy(0, t, v[p, r - 1]) * wanted
+            for name, v in zip(names, scores, strict=True)
+            if name
+        }
     if "value" in outputs:
         p, r, t = _first(rows, 0).to(device)
-        found["value"] = _valued(heads, hidden[p, r], t, len(batch.token)) * (wanted if ends is None else ends)[:, None]
+        found["value"] = (
+            _valued(heads, hidden[p, r], t, len(batch.token)) * (wanted if ends is None else ends)[:, None]
+        )
     return Out(**{"logp": torch.zeros(len(batch.token), device=device)} | found)
 
 
@@ -217,14 +279,18 @@ def _rows_at_once(causal, token: Tensor) -> int:
 def _row_scores(
     causal, token: Tensor, mask: Tensor, beside: Sequence[str], real: int, temperature: float, hidden: bool
 ) -> tuple[Tensor, ...]:
-    """(what _score gives [P, R - 1] of every token of rows [P, R] but the first, then the last hidden states [P, R, d], empty unless `hidden`);
-    one pass of the model's own, which ends below its head where nothing is asked of distributions."""
+    """(what _score gives [P, R - 1] of every token of rows [P, R] but the first, then the last hidden states
+    [P, R, d], empty unless `hidden`); one pass of the model's own, which ends below its head where nothing is
+    asked of distributions.
+    """
     kept: list[Tensor] = []
     given = {"input_ids": token, "attention_mask": mask.long(), "use_cache": False}
     if not beside:
         return (body(causal)(**given).last_hidden_state,)
     watch = (
-        body(causal).register_forward_hook(lambda module, inputs, output: kept.append(output.last_hidden_state))
+        body(causal).register_forward_hook(
+            lambda module, inputs, output: kept.append(output.last_hidden_state)
+        )
         if hidden
         else None
     )
@@ -241,8 +307,9 @@ def _row_scores(
 
 
 def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:
-    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at once. `form`: how the model computes
-    attention over the forest; None: it runs whole rows."""
+    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at
+    once. `form`: how the model computes attention over the forest; None: it runs whole rows.
+    """
     if form:
         ends, head = _hidden(causal, batch, form).index_select(0, batch.last), causal.get_output_embeddings()
         pieces: Iterable[Tensor] = (

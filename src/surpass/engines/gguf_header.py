@@ -1,5 +1,6 @@
-"""The header of a GGUF file, read by hand before the library reads it: what it says lies in the file does lie there.
-https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"""
+"""The header of a GGUF file, read by hand before the library reads it: what it says lies in the file does lie
+there. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ DEEP = 4  # arrays in arrays
 
 
 def require_whole(path: Path) -> None:
-    """SurpassError where a GGUF file is cut off, or claims more values, tensors or numbers than a file of its size can hold."""
+    """SurpassError where a GGUF file is cut off, or claims more values, tensors or numbers than a file of its
+    size can hold.
+    """
     try:
         with open(path, "rb") as file:
             _read(file, os.fstat(file.fileno()).st_size)

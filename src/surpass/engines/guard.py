@@ -1,5 +1,7 @@
-"""Asks a process of its own, under limits, to do what a stranger's files could make endless: render a chat template, read a tokenizer. What hangs, panics,
-aborts or fills the memory there ends there, and is one message here."""
+"""Asks a process of its own, under limits, to do what a stranger's files could make endless: render a chat
+template, read a tokenizer. What hangs, panics, aborts or fills the memory there ends there, and is one
+message here.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Beyond(SurpassError):
 
 
 class Guard:
-    """One process, started when it is first needed and again after each time that something ended it. `seed` is that of its hashes."""
+    """One process, started when it is first needed and again after each time that something ended it. `seed`
+    is that of its hashes.
+    """
 
     def __init__(self, seed: int = 0):
         self.seed, self.lock = seed, threading.Lock()
@@ -51,8 +55,14 @@ class Guard:
                 for name, value in os.environ.items()
                 if name.startswith(("LD_", "DYLD_")) or name in ("PATH", "PYTHONHOME")
             }
-            own = {"PYTHONHASHSEED": str(self.seed), "TZ": "UTC", "LC_ALL": "C.UTF-8", "TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0",
-                   "HF_HUB_OFFLINE": "1"}  # fmt: skip
+            own = {
+                "PYTHONHASHSEED": str(self.seed),
+                "TZ": "UTC",
+                "LC_ALL": "C.UTF-8",
+                "TOKENIZERS_PARALLELISM": "false",
+                "RUST_BACKTRACE": "0",
+                "HF_HUB_OFFLINE": "1",
+            }
             words = [
                 sys.executable,
                 "-B",
@@ -62,23 +72,34 @@ class Guard:
                 json.dumps([p for p in sys.path if p]),
             ]
             try:
-                self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                                env=kept | own, start_new_session=True)  # fmt: skip
+                self.process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=kept | own,
+                    start_new_session=True,
+                )
             except OSError as error:
                 raise SurpassError(
-                    f"templates and tokenizers are tried in a process of their own, and it cannot be started: {error}"
+                    "templates and tokenizers are tried in a process of their own, and it cannot be "
+                    f"started: {error}"
                 ) from error
             self.owner = os.getpid()
             self.held.clear()
         return self.process
 
     def ask(self, do: str, limits: dict[str, Any], **given: Any) -> Any:
-        """What came of it. Refused where it says no; Beyond where it took more than the limits, or ended the process."""
+        """What came of it. Refused where it says no; Beyond where it took more than the limits, or ended the
+        process.
+        """
         body = json.dumps({"do": do, **limits, **given}).encode()
         with self.lock:
             process = self.begin()
             try:
-                reply = json.loads(self._exchange(process, body, time.monotonic() + PATIENCE + 10 * limits["seconds"]))
+                reply = json.loads(
+                    self._exchange(process, body, time.monotonic() + PATIENCE + 10 * limits["seconds"])
+                )
             except (OSError, ValueError, EOFError, TimeoutError) as error:
                 raise Beyond(self._end(process, error, limits)) from error
             except BaseException:
@@ -109,7 +130,9 @@ class Guard:
             found += some
         return bytes(found)
 
-    def _end(self, process: subprocess.Popen[bytes], error: BaseException | None, limits: dict[str, Any]) -> str:
+    def _end(
+        self, process: subprocess.Popen[bytes], error: BaseException | None, limits: dict[str, Any]
+    ) -> str:
         """End the process, and say how it ended."""
         with_own = isinstance(error, (TimeoutError, ValueError))
         if with_own or error is None:
@@ -124,7 +147,11 @@ class Guard:
             return f"it takes more than {limits['seconds']:g} seconds"
         if with_own:
             return "it answers what is no answer"
-        return f"it ends the process that tries it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'}), or needs more memory than it is given"
+        return (
+            "it ends the process that tries it "
+            f"({signal.Signals(-code).name if code < 0 else f'exit code {code}'}), or needs more memory "
+            "than it is given"
+        )
 
     def _close(self, process: subprocess.Popen[bytes]) -> None:
         for pipe in (process.stdin, process.stdout):

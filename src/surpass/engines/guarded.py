@@ -1,5 +1,7 @@
-"""What runs in a process of its own, under limits: a stranger's chat template and tokenizer. Nothing of surpass is imported here, and neither torch nor
-transformers, so that it starts in a tenth of a second. surpass.engines.guard starts it and asks."""
+"""What runs in a process of its own, under limits: a stranger's chat template and tokenizer. Nothing of
+surpass is imported here, and neither torch nor transformers, so that it starts in a tenth of a second.
+surpass.engines.guard starts it and asks.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Beyond(Exception):
 
 @functools.cache
 def environment() -> Any:
-    """Jinja as chat templates know it from transformers, sandboxed; without what is another thing each time: random, lipsum, sets."""
+    """Jinja as chat templates know it from transformers, sandboxed; without what is another thing each time:
+    random, lipsum, sets.
+    """
     import jinja2
     import jinja2.ext
     import jinja2.nodes
@@ -78,13 +82,17 @@ def environment() -> Any:
 
     def _public(name):
         if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"a namespace holds no name that begins with an underscore: {name!r}")
+            raise jinja2.exceptions.SecurityError(
+                f"a namespace holds no name that begins with an underscore: {name!r}"
+            )
 
     def raise_exception(message):
         raise jinja2.exceptions.TemplateError(message)
 
     def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        return json.dumps(
+            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
 
     made = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
     made.filters["tojson"] = tojson
@@ -120,7 +128,9 @@ def reads(source: str) -> list[str]:
 
 
 def longer(node: Any) -> float:
-    """How many times as long the parts of a tokenizer, as in tokenizer.json, could make a text; what spells letters otherwise counts as 1."""
+    """How many times as long the parts of a tokenizer, as in tokenizer.json, could make a text; what spells
+    letters otherwise counts as 1.
+    """
     if not isinstance(node, dict):
         return 1.0
     found = 1.0
@@ -151,7 +161,9 @@ def _precompiled(charsmap: str) -> float:
 
     raw = base64.b64decode(charsmap)
     size = struct.unpack("<I", raw[:4])[0] if len(raw) >= 4 else 0
-    return float(max((len(text.decode("utf-8", "replace")) for text in raw[4 + size :].split(b"\0")), default=1) or 1)
+    return float(
+        max((len(text.decode("utf-8", "replace")) for text in raw[4 + size :].split(b"\0")), default=1) or 1
+    )
 
 
 def regexes(node: Any) -> set[str]:
@@ -163,9 +175,21 @@ def regexes(node: Any) -> set[str]:
 
 
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
-TRIED = ["Hello, world! It's 12,345.67 - (x_1 + y^2)\n\n\tdef f(): return {'a': [1]}\n", "".join(map(chr, range(32, 127))),
-         "Ünïcödé, 漢字かな交じり文, עברית, العربية, ไทย, हिन्दी 👩‍👩‍👧‍👦 ﷺ ½", *(c * 4000 for c in "aA0 \n\t-.!_é漢👍\ufffd"), "a" * 4000 + "!", "ab" * 2000 + "\n",
-         "0" * 3000 + "x", " " * 3000 + "x", "a1" * 2000, "A a" * 1500, "\r\n" * 1500, "'s" * 1500, ""]  # fmt: skip
+TRIED = [
+    "Hello, world! It's 12,345.67 - (x_1 + y^2)\n\n\tdef f(): return {'a': [1]}\n",
+    "".join(map(chr, range(32, 127))),
+    "Ünïcödé, 漢字かな交じり文, עברית, العربية, ไทย, हिन्दी 👩‍👩‍👧‍👦 ﷺ ½",
+    *(c * 4000 for c in "aA0 \n\t-.!_é漢👍\ufffd"),
+    "a" * 4000 + "!",
+    "ab" * 2000 + "\n",
+    "0" * 3000 + "x",
+    " " * 3000 + "x",
+    "a1" * 2000,
+    "A a" * 1500,
+    "\r\n" * 1500,
+    "'s" * 1500,
+    "",
+]
 
 
 def unfit(parts: Mapping[str, Any]) -> str:
@@ -179,7 +203,9 @@ def unfit(parts: Mapping[str, Any]) -> str:
 
 
 def tokenizer(folder: str) -> str:
-    """Why the tokenizer of a folder cannot be used; "" if nothing speaks against it. It is loaded, and made to read and write."""
+    """Why the tokenizer of a folder cannot be used; "" if nothing speaks against it. It is loaded, and made
+    to read and write.
+    """
     from tokenizers import Tokenizer
 
     path = os.path.join(folder, "tokenizer.json")
@@ -251,7 +277,9 @@ def encode(key: str, text: str, special: bool, whole: str = "") -> list[int]:
 
 
 def limited(seconds: float, memory: int) -> None:
-    """From now on so many seconds of processor time, after which the kernel ends this process, and so much more memory."""
+    """From now on so many seconds of processor time, after which the kernel ends this process, and so much
+    more memory.
+    """
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -262,7 +290,12 @@ def limited(seconds: float, memory: int) -> None:
         return
 
 
-WORK: dict[str, Callable[..., Any]] = {"render": render, "reads": reads, "tokenizer": tokenizer, "encode": encode}
+WORK: dict[str, Callable[..., Any]] = {
+    "render": render,
+    "reads": reads,
+    "tokenizer": tokenizer,
+    "encode": encode,
+}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

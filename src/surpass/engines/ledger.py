@@ -17,12 +17,15 @@ from surpass.errors import BudgetSpent, SurpassError
 
 
 class Purse:
-    """Budgets, what was spent, and what requests under way may cost yet. Costs are int64[2]: prompt and completion tokens."""
+    """Budgets, what was spent, and what requests under way may cost yet. Costs are int64[2]: prompt and
+    completion tokens.
+    """
 
     def __init__(self, tokens: int, dollars: float, price: tuple[float, float]):
         self.tokens, self.dollars, self.price = tokens, dollars, np.array(price, float)
         self.spent, self.held = np.zeros(2, np.int64), np.zeros(2, np.int64)
-        self.excess = 0  # by how much a prompt cost more than its worst case: a template that says a lot by itself
+        # by how much a prompt cost more than its worst case: a template that says a lot by itself
+        self.excess = 0
 
     def worst(self, cost: np.ndarray) -> np.ndarray:
         """The worst case of a request, int64[2], by what was learnt so far."""
@@ -31,7 +34,9 @@ class Purse:
     def fits(self, worst: np.ndarray) -> bool:
         """Whether the budgets hold what was spent, what is under way, and this."""
         whole = self.spent + self.held + worst
-        return not (self.tokens and whole.sum() > self.tokens) and not (self.dollars and self._dollars(whole) > self.dollars)
+        return not (self.tokens and whole.sum() > self.tokens) and not (
+            self.dollars and self._dollars(whole) > self.dollars
+        )
 
     def hold(self, worst: np.ndarray) -> None:
         """A request goes under way."""
@@ -51,14 +56,20 @@ class Purse:
         found = []
         if self.tokens:
             found.append(
-                f"{self.spent.sum():,} of {self.tokens:,} tokens are spent and the next request may need {worst.sum():,}"
+                f"{self.spent.sum():,} of {self.tokens:,} tokens are spent and the next request may "
+                f"need {worst.sum():,}"
             )
         if self.dollars:
             spent, more = self._dollars(self.spent), self._dollars(worst)
-            found.append(f"{spent:.4g} of {self.dollars:.4g} dollars are spent and the next request may cost {more:.2g}")
+            found.append(
+                f"{spent:.4g} of {self.dollars:.4g} dollars are spent and the next request may cost "
+                f"{more:.2g}"
+            )
         kept = "nothing was kept: give a cache folder"
         if cache is not None:
-            kept = f"what was answered is in the cache ({cache.folder}), so a higher budget goes on from there"
+            kept = (
+                f"what was answered is in the cache ({cache.folder}), so a higher budget goes on from there"
+            )
         return BudgetSpent(f"the budget does not hold the next request: {'; '.join(found)}; {kept}")
 
 
@@ -87,15 +98,20 @@ class Cache:
         return None
 
     def put(self, name: str, reply: Reply) -> None:
-        """Keep a reply, but for a hollow one, which may have been a hiccup. A disk that is full costs a warning, not the answer, which is
-        paid for."""
+        """Keep a reply, but for a hollow one, which may have been a hiccup. A disk that is full costs a
+        warning, not the answer, which is paid for.
+        """
         if reply.hollow:
             return
         path = self._path(name)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")  # runs may share a folder
+        # runs may share a folder
+        partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
         try:
             path.parent.mkdir(exist_ok=True)
             partial.write_text(json.dumps(vars(reply)), encoding="utf-8")
             os.replace(partial, path)
         except OSError as error:
-            warnings.warn(f"answers are not kept: the cache {self.folder} cannot be written: {error.strerror}", stacklevel=2)
+            warnings.warn(
+                f"answers are not kept: the cache {self.folder} cannot be written: {error.strerror}",
+                stacklevel=2,
+            )

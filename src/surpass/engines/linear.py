@@ -1,8 +1,9 @@
 """Matrix products in float32 by oneDNN, on processors that MKL serves badly.
 
-PyTorch's CPU builds leave float32 products to MKL, which keeps its fast code to Intel's own processors. oneDNN, in the same builds, has none
-to keep, and takes half the time on an AMD EPYC with AVX-512 (docs/bench.md). Which of the two computes depends on the processor alone, never on a
-measurement: another choice would be other last digits.
+PyTorch's CPU builds leave float32 products to MKL, which keeps its fast code to Intel's own processors.
+oneDNN, in the same builds, has none to keep, and takes half the time on an AMD EPYC with AVX-512
+(docs/bench.md). Which of the two computes depends on the processor alone, never on a measurement: another
+choice would be other last digits.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def foreign() -> bool:
         about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
         return False
-    return "vendor_id" in about and "GenuineIntel" not in about and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return (
+        "vendor_id" in about
+        and "GenuineIntel" not in about
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    )
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
@@ -84,7 +89,9 @@ class Linear(torch.nn.Linear):
 
 
 def adopt(module: torch.nn.Module) -> None:
-    """Where it is worth it, the linear layers of `module` compute with oneDNN from now on; their weights stay what and where they are."""
+    """Where it is worth it, the linear layers of `module` compute with oneDNN from now on; their weights stay
+    what and where they are.
+    """
     if foreign():
         for layer in module.modules():
             if type(layer) is torch.nn.Linear and layer.weight.device.type == "cpu":

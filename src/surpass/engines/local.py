@@ -34,11 +34,15 @@ SCORE_TOKENS = 4096  # tokens in one scoring pass
 class LocalEngine:
     """One set of weights and the door to them.
 
-    `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is float32 on a CPU
-    and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in bfloat16 most updates would round to nothing.
-    "mixed" keeps float32 weights and draws, and trains and scores in bfloat16 arithmetic.
+    `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is
+    float32 on a CPU and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in
+    bfloat16 most updates would round to nothing. "mixed" keeps float32 weights and draws, and trains and
+    scores in bfloat16 arithmetic.
     `template_args` are names that the model's chat template reads, e.g. {"enable_thinking": False}.
-    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or run, or that is not causal; warns where whole rows are needed.
+    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see
+    surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many
+    tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or
+    run, or that is not causal; warns where whole rows are needed.
     """
 
     heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
@@ -49,7 +53,9 @@ class LocalEngine:
 
     @property
     def can(self) -> frozenset[str]:
-        return frozenset({"text", "tokens", "logprobs", "train"} | ({"value"} if self.heads is not None else set()))
+        return frozenset(
+            {"text", "tokens", "logprobs", "train"} | ({"value"} if self.heads is not None else set())
+        )
 
     def __init__(
         self,
@@ -84,8 +90,9 @@ class LocalEngine:
 
     @property
     def room(self) -> int:
-        """Tokens of dialogues that are worth having under way at once: beyond, what was computed of one would be forgotten before its
-        next turn."""
+        """Tokens of dialogues that are worth having under way at once: beyond, what was computed of one would
+        be forgotten before its next turn.
+        """
         return self.decoder.max_tokens * 3 // 4
 
     @property
@@ -94,27 +101,44 @@ class LocalEngine:
         return not self.mixed and self.causal.dtype in (torch.float32, torch.float64)
 
     def twin(self, heads: int = 0) -> LocalEngine:
-        """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that begin at 0."""
-        twin = LocalEngine.of(copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens, self.template_args)
+        """Another engine with a copy of these weights and, if asked for, `heads` linear value heads that
+        begin at 0.
+        """
+        twin = LocalEngine.of(
+            copy.deepcopy(self.causal), self.tokenizer, None, self.decoder.max_tokens, self.template_args
+        )
         twin.name, twin.mixed = self.name, self.mixed
         if heads:
-            twin.heads = torch.nn.Linear(self.causal.config.get_text_config().hidden_size, heads, device=self.device)
+            twin.heads = torch.nn.Linear(
+                self.causal.config.get_text_config().hidden_size, heads, device=self.device
+            )
             torch.nn.init.zeros_(twin.heads.weight)
             torch.nn.init.zeros_(twin.heads.bias)
         return twin
 
     def _setup(
-        self, causal, tokenizer, name: str, lora: dict | None, memory_tokens: int, template_args: Mapping[str, Any] | None
+        self,
+        causal,
+        tokenizer,
+        name: str,
+        lora: dict | None,
+        memory_tokens: int,
+        template_args: Mapping[str, Any] | None,
     ) -> None:
         attention.register()
         if next(causal.parameters()).device.type == "cpu":
             _hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
         if odd := probe.unfinite(dict(causal.named_parameters())):
-            raise SurpassError(f"the model {name} cannot be run: {odd}, in {_precision(causal)}. The file is damaged, or was written by a training that "
-                               "diverged, or --dtype float32 is needed; take another")  # fmt: skip
+            raise SurpassError(
+                f"the model {name} cannot be run: {odd}, in {_precision(causal)}. The file is damaged, "
+                "or was written by a training that diverged, or --dtype float32 is needed; take another"
+            )
         rows = causal.get_input_embeddings().weight.shape[0]
-        self.text, self.template_args = Text(tokenizer, ends=_ends(causal), rows=rows, arguments=template_args), template_args
+        self.text, self.template_args = (
+            Text(tokenizer, ends=_ends(causal), rows=rows, arguments=template_args),
+            template_args,
+        )
         self.module: Any = causal
         if lora is not None:
             self.module = adapt(causal, name, lora)
@@ -131,14 +155,20 @@ class LocalEngine:
         declared = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
         self.context = probe.steady(causal, declared)
         if self.context < declared:
-            warnings.warn(f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies follow the longest text "
-                          "of a pass, so that what is drawn would be scored otherwise", stacklevel=3)  # fmt: skip
+            warnings.warn(
+                f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies "
+                "follow the longest text of a pass, so that what is drawn would be scored otherwise",
+                stacklevel=3,
+            )
         self.ends = self.text.ends
         self.why_not_trees = probe.distrust(self, memory_tokens)
         if self.why_not_trees is not None:
-            warnings.warn(f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3)
+            warnings.warn(
+                f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3
+            )
         self.scored = 0
-        self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}  # draws of requests that were paused, by the request's id
+        # draws of requests that were paused, by the request's id
+        self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}
 
     def forward(
         self,
@@ -148,8 +178,10 @@ class LocalEngine:
         temperature: float = 1.0,
         ends: Tensor | None = None,
     ) -> Out:
-        """The `outputs` (see Out) with gradients where enabled: those of a distribution, softmax(logits / temperature), for the wanted tokens, bool[T]
-        (default: the trained ones); "value" after the tokens `ends`, bool[T] (default: as wanted)."""
+        """The `outputs` (see Out) with gradients where enabled: those of a distribution, softmax(logits /
+        temperature), for the wanted tokens, bool[T] (default: the trained ones); "value" after the tokens
+        `ends`, bool[T] (default: as wanted).
+        """
         batch = _to(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
         ends = ends if ends is None else ends.to(self.device)
@@ -157,17 +189,28 @@ class LocalEngine:
         run = partial(tree_forward, form=form) if form else row_forward
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return run(
-                self.causal, batch, wanted, outputs, len(self.tokenizer), temperature=temperature, heads=self.heads, ends=ends
+                self.causal,
+                batch,
+                wanted,
+                outputs,
+                len(self.tokenizer),
+                temperature=temperature,
+                heads=self.heads,
+                ends=ends,
             )
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""
         return _to(batch, self.device)
 
-    def serve(self, requests: Sequence[Any], others: Callable[[], bool] = lambda: False) -> Iterator[tuple[Any, Any]]:
-        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for values); an EngineError where one is refused.
-        Where half of a batch's draws have ended and `others` says that more wait, the rest is left without a reply: it goes on from there when
-        the same requests come again, together with the others, so that a few long draws do not keep all searches waiting."""
+    def serve(
+        self, requests: Sequence[Any], others: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[Any, Any]]:
+        """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for
+        values); an EngineError where one is refused. Where half of a batch's draws have ended and `others`
+        says that more wait, the rest is left without a reply: it goes on from there when the same requests
+        come again, together with the others, so that a few long draws do not keep all searches waiting.
+        """
         with torch.inference_mode():
             yield from self._draw([request for request in requests if isinstance(request, Generate)], others)
             for what in ("logp", "certainty", "value"):
@@ -180,32 +223,44 @@ class LocalEngine:
             if len(request.tokens) > self.context:
                 yield (
                     request,
-                    TooLong(f"a prompt of {len(request.tokens)} tokens is longer than the model's context of {self.context}"),
+                    TooLong(
+                        f"a prompt of {len(request.tokens)} tokens is longer than the model's context "
+                        f"of {self.context}"
+                    ),
                 )
             elif len(request.tokens) == self.context:
                 nothing = np.zeros(0, np.float32)
                 yield request, [Drawn(np.zeros(0, np.int32), nothing, nothing, LENGTH) for _ in request.keys]
             else:
                 fitting.append(request)
-        replies = [self.begun.pop(id(request), (request, [NOTHING] * len(request.keys)))[1] for request in fitting]
+        replies = [
+            self.begun.pop(id(request), (request, [NOTHING] * len(request.keys)))[1] for request in fitting
+        ]
         for i, j, drawn in self.decoder.run(fitting, [list(some) for some in replies], others):
             replies[i][j] = drawn
             if all(reply.stop != PAUSED for reply in replies[i]):
                 yield fitting[i], replies[i]
         # with the requests themselves, so that no other one takes over an address
         self.begun |= {
-            id(r): (r, some) for r, some in zip(fitting, replies, strict=True) if any(reply.stop == PAUSED for reply in some)
+            id(r): (r, some)
+            for r, some in zip(fitting, replies, strict=True)
+            if any(reply.stop == PAUSED for reply in some)
         }
 
     def _forests(self, requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
-        """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of a batch ends at request i's node."""
-        requests = sorted(requests, key=lambda r: (r.tree.problem.id, r.tree.key, r.node))  # whole trees together
+        """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of
+        a batch ends at request i's node.
+        """
+        # whole trees together
+        requests = sorted(requests, key=lambda r: (r.tree.problem.id, r.tree.key, r.node))
         while requests:
             some: list[Any] = []
             seen: set[tuple[int, int]] = set()
             size = 0
             for request in requests:
-                new: set[tuple[int, int]] = {(id(request.tree), node) for node in request.tree.path(request.node)} - seen
+                new: set[tuple[int, int]] = {
+                    (id(request.tree), node) for node in request.tree.path(request.node)
+                } - seen
                 size += sum(len(request.tree.own(node)) for _, node in new)
                 if some and size > SCORE_TOKENS:
                     break
@@ -249,17 +304,24 @@ class LocalEngine:
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take other weights, as `weights` gave them. What was paused stays: it goes on when its own weights are back."""
+        """Take other weights, as `weights` gave them. What was paused stays: it goes on when its own weights
+        are back.
+        """
         mine = self.trainable()
         if mine.keys() != weights.keys():
-            raise SurpassError("these weights belong to another model: " + ", ".join(sorted(mine.keys() ^ weights.keys())[:3]))
+            raise SurpassError(
+                "these weights belong to another model: "
+                + ", ".join(sorted(mine.keys() ^ weights.keys())[:3])
+            )
         with torch.no_grad():
             for name, parameter in mine.items():
                 parameter.copy_(weights[name])
         self.decoder.clear()
 
     def fresh(self) -> None:
-        """Forget computed keys and values: the weights changed, or a phase begins that must not depend on what came before."""
+        """Forget computed keys and values: the weights changed, or a phase begins that must not depend on
+        what came before.
+        """
         self.decoder.clear()
         self.begun.clear()
         if self.device.type == "cpu":
@@ -283,7 +345,9 @@ class LocalEngine:
         return {"prefilled": self.decoder.prefilled, "scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
-        """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft have names and shapes of their own."""
+        """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft have
+        names and shapes of their own.
+        """
         from safetensors.torch import load_file
 
         heads = Path(folder) / "value_heads.safetensors"
@@ -312,7 +376,11 @@ class LocalEngine:
         if self.heads is not None:
             from safetensors.torch import save_file
 
-            heads = {name: p.detach().contiguous() for name, p in self.trainable().items() if name.startswith("value_heads.")}
+            heads = {
+                name: p.detach().contiguous()
+                for name, p in self.trainable().items()
+                if name.startswith("value_heads.")
+            }
             save_file(heads, Path(folder) / "value_heads.safetensors")
         adapter = Path(folder) / "adapter_config.json"
         if adapter.exists():  # peft writes a set: another order in every process
@@ -337,15 +405,17 @@ def _ends(causal) -> set[int]:
         for token in ends if isinstance(ends, (list, tuple)) else [ends]:
             if not (token is None or (isinstance(token, int) and token < 2**31)):
                 raise SurpassError(
-                    f"the model's configuration names eos_token_id {token!r:.80}, which is no token; give a whole number, or several"
+                    f"the model's configuration names eos_token_id {token!r:.80}, which is no token; "
+                    "give a whole number, or several"
                 )
             found |= {token} if token is not None and token >= 0 else set()
     return found
 
 
 def _hold_memory() -> None:
-    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training step
-    many page faults. Elsewhere nothing happens."""
+    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training
+    step many page faults. Elsewhere nothing happens.
+    """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         m_trim_threshold, m_mmap_threshold = -1, -3
@@ -354,7 +424,9 @@ def _hold_memory() -> None:
 
 
 def _give_back_memory() -> None:
-    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes between add up."""
+    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes
+    between add up.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -366,7 +438,9 @@ def _device(name: str) -> str:
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
-        raise SurpassError(f'there is no device "{name}" for PyTorch here; give cpu, cuda, cuda:1 ... or auto') from error
+        raise SurpassError(
+            f'there is no device "{name}" for PyTorch here; give cpu, cuda, cuda:1 ... or auto'
+        ) from error
     return name
 
 

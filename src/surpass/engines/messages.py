@@ -1,4 +1,6 @@
-"""A tokenizer for engines that speak in chat messages: the bytes of every message, and markers between them."""
+"""A tokenizer for engines that speak in chat messages: the bytes of every message, and markers between
+them.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ ANSWER = MARKERS["assistant"]  # the last token where an answer is to begin
 
 
 class MessageText:
-    """Ids 0 to 255 are bytes of UTF-8, 256 ends a turn, 257 and on begin a message of a role, in the order of `ROLES`.
+    """Ids 0 to 255 are bytes of UTF-8, 256 ends a turn, 257 and on begin a message of a role, in the order of
+    `ROLES`.
 
-    `messages` is the inverse of `open` and `tell`, so any path of a tree is a list of chat messages again, without loss and
-    without the model's own tokenizer. Lone surrogates, which are no text, become "?".
+    `messages` is the inverse of `open` and `tell`, so any path of a tree is a list of chat messages again,
+    without loss and without the model's own tokenizer. Lone surrogates, which are no text, become "?".
     """
 
     chats = True
@@ -35,7 +38,10 @@ class MessageText:
             raise SurpassError(f"a chat message needs one of the roles {', '.join(ROLES)}; found {role!r}")
         if not isinstance(content, str) or len(message) > 2:
             fields = ", ".join(f"{name} ({type(value).__name__})" for name, value in message.items())
-            raise SurpassError(f'a message to this engine is {{"role": ..., "content": TEXT}} and nothing else; found {fields}')
+            raise SurpassError(
+                'a message to this engine is {"role": ..., "content": TEXT} and nothing else; found '
+                f"{fields}"
+            )
         return [MARKERS[role], *self.encode(content)]
 
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
@@ -43,17 +49,26 @@ class MessageText:
         said = [messages] if isinstance(messages, str) else messages
         return [*(token for message in said for token in self._message(message)), ANSWER]
 
-    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
-        """Tokens that follow an answer whose last token was `last`: its end if it has none, the message or messages, the next
-        answer's beginning."""
+    def tell(
+        self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None
+    ) -> list[int]:
+        """Tokens that follow an answer whose last token was `last`: its end if it has none, the message or
+        messages, the next answer's beginning.
+        """
         said = [message] if isinstance(message, (str, Mapping)) else message
-        return [*([] if last == END else [END]), *(token for one in said for token in self._message(one)), ANSWER]
+        return [
+            *([] if last == END else [END]),
+            *(token for one in said for token in self._message(one)),
+            ANSWER,
+        ]
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode("utf-8", "replace"))
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of one message; where a message begins, a line with its role. Bytes that are no UTF-8 become U+FFFD."""
+        """The text of one message; where a message begins, a line with its role. Bytes that are no UTF-8
+        become U+FFFD.
+        """
         text = bytearray()
         for token in map(int, tokens):
             if token in ROLE_OF:
@@ -63,7 +78,8 @@ class MessageText:
         return text.decode("utf-8", "replace")
 
     def messages(self, tokens: Sequence[int] | np.ndarray) -> list[dict[str, str]]:
-        """The messages of a whole context. The last is the assistant's so far: "" where an answer is to begin.
+        """The messages of a whole context. The last is the assistant's so far: "" where an answer is to
+        begin.
 
         SurpassError for text outside of any message, and for tokens of another engine.
         """
@@ -76,7 +92,10 @@ class MessageText:
             elif token == END:
                 ended = True
             elif ended or token > END:
-                raise SurpassError("these tokens are no chat messages of this engine: begin with `open` and go on with `tell`")
+                raise SurpassError(
+                    "these tokens are no chat messages of this engine: begin with `open` and go on "
+                    "with `tell`"
+                )
             else:
                 found[-1][1].append(token)
         return [{"role": role, "content": content.decode("utf-8", "replace")} for role, content in found]

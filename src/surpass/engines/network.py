@@ -1,4 +1,6 @@
-"""The way to a server: what the environment says of proxies and certificates, with a message that names the variable where it is wrong."""
+"""The way to a server: what the environment says of proxies and certificates, with a message that names the
+variable where it is wrong.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,18 @@ _OF_THE_WAY = {
 
 
 def certificates() -> ssl.SSLContext:
-    """Whom to trust: SSL_CERT_FILE, SSL_CERT_DIR, else what comes with the system. SurpassError where these are no such thing."""
+    """Whom to trust: SSL_CERT_FILE, SSL_CERT_DIR, else what comes with the system. SurpassError where these
+    are no such thing.
+    """
     folder = os.environ.get("SSL_CERT_DIR")
-    if folder and not os.environ.get("SSL_CERT_FILE") and not any(Path(part).is_dir() for part in folder.split(os.pathsep)):
-        raise SurpassError(f"SSL_CERT_DIR={folder} is no folder; set it to the folder of trusted certificates, or unset it")
+    if (
+        folder
+        and not os.environ.get("SSL_CERT_FILE")
+        and not any(Path(part).is_dir() for part in folder.split(os.pathsep))
+    ):
+        raise SurpassError(
+            f"SSL_CERT_DIR={folder} is no folder; set it to the folder of trusted certificates, or unset it"
+        )
     try:
         return httpx.create_ssl_context()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -39,16 +49,19 @@ def certificates() -> ssl.SSLContext:
         ):
             if os.environ.get(name):
                 why = "" if Path(os.environ[name]).exists() else " does not exist, and"
-                raise SurpassError(f"{name}={os.environ[name]}{why} cannot be used ({getattr(error, 'strerror', None) or error}); set it to "
-                                   f"{holds}, or unset it") from None  # fmt: skip
+                raise SurpassError(
+                    f"{name}={os.environ[name]}{why} cannot be used "
+                    f"({getattr(error, 'strerror', None) or error}); set it to {holds}, or unset it"
+                ) from None
         raise SurpassError(
             f"the trusted certificates cannot be read: {error}; SSL_CERT_FILE names another file of them"
         ) from None
 
 
 def client(trusted: ssl.SSLContext, url: str, **settings: Any) -> httpx.AsyncClient:
-    """A client for one server, through the proxy that the environment names for it. SurpassError that names the variable where that
-    cannot be used."""
+    """A client for one server, through the proxy that the environment names for it. SurpassError that names
+    the variable where that cannot be used.
+    """
     name, proxy = proxy_for(url)
     try:
         return httpx.AsyncClient(verify=trusted, trust_env=False, proxy=proxy or None, **settings)
@@ -57,26 +70,40 @@ def client(trusted: ssl.SSLContext, url: str, **settings: Any) -> httpx.AsyncCli
     except (ValueError, TypeError, httpx.InvalidURL) as error:
         why = f"it is no address of a proxy, such as http://HOST:PORT ({_shown(str(error))})"
     raise SurpassError(
-        f"{name}={_shown(proxy)} cannot be used: {why}; mend it, unset it, or name {httpx.URL(url).host} in NO_PROXY"
+        f"{name}={_shown(proxy)} cannot be used: {why}; mend it, unset it, or name "
+        f"{httpx.URL(url).host} in NO_PROXY"
     )
 
 
-async def fetched(client: httpx.AsyncClient, method: str, url: str, most: int, key: str, **settings: Any) -> httpx.Response:
-    """A whole response, unpacked, in which the key is hidden, of at most `most` bytes: a stream may have no end, and 4 MB may be packed
-    from 4 GB. Oversized for a longer one."""
+async def fetched(
+    client: httpx.AsyncClient, method: str, url: str, most: int, key: str, **settings: Any
+) -> httpx.Response:
+    """A whole response, unpacked, in which the key is hidden, of at most `most` bytes: a stream may have no
+    end, and 4 MB may be packed from 4 GB. Oversized for a longer one.
+    """
     async with client.stream(method, url, **settings) as response:
-        packed = [name for name in response.headers.get_list("content-encoding", split_commas=True) if name.strip() != "identity"]
+        packed = [
+            name
+            for name in response.headers.get_list("content-encoding", split_commas=True)
+            if name.strip() != "identity"
+        ]
         if len(packed) > 1:
             raise Oversized("an answer that is packed several times over")
         whole = bytearray()
         async for piece in response.aiter_bytes():
             whole += piece
             if len(whole) > most:
-                raise Oversized(f"an answer of more than {most:,} bytes, which is no answer to what was asked")
+                raise Oversized(
+                    f"an answer of more than {most:,} bytes, which is no answer to what was asked"
+                )
     kind = response.headers.get("content-type", "")
     charset = response.charset_encoding or "utf-8"
     text = bytes(whole).decode(charset if charset.lower() in CHARSETS else "utf-8", "replace")
-    headers = [(name, hidden(value, key)) for name, value in response.headers.multi_items() if name.lower() not in _OF_THE_WAY]
+    headers = [
+        (name, hidden(value, key))
+        for name, value in response.headers.multi_items()
+        if name.lower() not in _OF_THE_WAY
+    ]
     said = hidden(response.reason_phrase, key).encode("ascii", "replace")
     return httpx.Response(
         response.status_code,
@@ -92,14 +119,19 @@ class Oversized(Exception):
 
 
 def proxy_for(url: str) -> tuple[str, str]:
-    """(the variable, the proxy it names) for requests to `url`; ("", "") where they go straight, because none is named or NO_PROXY has
-    the host, a domain above it, a network that holds it, or *."""
+    """(the variable, the proxy it names) for requests to `url`; ("", "") where they go straight, because none
+    is named or NO_PROXY has the host, a domain above it, a network that holds it, or *.
+    """
     parts, named = httpx.URL(url), getproxies_environment()
     scheme = next((name for name in (parts.scheme, "all") if named.get(name, "").strip()), None)
-    if scheme is None or any(_covers(part.strip().lower(), parts.host) for part in named.get("no", "").split(",")):
+    if scheme is None or any(
+        _covers(part.strip().lower(), parts.host) for part in named.get("no", "").split(",")
+    ):
         return "", ""
     proxy, lower = named[scheme].strip(), f"{scheme}_proxy"
-    variable = next((name for name in (lower, *os.environ) if name in os.environ and name.lower() == lower), lower.upper())
+    variable = next(
+        (name for name in (lower, *os.environ) if name in os.environ and name.lower() == lower), lower.upper()
+    )
     return variable, proxy if "://" in proxy else f"http://{proxy}"
 
 
@@ -110,14 +142,22 @@ def by_way_of(url: str) -> str:
 
 
 def same_server(one: httpx.URL, other: httpx.URL) -> bool:
-    """Whether two addresses are of one server, which may be sent the same key; HTTPS at the second instead of HTTP is, too."""
+    """Whether two addresses are of one server, which may be sent the same key; HTTPS at the second instead of
+    HTTP is, too.
+    """
     if (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port):
         return True
-    return one.host == other.host and (one.scheme, other.scheme) == ("http", "https") and not (one.port or other.port)
+    return (
+        one.host == other.host
+        and (one.scheme, other.scheme) == ("http", "https")
+        and not (one.port or other.port)
+    )
 
 
 def _covers(part: str, host: str) -> bool:
-    """Whether an entry of NO_PROXY covers a host: *, the host, a domain above it, or a network such as 10.0.0.0/8."""
+    """Whether an entry of NO_PROXY covers a host: *, the host, a domain above it, or a network such as
+    10.0.0.0/8.
+    """
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")) in ipaddress.ip_network(part.strip("[]"), strict=False)
     name = re.sub(r"^\w+://|:\d+$", "", part).removeprefix("*").removeprefix(".")

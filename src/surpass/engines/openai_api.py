@@ -27,53 +27,88 @@ from surpass.errors import BudgetSpent, EngineError, SurpassError
 from surpass.files import at_home
 from surpass.types import FAILED
 
-OURS = {"model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
+OURS = {
+    "model",
+    "messages",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "seed",
+    "n",
+    "stream",
+}
 
 
 class OpenAIEngine:
-    """`model` is the name that the server at `url` knows it by; `key` (default: the environment variable OPENAI_API_KEY) is
-    sent to that server and never written anywhere. A query in the url, such as ?api-version=..., is sent with every request.
+    """`model` is the name that the server at `url` knows it by; `key` (default: the environment variable
+    OPENAI_API_KEY) is sent to that server and never written anywhere. A query in the url, such as
+    ?api-version=..., is sent with every request.
 
-    One request per draw, at most `concurrency` at once, each of at most `timeout` seconds; what fails for a passing reason is
-    tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds. A server that is busy (429, or whatever
-    names a time) is asked again when it says, else after such pauses, until it has answered nothing for `wait` seconds (0: it is tried
-    again like any other). A draw that fails among others is a FAILED one; where all of a request fail it is an EngineError. A
-    parameter that the server refuses by name is left out from then on, and said once. `tokens` and
-    `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for the life of the engine, 0 for
-    none: a request is sent only if its worst case fits. What the server does not tell (no usage, an answer that got lost) is
-    charged at its worst. `cache`, a folder, keeps every answer but those that ended without a word: what was asked before costs
-    nothing. `extra`: more JSON fields of every request.
+    One request per draw, at most `concurrency` at once, each of at most `timeout` seconds; what fails for a
+    passing reason is tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds. A
+    server that is busy (429, or whatever names a time) is asked again when it says, else after such pauses,
+    until it has answered nothing for `wait` seconds (0: it is tried again like any other). A draw that fails
+    among others is a FAILED one; where all of a request fail it is an EngineError. A parameter that the
+    server refuses by name is left out from then on, and said once. `tokens` and
+    `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for the life of the
+    engine, 0 for none: a request is sent only if its worst case fits. What the server does not tell (no
+    usage, an answer that got lost) is charged at its worst. `cache`, a folder, keeps every answer but those
+    that ended without a word: what was asked before costs nothing. `extra`: more JSON fields of every
+    request.
 
-    Where the server honours seeds, draws repeat. A stop string is cut away by the API, which cannot say whether it stopped
-    there: such a draw is DONE. Raises SurpassError for settings that make no sense, and for proxies and certificates of the
-    environment that cannot be used.
+    Where the server honours seeds, draws repeat. A stop string is cut away by the API, which cannot say
+    whether it stopped there: such a draw is DONE. Raises SurpassError for settings that make no sense, and
+    for proxies and certificates of the environment that cannot be used.
     """
 
     can = frozenset({"text"})
 
     def __init__(
-        self, model: str, url: str = "https://api.openai.com/v1", key: str | None = None, concurrency: int = 16,
-        timeout: float = 120.0, retries: int = 6, tokens: int = 0, dollars: float = 0.0,
-        price: tuple[float, float] = (0.0, 0.0), cache: str | Path | None = None, extra: Mapping[str, Any] | None = None,
-        delay: float = 0.5, wait: float = 300.0,
-    ):  # fmt: skip
+        self,
+        model: str,
+        url: str = "https://api.openai.com/v1",
+        key: str | None = None,
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        retries: int = 6,
+        tokens: int = 0,
+        dollars: float = 0.0,
+        price: tuple[float, float] = (0.0, 0.0),
+        cache: str | Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        delay: float = 0.5,
+        wait: float = 300.0,
+    ):
         key = (os.environ.get("OPENAI_API_KEY", "") if key is None else key).strip()
         at = re.fullmatch(r"(https?://[^/@?#\s]+(?:/[^@?#\s]*)?)(\?[^#\s]*)?", url)
         if not at:
-            raise SurpassError('an API\'s url must be like "https://HOST/v1", without a user name or password in it')
+            raise SurpassError(
+                'an API\'s url must be like "https://HOST/v1", without a user name or password in it'
+            )
         if not re.fullmatch(r"[!-~]*", key):
-            raise SurpassError("the API key holds characters that no key has, such as spaces; look at OPENAI_API_KEY")
+            raise SurpassError(
+                "the API key holds characters that no key has, such as spaces; look at OPENAI_API_KEY"
+            )
         if concurrency < 1 or timeout <= 0 or min(retries, delay, wait, tokens, dollars, *price) < 0:
             raise SurpassError(
-                "an API engine needs concurrency >= 1, timeout > 0, and retries, delay, wait, budgets and prices >= 0"
+                "an API engine needs concurrency >= 1, timeout > 0, and retries, delay, wait, budgets "
+                "and prices >= 0"
             )
         if dollars and not any(price):
             raise SurpassError(
-                "a budget in dollars needs price: dollars per million prompt tokens, per million completion tokens"
+                "a budget in dollars needs price: dollars per million prompt tokens, per million "
+                "completion tokens"
             )
         if OURS & set(extra or {}):
-            raise SurpassError(f"extra cannot set {', '.join(sorted(OURS & set(extra or {})))}: the engine does")
-        self.name, self.url, self.text = model, at[1].rstrip("/").removesuffix("/chat/completions"), MessageText()
+            raise SurpassError(
+                f"extra cannot set {', '.join(sorted(OURS & set(extra or {})))}: the engine does"
+            )
+        self.name, self.url, self.text = (
+            model,
+            at[1].rstrip("/").removesuffix("/chat/completions"),
+            MessageText(),
+        )
         self.query = at[2] or ""
         self.address = f"{self.url}/chat/completions{self.query}"  # of requests, after redirections
         self.concurrency, self.timeout, self.retries, self.delay = concurrency, timeout, retries, delay
@@ -88,8 +123,8 @@ class OpenAIEngine:
         self._give_up = lambda: None
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(request, list[Drawn]), or (request, EngineError) where one cannot be served, each when it is complete. A draw that failed
-        among others is FAILED, and its text says why.
+        """(request, list[Drawn]), or (request, EngineError) where one cannot be served, each when it is
+        complete. A draw that failed among others is FAILED, and its text says why.
 
         Raises BudgetSpent when what is answered was given and the next request could cost more than is left.
         """
@@ -125,7 +160,10 @@ class OpenAIEngine:
             return errors[0]
         if errors and not self._told:
             self._told = True
-            warnings.warn(f"{len(errors)} of {len(answers)} draws failed, and are failed attempts: {errors[0]}", stacklevel=2)
+            warnings.warn(
+                f"{len(errors)} of {len(answers)} draws failed, and are failed attempts: {errors[0]}",
+                stacklevel=2,
+            )
         return [answer if isinstance(answer, Drawn) else _failed(answer) for answer in answers]
 
     def stop(self) -> None:
@@ -136,9 +174,10 @@ class OpenAIEngine:
         """Nothing is remembered between requests but the answers on disk."""
 
     def counters(self) -> dict[str, int]:
-        """Since the engine was made: prompt tokens as billed (four bytes count as one where the server does not say), requests
-        sent, how many of these were repetitions, how often a busy server put one off, answers taken from the cache, and draws
-        that failed."""
+        """Since the engine was made: prompt tokens as billed (four bytes count as one where the server does
+        not say), requests sent, how many of these were repetitions, how often a busy server put one off,
+        answers taken from the cache, and draws that failed.
+        """
         return dict(self.counts)
 
     def _cannot(self, request: Any) -> str | None:
@@ -146,8 +185,10 @@ class OpenAIEngine:
         if not isinstance(request, Generate):
             return "a chat API draws; it cannot score. Use a local engine for log-probabilities"
         if not len(request.tokens) or request.tokens[-1] != ANSWER:
-            return ("continue=..., going on with an answer that has begun, is not possible with a chat API; use searches that "
-                    "begin whole answers, such as samples, or a local engine")  # fmt: skip
+            return (
+                "continue=..., going on with an answer that has begun, is not possible with a chat "
+                "API; use searches that begin whole answers, such as samples, or a local engine"
+            )
         try:
             self.text.messages(request.tokens)
         except SurpassError as error:
@@ -159,7 +200,9 @@ class OpenAIEngine:
         messages, s = self.text.messages(request.tokens)[:-1], request.sampling
         body = {"model": self.name, "messages": messages, "temperature": s.temperature, "top_p": s.top_p}
         body |= {"max_tokens": s.max_tokens, "top_k": s.top_k, "min_p": s.min_p, "stop": list(s.stop)}
-        body = {name: value for name, value in body.items() if value or name not in ("top_k", "min_p", "stop")}
+        body = {
+            name: value for name, value in body.items() if value or name not in ("top_k", "min_p", "stop")
+        }
         size = sum(len(message["content"].encode()) for message in messages)
         cost = np.array([size + 16 * len(messages), s.max_tokens])  # a token has a byte at least
         asked = Asked(request)
@@ -167,8 +210,9 @@ class OpenAIEngine:
         return [Draw(asked, i, key, bodies[i], size, cost) for i, key in enumerate(request.keys)]
 
     def _answers(self, draws: Sequence[Draw]) -> Generator[tuple[Draw, Drawn | SurpassError]]:
-        """Every draw with its answer, as they come. An event loop in a thread of its own makes the requests, because a request
-        that waits can be given up there: when this generator is closed, neither is left."""
+        """Every draw with its answer, as they come. An event loop in a thread of its own makes the requests,
+        because a request that waits can be given up there: when this generator is closed, neither is left.
+        """
         missing = []
         for draw in draws:
             reply = self.cache.get(self.identity(draw)) if self.cache else None
@@ -202,8 +246,9 @@ class OpenAIEngine:
             thread.join()
 
     def identity(self, draw: Draw) -> str:
-        """A draw's name in the cache: a hash of all that is asked for (before a server's refusals change its form) and of the
-        draw's key, so that servers that ignore seeds give different draws too."""
+        """A draw's name in the cache: a hash of all that is asked for (before a server's refusals change its
+        form) and of the draw's key, so that servers that ignore seeds give different draws too.
+        """
         whole = {"url": f"{self.url}/chat/completions{self.query}", "body": draw.body, "key": draw.key}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
@@ -211,4 +256,6 @@ class OpenAIEngine:
 def _failed(error: SurpassError) -> Drawn:
     """A draw that came to nothing, with the reason as its text."""
     none = np.zeros(0, np.float32)
-    return Drawn(np.zeros(0, np.int32), none, none, FAILED, str(error), error.used if isinstance(error, Lost) else None)
+    return Drawn(
+        np.zeros(0, np.int32), none, none, FAILED, str(error), error.used if isinstance(error, Lost) else None
+    )

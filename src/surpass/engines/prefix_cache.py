@@ -35,7 +35,9 @@ class PrefixCache:
         self.size = self.clock = 0
 
     def find(self, tokens: np.ndarray) -> tuple[int, list[Tensor]]:
-        """(n, parts): the longest stored prefix has n tokens; its keys and values are the parts, joined along dim -2."""
+        """(n, parts): the longest stored prefix has n tokens; its keys and values are the parts, joined along
+        dim -2.
+        """
         self.clock += 1
         segment, n, parts = self.root, 0, []
         while n < len(tokens) and int(tokens[n]) in segment.children:
@@ -80,7 +82,11 @@ class PrefixCache:
         upper.children[int(segment.tokens[at])] = segment
         above = segment.parent or self.root
         above.children[int(upper.tokens[0])] = upper
-        segment.tokens, segment.kv, segment.parent = segment.tokens[at:], segment.kv[..., at:, :].clone(), upper
+        segment.tokens, segment.kv, segment.parent = (
+            segment.tokens[at:],
+            segment.kv[..., at:, :].clone(),
+            upper,
+        )
         return upper
 
     def _drop_oldest(self) -> None:
@@ -95,7 +101,8 @@ class PrefixCache:
         while heap and self.size > 0.9 * self.max_tokens:  # one walk frees a tenth, so that walks stay rare
             segment = heapq.heappop(heap)[-1]
             above = segment.parent
-            if above is not None and above is not self.root and len(above.children) == 1:  # it becomes an end itself
+            # it becomes an end itself
+            if above is not None and above is not self.root and len(above.children) == 1:
                 heapq.heappush(heap, (above.used, len(ends) + self.size, above))
             del (segment.parent or self.root).children[int(segment.tokens[0])]
             self.size -= len(segment.tokens)

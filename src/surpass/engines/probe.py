@@ -1,4 +1,6 @@
-"""What a model that was just loaded may be trusted with, found out by trying: our attention, and texts of which length."""
+"""What a model that was just loaded may be trusted with, found out by trying: our attention, and texts of
+which length.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,9 @@ def own_attention(engine: Any) -> Iterator[None]:
 
 
 def unfinite(weights: Mapping[str, torch.Tensor]) -> str:
-    """Which weight holds a number that is none, in words; "" if none does. One sum a weight: nan and inf come through it, and what only
-    overflows in it is looked at again."""
+    """Which weight holds a number that is none, in words; "" if none does. One sum a weight: nan and inf come
+    through it, and what only overflows in it is looked at again.
+    """
     for name, weight in weights.items():
         weight = weight.detach()
         if weight.is_floating_point() and not weight.sum().isfinite():
@@ -65,8 +68,10 @@ def _require_numbers(engine: Any, logp: torch.Tensor) -> None:
             if engine.causal.dtype == torch.float16
             else ""
         )
-        raise _NoNumbers(f"the model {engine.name} gives nan where log-probabilities should be, though its weights are numbers: they are damaged, or "
-                           f"too large for this precision{half}")  # fmt: skip
+        raise _NoNumbers(
+            f"the model {engine.name} gives nan where log-probabilities should be, though its weights "
+            f"are numbers: they are damaged, or too large for this precision{half}"
+        )
 
 
 def _set(causal: Any, name: str) -> None:
@@ -75,10 +80,12 @@ def _set(causal: Any, name: str) -> None:
 
 
 def distrust(engine: Any, memory_tokens: int) -> str | None:
-    """None if our attention gives a random forest the log-probs of the model's own, and draws what the model would draw; else the reason.
+    """None if our attention gives a random forest the log-probs of the model's own, and draws what the model
+    would draw; else the reason.
 
-    Models whose layers ignore a mask (sliding windows, convolutions, linear attention), change the logits afterwards or
-    think otherwise of longer texts show here; they are served by whole rows. `engine.form` and `engine.decoder` are set.
+    Models whose layers ignore a mask (sliding windows, convolutions, linear attention), change the logits
+    afterwards or think otherwise of longer texts show here; they are served by whole rows. `engine.form` and
+    `engine.decoder` are set.
     """
     causal, why = engine.causal, ""
     lengths = _lengths(causal.config.get_text_config(), engine.context)
@@ -89,7 +96,11 @@ def distrust(engine: Any, memory_tokens: int) -> str | None:
     for form in () if why else attention.forms(engine.device):
         engine.form = form
         # a compiled kernel has to serve other lengths and the arithmetic of `mixed`, too
-        checks = [(12, False)] if form is TreePlan else [(12, False), (40, False), *([(40, True)] if engine.mixed else [])]
+        checks = (
+            [(12, False)]
+            if form is TreePlan
+            else [(12, False), (40, False), *([(40, True)] if engine.mixed else [])]
+        )
         try:
             _set(causal, attention.NAME)
             for nodes, mixed in checks:
@@ -121,12 +132,17 @@ def _require(gap: float, limit: float) -> None:
 
 
 def _lengths(config: Any, context: int) -> list[tuple[str, int]]:
-    """(setting, length): what in a configuration may be a length, below the context, at which the model changes its mind."""
+    """(setting, length): what in a configuration may be a length, below the context, at which the model
+    changes its mind.
+    """
     data = config.to_dict()
     if not data.get("use_sliding_window", True):
         data.pop("sliding_window", None)
-    return sorted((name, n) for name, n in data.items() if type(n) is int and 1 < n < context
-                  and _LENGTH.search(name) and not _NO_LENGTH.search(name))  # fmt: skip
+    return sorted(
+        (name, n)
+        for name, n in data.items()
+        if type(n) is int and 1 < n < context and _LENGTH.search(name) and not _NO_LENGTH.search(name)
+    )
 
 
 def _forest(engine: Any, nodes: int) -> Tree:
@@ -134,7 +150,9 @@ def _forest(engine: Any, nodes: int) -> Tree:
     rng, size = np.random.default_rng(0), min(12, max(1, engine.context // nodes))
     tree = Tree(Problem("probe", ""))
     for node in range(nodes):
-        tree.add(int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, _vocabulary(engine), size))
+        tree.add(
+            int(rng.integers(-1, node)) if node else -1, "policy", rng.integers(0, _vocabulary(engine), size)
+        )
     return tree
 
 
@@ -158,8 +176,9 @@ def _packed(engine: Any, tree: Tree) -> Batch:
 
 
 def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
-    """How far the log-probs of a tree are from those of whole rows. The gradient of a fused kernel is another kernel: its relative
-    distance from TreePlan's counts, too."""
+    """How far the log-probs of a tree are from those of whole rows. The gradient of a fused kernel is another
+    kernel: its relative distance from TreePlan's counts, too.
+    """
     causal, batch = engine.causal, _packed(engine, tree)
     with own_attention(engine), torch.inference_mode():
         wanted = row_forward(causal, batch, batch.trained).logp
@@ -168,7 +187,10 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
         with torch.inference_mode():
             gap = (wanted - tree_forward(causal, batch, batch.trained, form=engine.form).logp).abs().max()
         # one parameter, whose gradient is not 0: an adapter's first half has none while the second is 0
-        first = next((p for name, p in engine.module.named_parameters() if p.requires_grad and "lora_A" not in name), None)
+        first = next(
+            (p for name, p in engine.module.named_parameters() if p.requires_grad and "lora_A" not in name),
+            None,
+        )
         if engine.form is TreePlan or first is None:
             return float(gap)
         mine, right = (
@@ -179,11 +201,20 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
 
 
 def _drawn_gap(engine: Any, decoder: Decoder) -> float:
-    """How far in the mean the log-probs of a few draws, together and from prompts that share a beginning, are from those of whole rows."""
+    """How far in the mean the log-probs of a few draws, together and from prompts that share a beginning, are
+    from those of whole rows.
+    """
     rng, size = np.random.default_rng(1), max(1, min(8, engine.context // 4))
     prompt = rng.integers(0, _vocabulary(engine), size).astype(np.int32)
-    prompts = [prompt, np.concatenate([prompt[: size // 2 + 1], rng.integers(0, _vocabulary(engine), size).astype(np.int32)])]
-    requests = [Generate(tokens, (2 * i, 2 * i + 1), Sampling(max_tokens=4)) for i, tokens in enumerate(prompts)]
+    prompts = [
+        prompt,
+        np.concatenate(
+            [prompt[: size // 2 + 1], rng.integers(0, _vocabulary(engine), size).astype(np.int32)]
+        ),
+    ]
+    requests = [
+        Generate(tokens, (2 * i, 2 * i + 1), Sampling(max_tokens=4)) for i, tokens in enumerate(prompts)
+    ]
     tree = Tree(Problem("probe", ""))
     roots = [tree.add(-1, "task", tokens) for tokens in prompts]
     with torch.inference_mode():
@@ -197,28 +228,42 @@ def _drawn_gap(engine: Any, decoder: Decoder) -> float:
 
 
 def _require_causal(engine: Any) -> None:
-    """SurpassError where what follows a token changes its log-probability, even in the model's own forward."""
+    """SurpassError where what follows a token changes its log-probability, even in the model's own
+    forward.
+    """
     chain = _packed(engine, _chain(engine, 24))
     row = chain.token[None, : int(chain.last[0]) + 1]
     try:
         with torch.inference_mode():
             whole, part = (
-                engine.causal(input_ids=some, use_cache=False).logits[0].float() for some in (row, row[:, : -(len(row[0]) // 2)])
+                engine.causal(input_ids=some, use_cache=False).logits[0].float()
+                for some in (row, row[:, : -(len(row[0]) // 2)])
             )
     except Exception as error:
-        why = "; its adapter may not fit: name what is to be adapted with --lora-targets" if engine.lora else ""
-        raise SurpassError(f"the model {engine.name} cannot be run: {type(error).__name__}: {error}{why}") from error
+        why = (
+            "; its adapter may not fit: name what is to be adapted with --lora-targets" if engine.lora else ""
+        )
+        raise SurpassError(
+            f"the model {engine.name} cannot be run: {type(error).__name__}: {error}{why}"
+        ) from error
     _require_numbers(engine, whole.log_softmax(-1))
     gap = float((whole[: len(part)].log_softmax(-1) - part.log_softmax(-1)).abs().max())
     if not gap <= limit_of(engine.causal):
-        raise SurpassError(f"the model {engine.name} gives a token another log-probability, by up to {gap:.2g} nats, when more text follows it, so it "
-                           "cannot learn from what it draws; take a causal language model")  # fmt: skip
+        raise SurpassError(
+            f"the model {engine.name} gives a token another log-probability, by up to {gap:.2g} nats, "
+            "when more text follows it, so it cannot learn from what it draws; take a causal language "
+            "model"
+        )
 
 
 def steady(causal: Any, context: int) -> int:
-    """The number of tokens, at most `context`, up to which a text's rotary frequencies do not depend on how long the text is. Beyond, those of
-    longrope and dynamic NTK scaling follow the longest text of a pass, so that what is drawn would be scored otherwise."""
-    ropes = [module for module in causal.modules() if isinstance(getattr(module, "rope_type", None), (str, dict))]
+    """The number of tokens, at most `context`, up to which a text's rotary frequencies do not depend on how
+    long the text is. Beyond, those of longrope and dynamic NTK scaling follow the longest text of a pass, so
+    that what is drawn would be scored otherwise.
+    """
+    ropes = [
+        module for module in causal.modules() if isinstance(getattr(module, "rope_type", None), (str, dict))
+    ]
     for rope in ropes:
         kinds = rope.rope_type if isinstance(rope.rope_type, dict) else {None: rope.rope_type}
         for layer, kind in kinds.items():

@@ -6,20 +6,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-KEPT = ("model", "messages", "stream", "max_tokens", "max_completion_tokens")  # never left out: that would be another request
+# never left out: that would be another request
+KEPT = ("model", "messages", "stream", "max_tokens", "max_completion_tokens")
 _NEUTRAL = {"temperature": 1, "top_p": 1}  # the value with which it changes nothing
-_ORDER = ("seed", "top_p", "temperature")  # of several that are named, what draws lose least without goes first
-_NO = re.compile(r"not support|unsupported|unexpected|unknown|unrecognized|extra|not permitted|not allowed|instead", re.I)
-_SIZE = re.compile(
-    r"too (large|long|high|big|small|many)|exceed|at (most|least)|(less|greater) than|maximum|range|between|[<>]=", re.I
+# of several that are named, what draws lose least without goes first
+_ORDER = ("seed", "top_p", "temperature")
+_NO = re.compile(
+    r"not support|unsupported|unexpected|unknown|unrecognized|extra|not permitted|not allowed|instead", re.I
 )
-_OR_NONE = re.compile(r"unset|omit|remove|default|left out|not be (set|given|specified|provided|used)|only one|both", re.I)
+_SIZE = re.compile(
+    r"too (large|long|high|big|small|many)|exceed|at (most|least)|(less|greater) "
+    r"than|maximum|range|between|[<>]=",
+    re.I,
+)
+_OR_NONE = re.compile(
+    r"unset|omit|remove|default|left out|not be (set|given|specified|provided|used)|only one|both", re.I
+)
 _STREAM = re.compile(r"only|must|enable|require|not support|unsupported|true", re.I)
 
 
 def refused(error: Any, words: str, body: Mapping[str, Any]) -> str | None:
-    """The parameter of `body` that a refusal names, to be said otherwise ("max_tokens", "stream") or left out; None where it is about
-    something else, such as a number out of its range. `error` is what the server sent, as JSON, and `words` its message."""
+    """The parameter of `body` that a refusal names, to be said otherwise ("max_tokens", "stream") or left
+    out; None where it is about something else, such as a number out of its range. `error` is what the server
+    sent, as JSON, and `words` its message.
+    """
     fields = _fields(error)
     found = [name for name in body if name not in KEPT and (name in fields or _says(words, name))]
     if found and (not _SIZE.search(words) or _OR_NONE.search(words)):

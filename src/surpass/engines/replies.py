@@ -20,7 +20,9 @@ from surpass.errors import EngineError
 from surpass.types import DONE, LENGTH
 
 ENDS = {"stop": DONE, "length": LENGTH}
-_CUT = re.compile(r"length|max(imum)?_?(output_?)?tokens|model_context_window_exceeded|token_limit|truncat", re.I)
+_CUT = re.compile(
+    r"length|max(imum)?_?(output_?)?tokens|model_context_window_exceeded|token_limit|truncat", re.I
+)
 _BROKEN = re.compile(
     r"filter|safety|refus|block|prohibit|recit|error|abort|cancel|spii|malformed|insufficient|fail|timeout|moderat|sensitive",
     re.I,
@@ -30,8 +32,9 @@ _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", 
 
 
 class Fault(Exception):
-    """A try failed for a reason that may pass. `wait`: seconds that the server asks for; `deaf`: nobody could be reached; `busy`: the
-    server is well and has too much to do."""
+    """A try failed for a reason that may pass. `wait`: seconds that the server asks for; `deaf`: nobody could
+    be reached; `busy`: the server is well and has too much to do.
+    """
 
     def __init__(self, reason: str, wait: float | None = None, deaf: bool = False, busy: bool = False):
         super().__init__(reason)
@@ -52,7 +55,9 @@ class Lost(EngineError):
 
 @dataclass(frozen=True)
 class Reply:
-    """The text, how it ended ("stop" or "length"), and its tokens as the server counted them (None where it does not say)."""
+    """The text, how it ended ("stop" or "length"), and its tokens as the server counted them (None where it
+    does not say).
+    """
 
     text: str
     finish: str
@@ -64,7 +69,9 @@ class Reply:
         return self.finish == "stop" and not self.text.strip()
 
     def drawn(self) -> Drawn:
-        """The text's bytes. Where the server does not say how many tokens it drew, four bytes count as one."""
+        """The text's bytes. Where the server does not say how many tokens it drew, four bytes count as
+        one.
+        """
         tokens = list(self.text.encode("utf-8", "replace"))
         used = math.ceil(len(tokens) / 4) if self.used is None else self.used
         tokens += [END] if ENDS[self.finish] == DONE else []
@@ -73,8 +80,9 @@ class Reply:
 
 
 def read_json(response: httpx.Response, key: str) -> Any:
-    """A response's JSON; that of a stream of events, which some servers send unasked, as if it had come whole. Fault where it is broken
-    or cut off, Hopeless for a web page."""
+    """A response's JSON; that of a stream of events, which some servers send unasked, as if it had come
+    whole. Fault where it is broken or cut off, Hopeless for a web page.
+    """
     kind = response.headers.get("content-type", "")
     text = response.text.lstrip("\ufeff \t\r\n")
     if "event-stream" in kind or re.match(r"(data|event|id|retry)?:", text):
@@ -83,8 +91,10 @@ def read_json(response: httpx.Response, key: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         if is_page(response):
-            raise Hopeless(f"{response.url.copy_with(query=None)} answered with a web page instead of JSON: "
-                           f'"{said(response, key)}"; is the url right? It mostly ends in /v1') from None  # fmt: skip
+            raise Hopeless(
+                f"{response.url.copy_with(query=None)} answered with a web page instead of JSON: "
+                f'"{said(response, key)}"; is the url right? It mostly ends in /v1'
+            ) from None
         found = f': "{short(text, key)[:100]}"' if text else ""
         raise Fault(f"broken JSON: {error}{found}" if text else "an empty answer") from None
 
@@ -93,7 +103,9 @@ def _whole(text: str, key: str) -> Any:
     """The events of a stream (chat.completion.chunk) as the one answer that they are parts of."""
     said_, thought, refusal, finish, usage, over = "", "", "", None, None, False
     for event in re.split(r"\r?\n\r?\n|\r\r", text):
-        data = "\n".join(line[5:].removeprefix(" ") for line in re.split(r"\r?\n|\r", event) if line.startswith("data:"))
+        data = "\n".join(
+            line[5:].removeprefix(" ") for line in re.split(r"\r?\n|\r", event) if line.startswith("data:")
+        )
         if data.strip() == "[DONE]":
             over = True
         if not data.strip() or data.strip() == "[DONE]":
@@ -120,8 +132,9 @@ def _whole(text: str, key: str) -> Any:
 
 
 def text_of(content: Any) -> str | None:
-    """A message's text: itself, or its parts of text joined; thoughts are no part of it. None where there is none. TypeError for
-    what is no content at all."""
+    """A message's text: itself, or its parts of text joined; thoughts are no part of it. None where there is
+    none. TypeError for what is no content at all.
+    """
     if content is None or isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
@@ -143,9 +156,10 @@ def read_usage(data: Any) -> tuple[int | None, int | None]:
 
 
 def read_reply(data: Any, key: str, most: int) -> Reply:
-    """The reply in a response's JSON, to a request for `most` tokens. An answer that was cut off before it said anything is one of no
-    text. Fault for JSON of another shape, Lost for an answer that is no whole attempt: a refusal, one that a filter took
-    away, a call of a tool, nothing but thoughts."""
+    """The reply in a response's JSON, to a request for `most` tokens. An answer that was cut off before it
+    said anything is one of no text. Fault for JSON of another shape, Lost for an answer that is no whole
+    attempt: a refusal, one that a filter took away, a call of a tool, nothing but thoughts.
+    """
     if isinstance(data, dict) and data.get("error") and not data.get("choices"):
         raise Fault(f"an error instead of an answer: {short(_message(data), key)}")
     try:
@@ -177,14 +191,20 @@ def read_reply(data: Any, key: str, most: int) -> Reply:
 def _refused(content: Any) -> str:
     """What a part of content says that is a refusal."""
     parts = content if isinstance(content, list) else ()
-    return next((str(part["refusal"]) for part in parts if isinstance(part, Mapping) and part.get("refusal")), "")
+    return next(
+        (str(part["refusal"]) for part in parts if isinstance(part, Mapping) and part.get("refusal")), ""
+    )
 
 
 def _instead(message: Mapping[str, Any]) -> str:
     """What a message holds in place of text."""
     if message.get("tool_calls") or message.get("function_call"):
         return " but a call of a tool"
-    return " but thoughts" if message.get("reasoning_content") or message.get("reasoning") or message.get("content") else ""
+    return (
+        " but thoughts"
+        if message.get("reasoning_content") or message.get("reasoning") or message.get("content")
+        else ""
+    )
 
 
 def is_page(response: httpx.Response) -> bool:
@@ -198,8 +218,11 @@ def _message(found: Any) -> str:
     """The words in an error, wherever they stand."""
     for name in ("error", "message", "detail", "msg"):
         found = (found.get(name) or found) if isinstance(found, dict) else found
-    if isinstance(found, list) and found and all(isinstance(item, Mapping) for item in found):  # FastAPI's, without what was sent
-        return "; ".join(f"{'.'.join(map(str, _steps(item)))}: {_message(dict(item))}".strip(": ") for item in found)
+    # FastAPI's, without what was sent
+    if isinstance(found, list) and found and all(isinstance(item, Mapping) for item in found):
+        return "; ".join(
+            f"{'.'.join(map(str, _steps(item)))}: {_message(dict(item))}".strip(": ") for item in found
+        )
     return found if isinstance(found, str) else json.dumps(found)
 
 
@@ -213,7 +236,9 @@ def words_of(response: httpx.Response) -> tuple[Any, str]:
         found = json.loads(response.text)
     except (ValueError, RecursionError):
         text = response.text[:_READ]
-        return None, html.unescape(re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text) if is_page(response) else text)
+        return None, html.unescape(
+            re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text) if is_page(response) else text
+        )
     return found, _message(found)[:_READ]
 
 
@@ -224,7 +249,8 @@ def said(response: httpx.Response, key: str) -> str:
 
 def short(text: str, key: str) -> str:
     """At most 300 characters of somebody else's words, on one line, without the API key."""
-    text = text[:_READ].encode("utf-8", "replace").decode()  # half a surrogate pair can be neither printed nor kept
+    # half a surrogate pair can be neither printed nor kept
+    text = text[:_READ].encode("utf-8", "replace").decode()
     return " ".join(hidden(text, key).split())[:300]
 
 

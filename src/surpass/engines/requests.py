@@ -13,11 +13,12 @@ from surpass.errors import SurpassError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. temperature 0 takes the most probable token; top_k 0, top_p 1 and min_p 0 truncate nothing.
+    """How to draw. temperature 0 takes the most probable token; top_k 0, top_p 1 and min_p 0 truncate
+    nothing.
 
-    Truncations apply after the temperature, in the order top_k, top_p, min_p. A draw ends at one of the model's own
-    end-of-turn tokens, at one of `stop_tokens`, after the token that completes one of `stop` (nothing is cut), or after
-    `max_tokens`.
+    Truncations apply after the temperature, in the order top_k, top_p, min_p. A draw ends at one of the
+    model's own end-of-turn tokens, at one of `stop_tokens`, after the token that completes one of `stop`
+    (nothing is cut), or after `max_tokens`.
     """
 
     temperature: float = 1.0
@@ -29,17 +30,26 @@ class Sampling:
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self):
-        limits = {"temperature": self.temperature >= 0, "top_p": 0 < self.top_p <= 1, "top_k": self.top_k >= 0,
-                  "min_p": 0 <= self.min_p < 1, "max_tokens": self.max_tokens >= 1}  # fmt: skip
+        limits = {
+            "temperature": self.temperature >= 0,
+            "top_p": 0 < self.top_p <= 1,
+            "top_k": self.top_k >= 0,
+            "min_p": 0 <= self.min_p < 1,
+            "max_tokens": self.max_tokens >= 1,
+        }
         for name, fine in limits.items():
             if not fine:
-                raise SurpassError(f"sampling needs temperature >= 0, 0 < top_p <= 1, top_k >= 0, 0 <= min_p < 1 and "
-                                   f"max_tokens >= 1; found {name}={getattr(self, name)}")  # fmt: skip
+                raise SurpassError(
+                    f"sampling needs temperature >= 0, 0 < top_p <= 1, top_k >= 0, 0 <= min_p < 1 and "
+                    f"max_tokens >= 1; found {name}={getattr(self, name)}"
+                )
 
 
 @dataclass(frozen=True)
 class Generate:
-    """Draw len(keys) continuations of `tokens` (int32[t]); each key seeds one draw, whatever else is in the batch."""
+    """Draw len(keys) continuations of `tokens` (int32[t]); each key seeds one draw, whatever else is in the
+    batch.
+    """
 
     tokens: np.ndarray
     keys: tuple[int, ...]
@@ -67,8 +77,10 @@ NOTHING = Drawn(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.f
 
 @dataclass(frozen=True)
 class Score:
-    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of the distributions
-    these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each token, float32[t, H]."""
+    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of
+    the distributions these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each
+    token, float32[t, H].
+    """
 
     tree: Any
     node: int
@@ -77,7 +89,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Next:
-    """The log-probability of each of `candidates` as the next token after a tree's path to `node`, float32[len(candidates)]."""
+    """The log-probability of each of `candidates` as the next token after a tree's path to `node`,
+    float32[len(candidates)].
+    """
 
     tree: Any
     node: int
@@ -90,9 +104,10 @@ def uniforms(key: int, n: int) -> np.ndarray:
 
 
 def fitting(entries: Sequence[Any], of: Callable[[Any], tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    """(served now, left waiting) of entries in order, `of` which are an engine and its request. Draws are served as far as the engine has
-    `room` for their keys and values: so the first dialogues go on to their ends while what was computed of them is still there, and
-    the others begin after them."""
+    """(served now, left waiting) of entries in order, `of` which are an engine and its request. Draws are
+    served as far as the engine has `room` for their keys and values: so the first dialogues go on to their
+    ends while what was computed of them is still there, and the others begin after them.
+    """
     left: dict[int, float] = {}
     now: list[Any] = []
     later: list[Any] = []

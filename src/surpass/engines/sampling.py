@@ -24,15 +24,21 @@ class Settings(NamedTuple):
         def column(name, dtype):
             return torch.tensor([getattr(row, name) for row in rows], dtype=dtype, device=device)
 
-        return cls(column("temperature", torch.float32), column("top_k", torch.int64),
-                   column("top_p", torch.float32), column("min_p", torch.float32))  # fmt: skip
+        return cls(
+            column("temperature", torch.float32),
+            column("top_k", torch.int64),
+            column("top_p", torch.float32),
+            column("min_p", torch.float32),
+        )
 
     def take(self, rows: Tensor) -> Settings:
         return Settings(*(values[rows] for values in self))
 
 
 def _truncate(logq: Tensor, settings: Settings) -> Tensor:
-    """logq [B, V] with what top_k, top_p and min_p exclude set to -inf; a sort, so only called where one of them is set."""
+    """logq [B, V] with what top_k, top_p and min_p exclude set to -inf; a sort, so only called where one of
+    them is set.
+    """
     ranked, order = logq.sort(dim=-1, descending=True, stable=True)
     rank = torch.arange(logq.shape[-1], device=logq.device)
     top_k = torch.where(settings.top_k > 0, settings.top_k, logq.shape[-1])
@@ -44,10 +50,11 @@ def _truncate(logq: Tensor, settings: Settings) -> Tensor:
 
 
 def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(token int64[B], logp float32[B], logq float32[B]) from logits [B, V] by inverting the distribution at uniform [B].
+    """(token int64[B], logp float32[B], logq float32[B]) from logits [B, V] by inverting the distribution at
+    uniform [B].
 
-    logp is under softmax(logits); logq under the tempered and truncated distribution the token was drawn from (0 where
-    the temperature is 0: the choice was certain).
+    logp is under softmax(logits); logq under the tempered and truncated distribution the token was drawn from
+    (0 where the temperature is 0: the choice was certain).
     """
     logits = logits.float()
     greedy = settings.temperature == 0
@@ -60,8 +67,11 @@ def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, T
     if bool(((settings.top_k > 0) | (settings.top_p < 1) | (settings.min_p > 0)).any()):
         logq = _truncate(logq, settings).log_softmax(-1)
     cdf = logq.exp().cumsum(-1, dtype=torch.float64)
-    # "right" steps over tokens of probability zero; the total is used because rounding leaves it a little off one
-    token = torch.searchsorted(cdf, (uniform * cdf[:, -1])[:, None], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    # "right" steps over tokens of probability zero; the total is used because rounding leaves it a little off
+    # one
+    token = torch.searchsorted(cdf, (uniform * cdf[:, -1])[:, None], right=True)[:, 0].clamp(
+        max=logits.shape[-1] - 1
+    )
     token = torch.where(greedy, best, token)
     logp = logits.gather(-1, token[:, None])[:, 0] - normaliser
     return token, logp, torch.where(greedy, 0.0, logq.gather(-1, token[:, None])[:, 0])

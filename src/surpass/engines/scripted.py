@@ -16,7 +16,8 @@ from surpass.types import DONE, LENGTH, OPEN
 class ScriptedEngine:
     """`answer(text, key)` gives the continuation of the whole text so far; key is the draw's random key.
 
-    A continuation is cut after the first stop string in it and at max_tokens bytes. Its log-probability is 0: it was certain.
+    A continuation is cut after the first stop string in it and at max_tokens bytes. Its log-probability is 0:
+    it was certain.
     """
 
     can = frozenset({"text", "tokens"})
@@ -30,7 +31,12 @@ class ScriptedEngine:
         self.batches.append(sum(len(request.keys) for request in requests if isinstance(request, Generate)))
         for request in requests:
             if not isinstance(request, Generate):
-                yield request, EngineError("a scripted engine draws; it cannot score. Use a local engine for log-probabilities")
+                yield (
+                    request,
+                    EngineError(
+                        "a scripted engine draws; it cannot score. Use a local engine for log-probabilities"
+                    ),
+                )
                 continue
             try:
                 yield request, [self._draw(request, key) for key in request.keys]

@@ -1,4 +1,6 @@
-"""A table as a policy: logits for every context, trained like any model, in milliseconds. The exact case for tests."""
+"""A table as a policy: logits for every context, trained like any model, in milliseconds. The exact case for
+tests.
+"""
 
 from __future__ import annotations
 
@@ -38,19 +40,27 @@ class TableText:
         return [self.alphabet.index(character) for character in text]
 
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
-        return self.encode(messages if isinstance(messages, str) else "".join(message["content"] for message in messages))
+        return self.encode(
+            messages if isinstance(messages, str) else "".join(message["content"] for message in messages)
+        )
 
-    def tell(self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None) -> list[int]:
+    def tell(
+        self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None
+    ) -> list[int]:
         end = len(self.alphabet)
         said = [message] if isinstance(message, (str, Mapping)) else message
-        return [*([] if last == end else [end]), *self.encode("".join(m if isinstance(m, str) else m["content"] for m in said))]
+        return [
+            *([] if last == end else [end]),
+            *self.encode("".join(m if isinstance(m, str) else m["content"] for m in said)),
+        ]
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
         return "".join(self.alphabet[int(token)] for token in tokens if token < len(self.alphabet))
 
 
 class TabularEngine:
-    """logits[c] for the hash c of everything before a token: a policy with its own parameters for every context.
+    """logits[c] for the hash c of everything before a token: a policy with its own parameters for every
+    context.
 
     `size` rows are shared by contexts that collide.
     """
@@ -61,7 +71,9 @@ class TabularEngine:
 
     @property
     def can(self) -> frozenset[str]:
-        return frozenset({"text", "tokens", "logprobs", "train"} | ({"value"} if "value" in self.module else set()))
+        return frozenset(
+            {"text", "tokens", "logprobs", "train"} | ({"value"} if "value" in self.module else set())
+        )
 
     def __init__(self, alphabet: str, size: int = 4096, seed: int = 0, scale: float = 0.0, heads: int = 0):
         self.text = TableText(alphabet)
@@ -75,7 +87,9 @@ class TabularEngine:
         self.size, self.scored = size, 0
 
     def twin(self, heads: int = 0) -> TabularEngine:
-        """Another table with a copy of these logits and, if asked for, `heads` values for every context, all 0."""
+        """Another table with a copy of these logits and, if asked for, `heads` values for every context, all
+        0.
+        """
         twin = TabularEngine(self.text.alphabet, self.size, heads=heads)
         with torch.no_grad():
             twin.module["table"].copy_(self.module["table"])
@@ -104,10 +118,15 @@ class TabularEngine:
         if "value" in outputs:
             after = self.module["value"][torch.tensor([one % self.size for one in state])]
             found["value"] = after * (wanted if ends is None else ends)[:, None]
-        rows = torch.tensor([state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()])
+        rows = torch.tensor(
+            [state[parent] % self.size if parent >= 0 else 1 % self.size for parent in batch.parent.tolist()]
+        )
         logits = (self.module["table"][rows] / temperature).log_softmax(-1)
         if temperature != 1:
-            found["plain"] = self.module["table"].detach()[rows].log_softmax(-1).gather(-1, batch.token[:, None])[:, 0] * wanted
+            found["plain"] = (
+                self.module["table"].detach()[rows].log_softmax(-1).gather(-1, batch.token[:, None])[:, 0]
+                * wanted
+            )
         if "entropy" in outputs:
             found["entropy"] = -(logits.exp() * logits).sum(-1) * wanted
         if "certainty" in outputs:
@@ -137,11 +156,15 @@ class TabularEngine:
         self.scored += len(tokens)
         if what == "value":
             with torch.no_grad():
-                return np.stack([self.module["value"][self.row(tokens[: i + 1])].numpy() for i in range(len(tokens))])
+                return np.stack(
+                    [self.module["value"][self.row(tokens[: i + 1])].numpy() for i in range(len(tokens))]
+                )
         logp = [self._logits(tokens[:i]).log_softmax(-1) for i in range(1, len(tokens))]
         if what == "certainty":
             return np.array([np.nan, *(float(-p.mean() - math.log(len(p))) for p in logp)], np.float32)
-        return np.array([np.nan, *(float(p[int(token)]) for p, token in zip(logp, tokens[1:], strict=True))], np.float32)
+        return np.array(
+            [np.nan, *(float(p[int(token)]) for p, token in zip(logp, tokens[1:], strict=True))], np.float32
+        )
 
     def _draw(self, request: Generate, key: int) -> Drawn:
         noise = torch.from_numpy(uniforms(key, request.sampling.max_tokens))
@@ -156,7 +179,10 @@ class TabularEngine:
             if tokens[-1] == self.end:
                 stop = DONE
                 break
-            if any(text.endswith(string) for string in request.sampling.stop) or tokens[-1] in request.sampling.stop_tokens:
+            if (
+                any(text.endswith(string) for string in request.sampling.stop)
+                or tokens[-1] in request.sampling.stop_tokens
+            ):
                 stop = OPEN
                 break
         new = np.array(tokens[len(request.tokens) :], np.int32)

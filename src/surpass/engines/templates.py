@@ -19,7 +19,9 @@ Message = Mapping[str, Any]
 USER, ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
 GIVEN = ("messages", "add_generation_prompt", "strftime_now", "raise_exception")
 """Names that every template is given, so that nobody else may give them."""
-_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL)
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL
+)
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # what templates call a message's thoughts
 
 
@@ -31,30 +33,41 @@ def as_messages(said: str | Message | Sequence[Message]) -> list[Message]:
 
 
 def answer(said: str) -> Message:
-    """What a model wrote, as the assistant's message. Templates take thoughts out of "content" themselves; those of gpt-oss, which
-    refuse channels there, get the thoughts apart."""
+    """What a model wrote, as the assistant's message. Templates take thoughts out of "content" themselves;
+    those of gpt-oss, which refuse channels there, get the thoughts apart.
+    """
     channels = _CHANNEL.findall(said)
     if not channels:
         return {"role": "assistant", "content": said}
     final = "".join(text for channel, text in channels if channel == "final")
-    return {"role": "assistant", "content": final, "thinking": "\n".join(text for c, text in channels if c != "final")}
+    return {
+        "role": "assistant",
+        "content": final,
+        "thinking": "\n".join(text for c, text in channels if c != "final"),
+    }
 
 
 def in_words(message: Message) -> Message:
-    """The message with its tool calls as text, `<tool_call>JSON</tool_call>` a line, where nobody reads them as such."""
+    """The message with its tool calls as text, `<tool_call>JSON</tool_call>` a line, where nobody reads them
+    as such.
+    """
     calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
     lines = [f"<tool_call>\n{json.dumps(dict(call), ensure_ascii=False)}\n</tool_call>" for call in calls]
-    return {"role": message["role"], "content": "\n".join([*([message["content"]] if message["content"] else []), *lines])}
+    return {
+        "role": message["role"],
+        "content": "\n".join([*([message["content"]] if message["content"] else []), *lines]),
+    }
 
 
 class Template:
-    """The chat template of a tokenizer of transformers, rendered as transformers does in a process of its own, under limits (surpass.engines.guard):
-    a template is a program, and whoever wrote it may be anybody.
+    """The chat template of a tokenizer of transformers, rendered as transformers does in a process of its
+    own, under limits (surpass.engines.guard): a template is a program, and whoever wrote it may be anybody.
 
-    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat; there is no other clock, nor chance, in
-    it, and one that still writes otherwise in another process is refused. `arguments` are more names that it reads, such as
-    enable_thinking. What a template cannot take it is given otherwise, and a note says so once: a system message as the beginning of the first user
-    message, a tool's result as the user's words, messages of one role in a row as one.
+    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat; there
+    is no other clock, nor chance, in it, and one that still writes otherwise in another process is refused.
+    `arguments` are more names that it reads, such as enable_thinking. What a template cannot take it is given
+    otherwise, and a note says so once: a system message as the beginning of the first user message, a tool's
+    result as the user's words, messages of one role in a row as one.
     """
 
     def __init__(self, tokenizer, date: str, arguments: Mapping[str, Any]):
@@ -78,24 +91,37 @@ class Template:
         for name in self.arguments:
             if name not in reads or name in GIVEN:
                 others = sorted(reads - {*GIVEN, "bos_token", "eos_token", "pad_token", "unk_token"})
-                raise SurpassError(f'this model\'s chat template takes no argument "{name}"; '
-                                   + (f"it takes: {', '.join(others)}" if others else "it takes none"))  # fmt: skip
+                raise SurpassError(
+                    f'this model\'s chat template takes no argument "{name}"; '
+                    + (f"it takes: {', '.join(others)}" if others else "it takes none")
+                )
 
     def _require_repeats(self) -> None:
-        """SurpassError where another process writes something else: an object's address, the order of a set."""
+        """SurpassError where another process writes something else: an object's address, the order of a
+        set.
+        """
         names = self._names(
-            [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": USER}], True
+            [
+                {"role": "user", "content": USER},
+                {"role": "assistant", "content": ANSWER},
+                {"role": "user", "content": USER},
+            ],
+            True,
         )
         try:
             repeats = _repeats(self.source, json.dumps(names), self.day)
         except Beyond as error:
             raise SurpassError(self._given_up(error)) from error
         if not repeats:
-            raise SurpassError("this model's chat template writes something else in every process, so no run could be repeated; give its tokenizer another "
-                               "chat_template")  # fmt: skip
+            raise SurpassError(
+                "this model's chat template writes something else in every process, so no run could be "
+                "repeated; give its tokenizer another chat_template"
+            )
 
     def render(self, messages: Sequence[Message], answer_next: bool) -> str:
-        """The messages as text, with `answer_next` up to where the next answer begins. SurpassError where the template refuses them."""
+        """The messages as text, with `answer_next` up to where the next answer begins. SurpassError where the
+        template refuses them.
+        """
         fitting = self._fitting(messages)
         try:
             return self._rendered(fitting, answer_next)
@@ -115,7 +141,9 @@ class Template:
 
     @functools.cached_property
     def _in_parts(self) -> bool:
-        """Whether the template shows contents only where they are lists of parts, as those of models that also see do."""
+        """Whether the template shows contents only where they are lists of parts, as those of models that
+        also see do.
+        """
         for content, parts in ((USER, False), ([{"type": "text", "text": USER}], True)):
             try:
                 if USER in self._applied([{"role": "user", "content": content}], True):
@@ -125,18 +153,28 @@ class Template:
         return False
 
     def _names(self, messages: Sequence[Mapping[str, Any]], answer_next: bool) -> dict[str, Any]:
-        """What a template is given, as transformers gives it; values that are no JSON are told by their kind."""
+        """What a template is given, as transformers gives it; values that are no JSON are told by their
+        kind.
+        """
         special = {
-            name: value if isinstance(value, list) else str(value) for name, value in self.tokenizer.special_tokens_map.items()
+            name: value if isinstance(value, list) else str(value)
+            for name, value in self.tokenizer.special_tokens_map.items()
         }
-        plain = [{name: value for name, value in message.items() if value is not None} for message in messages]
+        plain = [
+            {name: value for name, value in message.items() if value is not None} for message in messages
+        ]
         for i, message in enumerate(plain):
             if thought := next((message[name] for name in _REASONING if name in message), None):
                 plain[i] = {"thinking": thought, **message, "reasoning_content": thought}
         names = special | {"date_string": self.date} | self.arguments
         names |= {"messages": plain, "tools": None, "documents": None, "add_generation_prompt": answer_next}
         return json.loads(
-            json.dumps(names, default=lambda value: str(value) if hasattr(value, "content") else f"<{type(value).__name__}>")
+            json.dumps(
+                names,
+                default=lambda value: (
+                    str(value) if hasattr(value, "content") else f"<{type(value).__name__}>"
+                ),
+            )
         )
 
     def _given_up(self, error: Beyond) -> str:
@@ -148,13 +186,17 @@ class Template:
         if self._broken:
             raise SurpassError(self._broken)
         try:
-            return guard().ask("render", RENDER, source=self.source, names=self._names(messages, answer_next), date=self.day)
+            return guard().ask(
+                "render", RENDER, source=self.source, names=self._names(messages, answer_next), date=self.day
+            )
         except Beyond as error:
             raise SurpassError(self._given_up(error)) from error
         except (Refused, TypeError, ValueError, RecursionError) as error:
             roles = ", ".join(str(message.get("role")) for message in messages)
             words = " ".join(str(error).split())[:200] or type(error).__name__
-            raise _Refuses(f"the model's chat template refuses messages of the roles {roles}: {words}") from error
+            raise _Refuses(
+                f"the model's chat template refuses messages of the roles {roles}: {words}"
+            ) from error
 
     def _fitting(self, messages: Sequence[Message]) -> list[Message]:
         """The messages in a form that this template shows all of."""
@@ -168,13 +210,21 @@ class Template:
             fitting = _folded(fitting)
         return fitting
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019 - one Template lives as long as its engine
+    @functools.lru_cache(maxsize=8)  # noqa: B019
     def _shows(self, role: str, called: bool = False) -> bool:
         """Whether a message of this role is seen in what the template writes."""
         said = {"role": "user", "content": USER}
         call = {"type": "function", "id": "call00001", "function": {"name": "f", "arguments": {}}}
-        spoken = {"role": "assistant", "content": "", "tool_calls": [call]} if called else {"role": "assistant", "content": "ok"}
-        told = {"role": role, "content": ANSWER, **({"name": "f", "tool_call_id": "call00001"} if called else {})}
+        spoken = (
+            {"role": "assistant", "content": "", "tool_calls": [call]}
+            if called
+            else {"role": "assistant", "content": "ok"}
+        )
+        told = {
+            "role": role,
+            "content": ANSWER,
+            **({"name": "f", "tool_call_id": "call00001"} if called else {}),
+        }
         messages = [told, said] if role == "system" else [said, spoken, told]
         try:
             return ANSWER in self._rendered(messages, False)
@@ -188,8 +238,9 @@ class Template:
 
     @functools.cached_property
     def ending(self) -> tuple[str, bool]:
-        """What the template writes after an answer, before the next turn; and whether the beginning of another answer stands in it, which
-        some templates write always. "" where it cannot be tried."""
+        """What the template writes after an answer, before the next turn; and whether the beginning of
+        another answer stands in it, which some templates write always. "" where it cannot be tried.
+        """
         turns = [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}]
         try:
             text, more = (self._rendered(turns, answer_next) for answer_next in (False, True))
@@ -201,10 +252,12 @@ class Template:
         return end, text == more and end == text[text.rindex(USER) + len(USER) : text.rindex(ANSWER)]
 
     def after(self, history: Sequence[Message], opened: str, said: str, new: Sequence[Message]) -> str | None:
-        """What the template writes after the answer `said` to `history` when `new` messages and the beginning of the next answer follow.
+        """What the template writes after the answer `said` to `history` when `new` messages and the beginning
+        of the next answer follow.
 
-        `opened` is the thought that the template itself began before the answer, if it did. None where it then writes otherwise
-        what came before: thoughts left out of earlier turns, a system message moved. An answer that it merely trims stays as it is.
+        `opened` is the thought that the template itself began before the answer, if it did. None where it
+        then writes otherwise what came before: thoughts left out of earlier turns, a system message moved. An
+        answer that it merely trims stays as it is.
         """
         before = self.render(history, True)
         whole = self.render([*history, answer(opened + said), *new], True)
@@ -223,8 +276,10 @@ def _source(tokenizer) -> str:
     if not isinstance(found, Mapping):
         return str(found)
     if "default" not in found and len(found) > 1:
-        raise SurpassError(f"this model has several chat templates ({', '.join(sorted(found))}) and none is named default; "
-                           "give its tokenizer the one to use as chat_template")  # fmt: skip
+        raise SurpassError(
+            f"this model has several chat templates ({', '.join(sorted(found))}) and none is named default; "
+            "give its tokenizer the one to use as chat_template"
+        )
     return str(found.get("default") or next(iter(found.values())))
 
 
@@ -236,17 +291,23 @@ class _Refuses(SurpassError):
 def _ours() -> frozenset[str]:
     """The templates of the models inside this package."""
     return frozenset(
-        path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "assets").glob("*/chat_template.jinja")
+        path.read_text(encoding="utf-8")
+        for path in (Path(__file__).parents[1] / "assets").glob("*/chat_template.jinja")
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _repeats(source: str, names: str, day: tuple[int, int, int]) -> bool:
-    """Whether two processes, whose hashes and addresses differ, write the same; true where the template takes none of it."""
+    """Whether two processes, whose hashes and addresses differ, write the same; true where the template takes
+    none of it.
+    """
     if source in _ours():
         return True
     try:
-        one, other = (guard(seed).ask("render", RENDER, source=source, names=json.loads(names), date=day) for seed in (0, 1))
+        one, other = (
+            guard(seed).ask("render", RENDER, source=source, names=json.loads(names), date=day)
+            for seed in (0, 1)
+        )
     except Refused:
         return True  # said where it is rendered
     finally:

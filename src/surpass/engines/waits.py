@@ -12,17 +12,22 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNIT = r"(ms|milliseconds?|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 _PART = re.compile(rf"(\d+(?:\.\d+)?)\s*{_UNIT}", re.I)
 _ASKED = re.compile(
-    rf"\b(?:again|retry|wait|resets?|available)\b[^.!?\d]{{0,40}}((?:\d+(?:\.\d+)?\s*{_UNIT}(?:,|\s|and)*)+)", re.I
+    rf"\b(?:again|retry|wait|resets?|available)\b[^.!?\d]{{0,40}}((?:\d+(?:\.\d+)?\s*{_UNIT}(?:,|\s|and)*)+)",
+    re.I,
 )
-_FIELD = re.compile(r'retry[_-]?(?:after|delay)(?:_?(ms|millis\w*|s\w*))?"?\s*[:=]\s*"?(\d+(?:\.\d+)?)\s*(ms)?', re.I)
+_FIELD = re.compile(
+    r'retry[_-]?(?:after|delay)(?:_?(ms|millis\w*|s\w*))?"?\s*[:=]\s*"?(\d+(?:\.\d+)?)\s*(ms)?', re.I
+)
 _NUMBER = re.compile(r"\d{1,15}(\.\d*)?")
 _RESET = re.compile(r"(?:x-|anthropic-)?ratelimit-(?:(.*)-)?reset(?:-(.*))?")
 
 
 def asked_to_wait(headers: Mapping[str, str], words: str) -> float | None:
-    """Seconds from now, by `retry-after-ms` and `Retry-After` (seconds, or a date in any of HTTP's three forms, read by the server's own
-    clock where it tells the time), by what the message says ("try again in 1m30.5s", "retryDelay": "34s"), or by when rate
-    limits start anew (x-ratelimit-reset-*: of those that are used up, else of all, the latest); None where nothing is said."""
+    """Seconds from now, by `retry-after-ms` and `Retry-After` (seconds, or a date in any of HTTP's three
+    forms, read by the server's own clock where it tells the time), by what the message says ("try again in
+    1m30.5s", "retryDelay": "34s"), or by when rate limits start anew (x-ratelimit-reset-*: of those that are
+    used up, else of all, the latest); None where nothing is said.
+    """
     headers = {name.lower(): value.strip() for name, value in headers.items()}
     if _NUMBER.fullmatch(headers.get("retry-after-ms", "")):
         return float(headers["retry-after-ms"]) / 1000
@@ -34,7 +39,9 @@ def asked_to_wait(headers: Mapping[str, str], words: str) -> float | None:
         return found
     resets: dict[bool, list[float]] = {True: [], False: []}
     for name, value in headers.items():
-        if (of := _RESET.fullmatch(name)) and (seconds := _seconds(value, headers.get("date", ""))) is not None:
+        if (of := _RESET.fullmatch(name)) and (
+            seconds := _seconds(value, headers.get("date", ""))
+        ) is not None:
             limit = of[1] or of[2]
             left = headers.get(name.replace("reset", "remaining"), "")
             resets[bool(limit is None or left in ("0", "0.0"))].append(seconds)
@@ -54,13 +61,18 @@ def _said(words: str) -> float | None:
 def duration(words: str) -> float | None:
     """The seconds of "90s", "1m30.5s", "2 minutes and 3 seconds"; None where there is no length of time."""
     parts = _PART.findall(words)
-    lengths = [float(n) * (1e-3 if unit.lower().startswith(("ms", "milli")) else _UNITS[unit[0].lower()]) for n, unit in parts]
+    lengths = [
+        float(n) * (1e-3 if unit.lower().startswith(("ms", "milli")) else _UNITS[unit[0].lower()])
+        for n, unit in parts
+    ]
     return sum(lengths) if lengths else None
 
 
 def _seconds(value: str, clock: str) -> float | None:
-    """Seconds from now until a time that is given as seconds, as a length of time, as Unix time in seconds or milliseconds, or as a
-    date; a date knows whole seconds alone, so one is added. `clock`: the server's Date header."""
+    """Seconds from now until a time that is given as seconds, as a length of time, as Unix time in seconds or
+    milliseconds, or as a date; a date knows whole seconds alone, so one is added. `clock`: the server's Date
+    header.
+    """
     now = _date(clock) or time.time()
     if _NUMBER.fullmatch(value):
         number = float(value)

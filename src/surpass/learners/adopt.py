@@ -11,12 +11,16 @@ from surpass.types import Example, Memory, Report, Row
 
 @dataclass(frozen=True)
 class adopt:
-    """The `field` of the state at the first example's node becomes the role's system message ("": it has none), kept in memory.notes: a refused trial
-    brings the former one back. No weights change, so a model behind an API can learn this way."""
+    """The `field` of the state at the first example's node becomes the role's system message ("": it has
+    none), kept in memory.notes: a refused trial brings the former one back. No weights change, so a model
+    behind an API can learn this way.
+    """
 
     field: str = "prompt"
 
-    async def __call__(self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report:
+    async def __call__(
+        self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
+    ) -> Report:
         report = Report("adopt")
         if examples:
             words = str(examples[0].tree.state[examples[0].nodes[0]][self.field])

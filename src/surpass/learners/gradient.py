@@ -16,25 +16,30 @@ from surpass.flat import pack
 from surpass.parts import Learn, Objective
 from surpass.types import Batch, Example, Figures, Memory, Out, Report, Row
 
-APART, APART_IN_HALF = 0.01, 0.1  # nats a token: a draw_gap above is no rounding, in float32 and in half precision
+# nats a token: a draw_gap above is no rounding, in float32 and in half precision
+APART, APART_IN_HALF = 0.01, 0.1
 
 
 @dataclass(frozen=True)
 class gradient:
-    """AdamW on `objective`, `epochs` passes over the round's examples in `updates` steps each; fewer where there are fewer trees.
+    """AdamW on `objective`, `epochs` passes over the round's examples in `updates` steps each; fewer where
+    there are fewer trees.
 
-    The optimiser survives rounds. Examples are split by tree, never inside one, into micro-batches of about `max_tokens` flat
-    tokens; every sum is divided by its total over the whole update, so the split changes nothing. Columns of log-probs that
-    the objective names ("logp@start", "logp@policy@0") are computed before the first step, and only where their value is
-    not known: with one step a round the start is the step itself.
+    The optimiser survives rounds. Examples are split by tree, never inside one, into micro-batches of about
+    `max_tokens` flat tokens; every sum is divided by its total over the whole update, so the split changes
+    nothing. Columns of log-probs that the objective names ("logp@start", "logp@policy@0") are computed before
+    the first step, and only where their value is not known: with one step a round the start is the step
+    itself.
 
-    With `batch` a step learns from that many trees, and there are as many steps as it takes: they grow with the examples, and
-    `updates` is not asked. `temperature` T is that of the distribution that is trained, p = softmax(logits / T): all log-probs, the
-    reference's too, and entropies are p's, and where T is not 1 the column "logp" is what the draw said under the distribution it
-    was made from ("logq"), so that attempts drawn at T have a ratio of 1 at the first step, as in TRL. 0, greedy draws: as 1.
+    With `batch` a step learns from that many trees, and there are as many steps as it takes: they grow with
+    the examples, and `updates` is not asked. `temperature` T is that of the distribution that is trained, p =
+    softmax(logits / T): all log-probs, the reference's too, and entropies are p's, and where T is not 1 the
+    column "logp" is what the draw said under the distribution it was made from ("logq"), so that attempts
+    drawn at T have a ratio of 1 at the first step, as in TRL. 0, greedy draws: as 1.
 
-    Figures: draw_gap, the mean of |log p(token) - log p at its draw| over the first step's tokens that were drawn from the weights as they are
-    before it: rounding, unless the model does not compute again what it drew. RunBroken above draw_gap_limit, before any update.
+    Figures: draw_gap, the mean of |log p(token) - log p at its draw| over the first step's tokens that were
+    drawn from the weights as they are before it: rounding, unless the model does not compute again what it
+    drew. RunBroken above draw_gap_limit, before any update.
     """
 
     objective: Objective
@@ -50,25 +55,36 @@ class gradient:
     needs = frozenset({"train"})
 
     def __post_init__(self):
-        if not all(isinstance(getattr(self.objective, name, None), frozenset) for name in ("columns", "outputs")):
-            raise SurpassError(f"the objective {type(self.objective).__name__} has to say its columns and outputs, each a frozenset of names: which columns "
-                               "it reads, and what the forward pass gives it (docs/design.md, section 4)")  # fmt: skip
+        if not all(
+            isinstance(getattr(self.objective, name, None), frozenset) for name in ("columns", "outputs")
+        ):
+            raise SurpassError(
+                f"the objective {type(self.objective).__name__} has to say its columns and outputs, "
+                "each a frozenset of names: which columns it reads, and what the forward pass gives it "
+                "(docs/design.md, section 4)"
+            )
 
     @property
     def heat(self) -> float:
         """The temperature that is trained at."""
         return self.temperature or 1.0
 
-    async def __call__(self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int) -> Report:
+    async def __call__(
+        self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
+    ) -> Report:
         report = Report("gradient")
         if not examples:
             return report
         if int(os.environ.get("WORLD_SIZE") or 1) > 1:
-            raise SurpassError("learners.gradient trains in one process; start surpass without a distributed launcher")
+            raise SurpassError(
+                "learners.gradient trains in one process; start surpass without a distributed launcher"
+            )
         engine = models.engine(learn.role)
         voices = learn.voices or (learn.role,)
         mine = {
-            i: models.made(voice) for i, voice in enumerate(voices) if models.engines.get(voice) is engine and not learn.start
+            i: models.made(voice)
+            for i, voice in enumerate(voices)
+            if models.engines.get(voice) is engine and not learn.start
         }
         batches = self._batches(examples, voices, rng)
         steps = self.epochs * len(batches)
@@ -88,16 +104,25 @@ class gradient:
             trees.setdefault(id(example.tree), []).append(example)
         groups = list(trees.values())
         steps = -(-len(groups) // self.batch) if self.batch else min(self.updates, len(groups))
-        order = np.random.default_rng(rng).permutation(len(groups)) if self.batch or self.updates > 1 else range(len(groups))
+        order = (
+            np.random.default_rng(rng).permutation(len(groups))
+            if self.batch or self.updates > 1
+            else range(len(groups))
+        )
         shares = np.array_split(np.array(list(order), int), steps)
         return [self._micro([groups[i] for i in share], voices) for share in shares]
 
     def _micro(self, groups: list[list[Example]], voices: Sequence[str]) -> list[Batch]:
         everything = [example for group in groups for example in group]
-        totals = {"examples": float(len(everything)), "paths": float(sum(len(e.nodes) for e in everything)),
-                  "tokens": float(sum(_learnt(e, voices) for e in everything))}  # fmt: skip
+        totals = {
+            "examples": float(len(everything)),
+            "paths": float(sum(len(e.nodes) for e in everything)),
+            "tokens": float(sum(_learnt(e, voices) for e in everything)),
+        }
         if len(voices) > 1:
-            totals |= {f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices}
+            totals |= {
+                f"tokens/{voice}": float(sum(_learnt(e, (voice,)) for e in everything)) for voice in voices
+            }
         columns = {name for name in self.objective.columns if not name.startswith("logp@")}
         columns |= {"logp", "logq", "version"}
         packed: list[Batch] = []
@@ -129,17 +154,30 @@ class gradient:
                 continue  # the one step is taken at the start: its own log-probs are these
             with models.using(role if who == "start" else who), torch.no_grad():
                 for batch in batches:
-                    batch.columns[name] = ("token", engine.forward(batch, temperature=self.heat).logp.double().cpu())
+                    batch.columns[name] = (
+                        "token",
+                        engine.forward(batch, temperature=self.heat).logp.double().cpu(),
+                    )
                     models.count("scored", len(batch.token))
 
-    def _step(self, models, engine, optimiser, update: list[Batch], report: Report, step: int, mine: Mapping[int, int]) -> None:
+    def _step(
+        self,
+        models,
+        engine,
+        optimiser,
+        update: list[Batch],
+        report: Report,
+        step: int,
+        mine: Mapping[int, int],
+    ) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss = 0.0
         figures: Figures = {}
         for batch in update:
             batch = engine.to_device(batch)
             outputs = self.objective.outputs
-            ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)  # where values are learnt, whoever wrote there
+            # where values are learnt, whoever wrote there
+            ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)
             out = engine.forward(batch, None, outputs, self.heat, ends)
             sums, more = given.sums(self.objective, given.told(self.objective, out, batch))
             more |= _draw_gap(out, batch, mine) if outputs - {"value"} else {}
@@ -154,7 +192,8 @@ class gradient:
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters])) if parameters else 0.0
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RunBroken(
-                f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not made. Try a lower lr"
+                f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not "
+                "made. Try a lower lr"
             )
         means = {name: value / max(1, n) for name, (value, n) in figures.items()}
         if "draw_gap" in means:
@@ -169,8 +208,9 @@ class gradient:
 
 
 def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> Figures:
-    """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i], and their number; nothing where
-    there are none."""
+    """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i],
+    and their number; nothing where there are none.
+    """
     logp, version = batch.columns["drawn"][1], batch.columns["version"][1]
     fresh = torch.zeros_like(batch.trained)
     for voice, now in mine.items():
@@ -184,18 +224,26 @@ def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> Figures:
 
 def _refuse_apart(gap: float, limit: float) -> None:
     if not gap <= limit:  # nan, too
-        raise RunBroken(f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from those at the draw, where rounding gives "
-                        f"less than {limit:g}. The model does not compute again what it drew, so the update was not made. Try --dtype float32, shorter "
-                        "prompts and answers, or another model; docs/troubleshooting.md says more")  # fmt: skip
+        raise RunBroken(
+            f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from "
+            f"those at the draw, where rounding gives less than {limit:g}. The model does not compute "
+            "again what it drew, so the update was not made. Try --dtype float32, shorter prompts and "
+            "answers, or another model; docs/troubleshooting.md says more"
+        )
 
 
 def _tokens(group: list[Example]) -> int:
     """The tokens of one tree that a group of its examples uses, shared ones once."""
-    return sum(len(group[0].tree.own(i)) for i in {i for e in group for node in e.nodes for i in e.tree.dialogue(node)})
+    return sum(
+        len(group[0].tree.own(i))
+        for i in {i for e in group for node in e.nodes for i in e.tree.dialogue(node)}
+    )
 
 
 def _learnt(example: Example, voices: Sequence[str]) -> int:
-    """The number of tokens an example learns from, over its paths; a context's very first token is predicted by nothing."""
+    """The number of tokens an example learns from, over its paths; a context's very first token is predicted
+    by nothing.
+    """
     tree, n = example.tree, 0
     for i, node in enumerate(example.nodes):
         path = tree.dialogue(node)

@@ -7,5 +7,20 @@ from surpass.measures.join import answering, by_split, redrawn, sized, together,
 from surpass.measures.skills import auc, fit, skills, table
 from surpass.measures.strategies import strategies
 
-__all__ = ["against", "agreement", "answering", "answers", "auc", "by_split", "fit", "kuhn_exploitability", "redrawn", "sized", "skills", "strategies", "table", "together",
-           "unlabelled"]  # fmt: skip
+__all__ = [
+    "against",
+    "agreement",
+    "answering",
+    "answers",
+    "auc",
+    "by_split",
+    "fit",
+    "kuhn_exploitability",
+    "redrawn",
+    "sized",
+    "skills",
+    "strategies",
+    "table",
+    "together",
+    "unlabelled",
+]

@@ -20,11 +20,12 @@ from surpass.types import FAILED, LENGTH, Report, Row, Tree
 class agreement:
     """Per problem, over the attempts that `search` makes:
 
-    agreement: share of the attempts that state the commonest final answer; answered: share that states one at all;
-    sameness: share of the other problems whose commonest answer is the same text (a model that gives one answer to everything
-    agrees with itself perfectly); drift: mean over attempts of the mean over drawn tokens of log p_now - log p_base, in nats
-    a token, an estimate of KL(now || base) where attempts are drawn at temperature 1; sampled/mean_length and
-    sampled/clipped_ratio. None of these says that an answer is right.
+    agreement: share of the attempts that state the commonest final answer; answered: share that states one at
+    all; sameness: share of the other problems whose commonest answer is the same text (a model that gives one
+    answer to everything agrees with itself perfectly); drift: mean over attempts of the mean over drawn
+    tokens of log p_now - log p_base, in nats a token, an estimate of KL(now || base) where attempts are drawn
+    at temperature 1; sampled/mean_length and sampled/clipped_ratio. None of these says that an answer is
+    right.
 
     At most `most` problems of a split, the same in every run.
     """
@@ -53,17 +54,27 @@ class agreement:
             figures = {
                 "agreement": (top[0][1] if top else 0) / len(leaves) if leaves else np.nan,
                 "answered": stating / len(leaves) if leaves else np.nan,
-                "sameness": (tops[top[0][0]] - 1) / max(1, len(trees) - 1) if top else 0.0 if leaves else np.nan,
+                "sameness": (tops[top[0][0]] - 1) / max(1, len(trees) - 1)
+                if top
+                else 0.0
+                if leaves
+                else np.nan,
                 "drift": drift,
-                "sampled/mean_length": float(np.mean([self._length(tree, leaf) for leaf in leaves])) if leaves else np.nan,
-                "sampled/clipped_ratio": float(np.mean([tree.stop[leaf] == LENGTH for leaf in leaves])) if leaves else np.nan,
+                "sampled/mean_length": float(np.mean([self._length(tree, leaf) for leaf in leaves]))
+                if leaves
+                else np.nan,
+                "sampled/clipped_ratio": float(np.mean([tree.stop[leaf] == LENGTH for leaf in leaves]))
+                if leaves
+                else np.nan,
             }
             report.rows += [Row(tree.problem.id, 0, name, value) for name, value in figures.items()]
         return report
 
     async def _drift(self, models, tree: Tree) -> float:
         async def gap(leaf: int) -> float:
-            now, base = await asyncio.gather(*(mean_logp(models, r, tree, leaf, self.role) for r in ("", self.base)))
+            now, base = await asyncio.gather(
+                *(mean_logp(models, r, tree, leaf, self.role) for r in ("", self.base))
+            )
             return now - base
 
         gaps = np.array(await asyncio.gather(*(gap(leaf) for leaf in tree.leaves())), float)

@@ -22,14 +22,19 @@ from surpass.verdicts import unread
 
 
 async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
-    """What `search` finds for the first n problems of a split: the same problems in every run, draws by the run's seed."""
+    """What `search` finds for the first n problems of a split: the same problems in every run, draws by the
+    run's seed.
+    """
     if n < 1:
         raise SurpassError(f"an exam needs at least one problem; found {n}")
     problems = list(islice(given.problems(task, split, 0), n))
     if not problems:
-        raise SurpassError(f'the task has no problem in its split "{split}"; check its parameters or its data')
+        raise SurpassError(
+            f'the task has no problem in its split "{split}"; check its parameters or its data'
+        )
     if len(problems) < n:
-        warnings.warn(f'{len(problems)} of {n} problems: the split "{split}" has no more', stacklevel=1)  # shown once
+        # shown once
+        warnings.warn(f'{len(problems)} of {n} problems: the split "{split}" has no more', stacklevel=1)
     return await search_all(search, models, task, problems, fold(seed, "exam", split))
 
 
@@ -37,10 +42,11 @@ async def exam_trees(search: Search, models, task, split: str, n: int, seed: int
 class answers:
     """Per problem: the value (task.check) of the answer that `choose` picks from what `search` finds.
 
-    Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the chosen answer's
-    path that were drawn), completions/clipped_ratio, where a judge was asked verdicts/unread (the share of a problem's verdicts that state no
-    score), and what the task counted (count/NAME, a sum per attempt). `n` problems a split, the same in every run: they do not depend on the
-    run's seed. `scores` are what `choose` may read. An attempt that failed counts as missing, not as wrong; one that the search left
+    Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the
+    chosen answer's path that were drawn), completions/clipped_ratio, where a judge was asked verdicts/unread
+    (the share of a problem's verdicts that state no score), and what the task counted (count/NAME, a sum per
+    attempt). `n` problems a split, the same in every run: they do not depend on the run's seed. `scores` are
+    what `choose` may read. An attempt that failed counts as missing, not as wrong; one that the search left
     unfinished is no answer: not accurate, and without a value.
     """
 
@@ -63,13 +69,17 @@ class answers:
             report.rows += rows
         verdicts = [(tree.problem.id, *unread([tree])) for tree in trees]
         if any(asked for _, _, asked in verdicts):
-            report.rows += [Row(id, 0, "verdicts/unread", n / asked if asked else np.nan) for id, n, asked in verdicts]
+            report.rows += [
+                Row(id, 0, "verdicts/unread", n / asked if asked else np.nan) for id, n, asked in verdicts
+            ]
         return report
 
     async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
         leaf = given.leaf(self.choose, tree, given.told(self.choose, tree))
         value = await worth(models, task, tree, leaf, self.role)
-        tree.put("chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()])))
+        tree.put(
+            "chosen", Column("leaf", np.array([value if one == leaf else np.nan for one in tree.leaves()]))
+        )
         right = float(value >= 1 - 1e-9) if value == value else value
         failed = tree.stop[leaf] == FAILED
         if tree.unfinished(leaf) and not failed:
@@ -83,5 +93,7 @@ class answers:
             "completions/clipped_ratio": np.nan if failed else float(tree.stop[leaf] == LENGTH),
         }
         for name in counted if not failed else ():
-            figures[name] = float(np.nansum(tree.get(name).values[tree.attempt(leaf)])) if tree.has(name) else 0.0
+            figures[name] = (
+                float(np.nansum(tree.get(name).values[tree.attempt(leaf)])) if tree.has(name) else 0.0
+            )
         return [Row(tree.problem.id, 0, name, figure) for name, figure in figures.items()]

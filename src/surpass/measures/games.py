@@ -19,8 +19,10 @@ from surpass.types import Problem, Report, Row, Tree
 
 @dataclass(frozen=True)
 class against:
-    """A game of two players, played alone against opponents of the environment's: per opponent, reward/NAME (what the game pays),
-    won/NAME (share of games paid in full) and illegal/NAME; and reward, the mean over opponents. A task that has against(opponent)."""
+    """A game of two players, played alone against opponents of the environment's: per opponent, reward/NAME
+    (what the game pays), won/NAME (share of games paid in full) and illegal/NAME; and reward, the mean over
+    opponents. A task that has against(opponent).
+    """
 
     opponents: tuple[str, ...] = ("random", "optimal")
     search: Search = field(default_factory=lambda: samples(1, 1.0, 16))
@@ -31,15 +33,18 @@ class against:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         if not hasattr(task, "against"):
             raise SurpassError(
-                f"{type(getattr(task, '_task', task)).__name__} is no game with opponents to play against: it has no against(opponent)"
+                f"{type(getattr(task, '_task', task)).__name__} is no game with opponents to play "
+                "against: it has no against(opponent)"
             )
         report = Report("against", info={"split": split})
         for name in self.opponents:
             one = await answers(self.search, self.n)(models, task.against(name), split, seed)
             for row in one.rows:
-                wanted = {"reward": f"reward/{name}", "accuracy": f"won/{name}", "count/illegal": f"illegal/{name}"}.get(
-                    row.metric
-                )
+                wanted = {
+                    "reward": f"reward/{name}",
+                    "accuracy": f"won/{name}",
+                    "count/illegal": f"illegal/{name}",
+                }.get(row.metric)
                 if wanted:
                     report.rows.append(Row(f"{name} {row.problem}", 0, wanted, row.value))
                 if row.metric == "reward":
@@ -49,9 +54,10 @@ class against:
 
 @dataclass(frozen=True)
 class kuhn_exploitability:
-    """Exactly, from the probabilities of both words in all twelve information states: "exploitability", NashConv / 2 in chips (0 in an
-    equilibrium), "value", what the first player wins a game (-1/18 in an equilibrium), "words", the least probability that any
-    of a state's two words is said."""
+    """Exactly, from the probabilities of both words in all twelve information states: "exploitability",
+    NashConv / 2 in chips (0 in an equilibrium), "value", what the first player wins a game (-1/18 in an
+    equilibrium), "words", the least probability that any of a state's two words is said.
+    """
 
     role: str = "policy"
     needs = frozenset({"logprobs"})
@@ -62,10 +68,18 @@ class kuhn_exploitability:
 
         states = information_states()
         both = dict(
-            zip(states, await asyncio.gather(*(self._words(models, info, said) for info, said in states.items())), strict=True)
+            zip(
+                states,
+                await asyncio.gather(*(self._words(models, info, said) for info, said in states.items())),
+                strict=True,
+            )
         )
         value, gap = exploitability({info: float(p[1] / p.sum()) for info, p in both.items()})
-        figures = {"exploitability": gap / 2, "value": value, "words": float(min(p.sum() for p in both.values()))}
+        figures = {
+            "exploitability": gap / 2,
+            "value": value,
+            "words": float(min(p.sum() for p in both.values())),
+        }
         return Report("kuhn", [Row("kuhn", 0, name, figure) for name, figure in figures.items()])
 
     async def _words(self, models, info: str, said: list[tuple[str, Any]]) -> np.ndarray:

@@ -39,8 +39,9 @@ class together:
 
 @dataclass(frozen=True)
 class by_split:
-    """Another measure for each split, e.g. {"gate": agreement(...), "test": answers(...)}: a gate that uses no labels, and labels
-    for the report alone."""
+    """Another measure for each split, e.g. {"gate": agreement(...), "test": answers(...)}: a gate that uses
+    no labels, and labels for the report alone.
+    """
 
     measures: Mapping[str, Measure]
 
@@ -54,14 +55,18 @@ class by_split:
 
 
 def unlabelled(max_tokens: int, temperature: float = 0.8, n: int = 8) -> by_split:
-    """The exam of a method that uses no labels: agreement of `n` attempts decides; greedy accuracy stands in the report alone."""
+    """The exam of a method that uses no labels: agreement of `n` attempts decides; greedy accuracy stands in
+    the report alone.
+    """
     greedy = answers(samples(1, 0.0, max_tokens))
     alike = agreement(samples(n, temperature, max_tokens))
     return by_split({"gate": alike, "test": together((greedy, alike))})
 
 
 def answering(exam: Any) -> answers:
-    """The measure inside an exam that answers problems: its search, scores and choice are the method's at inference."""
+    """The measure inside an exam that answers problems: its search, scores and choice are the method's at
+    inference.
+    """
     if isinstance(exam, answers):
         return exam
     inside = getattr(exam, "measures", ())
@@ -73,17 +78,23 @@ def answering(exam: Any) -> answers:
 
 
 def redrawn(measure: Any, drawing: Mapping[str, float]) -> Any:
-    """The measure, and those inside it, with another `temperature` or `top_p` of what they draw. SurpassError where one has none."""
+    """The measure, and those inside it, with another `temperature` or `top_p` of what they draw. SurpassError
+    where one has none.
+    """
     inside = getattr(measure, "measures", None)
     if isinstance(inside, Mapping):
-        return dataclasses.replace(measure, measures={split: redrawn(m, drawing) for split, m in inside.items()})
+        return dataclasses.replace(
+            measure, measures={split: redrawn(m, drawing) for split, m in inside.items()}
+        )
     if inside is not None:
         return dataclasses.replace(measure, measures=tuple(redrawn(m, drawing) for m in inside))
     search: Any = getattr(measure, "search", None)
     own = {f.name for f in dataclasses.fields(measure)}
     of_search = {f.name for f in dataclasses.fields(search)} if dataclasses.is_dataclass(search) else set()
     if missing := drawing.keys() - own - of_search:
-        raise SurpassError(f"what this method draws to answer has no {' and no '.join(sorted(missing))} to set; leave it out")
+        raise SurpassError(
+            f"what this method draws to answer has no {' and no '.join(sorted(missing))} to set; leave it out"
+        )
     changes: dict[str, Any] = {name: value for name, value in drawing.items() if name in own}
     if kept := {name: value for name, value in drawing.items() if name in of_search}:
         changes["search"] = dataclasses.replace(search, **kept)
@@ -97,4 +108,8 @@ def sized(measure: Any, sizes: Mapping[str, int]) -> Any:
         return dataclasses.replace(measure, measures={split: sized(m, sizes) for split, m in inside.items()})
     if inside is not None:
         return dataclasses.replace(measure, measures=tuple(sized(m, sizes) for m in inside))
-    return dataclasses.replace(measure, n={**measure.n, **sizes}) if isinstance(getattr(measure, "n", None), Mapping) else measure
+    return (
+        dataclasses.replace(measure, n={**measure.n, **sizes})
+        if isinstance(getattr(measure, "n", None), Mapping)
+        else measure
+    )

@@ -1,4 +1,6 @@
-"""What a model can do before anything is learnt, and whether it knows: the figures that say if a task is worth training on."""
+"""What a model can do before anything is learnt, and whether it knows: the figures that say if a task is
+worth training on.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,12 @@ from surpass.types import Report, Row
 
 
 def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """(AUC, its standard error): the probability that a right attempt has a higher score than a wrong one (ties count half).
+    """(AUC, its standard error): the probability that a right attempt has a higher score than a wrong one
+    (ties count half).
 
-    scores float[n], right bool[n]. DeLong et al. 1988: with X_i the share of wrong attempts below right attempt i, and Y_j the
-    share of right attempts above wrong attempt j, the variance is var(X) / n_right + var(Y) / n_wrong. nan where there are
-    fewer than two of either.
+    scores float[n], right bool[n]. DeLong et al. 1988: with X_i the share of wrong attempts below right
+    attempt i, and Y_j the share of right attempts above wrong attempt j, the variance is var(X) / n_right +
+    var(Y) / n_wrong. nan where there are fewer than two of either.
     """
     from scipy.stats import rankdata  # which takes long to import
 
@@ -38,13 +41,15 @@ def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class skills:
-    """Per problem: greedy (right at temperature 0), pass@1 (share of `k` attempts at temperature 1 that are right) and pass@k (any
-    of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the model's certainty and its verdict on one
-    sampled attempt a problem separate right from wrong over problems, as (AUC, standard error), over `more` times as many
-    problems (as many as there are): such errors fall slowly.
+    """Per problem: greedy (right at temperature 0), pass@1 (share of `k` attempts at temperature 1 that are
+    right) and pass@k (any of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the
+    model's certainty and its verdict on one sampled attempt a problem separate right from wrong over
+    problems, as (AUC, standard error), over `more` times as many problems (as many as there are): such errors
+    fall slowly.
 
-    `n` problems of a split, the same in every run. Right means worth at least 1. A problem some of whose attempts nobody could judge has
-    no pass@1, and a pass@k only if one that was judged is right. info["judged"]: the attempts that each AUC is of.
+    `n` problems of a split, the same in every run. Right means worth at least 1. A problem some of whose
+    attempts nobody could judge has no pass@1, and a pass@k only if one that was judged is right.
+    info["judged"]: the attempts that each AUC is of.
     """
 
     n: int = 512
@@ -58,12 +63,22 @@ class skills:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         report = Report("skills", info={"split": split, "k": self.k})
         greedy = await exam_trees(
-            samples(1, 0.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed
+            samples(1, 0.0, self.max_tokens, turns=self.turns, role=self.role),
+            models,
+            task,
+            split,
+            self.n,
+            seed,
         )
         for tree, column in zip(greedy, await check(self.role)(models, task, greedy), strict=True):
             report.rows.append(Row(tree.problem.id, 0, "greedy", _right(column.values)[0]))
         drawn = await exam_trees(
-            samples(self.k, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.n, seed
+            samples(self.k, 1.0, self.max_tokens, turns=self.turns, role=self.role),
+            models,
+            task,
+            split,
+            self.n,
+            seed,
         )
         values = [column.values for column in await check(self.role)(models, task, drawn)]
         for tree, some in zip(drawn, values, strict=True):
@@ -71,11 +86,19 @@ class skills:
             figures = {"pass@1": right.mean(), f"pass@{self.k}": any_right(right), "reward@1": some.mean()}
             report.rows += [Row(tree.problem.id, 0, name, float(value)) for name, value in figures.items()]
         first = await exam_trees(
-            samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role), models, task, split, self.more * self.n, seed + 1
+            samples(1, 1.0, self.max_tokens, turns=self.turns, role=self.role),
+            models,
+            task,
+            split,
+            self.more * self.n,
+            seed + 1,
         )
         right = np.array([_right(column.values)[0] for column in await check(self.role)(models, task, first)])
         report.info["auc"], report.info["judged"] = {}, int((~np.isnan(right)).sum())
-        for name, score in (("certainty", certainty(self.role, self.role)), ("verdict", _asked(models, self.role))):
+        for name, score in (
+            ("certainty", certainty(self.role, self.role)),
+            ("verdict", _asked(models, self.role)),
+        ):
             scores = np.array([column.values[0] for column in await score(models, task, first)], float)
             known = ~np.isnan(scores) & ~np.isnan(right)
             report.info["auc"][name] = auc(scores[known], right[known] > 0)
@@ -83,10 +106,14 @@ class skills:
 
 
 def _asked(models, role: str) -> verdict:
-    """The verdict in words that begin with different tokens of this model: the tiny models' <yes> and <no>, else Yes and No."""
+    """The verdict in words that begin with different tokens of this model: the tiny models' <yes> and <no>,
+    else Yes and No.
+    """
     for yes, no in (("<yes>", "<no>"), ("Yes", "No")):
         if models.encode(role, yes)[0] != models.encode(role, no)[0]:
-            return verdict(role, RIGHT if yes == "<yes>" else f"Is this right? Answer {yes} or {no}.", yes, no)
+            return verdict(
+                role, RIGHT if yes == "<yes>" else f"Is this right? Answer {yes} or {no}.", yes, no
+            )
     return verdict(role, "Is this right? Answer yes or no.", "yes", "no")
 
 
@@ -102,7 +129,9 @@ def _right(values: Any) -> np.ndarray:
 
 
 def table(reports: Mapping[str, Report], k: int) -> str:
-    """A Markdown table, a line per task: mean +- standard error of each figure, AUC with the lower end of its 95% interval."""
+    """A Markdown table, a line per task: mean +- standard error of each figure, AUC with the lower end of its
+    95% interval.
+    """
 
     def figure(report: Report, name: str) -> str:
         return measured(name, report.metrics[name]).replace("+-", "±").partition("   (")[0]
@@ -117,14 +146,18 @@ def table(reports: Mapping[str, Report], k: int) -> str:
     ]
     for name, report in reports.items():
         figures = [figure(report, metric) for metric in ("greedy", "pass@1", f"pass@{k}")]
-        figures += [str(report.info["judged"])] + [separates(report, score) for score in ("certainty", "verdict")]
+        figures += [str(report.info["judged"])] + [
+            separates(report, score) for score in ("certainty", "verdict")
+        ]
         lines.append(f"| {name} | {report.metrics['greedy']['n']} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
 def fit(report: Report, k: int) -> list[str]:
-    """Why a task is not fit to show what methods do with this model; empty where it is: greedy accuracy between 0.25 and 0.75,
-    pass@k at least three standard errors (of the difference, by problem) above pass@1, and both AUCs' lower 95% bound above 0.55."""
+    """Why a task is not fit to show what methods do with this model; empty where it is: greedy accuracy
+    between 0.25 and 0.75, pass@k at least three standard errors (of the difference, by problem) above pass@1,
+    and both AUCs' lower 95% bound above 0.55.
+    """
     why = []
     if not 0.25 <= report.mean("greedy") <= 0.75:
         why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not within 0.25 to 0.75")

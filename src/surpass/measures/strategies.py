@@ -20,26 +20,30 @@ from surpass.types import Column, Report, Row, Tree, fold
 
 @dataclass(frozen=True)
 class strategies:
-    """What each strategy makes of at most `budget` drawn tokens a problem. From one pool of independent attempts, as many as fit into the
-    budget (at least one):
+    """What each strategy makes of at most `budget` drawn tokens a problem. From one pool of independent
+    attempts, as many as fit into the budget (at least one):
 
-    single (the first), majority, random, and for every part NAME of `scores`: best/NAME, the attempt that scores highest, and
-    weighted/NAME, the vote in which attempts count by their score, scaled to [0, 1] within the problem (all equal: 1). mean and
-    any: the mean over the pool, and whether any attempt is right: what chance and a perfect choice would get. And for every
-    part NAME of `searches`, whose own limits keep it to the budget, the finished attempt with the highest node column "worth" (or
-    the last, where it has none).
+    single (the first), majority, random, and for every part NAME of `scores`: best/NAME, the attempt that
+    scores highest, and weighted/NAME, the vote in which attempts count by their score, scaled to [0, 1]
+    within the problem (all equal: 1). mean and any: the mean over the pool, and whether any attempt is right:
+    what chance and a perfect choice would get. And for every part NAME of `searches`, whose own limits keep
+    it to the budget, the finished attempt with the highest node column "worth" (or the last, where it has
+    none).
 
-    Per strategy accuracy/NAME, tokens/NAME (drawn) and, of those that choose from the pool, in info["efficiency"] the share of the way from
-    mean to any that the choice goes: (accuracy - mean) / (any - mean), over the problems where all three are known. A problem some of whose
-    attempts nobody could judge has no mean, and no any unless one that was judged is right. Tokens that a score reads are not in the budget; the
-    report's cost counts them.
+    Per strategy accuracy/NAME, tokens/NAME (drawn) and, of those that choose from the pool, in
+    info["efficiency"] the share of the way from mean to any that the choice goes: (accuracy - mean) / (any -
+    mean), over the problems where all three are known. A problem some of whose attempts nobody could judge
+    has no mean, and no any unless one that was judged is right. Tokens that a score reads are not in the
+    budget; the report's cost counts them.
     """
 
     budget: int = 512
     pool: int = 32
     temperature: float = 0.7
     max_tokens: int = 128
-    scores: Mapping[str, Reward] = field(default_factory=lambda: {"certainty": rewards.certainty(), "verdict": rewards.verdict()})
+    scores: Mapping[str, Reward] = field(
+        default_factory=lambda: {"certainty": rewards.certainty(), "verdict": rewards.verdict()}
+    )
     searches: Mapping[str, Search] = field(default_factory=dict)
     n: Mapping[str, int] = field(default_factory=lambda: {"gate": 96, "test": 256})
     role: str = "policy"
@@ -47,7 +51,12 @@ class strategies:
     async def __call__(self, models, task, split: str, seed: int) -> Report:
         report = Report("strategies", info={"split": split, "budget": self.budget})
         trees = await exam_trees(
-            samples(self.pool, self.temperature, self.max_tokens, role=self.role), models, task, split, self.n[split], seed
+            samples(self.pool, self.temperature, self.max_tokens, role=self.role),
+            models,
+            task,
+            split,
+            self.n[split],
+            seed,
         )
         for tree in trees:
             self._within(tree)
@@ -58,18 +67,24 @@ class strategies:
         for name, search in self.searches.items():
             found = await exam_trees(search, models, task, split, self.n[split], seed)
             ends = [self._answer(tree) for tree in found]
-            right = await asyncio.gather(*(self._worth(models, task, tree, [end]) for tree, end in zip(found, ends, strict=True)))
+            right = await asyncio.gather(
+                *(self._worth(models, task, tree, [end]) for tree, end in zip(found, ends, strict=True))
+            )
             for tree, (one,) in zip(found, right, strict=True):
                 report.rows += self._rows(tree, name, one, self._drawn(tree, range(len(tree))))
         report.info["efficiency"] = {
             metric.removeprefix("accuracy/"): _efficiency(report, metric)
             for metric in report.metrics
-            if metric.startswith(("accuracy/best/", "accuracy/weighted/", "accuracy/majority", "accuracy/random"))
+            if metric.startswith(
+                ("accuracy/best/", "accuracy/weighted/", "accuracy/majority", "accuracy/random")
+            )
         }
         return report
 
     def _drawn(self, tree: Tree, nodes: Sequence[int]) -> int:
-        return sum(tree.length(i) for i in nodes if tree.author[i] != "task" and not np.isnan(tree.drawn(i)[0]).all())
+        return sum(
+            tree.length(i) for i in nodes if tree.author[i] != "task" and not np.isnan(tree.drawn(i)[0]).all()
+        )
 
     def _within(self, tree: Tree) -> None:
         """Attempts beyond the budget stand aside."""
@@ -85,7 +100,9 @@ class strategies:
         for tree in trees:
             for name in self.scores:
                 tree.put(f"scaled/{name}", Column("leaf", _scaled(tree.get(name).values)))
-        weighted = {f"weighted/{name}": rewards.vote(self.role, weight=f"scaled/{name}") for name in self.scores}
+        weighted = {
+            f"weighted/{name}": rewards.vote(self.role, weight=f"scaled/{name}") for name in self.scores
+        }
         await given.score_all(weighted, models, task, trees)
 
     async def _worth(self, models, task, tree: Tree, leaves: Sequence[int]) -> list[float]:
@@ -98,15 +115,23 @@ class strategies:
         tokens = self._drawn(tree, [i for i in range(len(tree)) if not tree.aside[i]])
         picks: dict[str, Any] = {"majority": choose.best("votes"), "single": choose.first()}
         for name in self.scores:
-            picks |= {f"best/{name}": choose.best(name), f"weighted/{name}": choose.best(f"weighted/{name}", then=name)}
+            picks |= {
+                f"best/{name}": choose.best(name),
+                f"weighted/{name}": choose.best(f"weighted/{name}", then=name),
+            }
         rows: list[Row] = []
         for name, pick in picks.items():
             leaf = pick(tree)
             rows += self._rows(
-                tree, name, right[where[leaf]], self._drawn(tree, tree.dialogue(leaf)) if name == "single" else tokens
+                tree,
+                name,
+                right[where[leaf]],
+                self._drawn(tree, tree.dialogue(leaf)) if name == "single" else tokens,
             )
         rows += self._rows(tree, "random", float(right[fold(tree.key, "random") % len(leaves)]), tokens)
-        rows += self._rows(tree, "mean", float(right.mean()), tokens) + self._rows(tree, "any", any_right(right), tokens)
+        rows += self._rows(tree, "mean", float(right.mean()), tokens) + self._rows(
+            tree, "any", any_right(right), tokens
+        )
         return rows
 
     def _answer(self, tree: Tree) -> int:
@@ -114,11 +139,16 @@ class strategies:
         return choose.best("worth")(tree) if tree.has("worth") else (finished or tree.leaves())[-1]
 
     def _rows(self, tree: Tree, name: str, right: float, tokens: int) -> list[Row]:
-        return [Row(tree.problem.id, 0, f"accuracy/{name}", right), Row(tree.problem.id, 0, f"tokens/{name}", float(tokens))]
+        return [
+            Row(tree.problem.id, 0, f"accuracy/{name}", right),
+            Row(tree.problem.id, 0, f"tokens/{name}", float(tokens)),
+        ]
 
 
 def _efficiency(report: Report, metric: str) -> float:
-    """(metric - mean) / (any - mean), over the problems where all three are known; nan where there is no way to go."""
+    """(metric - mean) / (any - mean), over the problems where all three are known; nan where there is no way
+    to go.
+    """
     found, mean, any_ = (report.by_problem(name) for name in (metric, "accuracy/mean", "accuracy/any"))
     rows = np.array([(found[p], mean[p], any_[p]) for p in found if p in mean and p in any_])
     if not len(rows) or not rows[:, 2].mean() > rows[:, 1].mean():

@@ -1,24 +1,28 @@
 """B-STaR: balancing exploration and exploitation (Zeng et al. 2024, arXiv 2412.17256).
 
-Idea     Self-training stalls because attempts become alike and the reward stops telling good from bad. One number measures both, and every
-         round draws at the temperature, and keeps above the reward, that maximise it for the model as it is.
+Idea     Self-training stalls because attempts become alike and the reward stops telling good from bad. One
+         number measures both, and every round draws at the temperature, and keeps above the reward, that
+         maximise it for the model as it is.
 Search   n attempts a problem at the chosen temperature
 Score    r = 1[right] (+ others: `select` reads the column "reward")
-Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept), n_kept distinct attempts with r >= tau, n_right the right ones among them;
-         averaged over `dev` problems for every temperature (and tau: every value that r takes), n attempts at each
+Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept), n_kept distinct attempts with r >= tau,
+         n_right the right ones among them; averaged over `dev` problems for every temperature (and tau: every
+         value that r takes), n attempts at each
 Select   the `keep` best attempts a problem with r >= tau, distinct ones
 Loss     SFT, mean over tokens; the optimiser goes on from round to round
 Adapt    after the first round, and then after every `period`: the next rounds' temperature and tau
 Needs    engine "train"
-Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own attempts. Dev problems come from
-         the train split. The paper chooses in every iteration, of 67,500 attempts learnt from, on some hundred problems; a round here is
-         some hundred attempts, so 8 problems every 4 rounds keep choosing to a fifth of what is drawn (period=1, dev=32: four
-         fifths). No process reward is added by default, so tau is idle: with a perfect check only right attempts are kept. Attempts
-         count as distinct by their text without regard to blanks. `keep` is fixed, not raised until a target size is reached, and no
-         reference solution is added.
-Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a fixed one is not shown, even
-         where plain rejection sampling loses a third of it, and accuracy is a little lower. Its balance ranks thresholds as the round
-         that follows does, temperatures not. The balance is tested by hand (tests/test_credit.py).
+Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own
+         attempts. Dev problems come from the train split. The paper chooses in every iteration, of 67,500
+         attempts learnt from, on some hundred problems; a round here is some hundred attempts, so 8 problems
+         every 4 rounds keep choosing to a fifth of what is drawn (period=1, dev=32: four fifths). No process
+         reward is added by default, so tau is idle: with a perfect check only right attempts are kept.
+         Attempts count as distinct by their text without regard to blanks. `keep` is fixed, not raised until
+         a target size is reached, and no reference solution is added.
+Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a
+         fixed one is not shown, even where plain rejection sampling loses a third of it, and accuracy is a
+         little lower. Its balance ranks thresholds as the round that follows does, temperatures not. The
+         balance is tested by hand (tests/test_credit.py).
 """
 
 import dataclasses
@@ -37,17 +41,32 @@ from surpass.types import Tree, fold
 
 
 def b_star(
-    problems: int = 32, n: int = 16, temperature: float = 1.0, max_tokens: int = 128, keep: int = 8, wanted: int = 8,
-    temperatures: tuple[float, ...] = (0.5, 0.7, 0.9, 1.1), dev: int = 8, period: int = 4, lr: float = 4e-6, updates: int = 4,
+    problems: int = 32,
+    n: int = 16,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    keep: int = 8,
+    wanted: int = 8,
+    temperatures: tuple[float, ...] = (0.5, 0.7, 0.9, 1.1),
+    dev: int = 8,
+    period: int = 4,
+    lr: float = 4e-6,
+    updates: int = 4,
     every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `wanted` right attempts a problem are enough; `dev` problems decide every `period` rounds."""
+) -> Method:
+    """`problems` a round with `n` attempts each; `wanted` right attempts a problem are enough; `dev` problems
+    decide every `period` rounds.
+    """
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
         scores={"reward": rewards.check()},
         learn=(
-            Learn("policy", selectors.top(limit=keep, threshold=1.0), learners.gradient(objectives.sft(), lr, updates=updates)),
+            Learn(
+                "policy",
+                selectors.top(limit=keep, threshold=1.0),
+                learners.gradient(objectives.sft(), lr, updates=updates),
+            ),
         ),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
@@ -57,8 +76,9 @@ def b_star(
 
 @dataclass(frozen=True)
 class Balance:
-    """The next rounds' temperature and threshold: those with the highest mean balance on `dev` problems. Chosen after round 1, 1 + `period`,
-    1 + 2 `period` ..."""
+    """The next rounds' temperature and threshold: those with the highest mean balance on `dev` problems.
+    Chosen after round 1, 1 + `period`, 1 + 2 `period` ...
+    """
 
     temperatures: tuple[float, ...]
     wanted: int
@@ -80,12 +100,17 @@ class Balance:
             for tau in values[~np.isnan(values)]:
                 scores = [self.of(tree, some, tau) for tree, some in zip(trees, texts, strict=True)]
                 found[temperature, float(tau)] = float(np.mean(scores))
-        if not any(found.values()):  # no right attempt anywhere: a threshold chosen now would let wrong ones through
+        # no right attempt anywhere: a threshold chosen now would let wrong ones through
+        if not any(found.values()):
             return method
         temperature, tau = max(found, key=found.__getitem__)
         memory.notes["balance"] = [[*key, value] for key, value in found.items()]
-        learn = dataclasses.replace(method.learn[0], select=dataclasses.replace(method.learn[0].select, threshold=tau))
-        return dataclasses.replace(method, search=dataclasses.replace(method.search, temperature=temperature), learn=(learn,))
+        learn = dataclasses.replace(
+            method.learn[0], select=dataclasses.replace(method.learn[0].select, threshold=tau)
+        )
+        return dataclasses.replace(
+            method, search=dataclasses.replace(method.search, temperature=temperature), learn=(learn,)
+        )
 
     def of(self, tree: Tree, texts: Sequence[str], tau: float) -> float:
         """min(n_right / wanted, 1) * n_right / n_kept of one tree; 0 where nothing is kept."""

@@ -1,23 +1,27 @@
 """CREAM: consistency-regularised self-rewarding (Wang et al. 2024, arXiv 2410.12735).
 
-Idea     The model ranks its own attempts. Where its predecessor would rank them otherwise, the preference is noise: learn it with less
-         conviction.
+Idea     The model ranks its own attempts. Where its predecessor would rank them otherwise, the preference is
+         noise: learn it with less conviction.
 Search   n attempts a problem
-Score    r_k(y) = mean over y's tokens of log p_k - log p_0, k = now and before (the weights before the last round's update); while k is
-         the start itself: the mean log-likelihood under p_0
-Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of r_now and r_before (per problem if not `shared`)
-Loss     C l(best, worst) + (1 - C) l(worst, best), l = DPO on sums of log-ratios against the weights at the round's start
+Score    r_k(y) = mean over y's tokens of log p_k - log p_0, k = now and before (the weights before the last
+         round's update); while k is the start itself: the mean log-likelihood under p_0
+Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of r_now and r_before (per
+         problem if not `shared`)
+Loss     C l(best, worst) + (1 - C) l(worst, best), l = DPO on sums of log-ratios against the weights at the
+         round's start
 Needs    engine "train", "logprobs"
-Differs  the paper's r_k is a sum over tokens (`per_token=False`), which pays for length. The paper goes once over a round's thousands of
-         pairs; here a round has `problems` of them and goes `epochs` times over them in `updates` steps each: with one step the
-         reference, beta and C change nothing (objectives.dpo). lr is ten times the paper's, for smaller models. The paper first
-         fine-tunes the base on seed data and calls that M_1; here the run begins with the model as it is, so in round 1 both rankings
-         are the start's likelihood and C is 1. `least` bounds C from below (the paper does not; 0.5 keeps a preference from being
-         reversed). The gate is ours: it uses no labels.
-Works    docs/claims.md: noise in the model before lowers C at every step; on a table accuracy rises from 0.37 to 0.61 to 0.66, with C = 1 to
-         the same within 0.002, and it is not shown that pairs of a higher C are more often right. Pairs and loss are tested by hand
-         (tests/test_credit.py), that C and beta change where the weights end in tests/test_preferences.py. Not measured on a language
-         model since the model before is the one before the last update (an earlier figure is withdrawn).
+Differs  the paper's r_k is a sum over tokens (`per_token=False`), which pays for length. The paper goes once
+         over a round's thousands of pairs; here a round has `problems` of them and goes `epochs` times over
+         them in `updates` steps each: with one step the reference, beta and C change nothing
+         (objectives.dpo). lr is ten times the paper's, for smaller models. The paper first fine-tunes the
+         base on seed data and calls that M_1; here the run begins with the model as it is, so in round 1 both
+         rankings are the start's likelihood and C is 1. `least` bounds C from below (the paper does not; 0.5
+         keeps a preference from being reversed). The gate is ours: it uses no labels.
+Works    docs/claims.md: noise in the model before lowers C at every step; on a table accuracy rises from 0.37
+         to 0.61 to 0.66, with C = 1 to the same within 0.002, and it is not shown that pairs of a higher C
+         are more often right. Pairs and loss are tested by hand (tests/test_credit.py), that C and beta
+         change where the weights end in tests/test_preferences.py. Not measured on a language model since the
+         model before is the one before the last update (an earlier figure is withdrawn).
 """
 
 from collections.abc import Sequence
@@ -31,22 +35,31 @@ from surpass.types import Column, Tree
 
 
 def cream(
-    problems: int = 64, n: int = 5, temperature: float = 0.8, max_tokens: int = 128, beta: float = 0.1, shared: bool = True,
-    least: float = 0.0, per_token: bool = True, lr: float = 1e-5, epochs: int = 8, updates: int = 4, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; one trust a round if `shared`, else one a problem, at least `least`."""
+    problems: int = 64,
+    n: int = 5,
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    beta: float = 0.1,
+    shared: bool = True,
+    least: float = 0.0,
+    per_token: bool = True,
+    lr: float = 1e-5,
+    epochs: int = 8,
+    updates: int = 4,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each; one trust a round if `shared`, else one a problem, at least
+    `least`.
+    """
     now, before = (
-        rewards.implicit(role, "policy@0", per_token=per_token, or_likelihood=True) for role in ("policy", "policy@-1")
+        rewards.implicit(role, "policy@0", per_token=per_token, or_likelihood=True)
+        for role in ("policy", "policy@-1")
     )
     learner = learners.gradient(objectives.dpo(beta), lr, epochs, updates)
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
-        scores={
-            "reward": now,
-            "before": before,
-            "trust": Trust("reward", "before", shared, least),
-        },
+        scores={"reward": now, "before": before, "trust": Trust("reward", "before", shared, least)},
         learn=(Learn("policy", selectors.best_worst(confidence="trust"), learner),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),
@@ -55,7 +68,9 @@ def cream(
 
 @dataclass(frozen=True)
 class Trust:
-    """Per leaf: (1 + tau) / 2 of two scores over the problem's attempts, or its mean over the problems; nan where tau is not defined."""
+    """Per leaf: (1 + tau) / 2 of two scores over the problem's attempts, or its mean over the problems; nan
+    where tau is not defined.
+    """
 
     score: str
     other: str

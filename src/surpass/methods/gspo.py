@@ -1,14 +1,18 @@
 """GSPO: group sequence policy optimisation (Zheng et al. 2025, arXiv 2507.18071).
 
-Idea     The reward is of a whole attempt, so the ratio should be, too: one importance ratio per attempt, clipped as a whole.
+Idea     The reward is of a whole attempt, so the ratio should be, too: one importance ratio per attempt,
+         clipped as a whole.
 Search   n independent attempts a problem
 Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
-Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_start(y_i))^(1 / |y_i|)  (eq. 5 to 7)
+Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_start(y_i))^(1 / |y_i|)
+         (eq. 5 to 7)
 Needs    engine "train"
-Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4, the default here). Ratios
-         are of softmax(logits / temperature), which was drawn from; tempered=False trains as if drawn at 1.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py: the loss is TRL's.
+Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4,
+         the default here). Ratios are of softmax(logits / temperature), which was drawn from; tempered=False
+         trains as if drawn at 1.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py:
+         the loss is TRL's.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -16,10 +20,20 @@ from surpass.parts import Learn, Method
 
 
 def gspo(
-    problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, low: float = 3e-4,
-    high: float = 4e-4, updates: int = 4, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
+    problems: int = 8,
+    n: int = 8,
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    lr: float = 1e-5,
+    low: float = 3e-4,
+    high: float = 4e-4,
+    updates: int = 4,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
+    so many rounds.
+    """
     loss = objectives.clipped(low, high, ratio="path")
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(

@@ -1,23 +1,24 @@
 """LaSeR: reinforcement learning with last-token self-rewarding (Yang et al. 2025, arXiv 2510.14943).
 
-Idea     The reward of "is my answer right?" has a closed form: a scaled log-ratio of one token that is never written, read right after
-         the answer. So the model learns to judge itself at the price of one token.
+Idea     The reward of "is my answer right?" has a closed form: a scaled log-ratio of one token that is never
+         written, read right after the answer. So the model learns to judge itself at the price of one token.
 Search   n attempts a problem
 Score    the task's check, r_v; r_s = beta_v (log p(z | x, y) - log p_0(z | x, y)), z a reserved token
-Credit   A_v = group-normalised r_v; after `warm` rounds A = (1 - tau) A_v + tau A_s, A_s = group-normalised clip(r_s, 0, 1), A_s = A_v in
-         groups where the deviation of the clipped r_s is at most 0.1
-Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mark z; w balances right and wrong over the round; attempts
-         that were cut off have no such term
-Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1); where all weights are 0, as they are at the start, heads count
+Credit   A_v = group-normalised r_v; after `warm` rounds A = (1 - tau) A_v + tau A_s, A_s = group-normalised
+         clip(r_s, 0, 1), A_s = A_v in groups where the deviation of the clipped r_s is at most 0.1
+Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mark z; w balances right and
+         wrong over the round; attempts that were cut off have no such term
+Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1); where all weights are 0, as they
+         are at the start, heads count
 Needs    engine "train", "logprobs"; a tokenizer with a reserved token
-Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own log-probability, which the paper
-         calls equivalent and slower. "right" is worth at least 1. At a temperature other than 1, where the paper's code multiplies r_s by it,
-         everything is trained as at 1.
-Works    docs/claims.md, the tiny model's sums: after four rounds the self-score's AUC on problems not seen is above that without its loss; the
-         card's 0.8 and a balanced accuracy of 0.7 are not reached, and whether accuracy suffers is not decided. Its votes were
-         measured when weightless ones chose the first attempt, and not since. The paper's premise, a reference whose
-         log-probability of the mark hardly varies, does not hold for the tiny model. The mark's loss is tested by hand
-         (tests/test_credit.py).
+Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own
+         log-probability, which the paper calls equivalent and slower. "right" is worth at least 1. At a
+         temperature other than 1, where the paper's code multiplies r_s by it, everything is trained as at 1.
+Works    docs/claims.md, the tiny model's sums: after four rounds the self-score's AUC on problems not seen is
+         above that without its loss; the card's 0.8 and a balanced accuracy of 0.7 are not reached, and
+         whether accuracy suffers is not decided. Its votes were measured when weightless ones chose the first
+         attempt, and not since. The paper's premise, a reference whose log-probability of the mark hardly
+         varies, does not hold for the tiny model. The mark's loss is tested by hand (tests/test_credit.py).
 """
 
 from collections.abc import Sequence
@@ -31,22 +32,56 @@ from surpass.types import Column, Example, Memory, Tree
 
 
 def laser(
-    problems: int = 8, n: int = 8, temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-6, alpha: float = 0.1,
-    beta_v: float = 0.1, tau: float = 0.1, warm: int = 200, mark: str = "", clip: float = 0.2, updates: int = 1, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `alpha` weighs the self-reward's loss, `tau` its part in the advantage."""
-    search, policy = searches.samples(n, temperature, max_tokens), objectives.clipped(clip, clip, normaliser="path")
-    terms = (objectives.only("policy", policy), objectives.only("mark", objectives.regression(beta_v, balance="balance")))
-    own: dict[str, Reward] = {"self": rewards.marked(beta_v, mark), "held": Held("self"), "votes": rewards.vote(weight="held")}
+    problems: int = 8,
+    n: int = 8,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    lr: float = 1e-6,
+    alpha: float = 0.1,
+    beta_v: float = 0.1,
+    tau: float = 0.1,
+    warm: int = 200,
+    mark: str = "",
+    clip: float = 0.2,
+    updates: int = 1,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each; `alpha` weighs the self-reward's loss, `tau` its part in the
+    advantage.
+    """
+    search, policy = (
+        searches.samples(n, temperature, max_tokens),
+        objectives.clipped(clip, clip, normaliser="path"),
+    )
+    terms = (
+        objectives.only("policy", policy),
+        objectives.only("mark", objectives.regression(beta_v, balance="balance")),
+    )
+    own: dict[str, Reward] = {
+        "self": rewards.marked(beta_v, mark),
+        "held": Held("self"),
+        "votes": rewards.vote(weight="held"),
+    }
     return Method(
         curriculum=curricula.shuffle(problems),
         search=search,
-        scores={"reward": rewards.check(), "self": rewards.marked(beta_v, mark, graft=True), "held": Held("self")},
-        learn=(Learn("policy", marks(), learners.gradient(objectives.total(terms), lr, updates=updates),
-                     SelfScored(alpha, tau, warm), voices=("policy", "mark")),),
+        scores={
+            "reward": rewards.check(),
+            "self": rewards.marked(beta_v, mark, graft=True),
+            "held": Held("self"),
+        },
+        learn=(
+            Learn(
+                "policy",
+                marks(),
+                learners.gradient(objectives.total(terms), lr, updates=updates),
+                SelfScored(alpha, tau, warm),
+                voices=("policy", "mark"),
+            ),
+        ),
         exam=measures.answers(search, choose=choose.best("votes", then="held"), scores=own),
         gate=gates.no_worse(every),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +99,12 @@ class marks:
     """Every judged attempt, up to the mark after it."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
-        return [Example(tree, (node,)) for tree in trees for node in _marks(tree) if tree.get("advantage").values[node] == 0]
+        return [
+            Example(tree, (node,))
+            for tree in trees
+            for node in _marks(tree)
+            if tree.get("advantage").values[node] == 0
+        ]
 
 
 def _marks(tree: Tree) -> list[int]:
@@ -73,7 +113,9 @@ def _marks(tree: Tree) -> list[int]:
 
 @dataclass(frozen=True)
 class SelfScored:
-    """Per node: "advantage", the attempt's on all its nodes and 0 at its mark; "target", r_v at the mark; "balance", alpha * w there."""
+    """Per node: "advantage", the attempt's on all its nodes and 0 at its mark; "target", r_v at the mark;
+    "balance", alpha * w there.
+    """
 
     alpha: float
     tau: float
@@ -81,10 +123,14 @@ class SelfScored:
     least: float = 0.1
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        r, own = (np.concatenate([np.zeros(0), *(tree.get(name).values for tree in trees)]) for name in ("reward", "held"))
+        r, own = (
+            np.concatenate([np.zeros(0), *(tree.get(name).values for tree in trees)])
+            for name in ("reward", "held")
+        )
         judged, ended = int((~np.isnan(r)).sum()), ~np.isnan(r) & ~np.isnan(own)
         sides = {side: int((ended & ((r >= 1) == side)).sum()) for side in (True, False)}
-        # the loss is divided by all judged attempts; w = N / (2 N_side) over the N that ended, so judged / (2 N_side) here
+        # the loss is divided by all judged attempts; w = N / (2 N_side) over the N that ended, so judged / (2
+        # N_side) here
         weights = {side: self.alpha * judged / (2 * n) for side, n in sides.items() if n}
         return [self._tree(tree, weights, memory.round) for tree in trees]
 
@@ -95,7 +141,11 @@ class SelfScored:
             spread = np.nanstd(own, ddof=1) if (~np.isnan(own)).sum() > 1 else 0.0
             mixed = advantages.standardised(own) if spread > self.least else credit
             credit = np.where(np.isnan(own), credit, (1 - self.tau) * credit + self.tau * mixed)
-        advantage, target, balance = np.zeros(len(tree)), np.full(len(tree), np.nan), np.full(len(tree), np.nan)
+        advantage, target, balance = (
+            np.zeros(len(tree)),
+            np.full(len(tree), np.nan),
+            np.full(len(tree), np.nan),
+        )
         at = {tree.parent[node]: node for node in _marks(tree)}
         for leaf, reward, a, held in zip(tree.leaves(), r, credit, own, strict=True):
             advantage[[i for i in tree.attempt(leaf) if tree.author[i] != "task"]] = a
@@ -104,4 +154,8 @@ class SelfScored:
                 target[at[leaf]], balance[at[leaf]] = float(right), weights[right]
             if np.isnan(a) and leaf in at:
                 advantage[at[leaf]] = np.nan  # nobody judged it: no example
-        return {"advantage": Column("node", advantage), "target": Column("node", target), "balance": Column("node", balance)}
+        return {
+            "advantage": Column("node", advantage),
+            "target": Column("node", target),
+            "balance": Column("node", balance),
+        }

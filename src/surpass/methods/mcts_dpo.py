@@ -1,26 +1,31 @@
-"""MCTS-DPO: tree search boosts reasoning via iterative preference learning (Xie et al. 2024, arXiv 2405.00451).
+"""MCTS-DPO: tree search boosts reasoning via iterative preference learning (Xie et al. 2024, arXiv
+2405.00451).
 
-Idea     The policy's own tree search, guided by its judgement of its steps and by the final answer, turns one outcome into preferences
-         between steps; the policy learns the better step and searches again.
-Search   MCTS with Q_c + w P_c sqrt(N) / (1 + N_c), P_c = exp(log p(step) / length^1.25); a simulation goes on to an attempt's end; after
-         `simulations` the most visited step is played and the search goes on from it
+Idea     The policy's own tree search, guided by its judgement of its steps and by the final answer, turns one
+         outcome into preferences between steps; the policy learns the better step and searches again.
+Search   MCTS with Q_c + w P_c sqrt(N) / (1 + N_c), P_c = exp(log p(step) / length^1.25); a simulation goes on
+         to an attempt's end; after `simulations` the most visited step is played and the search goes on from
+         it
 Score    a step: the policy's own p(yes) that it is right; a finished attempt: the task's check;
          Q of an expanded step: sum_c max(1, N_c) Q_c / sum_c max(1, N_c)
 Select   at every node the best against the worst visited continuation by Q over judged attempts
 Loss     DPO on the two steps against the start, confidence max(1/2, N_best / (N_best + N_worst))
 Needs    engine "train", "logprobs"
-Differs  `problems` a round are half the paper's 64 for their cost, and their pairs are gone over `epochs` times in `updates` steps each;
-         simulations are a quarter of the paper's 64. lr is ten times the paper's, for smaller models. A step is worth its verdict, a
-         finished attempt its check in [0, 1]; the paper adds +1 or -1 to the verdict, divides it by the depth and backs up differences
-         of values. There a step nobody visited is compared by its verdict; here verdicts lead the search, and the Q that pairs are
-         made of holds attempts that the task judged alone. With self_evaluate=False steps are judged by outcomes alone: small models
-         judge themselves at chance. Every node with several judged continuations gives a pair, not only those on the played path;
-         the root has as many simulations as every other move.
-Works    docs/claims.md, the tiny model's countdowns: of two next steps the right one has the higher Q in 0.89 to 0.93 of the pairs, where the
-         model's own verdict on a step is at chance, and as often without any verdict. On a table of three-step attempts training lifts
-         the chance of a right one (0.13 to 0.72), with pairs of the policy as it is more than with pairs gathered once; soft labels
-         bring nothing over hard ones there, and pairs of whole attempts bring more than pairs of steps. Training was not tried on a
-         language model.
+Differs  `problems` a round are half the paper's 64 for their cost, and their pairs are gone over `epochs`
+         times in `updates` steps each; simulations are a quarter of the paper's 64. lr is ten times the
+         paper's, for smaller models. A step is worth its verdict, a finished attempt its check in [0, 1]; the
+         paper adds +1 or -1 to the verdict, divides it by the depth and backs up differences of values. There
+         a step nobody visited is compared by its verdict; here verdicts lead the search, and the Q that pairs
+         are made of holds attempts that the task judged alone. With self_evaluate=False steps are judged by
+         outcomes alone: small models judge themselves at chance. Every node with several judged continuations
+         gives a pair, not only those on the played path; the root has as many simulations as every other
+         move.
+Works    docs/claims.md, the tiny model's countdowns: of two next steps the right one has the higher Q in 0.89
+         to 0.93 of the pairs, where the model's own verdict on a step is at chance, and as often without any
+         verdict. On a table of three-step attempts training lifts the chance of a right one (0.13 to 0.72),
+         with pairs of the policy as it is more than with pairs gathered once; soft labels bring nothing over
+         hard ones there, and pairs of whole attempts bring more than pairs of steps. Training was not tried
+         on a language model.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -28,20 +33,53 @@ from surpass.parts import Learn, Method
 
 
 def mcts_dpo(
-    problems: int = 32, simulations: int = 16, width: int = 2, depth: int = 8, explore: float = 1.0, self_evaluate: bool = True,
-    margin: float = 0.0, in_flight: int = 1, temperature: float = 1.0, max_tokens: int = 128, beta: float = 0.1, lr: float = 1e-5,
-    epochs: int = 8, updates: int = 4, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round; `simulations` before each move; pairs of steps whose Q differs by more than `margin`."""
+    problems: int = 32,
+    simulations: int = 16,
+    width: int = 2,
+    depth: int = 8,
+    explore: float = 1.0,
+    self_evaluate: bool = True,
+    margin: float = 0.0,
+    in_flight: int = 1,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    beta: float = 0.1,
+    lr: float = 1e-5,
+    epochs: int = 8,
+    updates: int = 4,
+    every: int = 3,
+) -> Method:
+    """`problems` a round; `simulations` before each move; pairs of steps whose Q differs by more than
+    `margin`.
+    """
     guide = searches.values.asked() if self_evaluate else searches.values.constant()
-    search = searches.mcts(guide, simulations, width, "puct", "all", explore, to_end=True, moves=True, outcome=True, depth=depth,
-                           in_flight=in_flight, temperature=temperature, max_tokens=max_tokens)  # fmt: skip
+    search = searches.mcts(
+        guide,
+        simulations,
+        width,
+        "puct",
+        "all",
+        explore,
+        to_end=True,
+        moves=True,
+        outcome=True,
+        depth=depth,
+        in_flight=in_flight,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
     loss = objectives.dpo(beta, base="policy@0")
     return Method(
         curriculum=curricula.shuffle(problems),
         search=search,
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.siblings("q", margin, visits="visits"), learners.gradient(loss, lr, epochs, updates)),),
+        learn=(
+            Learn(
+                "policy",
+                selectors.siblings("q", margin, visits="visits"),
+                learners.gradient(loss, lr, epochs, updates),
+            ),
+        ),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),
         gate=gates.no_worse(every),
     )

@@ -1,21 +1,25 @@
 """NFT: negative-aware fine-tuning (Chen et al. 2025, arXiv 2505.18116).
 
-Idea     Wrong answers come from a distribution tied to that of the right ones: old = r right + (1 - r) wrong. So maximum likelihood on
-         wrong answers, under what is left of the old policy, trains the same model: supervised learning that uses all the data.
+Idea     Wrong answers come from a distribution tied to that of the right ones: old = r right + (1 - r) wrong.
+         So maximum likelihood on wrong answers, under what is left of the old policy, trains the same model:
+         supervised learning that uses all the data.
 Search   n attempts a problem
 Score    the task's check
 Select   every attempt of the problems with some right and some wrong ones
-Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success rate, S a straight-through
-         clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided by 1000 and by the number of attempts
+Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success
+         rate, S a straight-through clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided
+         by 1000 and by the number of attempts
 Needs    engine "train"
-Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here 4 passes in 4 steps over a round's few, because in one pass
-         of few steps R stays 1, where eps holds nothing. The paper fills its batch with problems whose attempts differ and divides by
-         1000 alone; here the batch holds what a round gives, and the mean over attempts is taken. AdamW is scale-free but for its eps
-         and the clipping of the gradient.
-Works    docs/claims.md, on a table, one pass a round, against rejection fine-tuning on as many attempts: after 12 rounds accuracy is lower
-         (0.59 against 0.60) and entropy higher (1.06 against 1.04 nats), after 40 both have turned (0.92 against 0.87; 0.37 against
-         0.51), so neither is a finding without its stopping time. Within two points of GRPO at both. Four passes are not measured.
-         tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; over several passes eps matters. Not
+Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here 4 passes in 4 steps over a
+         round's few, because in one pass of few steps R stays 1, where eps holds nothing. The paper fills its
+         batch with problems whose attempts differ and divides by 1000 alone; here the batch holds what a
+         round gives, and the mean over attempts is taken. AdamW is scale-free but for its eps and the
+         clipping of the gradient.
+Works    docs/claims.md, on a table, one pass a round, against rejection fine-tuning on as many attempts:
+         after 12 rounds accuracy is lower (0.59 against 0.60) and entropy higher (1.06 against 1.04 nats),
+         after 40 both have turned (0.92 against 0.87; 0.37 against 0.51), so neither is a finding without its
+         stopping time. Within two points of GRPO at both. Four passes are not measured. tests/test_credit.py:
+         at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; over several passes eps matters. Not
          shown on a language model.
 """
 
@@ -24,11 +28,22 @@ from surpass.parts import Learn, Method
 
 
 def nft(
-    problems: int = 8, n: int = 16, temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-6, eps: float = 1.0,
-    omega: str = "hard", negative: float = 1.0, epochs: int = 4, updates: int = 4, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning); `epochs` passes over them
-    in `updates` steps each."""
+    problems: int = 8,
+    n: int = 16,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    lr: float = 1e-6,
+    eps: float = 1.0,
+    omega: str = "hard",
+    negative: float = 1.0,
+    epochs: int = 4,
+    updates: int = 4,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning);
+    `epochs` passes over them in `updates` steps each.
+    """
     loss = objectives.nft(eps, omega, negative)
     learner = learners.gradient(loss, lr, epochs, updates, temperature=temperature if tempered else 1.0)
     return Method(

@@ -1,23 +1,29 @@
 """OmegaPRM: automated process supervision (Luo et al. 2024, arXiv 2406.06592).
 
-Idea     If a wrong solution has a first wrong step, a binary search over its steps finds it with few completions, and every completion
-         labels a prefix. A process-reward model learns these labels, and its judgement weighs the vote and chooses what to imitate.
+Idea     If a wrong solution has a first wrong step, a binary search over its steps finds it with few
+         completions, and every completion labels a prefix. A process-reward model learns these labels, and
+         its judgement weighs the vote and chooses what to imitate.
 Search   completions of prefixes; in wrong ones the first wrong step by halving, the most promising first:
          alpha^(1 - MC) beta^(|r| / length) + c sqrt(sum N) / (1 + N)
-Score    a prefix: MC, the share of its k completions that are right; an attempt: min over steps of the model's p(step)
-Loss     process-reward model: cross-entropy with the soft label MC at the end of each prefix; then, judged by that model as it is after this
-         update, policy: SFT on the attempts it thinks best, if p > 1/2 and not all of a problem's have the same p
+Score    a prefix: MC, the share of its k completions that are right; an attempt: min over steps of the
+         model's p(step)
+Loss     process-reward model: cross-entropy with the soft label MC at the end of each prefix; then, judged by
+         that model as it is after this update, policy: SFT on the attempts it thinks best, if p > 1/2 and not
+         all of a problem's have the same p
 Choose   at inference: vote among n attempts, weighted by the process reward
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "prm"); a checker
-Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is ours. A model
-         that has learnt nothing says 1/2 to everything, so nothing is imitated until its p differ and exceed 1/2. The filter of too easy and too
-         hard problems is the root's MC of k completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
-Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and 0.67 of the wrong attempts (above
-         0.8 is not shown), and no cheaper than step by step, because these attempts have three or four steps; in a scripted writer's
-         attempts of twelve it always finds it, with 0.57 to 0.60 of the completions of step by step. A reward model trained on 550
-         labels tells right from wrong steps hardly better than chance (AUC 0.51 to 0.64), and its votes equal the majority's.
-         In a first round of 32 problems (lr_value 1e-5 and 3e-4) every p was below 1/2, as 0.29 of the attempts were right, and
-         none was imitated, where one of each tree was before. Labels are tested by hand (tests/test_credit.py).
+Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is
+         ours. A model that has learnt nothing says 1/2 to everything, so nothing is imitated until its p
+         differ and exceed 1/2. The filter of too easy and too hard problems is the root's MC of k
+         completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
+Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and
+         0.67 of the wrong attempts (above 0.8 is not shown), and no cheaper than step by step, because these
+         attempts have three or four steps; in a scripted writer's attempts of twelve it always finds it, with
+         0.57 to 0.60 of the completions of step by step. A reward model trained on 550 labels tells right
+         from wrong steps hardly better than chance (AUC 0.51 to 0.64), and its votes equal the majority's. In
+         a first round of 32 problems (lr_value 1e-5 and 3e-4) every p was below 1/2, as 0.29 of the attempts
+         were right, and none was imitated, where one of each tree was before. Labels are tested by hand
+         (tests/test_credit.py).
 """
 
 from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -26,10 +32,22 @@ from surpass.types import Cast
 
 
 def omegaprm(
-    problems: int = 8, k: int = 8, searches_each: int = 20, n: int = 8, temperature: float = 1.0, max_tokens: int = 128, keep: int = 1,
-    most: int = 64, lr: float = 1e-6, lr_value: float = 1e-5, updates: int = 4, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with at most `searches_each` halvings, at most `most` labels of each; `n` attempts at inference."""
+    problems: int = 8,
+    k: int = 8,
+    searches_each: int = 20,
+    n: int = 8,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    keep: int = 1,
+    most: int = 64,
+    lr: float = 1e-6,
+    lr_value: float = 1e-5,
+    updates: int = 4,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with at most `searches_each` halvings, at most `most` labels of each; `n` attempts
+    at inference.
+    """
     scores: dict[str, Reward] = {"prm": rewards.process("prm"), "votes": rewards.vote(weight="prm")}
     best = selectors.top("prm", keep, 0.5, above=True)
     judge = learners.gradient(objectives.value("bce", target="mc"), lr_value, updates=updates)
@@ -38,9 +56,15 @@ def omegaprm(
         curriculum=curricula.shuffle(problems),
         search=searches.first_error(k, searches_each, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.check()},
-        learn=(Learn("prm", selectors.prefixes("mc", most), judge, voices=("policy",)),
-               Learn("policy", best, imitate, scores={"prm": rewards.process("prm")})),
-        exam=measures.answers(searches.samples(n, temperature, max_tokens), choose=choose.best("votes", then="prm"), scores=scores),
+        learn=(
+            Learn("prm", selectors.prefixes("mc", most), judge, voices=("policy",)),
+            Learn("policy", best, imitate, scores={"prm": rewards.process("prm")}),
+        ),
+        exam=measures.answers(
+            searches.samples(n, temperature, max_tokens),
+            choose=choose.best("votes", then="prm"),
+            scores=scores,
+        ),
         gate=gates.no_worse(every),
         cast={"prm": Cast("policy", heads=1)},
-    )  # fmt: skip
+    )

@@ -2,16 +2,20 @@
 
 Idea     E-step: sample and keep what is right. M-step: fit the START model to it. Repeat.
 Search   n attempts a problem
-Select   right attempts, at most `limit` a problem, so that easy problems do not crowd out hard ones; those of all rounds so far
-Loss     supervised fine-tuning, sum over tokens of each attempt, from the START weights every round; steps grow with the attempts
+Select   right attempts, at most `limit` a problem, so that easy problems do not crowd out hard ones; those of
+         all rounds so far
+Loss     supervised fine-tuning, sum over tokens of each attempt, from the START weights every round; steps
+         grow with the attempts
 Needs    engine "train"
-Differs  the paper's E-step samples the whole train set; here a round is `problems` of it, and the M-step fits the start to what all rounds
-         found, of a problem that comes again to the last. past=False fits it to that round's alone, for rounds that are the whole
-         train set. The paper fits until a validation set stops improving; here `epochs` passes, and the gate decides. n and limit are
-         the paper's ratio (32, 10) scaled down.
-Works    not shown on a language model: python bench/self_training.py rest_em SEED 8, the tiny model's sums in rounds of 32, accuracy at
-         temperature 0: 0.393 -> 0.443, 0.381 (seeds 1, 2; +0.051 and -0.012, standard errors 0.019 and 0.016); with past=False 0.424,
-         0.410: that the past helps is not shown either. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
+Differs  the paper's E-step samples the whole train set; here a round is `problems` of it, and the M-step fits
+         the start to what all rounds found, of a problem that comes again to the last. past=False fits it to
+         that round's alone, for rounds that are the whole train set. The paper fits until a validation set
+         stops improving; here `epochs` passes, and the gate decides. n and limit are the paper's ratio (32,
+         10) scaled down.
+Works    not shown on a language model: python bench/self_training.py rest_em SEED 8, the tiny model's sums in
+         rounds of 32, accuracy at temperature 0: 0.393 -> 0.443, 0.381 (seeds 1, 2; +0.051 and -0.012,
+         standard errors 0.019 and 0.016); with past=False 0.424, 0.410: that the past helps is not shown
+         either. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -19,11 +23,20 @@ from surpass.parts import Learn, Method, Selector
 
 
 def rest_em(
-    problems: int = 32, n: int = 8, limit: int = 3, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5,
-    epochs: int = 1, updates: int = 8, past: bool = True, every: int = 1,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `epochs` passes in `updates` steps for every round that is learnt from, all so far (`past`) or
-    this one alone; a gate decision `every` so many rounds."""
+    problems: int = 32,
+    n: int = 8,
+    limit: int = 3,
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    lr: float = 1e-5,
+    epochs: int = 1,
+    updates: int = 8,
+    past: bool = True,
+    every: int = 1,
+) -> Method:
+    """`problems` a round with `n` attempts each; `epochs` passes in `updates` steps for every round that is
+    learnt from, all so far (`past`) or this one alone; a gate decision `every` so many rounds.
+    """
     right: Selector = selectors.correct(limit=limit)
     batch = -(-problems // max(1, updates)) if past else None
     learner = learners.gradient(objectives.sft("token"), lr, epochs, updates, batch=batch)

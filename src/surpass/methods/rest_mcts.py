@@ -1,23 +1,30 @@
 """ReST-MCTS*: self-training with process-reward-guided tree search (Zhang et al. 2024, arXiv 2406.03816).
 
-Idea     Tree search finds better traces than sampling, and the finished tree says how far each step is from a right answer. That distance
-         is a process reward without step labels; policy and value model learn from the same trees, and the loop repeats.
-Search   MCTS*: Q_c + 0.7 sqrt(2 ln N / N_c); b new steps, judged by the value model; from the best one `rollout` steps ahead, its value
-         then half its own and half the best seen; V = sum_c N_c V_c / sum_c N_c
+Idea     Tree search finds better traces than sampling, and the finished tree says how far each step is from a
+         right answer. That distance is a process reward without step labels; policy and value model learn
+         from the same trees, and the loop repeats.
+Search   MCTS*: Q_c + 0.7 sqrt(2 ln N / N_c); b new steps, judged by the value model; from the best one
+         `rollout` steps ahead, its value then half its own and half the best seen; V = sum_c N_c V_c / sum_c
+         N_c
 Score    the task's check of finished attempts
-Labels   dist = 1 at right ends, 1 + min over children above; a wrong branch takes the dist of its nearest ancestor on a right path;
-         v = max(0, v_parent + (1 - v_parent) (+1 on a right path, else -1) / dist), v = 0 at the root; unfinished branches: none
+Labels   dist = 1 at right ends, 1 + min over children above; a wrong branch takes the dist of its nearest
+         ancestor on a right path; v = max(0, v_parent + (1 - v_parent) (+1 on a right path, else -1) / dist),
+         v = 0 at the root; unfinished branches: none
 Loss     policy: SFT on right attempts; value model: mean (V(prefix) - v)^2
-Choose   at inference: the finished attempt the value model thinks best, found with the same search, which stops at `enough`
+Choose   at inference: the finished attempt the value model thinks best, found with the same search, which
+         stops at `enough`
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "value")
-Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends them. The value model
-         begins at 0 everywhere, not from corrupted solutions, so the first trees are guided by chance. Seed data is not mixed in, and of
-         more than `keep` right attempts some are taken at random, not those of highest value.
-Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the higher inferred value in 0.96 to 1.00 of
-         the pairs, and two rounds bring the value model's squared error down by a third. Not shown after these: a policy better than by
-         rejection sampling, a search better than the best of n by the same values. SmolLM2-135M's sums (docs/results.md), one
-         seed, two rounds: the policy alone goes from 0.23 to 0.33; the search is no better than the policy. Labels are tested by
-         hand (tests/test_credit.py), the search against exhaustive knowledge (tests/test_step_search.py).
+Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends
+         them. The value model begins at 0 everywhere, not from corrupted solutions, so the first trees are
+         guided by chance. Seed data is not mixed in, and of more than `keep` right attempts some are taken at
+         random, not those of highest value.
+Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the
+         higher inferred value in 0.96 to 1.00 of the pairs, and two rounds bring the value model's squared
+         error down by a third. Not shown after these: a policy better than by rejection sampling, a search
+         better than the best of n by the same values. SmolLM2-135M's sums (docs/results.md), one seed, two
+         rounds: the policy alone goes from 0.23 to 0.33; the search is no better than the policy. Labels are
+         tested by hand (tests/test_credit.py), the search against exhaustive knowledge
+         (tests/test_step_search.py).
 """
 
 from collections.abc import Sequence
@@ -32,10 +39,22 @@ from surpass.types import Cast, Column, Memory, Tree
 
 
 def rest_mcts(
-    problems: int = 16, simulations: int = 20, width: int = 3, rollout: int = 3, enough: float = 0.9, temperature: float = 0.7,
-    max_tokens: int = 128, keep: int = 4, lr: float = 1e-5, lr_value: float = 3e-6, updates: int = 4, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with a tree of `simulations` each; at most `keep` right attempts of a tree are imitated."""
+    problems: int = 16,
+    simulations: int = 20,
+    width: int = 3,
+    rollout: int = 3,
+    enough: float = 0.9,
+    temperature: float = 0.7,
+    max_tokens: int = 128,
+    keep: int = 4,
+    lr: float = 1e-5,
+    lr_value: float = 3e-6,
+    updates: int = 4,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with a tree of `simulations` each; at most `keep` right attempts of a tree are
+    imitated.
+    """
     sizes: dict[str, Any] = {
         "simulations": simulations,
         "width": width,
@@ -50,12 +69,14 @@ def rest_mcts(
         curriculum=curricula.shuffle(problems),
         search=searches.mcts(guide, **sizes),
         scores={"reward": rewards.check()},
-        learn=(Learn("policy", selectors.correct(limit=keep), imitate),
-               Learn("value", selectors.prefixes(), judge, Inferred(), voices=("policy",))),
+        learn=(
+            Learn("policy", selectors.correct(limit=keep), imitate),
+            Learn("value", selectors.prefixes(), judge, Inferred(), voices=("policy",)),
+        ),
         exam=measures.answers(searches.mcts(guide, enough=enough, **sizes), choose=choose.best("worth")),
         gate=gates.no_worse(every),
         cast={"value": Cast("policy", heads=1)},
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,8 @@ class Inferred:
             for height, node in enumerate(reversed(path), 1) if value[leaf] >= 1 else ():
                 dist[node] = min(height, dist.get(node, height))
         right = set(dist)
-        top = min((len(path) + 1 for leaf, path in steps.items() if value[leaf] >= 1), default=None)  # the root's
+        # the root's
+        top = min((len(path) + 1 for leaf, path in steps.items() if value[leaf] >= 1), default=None)
         for leaf, path in steps.items():
             if value[leaf] < 1:
                 near = next((dist[node] for node in reversed(path) if node in right), top)

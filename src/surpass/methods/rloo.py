@@ -1,14 +1,18 @@
 """RLOO: REINFORCE leave-one-out (Ahmadian et al. 2024, arXiv 2402.14740).
 
-Idea     An attempt is one action: plain REINFORCE on whole attempts, with the other attempts' mean as an unbiased baseline, is enough.
+Idea     An attempt is one action: plain REINFORCE on whole attempts, with the other attempts' mean as an
+         unbiased baseline, is enough.
 Search   n independent attempts a problem
 Score    R = check - beta * sum_t [log p(token t) at the draw - log p_0(token t)], p_0 = the start
 Credit   A_i = R_i - mean of the other attempts' R  (eq. 8)
-Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is clipped where more than one update is made
+Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is clipped where more than one
+         update is made
 Needs    engine "train"; with beta, "logprobs" and the snapshot policy@0
-Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no leash here. Ratios are of
-         softmax(logits / temperature); tempered and correct as in grpo. The leash, as R has it, is at temperature 1.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_objectives.py: the advantage by hand.
+Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no
+         leash here. Ratios are of softmax(logits / temperature); tempered and correct as in grpo. The leash,
+         as R has it, is at temperature 1.
+Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_objectives.py:
+         the advantage by hand.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -17,10 +21,21 @@ from surpass.parts import Learn, Method, Reward
 
 
 def rloo(
-    problems: int = 8, n: int = 8, temperature: float = 0.8, max_tokens: int = 128, lr: float = 1e-5, beta: float = 0.0,
-    clip: float = 0.2, updates: int = 1, tempered: bool = True, correct: float = 0.0, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
+    problems: int = 8,
+    n: int = 8,
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    lr: float = 1e-5,
+    beta: float = 0.0,
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    correct: float = 0.0,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
+    so many rounds.
+    """
     if not beta >= 0:
         raise SurpassError(f"rloo needs beta of at least 0; found beta={beta}")
     loss = objectives.clipped(clip, clip, normaliser="constant", length=1.0, correct=correct)

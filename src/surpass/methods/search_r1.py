@@ -1,13 +1,15 @@
 """Search-R1: reasoning with a search engine in the loop (Jin et al. 2025, arXiv 2503.09516).
 
-Idea     The policy writes its searches, the task answers them, and only the final answer is rewarded; what the search engine said stands in
-         the context and is never trained.
+Idea     The policy writes its searches, the task answers them, and only the final answer is rewarded; what
+         the search engine said stands in the context and is never trained.
 Search   n attempts of several turns a problem
 Score    the task's check of the final answer (exact match)
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens the policy wrote in attempt i
-Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, + beta KL(policy || start)
+Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, + beta
+         KL(policy || start)
 Needs    engine "train", "logprobs"; a task with tools, e.g. kgqa
-Differs  the GRPO form of the paper, not PPO. Which tokens are trained follows from who wrote them, so no mask has to be made.
+Differs  the GRPO form of the paper, not PPO. Which tokens are trained follows from who wrote them, so no mask
+         has to be made.
 Works    not shown: the baseline of slate (docs/claims.md); the tiny model's kgqa hardly rises in four rounds.
 """
 
@@ -16,9 +18,18 @@ from surpass.parts import Learn, Method
 
 
 def search_r1(
-    problems: int = 8, n: int = 5, turns: int = 4, temperature: float = 1.0, max_tokens: int = 128, beta: float = 0.001, lr: float = 1e-6,
-    clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
+    problems: int = 8,
+    n: int = 5,
+    turns: int = 4,
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    beta: float = 0.001,
+    lr: float = 1e-6,
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
     """`problems` a round with `n` attempts of at most `turns` turns each."""
     loss = objectives.leashed(objectives.clipped(clip, clip, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)

@@ -1,20 +1,23 @@
 """Search self-play (Lu et al. 2025, arXiv 2510.18821).
 
-Idea     One model invents search questions for known answers, another copy of it answers them, both with the search tool. The proposer is
-         paid when solvers fail, but only for questions that can be answered from the documents it found: so difficulty rises with the
-         solver and no labelled question is needed.
-Curriculum  n answers; a proposal each; refused by rule, or if the policy cannot answer it from the proposal's documents among others; refused
-         slots are filled from accepted questions with low success
+Idea     One model invents search questions for known answers, another copy of it answers them, both with the
+         search tool. The proposer is paid when solvers fail, but only for questions that can be answered from
+         the documents it found: so difficulty rises with the solver and no labelled question is needed.
+Curriculum  n answers; a proposal each; refused by rule, or if the policy cannot answer it from the proposal's
+         documents among others; refused slots are filled from accepted questions with low success
 Search   n attempts of several turns at every question
 Score    solver: the task's check. Proposer: 1 - the mean of its solvers' scores; 0 if refused
 Credit   solver: A_i = (r_i - mean(r)) / (std(r) + 1e-4); proposer: its reward itself
-Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || start); proposer and solver in turn on the same weights
+Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || start); proposer and solver in turn
+         on the same weights
 Needs    engine "train", "logprobs"; a task with proposing(), e.g. kgqa
-Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's questions are short. Acceptance asks for the
-         right answer by the task's check alone; no judge says that two answers mean the same.
-Works    docs/claims.md, with a proposer and solvers made of rules: without the check a quarter of the accepted questions has no answer in the documents,
-         with it none, and the proposer is paid less; with a table that proposes and solves, what it asks becomes harder and its solver
-         better than beside a frozen proposer. Not tried on a language model that learns to propose; what is refused, paid and
+Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's
+         questions are short. Acceptance asks for the right answer by the task's check alone; no judge says
+         that two answers mean the same.
+Works    docs/claims.md, with a proposer and solvers made of rules: without the check a quarter of the
+         accepted questions has no answer in the documents, with it none, and the proposer is paid less; with
+         a table that proposes and solves, what it asks becomes harder and its solver better than beside a
+         frozen proposer. Not tried on a language model that learns to propose; what is refused, paid and
          asked again is tested in tests/test_proposer.py.
 """
 
@@ -29,10 +32,21 @@ from surpass.types import Cast, Column, Example, Memory, Tree
 
 
 def search_self_play(
-    problems: int = 8, n: int = 5, turns: int = 10, temperature: float = 0.8, max_tokens: int = 256, checked: bool = True, beta: float = 0.01,
-    lr: float = 1e-6, updates: int = 1, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no rule refuses."""
+    problems: int = 8,
+    n: int = 5,
+    turns: int = 10,
+    temperature: float = 0.8,
+    max_tokens: int = 256,
+    checked: bool = True,
+    beta: float = 0.01,
+    lr: float = 1e-6,
+    updates: int = 1,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no
+    rule refuses.
+    """
     propose = searches.samples(1, temperature, max_tokens, turns=turns, role="proposer")
     loss = objectives.leashed(objectives.clipped(0.2, 0.285, normaliser="path"), beta)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
@@ -40,7 +54,10 @@ def search_self_play(
         curriculum=curricula.proposer(problems, propose, checked),
         search=searches.samples(n, temperature, max_tokens, turns=turns),
         scores={"reward": Paid()},
-        learn=(Learn("policy", Side(True), learner, Raw(), voices=("proposer",)), Learn("policy", Side(False), learner, Rated())),
+        learn=(
+            Learn("policy", Side(True), learner, Raw(), voices=("proposer",)),
+            Learn("policy", Side(False), learner, Rated()),
+        ),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens, turns=turns)),
         gate=gates.no_worse(every),
         cast={"proposer": Cast("policy", shared=True)},
@@ -49,11 +66,17 @@ def search_self_play(
 
 @dataclass(frozen=True)
 class Paid:
-    """Per leaf of a solver's tree, the check; of a proposal's, 1 - the mean score of its question's attempts, 0 if it was refused."""
+    """Per leaf of a solver's tree, the check; of a proposal's, 1 - the mean score of its question's attempts,
+    0 if it was refused.
+    """
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         solved = dict(zip(map(id, trees), await rewards.check()(models, task, trees), strict=True))
-        rates = {tree.problem.meta.get("proposal"): _rate(solved[id(tree)].values) for tree in trees if not tree.has("accepted")}
+        rates = {
+            tree.problem.meta.get("proposal"): _rate(solved[id(tree)].values)
+            for tree in trees
+            if not tree.has("accepted")
+        }
         return [self._proposal(tree, rates) if tree.has("accepted") else solved[id(tree)] for tree in trees]
 
     def _proposal(self, tree: Tree, rates: dict) -> Column:
@@ -74,7 +97,9 @@ class Side:
     proposes: bool
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
-        return selectors.every()([tree for tree in trees if tree.has("accepted") == self.proposes], memory, rng)
+        return selectors.every()(
+            [tree for tree in trees if tree.has("accepted") == self.proposes], memory, rng
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +115,9 @@ class Rated:
     """advantages.group, and the success rates of what may be asked again."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
-        rates = {tree.problem.id: _rate(tree.get("reward").values) for tree in trees if not tree.has("accepted")}
+        rates = {
+            tree.problem.id: _rate(tree.get("reward").values) for tree in trees if not tree.has("accepted")
+        }
         for entry in memory.notes.get("pool", []):
             rate = rates.get(entry["id"], np.nan)
             entry["rate"] = entry["rate"] if np.isnan(rate) else rate

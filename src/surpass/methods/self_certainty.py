@@ -1,17 +1,21 @@
 """Self-certainty (Kang et al. 2025, arXiv 2502.18581).
 
-Idea     A model on the right track is sure of every word. The mean distance of its next-word distributions from uniform ranks attempts
-         without a reward model, and rank-weighted votes beat a plain majority.
+Idea     A model on the right track is sure of every word. The mean distance of its next-word distributions
+         from uniform ranks attempts without a reward model, and rank-weighted votes beat a plain majority.
 Search   n attempts a problem
-Score    SC(y) = (1 / |y|) sum over tokens i of KL(uniform || p(. | x, y_<i)) = -(1 / (|y| V)) sum over i and the V words of log(V p)
-Choose   Borda: the attempt of rank r counts (n - r + 1)^power for its answer, those without an answer rank last and count for
-         none; the best-ranked attempt of the winning answer. power 0 is the plain majority; a large one follows the surest attempt that states an answer
+Score    SC(y) = (1 / |y|) sum over tokens i of KL(uniform || p(. | x, y_<i)) = -(1 / (|y| V)) sum over i and
+         the V words of log(V p)
+Choose   Borda: the attempt of rank r counts (n - r + 1)^power for its answer, those without an answer rank
+         last and count for none; the best-ranked attempt of the winning answer. power 0 is the plain
+         majority; a large one follows the surest attempt that states an answer
 Needs    engine "logprobs"
-Differs  nothing known. V is the number of real words: rows that pad the vocabulary are left out. A loop is sure, too: cap max_tokens.
-Works    docs/claims.md, the tiny model's sums: of two attempts at the same problem the right one is the surer in 0.54 to 0.64 of the cases (AUC over
-         all problems 0.77 to 0.80). Not shown: the surest of 8 is no better than a random attempt, the surest of 32 no better than that of
-         8, Borda no better than the majority, and plain likelihood ranks better (0.65 to 0.82). Nor does Borda beat it on
-         SmolLM2-135M (docs/results.md). Measured before attempts without an answer lost their rank; not repeated yet.
+Differs  nothing known. V is the number of real words: rows that pad the vocabulary are left out. A loop is
+         sure, too: cap max_tokens.
+Works    docs/claims.md, the tiny model's sums: of two attempts at the same problem the right one is the surer
+         in 0.54 to 0.64 of the cases (AUC over all problems 0.77 to 0.80). Not shown: the surest of 8 is no
+         better than a random attempt, the surest of 32 no better than that of 8, Borda no better than the
+         majority, and plain likelihood ranks better (0.65 to 0.82). Nor does Borda beat it on SmolLM2-135M
+         (docs/results.md). Measured before attempts without an answer lost their rank; not repeated yet.
 """
 
 from surpass import choose, curricula, gates, measures, rewards, searches

@@ -6,8 +6,8 @@ Score    the share of attempts that state the same final answer
 Choose   the first attempt with the largest share; nothing is learnt, no labels are used
 Needs    nothing but text
 Differs  nothing known. n defaults to 16 (the paper shows up to 40).
-Works    tests/claims/test_self_consistency.py: with attempts right with probability p > 1/2 and scattered errors, accuracy rises with n
-         as the binomial says.
+Works    tests/claims/test_self_consistency.py: with attempts right with probability p > 1/2 and scattered
+         errors, accuracy rises with n as the binomial says.
 """
 
 from surpass import choose, curricula, gates, measures, rewards, searches

@@ -1,12 +1,15 @@
 """Self-Refine (Madaan et al. 2023, arXiv 2303.17651).
 
-Idea     One model writes, criticises what it wrote, and writes again with the criticism before it, until it finds nothing to change.
-Search   an attempt; then up to `times`: feedback in a context of its own, and a new attempt that is shown the last one and the feedback
+Idea     One model writes, criticises what it wrote, and writes again with the criticism before it, until it
+         finds nothing to change.
+Search   an attempt; then up to `times`: feedback in a context of its own, and a new attempt that is shown the
+         last one and the feedback
 Choose   the last attempt; nothing is learnt
 Needs    nothing but text
-Differs  the prompts are ours and the same for every task (the paper has few-shot prompts for each); a refinement is shown the last
-         attempt and its feedback, not the whole history.
-Works    tests/claims/test_inference.py: where feedback names the mistake, accuracy rises with each refinement; where it is empty, it does not.
+Differs  the prompts are ours and the same for every task (the paper has few-shot prompts for each); a
+         refinement is shown the last attempt and its feedback, not the whole history.
+Works    tests/claims/test_inference.py: where feedback names the mistake, accuracy rises with each
+         refinement; where it is empty, it does not.
 """
 
 from surpass import curricula, gates, measures, searches
@@ -35,4 +38,10 @@ Answer the question again, from the beginning, and mend what was wrong."""
 def self_refine(times: int = 2, temperature: float = 0.7, max_tokens: int = 256) -> Method:
     """Up to `times` refinements of one attempt."""
     search = searches.refine(FEEDBACK, IMPROVE, times, temperature=temperature, max_tokens=max_tokens)
-    return Method(curriculum=curricula.shuffle(), search=search, scores={}, exam=measures.answers(search), gate=gates.always())
+    return Method(
+        curriculum=curricula.shuffle(),
+        search=search,
+        scores={},
+        exam=measures.answers(search),
+        gate=gates.always(),
+    )

@@ -1,22 +1,25 @@
 """SPIRAL: self-play on zero-sum games with role-conditioned advantages (Liu et al. 2025, arXiv 2506.24119).
 
-Idea     One policy plays both sides of a zero-sum game, so its opponent is always as strong as itself and the curriculum never ends.
-         Seats differ in what they can expect; a baseline for each seat of each game keeps long multi-turn training from collapsing.
+Idea     One policy plays both sides of a zero-sum game, so its opponent is always as strong as itself and the
+         curriculum never ends. Seats differ in what they can expect; a baseline for each seat of each game
+         keeps long multi-turn training from collapsing.
 Search   one game of the policy against itself a problem, turn by turn, temperature 1
 Score    what the game paid each player
-Credit   A_p = R_p - b[game, seat p], b an exponential average of R_p, decay 0.95, used as it was before the game; turn k of m gets
-         A_p discount^(m - 1 - k)
+Credit   A_p = R_p - b[game, seat p], b an exponential average of R_p, decay 0.95, used as it was before the
+         game; turn k of m gets A_p discount^(m - 1 - k)
 Select   every player's own side of every game
 Loss     clipped policy gradient, mean over tokens, no KL
 Needs    engine "train", "logprobs"; a task with two players, e.g. kuhn or tictactoe with opponent=self
-Differs  an illegal move loses what the game can cost at most, and the other side wins it (the paper's code: -1.5 and +0.5). The gate compares
-         play against a random and an optimal opponent, which are never trained against. The paper sums over a turn's tokens and
-         averages over turns, drops turns with advantage 0, leaves out turns that were cut off and makes two passes; here the mean is
-         over tokens, all of them, in `updates` steps of one pass.
-Works    docs/claims.md, Kuhn poker on a table: exploitability falls from 0.458 chips to 0.16, with rewards shuffled between the players it does
-         not; it wins 0.2 to 0.3 chips a game against training on a fixed opponent, but not more games; illegal moves, half at first, end
-         at 2.1 to 2.6%. A baseline per seat lowers the gradient's variance at every seed, by 3 to 9%, which three seeds do not
-         show. Not tried on a language model.
+Differs  an illegal move loses what the game can cost at most, and the other side wins it (the paper's code:
+         -1.5 and +0.5). The gate compares play against a random and an optimal opponent, which are never
+         trained against. The paper sums over a turn's tokens and averages over turns, drops turns with
+         advantage 0, leaves out turns that were cut off and makes two passes; here the mean is over tokens,
+         all of them, in `updates` steps of one pass.
+Works    docs/claims.md, Kuhn poker on a table: exploitability falls from 0.458 chips to 0.16, with rewards
+         shuffled between the players it does not; it wins 0.2 to 0.3 chips a game against training on a fixed
+         opponent, but not more games; illegal moves, half at first, end at 2.1 to 2.6%. A baseline per seat
+         lowers the gradient's variance at every seed, by 3 to 9%, which three seeds do not show. Not tried on
+         a language model.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -24,9 +27,18 @@ from surpass.parts import Learn, Method
 
 
 def spiral_games(
-    problems: int = 64, temperature: float = 1.0, max_tokens: int = 64, decay: float = 0.95, discount: float = 1.0, apart: bool = True,
-    lr: float = 1e-6, clip: float = 0.2, updates: int = 2, tempered: bool = True, every: int = 5,
-) -> Method:  # fmt: skip
+    problems: int = 64,
+    temperature: float = 1.0,
+    max_tokens: int = 64,
+    decay: float = 0.95,
+    discount: float = 1.0,
+    apart: bool = True,
+    lr: float = 1e-6,
+    clip: float = 0.2,
+    updates: int = 2,
+    tempered: bool = True,
+    every: int = 5,
+) -> Method:
     """`problems` games a round; without `apart` one baseline serves all seats."""
     loss = objectives.clipped(clip, clip, normaliser="token")
     credit = advantages.seats(decay=decay, discount=discount, apart=apart)

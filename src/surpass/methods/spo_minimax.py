@@ -1,19 +1,22 @@
 """SPO: self-play preference optimisation, a minimaximalist approach (Swamy et al. 2024, arXiv 2401.04056).
 
-Idea     Preferences can be cyclic, so no reward may explain them; but a policy that no other is preferred to always exists. The game of
-         two copies is symmetric, so one policy playing against its own attempts finds it: the reward is how often an attempt wins.
+Idea     Preferences can be cyclic, so no reward may explain them; but a policy that no other is preferred to
+         always exists. The game of two copies is symmetric, so one policy playing against its own attempts
+         finds it: the reward is how often an attempt wins.
 Search   n attempts a problem
-Score    P[i, j], the probability that attempt i is preferred to j, by the task (by="task") or by the model's own duels (by="duel");
-         r_i = mean over j != i of P[i, j]
+Score    P[i, j], the probability that attempt i is preferred to j, by the task (by="task") or by the model's
+         own duels (by="duel"); r_i = mean over j != i of P[i, j]
 Credit   A_i = r_i - 1/2, the mean of a group being 1/2
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts
 Needs    engine "train"; a task with prefer(models, problem, a, b), or engine "logprobs" for duels
-Differs  written from the card: the paper's experiments are continuous control with a queue of past trajectories; this is its form for
-         prompted models. With cyclic preferences the average over rounds converges, not the last policy. The gate keeps every update
-         unless it moved too far or answers became alike (no labels).
-Works    docs/claims.md, a table with a cyclic preference: the average policy's exploitability is 0.03 (the mixed optimum has 0), where a fixed
-         scalar reward collapses to one style and 0.25. The last policy cycles. With a transitive taste and every fifth comparison
-         flipped it finds the best style, with no fewer comparisons than a reward fitted to them.
+Differs  written from the card: the paper's experiments are continuous control with a queue of past
+         trajectories; this is its form for prompted models. With cyclic preferences the average over rounds
+         converges, not the last policy. The gate keeps every update unless it moved too far or answers became
+         alike (no labels).
+Works    docs/claims.md, a table with a cyclic preference: the average policy's exploitability is 0.03 (the
+         mixed optimum has 0), where a fixed scalar reward collapses to one style and 0.25. The last policy
+         cycles. With a transitive taste and every fifth comparison flipped it finds the best style, with no
+         fewer comparisons than a reward fitted to them.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -33,10 +36,20 @@ Which answer is better, A or B? Say one letter."""
 
 
 def spo_minimax(
-    problems: int = 8, n: int = 8, by: str = "task", temperature: float = 1.0, max_tokens: int = 128, lr: float = 1e-5,
-    clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round with `n` attempts each, every attempt against every other, judged `by` the task or a duel."""
+    problems: int = 8,
+    n: int = 8,
+    by: str = "task",
+    temperature: float = 1.0,
+    max_tokens: int = 128,
+    lr: float = 1e-5,
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` a round with `n` attempts each, every attempt against every other, judged `by` the task or a
+    duel.
+    """
     if by not in ("task", "duel"):
         raise SurpassError(f'spo_minimax compares by one of task, duel; found by="{by}"')
     loss = objectives.clipped(clip, clip, normaliser="path")
@@ -44,7 +57,10 @@ def spo_minimax(
     return Method(
         curriculum=curricula.shuffle(problems),
         search=searches.samples(n, temperature, max_tokens),
-        scores={"pairs": rewards.preferred() if by == "task" else rewards.duels(DUEL), "reward": rewards.wins("pairs")},
+        scores={
+            "pairs": rewards.preferred() if by == "task" else rewards.duels(DUEL),
+            "reward": rewards.wins("pairs"),
+        },
         learn=(Learn("policy", selectors.every(), learner, advantages.group(scale=False)),),
         exam=measures.unlabelled(max_tokens, temperature),
         gate=gates.limits(every),

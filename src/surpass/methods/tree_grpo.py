@@ -1,15 +1,20 @@
 """tree_grpo: policy gradient on a tree of steps (ours).
 
-Idea     Attempts that share their first steps tell which step was good: compare a step with its siblings, not whole attempts.
-Search   m first steps, k continuations of each (widths = (m, k); more widths, more levels); shared steps are drawn once
+Idea     Attempts that share their first steps tell which step was good: compare a step with its siblings, not
+         whole attempts.
+Search   m first steps, k continuations of each (widths = (m, k); more widths, more levels); shared steps are
+         drawn once
 Score    the task's check at every leaf
-Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings; all its tokens carry it
-Loss     clipped policy gradient over the leaves' paths, mean over tokens: a token weighs as many leaves as lie below it,
-         so the tree gives the gradient of the mean leaf reward with one baseline per branching
+Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings; all its
+         tokens carry it
+Loss     clipped policy gradient over the leaves' paths, mean over tokens: a token weighs as many leaves as
+         lie below it, so the tree gives the gradient of the mean leaf reward with one baseline per branching
 Needs    engine "train"
-Differs  nothing to differ from. Ratios are of softmax(logits / temperature), which was drawn from; tempered and correct as in grpo.
-Works    tests/claims/test_tree_grpo.py: where the first step decides most of the reward, the gradient at the second step has less
-         variance than with whole-attempt credit at the same number of leaves. docs/results.md: SmolLM2-135M on sums.
+Differs  nothing to differ from. Ratios are of softmax(logits / temperature), which was drawn from; tempered
+         and correct as in grpo.
+Works    tests/claims/test_tree_grpo.py: where the first step decides most of the reward, the gradient at the
+         second step has less variance than with whole-attempt credit at the same number of leaves.
+         docs/results.md: SmolLM2-135M on sums.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -17,11 +22,22 @@ from surpass.parts import Learn, Method
 
 
 def tree_grpo(
-    problems: int = 8, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    lr: float = 1e-5, normaliser: str = "token", clip: float = 0.2, updates: int = 1, tempered: bool = True,
-    correct: float = 0.0, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round; a step ends with `stop`; `updates` optimiser steps a round; a gate decision `every` so many rounds."""
+    problems: int = 8,
+    widths: tuple[int, ...] = (4, 2),
+    stop: str = "\n",
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    lr: float = 1e-5,
+    normaliser: str = "token",
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    correct: float = 0.0,
+    every: int = 3,
+) -> Method:
+    """`problems` a round; a step ends with `stop`; `updates` optimiser steps a round; a gate decision `every`
+    so many rounds.
+    """
     loss = objectives.clipped(clip, clip, normaliser=normaliser, correct=correct)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(

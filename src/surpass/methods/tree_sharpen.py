@@ -1,17 +1,21 @@
-"""tree_sharpen: learn, without labels, what the start model itself finds probable (ours, after Huang et al. 2024, arXiv 2412.01951).
+"""tree_sharpen: learn, without labels, what the start model itself finds probable (ours, after Huang et al.
+2024, arXiv 2412.01951).
 
-Idea     A model often rates its right answers higher than it samples them: move the probability of whole attempts to where the
-         start already puts its best ones. Creates no knowledge; makes one draw as good as the best of many.
+Idea     A model often rates its right answers higher than it samples them: move the probability of whole
+         attempts to where the start already puts its best ones. Creates no knowledge; makes one draw as good
+         as the best of many.
 Search   m first steps, k continuations of each (widths), as tree_grpo
-Score    r = exp(4 m), m = mean log p_start(token) over the attempt's tokens; the start model is frozen, labels are never used
+Score    r = exp(4 m), m = mean log p_start(token) over the attempt's tokens; the start model is frozen,
+         labels are never used
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
 Loss     clipped policy gradient, mean over tokens
 Needs    engine "train", "logprobs"; the snapshot policy@0
-Differs  the paper's rewards are sums of log-probs (ours: a mean, so that short attempts are not favoured) and its losses SFT on the best
-         of n or a regression on pairs; the exponential and the tree are ours. The gate uses no labels: it limits drift, length,
-         attempts cut off or without an answer, and equal answers; it cannot see accuracy, and neither can the method.
-Works    tests/claims/test_sharpening.py: on a table whose most probable answer is right, accuracy rises, and where it is wrong, falls.
-         docs/no-labels.md: SmolLM2-135M on sums, seeds, and where it stops.
+Differs  the paper's rewards are sums of log-probs (ours: a mean, so that short attempts are not favoured) and
+         its losses SFT on the best of n or a regression on pairs; the exponential and the tree are ours. The
+         gate uses no labels: it limits drift, length, attempts cut off or without an answer, and equal
+         answers; it cannot see accuracy, and neither can the method.
+Works    tests/claims/test_sharpening.py: on a table whose most probable answer is right, accuracy rises, and
+         where it is wrong, falls. docs/no-labels.md: SmolLM2-135M on sums, seeds, and where it stops.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -19,11 +23,21 @@ from surpass.parts import Learn, Method
 
 
 def tree_sharpen(
-    problems: int = 16, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    scale: float = 4.0, lr: float = 1e-5, clip: float = 0.2, updates: int = 1, tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round; a step ends with `stop`; reward exp(`scale` * mean log-prob under the start); a gate decision `every` so
-    many rounds."""
+    problems: int = 16,
+    widths: tuple[int, ...] = (4, 2),
+    stop: str = "\n",
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    scale: float = 4.0,
+    lr: float = 1e-5,
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` a round; a step ends with `stop`; reward exp(`scale` * mean log-prob under the start); a
+    gate decision `every` so many rounds.
+    """
     loss = objectives.clipped(clip, clip, normaliser="token")
     answers = measures.answers(searches.samples(1, 0.0, max_tokens))
     agreement = measures.agreement(searches.samples(8, temperature, max_tokens))

@@ -1,17 +1,18 @@
 """tree_vote: tree_grpo with the vote of the tree's own leaves for a reward (ours).
 
-Idea     Without labels, the answer that most of a problem's attempts reach, counted by how sure each was, stands in for the truth.
-         That helps where votes are usually right and harms where they are not.
+Idea     Without labels, the answer that most of a problem's attempts reach, counted by how sure each was,
+         stands in for the truth. That helps where votes are usually right and harms where they are not.
 Search   m first steps, k continuations of each (widths), as tree_grpo
-Score    weight of a leaf: exp(mean log-prob of its tokens at the draw); share(answer) = weight of its leaves / all weight;
-         reward = share of the winner where the leaf states the winning answer, else 0
+Score    weight of a leaf: exp(mean log-prob of its tokens at the draw); share(answer) = weight of its leaves
+         / all weight; reward = share of the winner where the leaf states the winning answer, else 0
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
 Loss     clipped policy gradient, mean over tokens
 Needs    engine "train", "logprobs"; a task whose answers can be compared (final_answer)
-Differs  nothing to differ from. The gate uses no labels, but refuses everything where, at the start, the commonest answer holds less
-         than `trust` of the attempts: a vote that weak teaches mistakes. labels=True lets the gate use answers instead.
-Works    tests/claims/test_votes.py: on a table where votes are right accuracy rises, where they are wrong it falls, and the gate
-         refuses a weak vote. docs/no-labels.md: SmolLM2-135M on sums.
+Differs  nothing to differ from. The gate uses no labels, but refuses everything where, at the start, the
+         commonest answer holds less than `trust` of the attempts: a vote that weak teaches mistakes.
+         labels=True lets the gate use answers instead.
+Works    tests/claims/test_votes.py: on a table where votes are right accuracy rises, where they are wrong it
+         falls, and the gate refuses a weak vote. docs/no-labels.md: SmolLM2-135M on sums.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -19,12 +20,22 @@ from surpass.parts import Gate, Learn, Measure, Method
 
 
 def tree_vote(
-    problems: int = 16, widths: tuple[int, ...] = (4, 2), stop: str = "\n", temperature: float = 0.8, max_tokens: int = 128,
-    trust: float = 0.5, labels: bool = False, lr: float = 1e-5, clip: float = 0.2, updates: int = 1,
-    tempered: bool = True, every: int = 3,
-) -> Method:  # fmt: skip
-    """`problems` a round; a step ends with `stop`; the gate refuses below an agreement of `trust`, or, with `labels`, what is
-    significantly worse by the task's own answers; a decision `every` so many rounds."""
+    problems: int = 16,
+    widths: tuple[int, ...] = (4, 2),
+    stop: str = "\n",
+    temperature: float = 0.8,
+    max_tokens: int = 128,
+    trust: float = 0.5,
+    labels: bool = False,
+    lr: float = 1e-5,
+    clip: float = 0.2,
+    updates: int = 1,
+    tempered: bool = True,
+    every: int = 3,
+) -> Method:
+    """`problems` a round; a step ends with `stop`; the gate refuses below an agreement of `trust`, or, with
+    `labels`, what is significantly worse by the task's own answers; a decision `every` so many rounds.
+    """
     loss = objectives.clipped(clip, clip, normaliser="token")
     answers = measures.answers(searches.samples(1, 0.0, max_tokens))
     agreement = measures.agreement(searches.samples(8, temperature, max_tokens))

@@ -15,14 +15,15 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class nft:
-    """Right paths: -sum_t w_t log R_t. Wrong paths: -sum_t w_t log S((1 - r R_t) / (1 - r)), R_t = p(token t) / p_start(token t).
+    """Right paths: -sum_t w_t log R_t. Wrong paths: -sum_t w_t log S((1 - r R_t) / (1 - r)), R_t = p(token t)
+    / p_start(token t).
 
-    r is the problem's success rate (token column "rate", held to [least, 1 - least]), and the path column "right" says which
-    loss a path has. As p_start = r p_right + (1 - r) p_wrong, the second argument is p_wrong / p_start where p models p_right.
-    S(x) = x + stopgrad(max(x, eps) - x): the value is clamped, the gradient is not. log R_t is held to at most `most`.
-    w is the normaliser's weight times omega: "one", "hard" (1 - r) or "grpo" (sqrt((1 - r) / r)), times `negative` for wrong
-    paths (0: rejection fine-tuning). With omega "grpo", at R = 1 the gradient is GRPO's with std over all attempts.
-    Chen et al. 2025 (NFT).
+    r is the problem's success rate (token column "rate", held to [least, 1 - least]), and the path column
+    "right" says which loss a path has. As p_start = r p_right + (1 - r) p_wrong, the second argument is
+    p_wrong / p_start where p models p_right. S(x) = x + stopgrad(max(x, eps) - x): the value is clamped, the
+    gradient is not. log R_t is held to at most `most`. w is the normaliser's weight times omega: "one",
+    "hard" (1 - r) or "grpo" (sqrt((1 - r) / r)), times `negative` for wrong paths (0: rejection fine-tuning).
+    With omega "grpo", at R = 1 the gradient is GRPO's with std over all attempts. Chen et al. 2025 (NFT).
     """
 
     eps: float = 1.0
@@ -41,10 +42,17 @@ class nft:
             raise SurpassError(f'omega "{self.omega}" is not one of one, hard, grpo')
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
-        start = batch.columns["logp@start"][1].to(out.logp.dtype) if "logp@start" in batch.columns else out.logp.detach()
+        start = (
+            batch.columns["logp@start"][1].to(out.logp.dtype)
+            if "logp@start" in batch.columns
+            else out.logp.detach()
+        )
         weight, total = path_weights(batch, self.normaliser, self.length)
         right = batch.columns["right"][1]
-        positive, negative = spread(weight * right, batch), spread(weight * (1 - right), batch) * self.negative
+        positive, negative = (
+            spread(weight * right, batch),
+            spread(weight * (1 - right), batch) * self.negative,
+        )
         if bool((batch.columns["logp"][1].isnan() & (positive + negative > 0)).any()):
             raise SurpassError("a ratio needs tokens that were drawn, and some of these were written")
         r = batch.columns["rate"][1].nan_to_num(0.5).clamp(self.least, 1 - self.least)

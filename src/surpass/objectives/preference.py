@@ -16,17 +16,21 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class dpo:
-    """c l(z) + (1 - c) l(-z), z = [log p(a) - log p_base(a)] - [log p(b) - log p_base(b)] for a preferred to b.
+    """c l(z) + (1 - c) l(-z), z = [log p(a) - log p_base(a)] - [log p(b) - log p_base(b)] for a preferred to
+    b.
 
-    c is the example's confidence. kind "sigmoid": l(z) = -log sigmoid(beta z) (Rafailov et al. 2023, eq. 7; with c < 1 it
-    is the conservative DPO of Mitchell 2023). kind "ipo": l(z) = (z - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), with
-    `per_token` on log-probs averaged over each path, as TRL does for "ipo". `base` names the reference: "policy@0", or "start" for
-    the weights the round began with. What a pair shares cancels by itself.
+    c is the example's confidence. kind "sigmoid": l(z) = -log sigmoid(beta z) (Rafailov et al. 2023, eq. 7;
+    with c < 1 it is the conservative DPO of Mitchell 2023). kind "ipo": l(z) = (z - 1 / (2 beta))^2 (Azar et
+    al. 2023, eq. 17), with `per_token` on log-probs averaged over each path, as TRL does for "ipo". `base`
+    names the reference: "policy@0", or "start" for the weights the round began with. What a pair shares
+    cancels by itself.
 
-    While |beta z| is far below 1 every pair pulls with the weight it begins with: beta and c are then factors that an optimiser
-    such as AdamW removes, and the reference does nothing. So |beta z| has to grow within a round: several passes, an lr that moves.
+    While |beta z| is far below 1 every pair pulls with the weight it begins with: beta and c are then factors
+    that an optimiser such as AdamW removes, and the reference does nothing. So |beta z| has to grow within a
+    round: several passes, an lr that moves.
 
-    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z), rewards/abs_margins (mean |beta z|).
+    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z), rewards/abs_margins
+    (mean |beta z|).
     """
 
     beta: float = 0.1
@@ -49,7 +53,9 @@ class dpo:
         if self.per_token:
             score = score / lengths(batch).clamp(min=1)
         if len(score) != 2 * len(batch.weight):
-            raise SurpassError("a preference needs examples of two paths each; use a selector of pairs such as best_worst")
+            raise SurpassError(
+                "a preference needs examples of two paths each; use a selector of pairs such as best_worst"
+            )
         z = score[0::2] - score[1::2]
         c = batch.confidence
         loss = batch.weight * (c * self._loss(z) + (1 - c) * self._loss(-z))

@@ -14,9 +14,9 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class regression:
-    """sum_t w_t b_t (beta (log p(t) - log p_base(t)) - y_t)^2 over the trained tokens t whose target y_t, the column `target`, is
-    known; w_t sums the weights of the paths that learn from t; b_t is the column `balance`. Divided by the number of paths.
-    Yang et al. 2025 (LaSeR), eq. of the self-rewarding loss.
+    """sum_t w_t b_t (beta (log p(t) - log p_base(t)) - y_t)^2 over the trained tokens t whose target y_t, the
+    column `target`, is known; w_t sums the weights of the paths that learn from t; b_t is the column
+    `balance`. Divided by the number of paths. Yang et al. 2025 (LaSeR), eq. of the self-rewarding loss.
 
     Figures: target_gap (mean distance between score and target).
     """
@@ -36,6 +36,8 @@ class regression:
         y, balance = batch.columns[self.target][1], batch.columns[self.balance][1]
         weight = spread(batch.weight[batch.example], batch)
         known = (weight > 0) & ~y.isnan() & ~balance.isnan()
-        gap = torch.where(known, self.beta * (out.logp - base_logp(out, batch, self.base)) - y.nan_to_num(), 0.0)
+        gap = torch.where(
+            known, self.beta * (out.logp - base_logp(out, batch, self.base)) - y.nan_to_num(), 0.0
+        )
         figures = {"target_gap": (float(gap.detach().abs().sum()), int(known.sum()))}
         return {"paths": (weight * balance.nan_to_num() * gap**2).sum()}, figures

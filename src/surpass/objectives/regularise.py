@@ -16,8 +16,9 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class kl:
-    """coefficient x sum_t w_t (exp(d_t) - d_t - 1), d_t = log p_base(t) - log p(t): Schulman's k3 estimate of KL(p || p_base)
-    on drawn tokens, as in GRPO (Shao et al. 2024, eq. 4)."""
+    """coefficient x sum_t w_t (exp(d_t) - d_t - 1), d_t = log p_base(t) - log p(t): Schulman's k3 estimate of
+    KL(p || p_base) on drawn tokens, as in GRPO (Shao et al. 2024, eq. 4).
+    """
 
     coefficient: float = 0.04
     base: str = "policy@0"
@@ -42,13 +43,17 @@ class kl:
 
 
 def leashed(objective: Any, beta: float, normaliser: str = "path", base: str = "policy@0") -> Any:
-    """The objective plus beta KL(p || p_base), with the same normaliser; the objective itself where beta is 0."""
+    """The objective plus beta KL(p || p_base), with the same normaliser; the objective itself where beta is
+    0.
+    """
     return total((objective, kl(beta, base, normaliser))) if beta else objective
 
 
 @dataclass(frozen=True)
 class entropy:
-    """-coefficient x sum_t w_t H_t, H_t the entropy (nats) of the distribution token t was drawn from: a bonus for variety."""
+    """-coefficient x sum_t w_t H_t, H_t the entropy (nats) of the distribution token t was drawn from: a
+    bonus for variety.
+    """
 
     coefficient: float = 0.01
     normaliser: str = "token"
@@ -68,7 +73,9 @@ class entropy:
 
 @dataclass(frozen=True)
 class only:
-    """An objective on the tokens of one voice alone, where a Learn row trains several: a policy's words, and a mark after them."""
+    """An objective on the tokens of one voice alone, where a Learn row trains several: a policy's words, and
+    a mark after them.
+    """
 
     voice: str
     term: Any
@@ -82,15 +89,20 @@ class only:
         return self.term.outputs
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
-        mine = batch.voice == (batch.voices.index(self.voice) if self.voice in batch.voices else len(batch.voices))
+        mine = batch.voice == (
+            batch.voices.index(self.voice) if self.voice in batch.voices else len(batch.voices)
+        )
         sums, figures = self.term(out, dataclasses.replace(batch, trained=batch.trained & mine))
-        return {f"tokens/{self.voice}" if name == "tokens" else name: value for name, value in sums.items()}, figures
+        return {
+            f"tokens/{self.voice}" if name == "tokens" else name: value for name, value in sums.items()
+        }, figures
 
 
 @dataclass(frozen=True)
 class total:
-    """The sum of several objectives, each with its own normaliser. A figure that two of them report is told apart by the number of the term, from
-    the second on: kl, kl/2."""
+    """The sum of several objectives, each with its own normaliser. A figure that two of them report is told
+    apart by the number of the term, from the second on: kl, kl/2.
+    """
 
     terms: tuple[Any, ...]
 

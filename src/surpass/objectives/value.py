@@ -14,10 +14,12 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class value:
-    """sum over paths of w l(v, y): v what head number `head` reads after the path's last token, y the column `target` there.
+    """sum over paths of w l(v, y): v what head number `head` reads after the path's last token, y the column
+    `target` there.
 
-    kind "mse": l = (v - y)^2. kind "bce": l = -y log s(v) - (1 - y) log(1 - s(v)), s the logistic function and y in [0, 1].
-    Divided by the number of paths. Figures: value_gap, the mean distance of v (or s(v)) from y.
+    kind "mse": l = (v - y)^2. kind "bce": l = -y log s(v) - (1 - y) log(1 - s(v)), s the logistic function
+    and y in [0, 1]. Divided by the number of paths. Figures: value_gap, the mean distance of v (or s(v)) from
+    y.
     """
 
     kind: str = "mse"
@@ -45,4 +47,6 @@ class value:
             loss, guess = (v - y) ** 2, v
         else:
             loss, guess = F.binary_cross_entropy_with_logits(v, y, reduction="none"), torch.sigmoid(v)
-        return {"paths": (weight * loss).sum()}, {"value_gap": (float((guess - y).detach().abs().sum()), len(y))}
+        return {"paths": (weight * loss).sum()}, {
+            "value_gap": (float((guess - y).detach().abs().sum()), len(y))
+        }

@@ -16,8 +16,9 @@ NORMALISERS = ("token", "path", "constant")
 def path_weights(batch: Batch, normaliser: str, length: float) -> tuple[Tensor, str]:
     """(w [P], name of the total it is divided by).
 
-    "token": each path's tokens count alike, divided by all tokens (DAPO). "path": w = 1 / |path|, divided by the number of
-    paths (GRPO). "constant": w = 1 / length, divided by the number of paths (Dr. GRPO). Example weights multiply w.
+    "token": each path's tokens count alike, divided by all tokens (DAPO). "path": w = 1 / |path|, divided by
+    the number of paths (GRPO). "constant": w = 1 / length, divided by the number of paths (Dr. GRPO). Example
+    weights multiply w.
     """
     weight = batch.weight[batch.example]
     if normaliser == "token":
@@ -28,9 +29,11 @@ def path_weights(batch: Batch, normaliser: str, length: float) -> tuple[Tensor, 
 
 
 def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(positive [T], negative [T]): per token, the weighted advantages > 0 and < 0 of the paths that learn from it.
+    """(positive [T], negative [T]): per token, the weighted advantages > 0 and < 0 of the paths that learn
+    from it.
 
-    A clipped ratio is linear in the advantage for each sign, so a token shared by many paths needs only these two sums.
+    A clipped ratio is linear in the advantage for each sign, so a token shared by many paths needs only these
+    two sums.
     """
     axis, advantage = batch.columns["advantage"]
     if axis == "path":
@@ -41,14 +44,17 @@ def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def base_logp(out: Out, batch: Batch, base: str) -> Tensor:
-    """[T]: the log-probs under the weights `base`, the column "logp@base". Where the one step of a round is taken at its start the learner
-    leaves "logp@start" out: these are the policy's own. SurpassError where any other is missing."""
+    """[T]: the log-probs under the weights `base`, the column "logp@base". Where the one step of a round is
+    taken at its start the learner leaves "logp@start" out: these are the policy's own. SurpassError where any
+    other is missing.
+    """
     column = batch.columns.get(f"logp@{base}")
     if column is not None:
         return column[1]
     if base != "start":
         raise SurpassError(
-            f'this objective compares with the log-probabilities under "{base}", and nobody computed the column "logp@{base}"'
+            f'this objective compares with the log-probabilities under "{base}", and nobody computed '
+            f'the column "logp@{base}"'
         )
     return out.logp.detach()
 

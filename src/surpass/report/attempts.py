@@ -28,7 +28,9 @@ MOST_CELLS = 64  # attempts in the strip beside a problem's title
 _ENDS = {LENGTH: "cut off at its limit of tokens", INVALID: "not accepted by the task", FAILED: "failed"}
 
 
-def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple[float, float], opened: bool) -> Html:
+def problem(
+    tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple[float, float], opened: bool
+) -> Html:
     """One problem, folded unless `opened`: its prompt, its right answer and every attempt.
 
     `texts` is the text of nodes that hold none themselves; `span` the least and greatest reward on the page.
@@ -57,17 +59,23 @@ def problem(tree: Tree, score: str | None, texts: Mapping[str, Any], span: tuple
 
 
 def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
-    """The score that is learnt from: "reward", or the method's first; without its method, a column of leaves."""
+    """The score that is learnt from: "reward", or the method's first; without its method, a column of
+    leaves.
+    """
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
     scores = scores if isinstance(scores, Mapping) else None
     axes = {name: column.axis for tree in trees for name, column in tree.columns.items()}
     leaves = sorted(name for name, axis in axes.items() if axis == "leaf")
-    return next((name for name in ["reward", *(scores or {}), *leaves] if axes.get(name) in ("leaf", "node")), None)
+    return next(
+        (name for name in ["reward", *(scores or {}), *leaves] if axes.get(name) in ("leaf", "node")), None
+    )
 
 
 def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
-    """The reward of every leaf; nan where it was not judged. Of a score of nodes: the last one of the attempt."""
+    """The reward of every leaf; nan where it was not judged. Of a score of nodes: the last one of the
+    attempt.
+    """
     leaves = tree.leaves()
     column = tree.get(score) if score is not None and tree.has(score) else None
     if column is None or column.axis not in ("leaf", "node") or np.ndim(column.values) != 1:
@@ -76,7 +84,9 @@ def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
     if column.axis == "leaf":
         return dict(zip(leaves, values.tolist(), strict=True))
     return {
-        leaf: next((float(values[i]) for i in reversed(tree.attempt(leaf)) if not np.isnan(values[i])), math.nan)
+        leaf: next(
+            (float(values[i]) for i in reversed(tree.attempt(leaf)) if not np.isnan(values[i])), math.nan
+        )
         for leaf in leaves
     }
 
@@ -119,7 +129,9 @@ def _turns(tree: Tree) -> list[tuple[str, str]]:
     prompt = tree.problem.prompt
     if isinstance(prompt, str):
         return [("", prompt)]
-    return [(str(turn.get("role", "")), _plain_text(turn.get("content", ""))) for turn in prompt] or [("", "")]
+    return [(str(turn.get("role", "")), _plain_text(turn.get("content", ""))) for turn in prompt] or [
+        ("", "")
+    ]
 
 
 def _title(tree: Tree) -> str:
@@ -136,7 +148,9 @@ def _prompt(tree: Tree) -> Html:
             for who, what in earlier[-MOST_TURNS:]
             for part in (_named(who), _framed(what, "said", "earlier turn", MOST_EARLIER))
         ]
-        left = fill('<p class="note">The first {} are left out.</p>', n - MOST_TURNS) if n > MOST_TURNS else ""
+        left = (
+            fill('<p class="note">The first {} are left out.</p>', n - MOST_TURNS) if n > MOST_TURNS else ""
+        )
         folded = "<details><summary>{} of the prompt</summary>{}{}</details>"
         parts.append(fill(folded, some(n, "earlier turn"), left, joined(turns)))
     if len(text) > 120 or "\n" in text:
@@ -148,7 +162,9 @@ def _prompt(tree: Tree) -> Html:
 
 @dataclass
 class _View:
-    """One tree as nested lists: nodes that follow one another stand in one box, branches below it, indented."""
+    """One tree as nested lists: nodes that follow one another stand in one box, branches below it,
+    indented.
+    """
 
     tree: Tree
     score: str | None
@@ -163,10 +179,17 @@ class _View:
     @functools.cached_property
     def others(self) -> dict[int, list[str]]:
         """What the other columns say of every leaf."""
-        columns = {name: c.values for name, c in sorted(self.tree.columns.items()) if c.axis == "leaf" and c.values.ndim == 1}
+        columns = {
+            name: c.values
+            for name, c in sorted(self.tree.columns.items())
+            if c.axis == "leaf" and c.values.ndim == 1
+        }
         columns.pop(self.score or "", None)
         leaves = self.tree.leaves()
-        return {leaf: [f"{name} {plain(float(v[i]))}" for name, v in columns.items()] for i, leaf in enumerate(leaves)}
+        return {
+            leaf: [f"{name} {plain(float(v[i]))}" for name, v in columns.items()]
+            for i, leaf in enumerate(leaves)
+        }
 
     @functools.cached_property
     def children(self) -> dict[int, list[int]]:
@@ -180,11 +203,16 @@ class _View:
     @functools.cached_property
     def before(self) -> list[int]:
         """The node that each one goes on from."""
-        return [p if p >= 0 else c for p, c in zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)]
+        return [
+            p if p >= 0 else c
+            for p, c in zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)
+        ]
 
     @functools.cached_property
     def asides(self) -> dict[int, list[int]]:
-        """What was said aside (a judge's verdict, a discarded draft), by the node of the attempt it is about."""
+        """What was said aside (a judge's verdict, a discarded draft), by the node of the attempt it is
+        about.
+        """
         found: dict[int, list[int]] = {}
         for node in (i for i, aside in enumerate(self.tree.aside) if aside):
             about = self.before[node]
@@ -210,7 +238,11 @@ class _View:
     def attempts(self) -> Html:
         """All boxes, as far as the page has room for them."""
         starts, hidden_start = self.children.get(-1, []), []
-        if len(starts) == 1 and np.isnan(self.tree.drawn(starts[0])[0]).all() and self.tree.stop[starts[0]] != FAILED:
+        if (
+            len(starts) == 1
+            and np.isnan(self.tree.drawn(starts[0])[0]).all()
+            and self.tree.stop[starts[0]] != FAILED
+        ):
             hidden_start, starts = starts, self.children.get(starts[0], [])  # the opening repeats the prompt
         flat = all(len(self._chain(node)[1]) == 0 for node in starts)
         parts, size, hidden = [fill('<ul class="{}">', "flat" if flat else "branching")], 0, 0
@@ -227,7 +259,11 @@ class _View:
                 size += len(box)
                 parts += [Html("<li>"), box, Html("<ul>" if branches else "")]
                 waiting += [Html("</ul></li>" if branches else "</li>"), *reversed(branches)]
-        note = fill('<p class="note">{} more attempts are left out to keep this page small.</p>', hidden) if hidden else ""
+        note = (
+            fill('<p class="note">{} more attempts are left out to keep this page small.</p>', hidden)
+            if hidden
+            else ""
+        )
         return joined([*parts, note, self._said_aside([-1, *hidden_start])])
 
     def _chain(self, node: int) -> tuple[list[int], list[int]]:
@@ -238,21 +274,36 @@ class _View:
         return chain, self.children.get(chain[-1], [])
 
     def _box(self, chain: Sequence[int], stem: bool) -> Html:
-        """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that go on from it."""
+        """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that
+        go on from it.
+        """
         last, tree = chain[-1], self.tree
-        facts = [some(sum(len(tree.own(node)) for node in chain), "token"), *([] if stem else self.others.get(last, []))]
+        facts = [
+            some(sum(len(tree.own(node)) for node in chain), "token"),
+            *([] if stem else self.others.get(last, [])),
+        ]
         if int(tree.stop[last]) not in (OPEN, DONE):
             facts.append(_ENDS[int(tree.stop[last])])
         value, n = _mean(self.below[last]), len(self.below[last])
         words = f"mean {plain(value)} of {n}" if stem else f"reward {plain(value)}"
-        worth = fill('<i class="{}"></i>{}', self.share(value), words) if math.isfinite(value) else "not judged"
-        speakers = [(who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])]
+        worth = (
+            fill('<i class="{}"></i>{}', self.share(value), words) if math.isfinite(value) else "not judged"
+        )
+        speakers = [
+            (who, list(nodes)) for who, nodes in itertools.groupby(chain, lambda node: tree.author[node])
+        ]
         most = max(400, MOST_TEXT // len(speakers))
         turns = [self._turn(who if len(speakers) > 1 else "", nodes, most) for who, nodes in speakers]
         line = fill(
-            '<p class="facts"><span class="worth">{}</span><span>{}</span></p>', worth, _shortened(" · ".join(facts), 300)
+            '<p class="facts"><span class="worth">{}</span><span>{}</span></p>',
+            worth,
+            _shortened(" · ".join(facts), 300),
         )
-        return fill('<div class="{}">{}</div>', "box stem" if stem else "box", joined([*turns, self._said_aside(chain), line]))
+        return fill(
+            '<div class="{}">{}</div>',
+            "box stem" if stem else "box",
+            joined([*turns, self._said_aside(chain), line]),
+        )
 
     def _said_aside(self, about: Sequence[int]) -> Html:
         """What was said aside about some nodes, folded."""
@@ -263,11 +314,18 @@ class _View:
 
     def _turn(self, who: str, nodes: Sequence[int], most: int) -> Html:
         """What one author said in one go, cut to `most` characters."""
-        texts = [said(self.texts.get(str(node))) if self.tree.text[node] is None else self.tree.text[node] for node in nodes]
+        texts = [
+            said(self.texts.get(str(node))) if self.tree.text[node] is None else self.tree.text[node]
+            for node in nodes
+        ]
         if any(text is None for text in texts):
             tokens = sum(len(self.tree.own(node)) for node in nodes)
             inside = fill('<p class="note">The text is not stored: {}.</p>', some(tokens, "token"))
         else:
             text = "".join(str(text) for text in texts)
-            inside = _framed(text, "text", "attempt", most) if text.strip() else Html('<p class="note">Nothing was written.</p>')
+            inside = (
+                _framed(text, "text", "attempt", most)
+                if text.strip()
+                else Html('<p class="note">Nothing was written.</p>')
+            )
         return joined([_named(who), inside])

@@ -1,4 +1,6 @@
-"""Line charts as inline SVG and bars as HTML. Colours are the page's custom properties, so both follow light and dark."""
+"""Line charts as inline SVG and bars as HTML. Colours are the page's custom properties, so both follow light
+and dark.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 62, 14, 30
 
 
 class Point(NamedTuple):
-    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written "above", "left" or "right" of it."""
+    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written "above", "left" or
+    "right" of it.
+    """
 
     x: float
     y: float
@@ -63,7 +67,11 @@ class _Frame:
         return left + (value - self.x0) / ((self.x1 - self.x0) or 1) * (right - left)
 
     def y(self, value: float) -> float:
-        return self.height - BOTTOM - (value - self.y0) / ((self.y1 - self.y0) or 1) * (self.height - BOTTOM - TOP)
+        return (
+            self.height
+            - BOTTOM
+            - (value - self.y0) / ((self.y1 - self.y0) or 1) * (self.height - BOTTOM - TOP)
+        )
 
 
 def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
@@ -89,9 +97,9 @@ def line_chart(
 ) -> Html:
     """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
 
-    `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an error bar; `room`
-    is left free, in pixels, before the first round and after the last; `axis` names the horizontal axis, whose numbers `say` writes. ""
-    without points.
+    `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an
+    error bar; `room` is left free, in pixels, before the first round and after the last; `axis` names the
+    horizontal axis, whose numbers `say` writes. "" without points.
     """
     width, height = size
     shown = [p for s in series for p in s.points if math.isfinite(p.y)]
@@ -101,12 +109,27 @@ def line_chart(
     parts = [fill('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">', width, height, what)]
     for value, text in zip(rows, _axis_labels(rows), strict=True):
         y = frame.y(value)
-        parts.append(fill('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>', LEFT, width - RIGHT + 12, y, y))
-        parts.append(fill('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>', LEFT - 8, y + 4, text))
+        parts.append(
+            fill(
+                '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>', LEFT, width - RIGHT + 12, y, y
+            )
+        )
+        parts.append(
+            fill('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>', LEFT - 8, y + 4, text)
+        )
     for value in columns:
         x = frame.x(value)
-        parts.append(fill('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>', x, height - 8, say(value)))
-    parts.append(fill('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>', width, height - 8, axis))
+        parts.append(
+            fill(
+                '<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>',
+                x,
+                height - 8,
+                say(value),
+            )
+        )
+    parts.append(
+        fill('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>', width, height - 8, axis)
+    )
     for s in series:
         parts += _line(s, frame)
     for s in series:
@@ -118,13 +141,19 @@ def line_chart(
 
 
 def _frame(
-    shown: Sequence[Point], size: tuple[int, int], bounds: tuple[float, float] | None, room: tuple[float, float]
+    shown: Sequence[Point],
+    size: tuple[int, int],
+    bounds: tuple[float, float] | None,
+    room: tuple[float, float],
 ) -> tuple[_Frame, list[float], list[float]]:
     """The scales, and the numbers along both axes."""
     low = min(p.y - (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
     high = max(p.y + (p.stderr if math.isfinite(p.stderr) else 0) for p in shown)
     if bounds:
-        low, high = max(low, min(bounds[0], *(p.y for p in shown))), min(high, max(bounds[1], *(p.y for p in shown)))
+        low, high = (
+            max(low, min(bounds[0], *(p.y for p in shown))),
+            min(high, max(bounds[1], *(p.y for p in shown))),
+        )
     rows = ticks(low, high)
     x0, x1 = min(p.x for p in shown), max(p.x for p in shown)
     columns = [x for x in ticks(x0, x1, 7 if size[0] < 700 else 12, whole=True) if x0 <= x <= x1]
@@ -141,7 +170,9 @@ def _axis_labels(rows: Sequence[float]) -> list[str]:
 
 
 def _line(s: Series, frame: _Frame) -> list[Html]:
-    """The line through a series, broken where a value is missing, with its band where there are many points."""
+    """The line through a series, broken where a value is missing, with its band where there are many
+    points.
+    """
     if not s.line:
         return []
     parts: list[Html] = []
@@ -154,14 +185,24 @@ def _line(s: Series, frame: _Frame) -> list[Html]:
             if s.crowded:
                 above = [(p.x, p.y + _known(p.stderr)) for p in stretch]
                 below = [(p.x, p.y - _known(p.stderr)) for p in reversed(stretch)]
-                parts.append(fill('<polygon class="band c{}" points="{}"/>', s.colour, _path(above + below, frame)))
-            parts.append(fill('<polyline class="line c{}" points="{}"/>', s.colour, _path([(p.x, p.y) for p in stretch], frame)))
+                parts.append(
+                    fill('<polygon class="band c{}" points="{}"/>', s.colour, _path(above + below, frame))
+                )
+            parts.append(
+                fill(
+                    '<polyline class="line c{}" points="{}"/>',
+                    s.colour,
+                    _path([(p.x, p.y) for p in stretch], frame),
+                )
+            )
         stretch = []
     return parts
 
 
 def _path(points: Iterable[tuple[float, float]], frame: _Frame) -> str:
-    return " ".join(f"{frame.x(x):.1f},{min(max(frame.y(y), TOP - 6), frame.height - BOTTOM + 6):.1f}" for x, y in points)
+    return " ".join(
+        f"{frame.x(x):.1f},{min(max(frame.y(y), TOP - 6), frame.height - BOTTOM + 6):.1f}" for x, y in points
+    )
 
 
 def _known(value: float) -> float:
@@ -175,7 +216,10 @@ def _mark(s: Series, p: Point, frame: _Frame) -> list[Html]:
     parts = [fill('<g class="c{}">', s.colour), fill("<title>{}</title>", p.tip) if p.tip else Html("")]
     top, bottom = y, y
     if math.isfinite(p.stderr) and p.stderr > 0:
-        top, bottom = max(frame.y(p.y + p.stderr), TOP - 6), min(frame.y(p.y - p.stderr), frame.height - BOTTOM + 6)
+        top, bottom = (
+            max(frame.y(p.y + p.stderr), TOP - 6),
+            min(frame.y(p.y - p.stderr), frame.height - BOTTOM + 6),
+        )
         if not crowded:
             caps = "".join(f"M{x - 3:.1f} {end:.1f}h6" for end in (top, bottom))
             parts.append(fill('<path class="error" d="M{:.1f} {:.1f}V{:.1f}{}"/>', x, top, bottom, caps))
@@ -183,9 +227,17 @@ def _mark(s: Series, p: Point, frame: _Frame) -> list[Html]:
         parts.append(glyph(s.mark, x, y, 2.8 if len(s.points) > SMALL else 4.2))
     parts.append(fill('<circle class="aim" cx="{:.1f}" cy="{:.1f}" r="{}"/>', x, y, 4 if crowded else 10))
     if p.label:
-        places = {"above": (x + 4, top - 7, "end"), "left": (x - 12, y + 4, "end"), "right": (x + 12, y + 4, "start")}
+        places = {
+            "above": (x + 4, top - 7, "end"),
+            "left": (x - 12, y + 4, "end"),
+            "right": (x + 12, y + 4, "start"),
+        }
         at, y, anchor = places[p.place]
-        parts.append(fill('<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', at, y, anchor, p.label))
+        parts.append(
+            fill(
+                '<text class="label" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', at, y, anchor, p.label
+            )
+        )
     return [*parts, Html("</g>")]
 
 
@@ -207,13 +259,27 @@ def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[Html]:
         if abs(y - other) < 15:
             y = other + (15 if y >= other else -15)
     taken.append(y)
-    return [fill('<text class="label c{}" x="{:.1f}" y="{:.1f}">{}</text>', s.colour, frame.x(last.x) + 11, y, plain(last.y))]
+    return [
+        fill(
+            '<text class="label c{}" x="{:.1f}" y="{:.1f}">{}</text>',
+            s.colour,
+            frame.x(last.x) + 11,
+            y,
+            plain(last.y),
+        )
+    ]
 
 
 def legend(entries: Sequence[tuple[str, int, str]]) -> Html:
     """(mark, colour, words) in a line."""
-    item = '<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g class="c{}">{}</g></svg>{}</li>'
-    return fill('<ul class="legend">{}</ul>', joined(fill(item, c, glyph(mark, 8, 8), words) for mark, c, words in entries))
+    item = (
+        '<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g '
+        'class="c{}">{}</g></svg>{}</li>'
+    )
+    return fill(
+        '<ul class="legend">{}</ul>',
+        joined(fill(item, c, glyph(mark, 8, 8), words) for mark, c, words in entries),
+    )
 
 
 def bars(amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
@@ -221,7 +287,13 @@ def bars(amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
     largest, total = max(amounts.values(), default=0), sum(amounts.values())
     row = '<tr><th scope="row">{}</th><td class="bar"><i class="{}"></i></td><td>{}</td><td>{:.0f}%</td></tr>'
     rows = [
-        fill(row, name, share(100 * amount / largest if largest else 0), say(amount), 100 * amount / total if total else 0)
+        fill(
+            row,
+            name,
+            share(100 * amount / largest if largest else 0),
+            say(amount),
+            100 * amount / total if total else 0,
+        )
         for name, amount in amounts.items()
     ]
     return fill('<table class="bars">{}</table>', joined(rows))

@@ -20,7 +20,9 @@ GRID = 40  # places along the budget at which curves are read
 
 
 def on_grid(curves: Sequence[Sequence[tuple[float, float]]], grid: np.ndarray) -> np.ndarray:
-    """[seeds, places]: what was kept when so much had been spent; after a run's end its last value, before its first exam nan."""
+    """[seeds, places]: what was kept when so much had been spent; after a run's end its last value, before
+    its first exam nan.
+    """
     found = np.full((len(curves), len(grid)), np.nan)
     for row, curve in zip(found, curves, strict=True):
         for spent, accuracy in curve:
@@ -28,7 +30,9 @@ def on_grid(curves: Sequence[Sequence[tuple[float, float]]], grid: np.ndarray) -
     return found
 
 
-def bands(name: str, curves: Sequence[Sequence[tuple[float, float]]], most: float, colour: int, unit: str) -> Series:
+def bands(
+    name: str, curves: Sequence[Sequence[tuple[float, float]]], most: float, colour: int, unit: str
+) -> Series:
     """A method's mean over seeds with its standard error, along the budget."""
     grid = np.linspace(0, most, GRID)
     values = on_grid(curves, grid)
@@ -56,12 +60,18 @@ def write_comparison(found: Any, folder: Path) -> Path:
     decided = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if d.decided]
     open_ = [words for words, d in zip(found.verdicts(), found.differences, strict=True) if not d.decided]
     undecided = (
-        fill("<details class=more><summary>{} pairs undecided</summary>{}</details>", len(open_), _list(open_)) if open_ else ""
+        fill(
+            "<details class=more><summary>{} pairs undecided</summary>{}</details>", len(open_), _list(open_)
+        )
+        if open_
+        else ""
     )
     body = fill(
         '<main><h1>{} <span>{}</span></h1><section><h2>In the end</h2><div class="card wide">{}</div>'
-        '<p class="lead">± is one standard error; seeds and problems both count as drawn at random. What exams draw is not in the budget.</p>'
-        "{}</section><section><h2>Better, and undecided</h2>{}{}</section><section><h2>{}</h2>{}</section></main>",
+        '<p class="lead">± is one standard error; seeds and problems both count as drawn at random. '
+        "What exams draw is not in the budget.</p>"
+        "{}</section><section><h2>Better, and "
+        "undecided</h2>{}{}</section><section><h2>{}</h2>{}</section></main>",
         name,
         about,
         _table(found.table()),
@@ -77,23 +87,39 @@ def write_comparison(found: Any, folder: Path) -> Path:
 
 
 def _list(sentences: Sequence[str]) -> Html:
-    return fill("<ul>{}</ul>", joined(fill("<li>{}</li>", words) for words in sentences)) if sentences else Html("")
+    return (
+        fill("<ul>{}</ul>", joined(fill("<li>{}</li>", words) for words in sentences))
+        if sentences
+        else Html("")
+    )
 
 
 def _table(markdown: str) -> Html:
     """A Markdown table as HTML."""
-    cells = [re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|")) for line in markdown.split("\n")]
+    cells = [
+        re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
+        for line in markdown.split("\n")
+    ]
     head, _, *rows = [[cell.strip().replace("\\|", "|") for cell in line] for line in cells]
     heads = joined(fill('<th scope="col">{}</th>', cell) for cell in head)
     lines = joined(
-        fill('<tr><th scope="row">{}</th>{}</tr>', row[0], joined(fill("<td>{}</td>", cell) for cell in row[1:])) for row in rows
+        fill(
+            '<tr><th scope="row">{}</th>{}</tr>',
+            row[0],
+            joined(fill("<td>{}</td>", cell) for cell in row[1:]),
+        )
+        for row in rows
     )
-    return fill('<table class="numbers named"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', heads, lines)
+    return fill(
+        '<table class="numbers named"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', heads, lines
+    )
 
 
 def _curves(found: Any) -> Html:
     """A small chart a method, all of one scale, each beside the first one."""
-    most = max([x for runs in found.runs for curve in runs.curves for x, _ in curve if math.isfinite(x)], default=1.0)
+    most = max(
+        [x for runs in found.runs for curve in runs.curves for x, _ in curve if math.isfinite(x)], default=1.0
+    )
     unit, first = found.budget.kind, found.runs[0]
     base = bands(first.entry.name, first.curves, most, 2, unit)
     every = {runs.entry.name: bands(runs.entry.name, runs.curves, most, 1, unit) for runs in found.runs}
@@ -104,14 +130,30 @@ def _curves(found: Any) -> Html:
         if math.isfinite(p.y)
         for side in (-1, 1)
     ]
-    corners = Series("", [Point(0, min(ys)), Point(most, max(ys))], line=False, tail=False) if ys else Series("")
+    corners = (
+        Series("", [Point(0, min(ys)), Point(most, max(ys))], line=False, tail=False) if ys else Series("")
+    )
     cards = []
     for runs in found.runs if len(found.runs) == 1 else found.runs[1:]:
         name = runs.entry.name
-        chart = line_chart(f"{name} along the budget", [_unseen(corners), base, every[name]], room=(9, 6), axis=unit, say=short)
+        chart = line_chart(
+            f"{name} along the budget",
+            [_unseen(corners), base, every[name]],
+            room=(9, 6),
+            axis=unit,
+            say=short,
+        )
         names = legend([("dot", 1, name), ("dot", 2, first.entry.name)])
-        cards.append(fill('<figure class="card"><figcaption>{}<span>gate accuracy of what was kept, mean over seeds ± standard error'
-                          "</span></figcaption>{}{}</figure>", name, names, chart))  # fmt: skip
+        cards.append(
+            fill(
+                '<figure class="card"><figcaption>{}<span>gate accuracy of what was kept, mean over '
+                "seeds ± standard error"
+                "</span></figcaption>{}{}</figure>",
+                name,
+                names,
+                chart,
+            )
+        )
     return fill('<div class="grid-two">{}</div>', joined(cards))
 
 
@@ -128,8 +170,21 @@ def _prices(found: Any) -> Html:
         stderr = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
         price = runs.per_problem()
         tip = f"{runs.entry.name}: {between(float(values.mean()), stderr)} at {price:,.0f} tokens a problem"
-        series.append(Series(runs.entry.name, [Point(price, float(values.mean()), stderr, tip, label=runs.entry.name, place="right")],
-                             mark=("dot", "hollow", "diamond")[i % 3], colour=1 + i % 2, line=False, tail=False))  # fmt: skip
-    chart = line_chart("accuracy against tokens a problem", series, (1030, 360), room=(20, 170), axis="tokens", say=short)
-    card = '<figure class="card"><figcaption>Accuracy<span>against tokens drawn for a problem; ± standard error over seeds</span></figcaption>{}</figure>'
+        series.append(
+            Series(
+                runs.entry.name,
+                [Point(price, float(values.mean()), stderr, tip, label=runs.entry.name, place="right")],
+                mark=("dot", "hollow", "diamond")[i % 3],
+                colour=1 + i % 2,
+                line=False,
+                tail=False,
+            )
+        )
+    chart = line_chart(
+        "accuracy against tokens a problem", series, (1030, 360), room=(20, 170), axis="tokens", say=short
+    )
+    card = (
+        '<figure class="card"><figcaption>Accuracy<span>against tokens drawn for a problem; ± standard '
+        "error over seeds</span></figcaption>{}</figure>"
+    )
     return fill(card, chart)

@@ -1,4 +1,6 @@
-"""How a run went, as charts: exams, reward, lengths, entropy, gradients, and where tokens and time were spent."""
+"""How a run went, as charts: exams, reward, lengths, entropy, gradients, and where tokens and time were
+spent.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,16 @@ from surpass.report.words import amount, between, duration, plain
 
 FEW_POINTS = 100  # in a chart that repeats what others show
 MOST_POINTS = 300  # rounds drawn and listed; longer runs are thinned evenly
-_COLUMNS = {"reward": "reward", "frac_reward_zero_std": "no spread", "completions/mean_length": "length",
-            "completions/clipped_ratio": "cut off", "entropy": "entropy", "failed": "failed",
-            "unjudged": "not judged", "verdicts_unread": "verdicts not read"}  # fmt: skip
+_COLUMNS = {
+    "reward": "reward",
+    "frac_reward_zero_std": "no spread",
+    "completions/mean_length": "length",
+    "completions/clipped_ratio": "cut off",
+    "entropy": "entropy",
+    "failed": "failed",
+    "unjudged": "not judged",
+    "verdicts_unread": "verdicts not read",
+}
 _LEARNT = {"examples": "examples", "loss": "loss", "grad_norm": "gradient norm"}
 _COUNTS = ("failed", "unjudged", "verdicts_unread", "examples")
 
@@ -25,21 +34,30 @@ def curves(run: Run) -> Html:
     searches, learns = run.of("search"), run.of("learn")
     roles = list(dict.fromkeys(str(event.get("role", "")) for event in learns))[:2]
     by_role = [[event for event in learns if str(event.get("role", "")) == role] for role in roles]
-    norms = [_series(events, "grad_norm", role, i + 1) for i, (role, events) in enumerate(zip(roles, by_role, strict=True))]
+    norms = [
+        _series(events, "grad_norm", role, i + 1)
+        for i, (role, events) in enumerate(zip(roles, by_role, strict=True))
+    ]
     small = [
         _figure("Reward", "mean over a round's problems, ± standard error", [_series(searches, "reward")]),
         _held_out(run),
-        _figure("Completion length", "drawn tokens per attempt", [_series(searches, "completions/mean_length")]),
+        _figure(
+            "Completion length", "drawn tokens per attempt", [_series(searches, "completions/mean_length")]
+        ),
         _figure("Entropy", "mean −log p of drawn tokens, in nats", [_series(searches, "entropy")]),
         _figure(
-            "Distinct attempts", "share of a problem's attempts that are not copies of another", [_series(searches, "distinct")]
+            "Distinct attempts",
+            "share of a problem's attempts that are not copies of another",
+            [_series(searches, "distinct")],
         ),
         _figure("Gradient norm", "before clipping, mean over a round's steps", norms),
         _spent("Tokens", run.tokens(), amount),
         _spent("Time", run.seconds, duration),
     ]
     grid = fill('<div class="grid-two">{}</div>', joined(small)) if any(small) else ""
-    thinned = fill('<p class="lead">{} of {} rounds are drawn, evenly spread.</p>', MOST_POINTS, len(searches))
+    thinned = fill(
+        '<p class="lead">{} of {} rounds are drawn, evenly spread.</p>', MOST_POINTS, len(searches)
+    )
     return joined([thinned if len(searches) > MOST_POINTS else "", _exams(run), grid, _numbers(run)])
 
 
@@ -53,25 +71,45 @@ def _figure(title: str, words: str, series: Sequence[Series]) -> Html:
 
 
 def _held_out(run: Run) -> Html:
-    """What is learnt from beside what it is meant to bring: the reward of each round and the gate's exam of what it made."""
+    """What is learnt from beside what it is meant to bring: the reward of each round and the gate's exam of
+    what it made.
+    """
     if run.leading("gate") != "accuracy" or len(run.of("exam", split="gate")) < 2:
         return Html("")
     exams = Series("accuracy on held-out problems", colour=2)
     for event in thin(run.of("exam", split="gate"), FEW_POINTS):
         m = run.exam(event, "accuracy")
-        exams.points.append(Point(event["round"], m.mean, m.stderr, f"round {event['round']}, gate: {between(m.mean, m.stderr)}"))
-    words = "the reward that is learnt from, and the exams; where one rises while the other falls, read the attempts"
-    return _figure("Reward against accuracy", words, [_series(thin(run.of("search"), FEW_POINTS), "reward"), exams])
+        exams.points.append(
+            Point(
+                event["round"], m.mean, m.stderr, f"round {event['round']}, gate: {between(m.mean, m.stderr)}"
+            )
+        )
+    words = (
+        "the reward that is learnt from, and the exams; where one rises while the other falls, read the "
+        "attempts"
+    )
+    return _figure(
+        "Reward against accuracy", words, [_series(thin(run.of("search"), FEW_POINTS), "reward"), exams]
+    )
 
 
 def _card(title: str, words: str, *inside: Any) -> Html:
-    return fill('<figure class="card"><figcaption>{}<span>{}</span></figcaption>{}</figure>', title, words, joined(inside))
+    return fill(
+        '<figure class="card"><figcaption>{}<span>{}</span></figcaption>{}</figure>',
+        title,
+        words,
+        joined(inside),
+    )
 
 
 def _spent(title: str, amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
     """A card with one bar per phase, longest first."""
     amounts = dict(sorted(amounts.items(), key=lambda item: -item[1]))
-    return _card(title, f"by phase, {say(sum(amounts.values()))} together", bars(amounts, say)) if amounts else Html("")
+    return (
+        _card(title, f"by phase, {say(sum(amounts.values()))} together", bars(amounts, say))
+        if amounts
+        else Html("")
+    )
 
 
 def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", colour: int = 1) -> Series:
@@ -89,7 +127,11 @@ def _exams(run: Run) -> Html:
     kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
     test = Series("test", mark="diamond", colour=2, line=False, tail=False)
     for event in thin(run.of("exam", split="gate"), MOST_POINTS):
-        m, r, keep = run.exam(event, metric), event["round"], verdicts.get(event["round"], event["round"] == 0)
+        m, r, keep = (
+            run.exam(event, metric),
+            event["round"],
+            verdicts.get(event["round"], event["round"] == 0),
+        )
         words = "start" if r == 0 else "kept" if keep else "refused"
         tip = f"round {r}, gate, {words}: {between(m.mean, m.stderr)}, n = {m.n}{_missing(m)}"
         (kept if keep else refused).points.append(Point(r, m.mean, m.stderr, tip))
@@ -98,10 +140,20 @@ def _exams(run: Run) -> Html:
     for i, event in enumerate([*tests[:1], *tests[1:][-1:]]):
         m, tip = run.exam(event, metric), f"test, {('start', 'end')[i]}: "
         tip += f"{between(m.mean, m.stderr)}, n = {m.n}{_missing(m)}"
-        test.points.append(Point(event["round"], m.mean, m.stderr, tip, (-20, 20)[i], plain(m.mean), ("left", "right")[i]))
+        test.points.append(
+            Point(event["round"], m.mean, m.stderr, tip, (-20, 20)[i], plain(m.mean), ("left", "right")[i])
+        )
     series, whole = [kept, refused, test], (0.0, 1.0) if metric in ("accuracy", "agreement") else None
-    full, narrow = (line_chart(f"{metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300)))
-    names = legend([("dot", 1, "gate, kept"), ("hollow", 1, "gate, refused"), ("diamond", 2, "test, at the start and the end")])
+    full, narrow = (
+        line_chart(f"{metric} per round", series, size, whole, (76, 16)) for size in ((1030, 330), (460, 300))
+    )
+    names = legend(
+        [
+            ("dot", 1, "gate, kept"),
+            ("hollow", 1, "gate, refused"),
+            ("diamond", 2, "test, at the start and the end"),
+        ]
+    )
     words = "exams, ± standard error over problems"
     if metric == "agreement":
         words += "; the share of attempts that state the commonest answer, right or wrong"
@@ -123,10 +175,21 @@ def _numbers(run: Run) -> Html:
     rows = []
     for event in thin(searches, MOST_POINTS):
         r = event["round"]
-        values = [_cell(event, field) for field in _COLUMNS] + [_cell(learns.get(r, {}), field) for field in _LEARNT]
+        values = [_cell(event, field) for field in _COLUMNS] + [
+            _cell(learns.get(r, {}), field) for field in _LEARNT
+        ]
         values.append(between(*gates[r][:2]) + _missing(gates[r]) if r in gates else "")
-        rows.append(fill('<tr><th scope="row">{}</th>{}</tr>', r, joined(fill("<td>{}</td>", value) for value in values)))
-    heads = [fill('<th scope="col">{}</th>', name) for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam")]
+        rows.append(
+            fill(
+                '<tr><th scope="row">{}</th>{}</tr>',
+                r,
+                joined(fill("<td>{}</td>", value) for value in values),
+            )
+        )
+    heads = [
+        fill('<th scope="col">{}</th>', name)
+        for name in ("round", *_COLUMNS.values(), *_LEARNT.values(), "gate exam")
+    ]
     return fill(
         '<details class="more"><summary>The numbers of every round</summary>'
         '<div class="wide" tabindex="0" role="region" aria-label="Numbers">'

@@ -1,7 +1,9 @@
-"""Files of a run's folder as a reader meets them who trusts nobody: plain files alone, reached without a link, of bounded size, holding anything.
+"""Files of a run's folder as a reader meets them who trusts nobody: plain files alone, reached without a
+link, of bounded size, holding anything.
 
-Below the folder that the user named each name is opened from the last with openat, O_NOFOLLOW and O_NONBLOCK, so that no link leads elsewhere
-and no FIFO keeps a reader waiting. What is missing is None or empty; what is no plain file, or too large, is a SurpassError.
+Below the folder that the user named each name is opened from the last with openat, O_NOFOLLOW and O_NONBLOCK,
+so that no link leads elsewhere and no FIFO keeps a reader waiting. What is missing is None or empty; what is
+no plain file, or too large, is a SurpassError.
 """
 
 from __future__ import annotations
@@ -62,15 +64,19 @@ def _descriptor(root: Path, name: str, most: int) -> int:
 
 
 def _open(root: Path, name: str, at: int, flags: int, fits: Any) -> int:
-    """Looked at, opened without following a link, and looked at again: what opening a device does is not tried out."""
+    """Looked at, opened without following a link, and looked at again: what opening a device does is not
+    tried out.
+    """
     if fits(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
         with contextlib.suppress(OSError):  # it became something else just now
             found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=at)
             if fits(os.fstat(found).st_mode):
                 return found
             os.close(found)
-    raise Damaged(f"{name} in {root} is not read: it is a link, a pipe, a device or the like, or may not be read; a run has a plain "
-                       f"{'folder' if flags & os.O_DIRECTORY else 'file'} there")  # fmt: skip
+    raise Damaged(
+        f"{name} in {root} is not read: it is a link, a pipe, a device or the like, or may not be read; "
+        f"a run has a plain {'folder' if flags & os.O_DIRECTORY else 'file'} there"
+    )
 
 
 def names(root: Path, folder: str) -> list[str]:
@@ -93,12 +99,16 @@ def numbered(root: Path, folder: str) -> list[int]:
     """The rounds of which root/folder has a table: 7 for 0007.parquet."""
     stems = [name.removesuffix(".parquet") for name in names(root, folder) if name.endswith(".parquet")]
     return sorted(
-        int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and len(stem) <= 9 and f"{int(stem):04d}" == stem
+        int(stem)
+        for stem in stems
+        if stem.isascii() and stem.isdecimal() and len(stem) <= 9 and f"{int(stem):04d}" == stem
     )
 
 
 def json_object(root: Path, name: str) -> dict[str, Any]:
-    """The JSON object in root/name; {} where there is no such file. SurpassError where it holds something else."""
+    """The JSON object in root/name; {} where there is no such file. SurpassError where it holds something
+    else.
+    """
     file = opened(root, name)
     if file is None:
         return {}
@@ -110,16 +120,22 @@ def json_object(root: Path, name: str) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON as Python reads it; None for what is none: torn, nested too deeply, with a number too long, in another encoding."""
+    """JSON as Python reads it; None for what is none: torn, nested too deeply, with a number too long, in
+    another encoding.
+    """
     try:
         return json.loads(data) if len(data) <= MOST_LINE else None
     except (ValueError, RecursionError):
         return None
 
 
-def lines(root: Path, name: str, size: int | None = None, most: int | None = None) -> Iterator[dict[str, Any] | None]:
-    """The JSON objects in root/name, a line each, up to `size` bytes; None for a line that is none. Whoever writes the file may be in the middle
-    of its last line: without its end it is left out where it is no object."""
+def lines(
+    root: Path, name: str, size: int | None = None, most: int | None = None
+) -> Iterator[dict[str, Any] | None]:
+    """The JSON objects in root/name, a line each, up to `size` bytes; None for a line that is none. Whoever
+    writes the file may be in the middle of its last line: without its end it is left out where it is no
+    object.
+    """
     file, left = opened(root, name, most), MOST_FILE if size is None else size
     if file is None:
         return
@@ -143,12 +159,18 @@ def lines(root: Path, name: str, size: int | None = None, most: int | None = Non
         raise Damaged(f"{root / name} is not read: it has more than {MOST_LINES:,} lines")
 
 
-def batches(root: Path, name: str, rows: int = 64, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The table root/name in batches of `rows` rows; nothing where there is none. SurpassError where it is damaged or unpacks to too much."""
+def batches(
+    root: Path, name: str, rows: int = 64, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The table root/name in batches of `rows` rows; nothing where there is none. SurpassError where it is
+    damaged or unpacks to too much.
+    """
     file, size = opened(root, name), 0
     if file is None:
         return
-    too_much = Damaged(f"{root / name} is not read: it unpacks to more than {MOST_TABLE:,} bytes or {MOST_ROWS:,} rows")
+    too_much = Damaged(
+        f"{root / name} is not read: it unpacks to more than {MOST_TABLE:,} bytes or {MOST_ROWS:,} rows"
+    )
     with file:
         try:
             table = pq.ParquetFile(file)
@@ -179,22 +201,37 @@ def count(root: Path, name: str) -> int:
 
 
 def trees(batch: pa.RecordBatch) -> list[Tree]:
-    """The trees of a batch. SurpassError where they are none, or so large that to list their attempts would take for ever."""
+    """The trees of a batch. SurpassError where they are none, or so large that to list their attempts would
+    take for ever.
+    """
     try:
         found = trees_from_table(pa.Table.from_batches([batch]))
         for tree in found:
             _bounded(tree)
-    except (LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError, pa.ArrowException) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        pa.ArrowException,
+    ) as error:
         raise Damaged(f"these are no trees of a run: {type(error).__name__}: {str(error)[:200]}") from error
     return found
 
 
 def _bounded(tree: Tree) -> None:
-    if not all(isinstance(turn, dict) for turn in ([] if isinstance(tree.problem.prompt, str) else tree.problem.prompt)):
+    if not all(
+        isinstance(turn, dict)
+        for turn in ([] if isinstance(tree.problem.prompt, str) else tree.problem.prompt)
+    ):
         raise ValueError("a prompt is text, or messages")
     sum(tree.length(node) for node in range(len(tree)))  # an error where that is no number
     depth: list[int] = []
-    for parent, cause, stop in zip(tree.parent.tolist(), tree.cause.tolist(), tree.stop.tolist(), strict=True):
+    for parent, cause, stop in zip(
+        tree.parent.tolist(), tree.cause.tolist(), tree.stop.tolist(), strict=True
+    ):
         if not 0 <= stop <= 4:
             raise ValueError(f"no node ends by {stop}")
         depth.append(1 + max(depth[parent] if parent >= 0 else 0, depth[cause] if cause >= 0 else 0))

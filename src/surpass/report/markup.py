@@ -1,4 +1,6 @@
-"""The one place where text enters a page: `fill` puts values into a template of markup, and escapes whatever is not markup itself."""
+"""The one place where text enters a page: `fill` puts values into a template of markup, and escapes whatever
+is not markup itself.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,17 @@ from typing import Any
 
 
 class Html(str):
-    """Markup, made by `fill` and `joined`, or a constant. Every other text is just text: to hand one over for markup escapes it."""
+    """Markup, made by `fill` and `joined`, or a constant. Every other text is just text: to hand one over for
+    markup escapes it.
+    """
 
     __slots__ = ()
 
 
 def fill(template: str, *values: Any) -> Html:
-    """A template (a constant, as for str.format) with each value in its place, where it can be neither markup nor the end of an attribute.
-    Numbers are formatted as the template says."""
+    """A template (a constant, as for str.format) with each value in its place, where it can be neither markup
+    nor the end of an attribute. Numbers are formatted as the template says.
+    """
     return Html(template.format(*map(_safe, values)))
 
 

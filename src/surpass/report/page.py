@@ -32,14 +32,19 @@ def write_report(folder: str | Path) -> Path:
     """Write FOLDER/report.html, one page that needs nothing else, from what the run has stored so far."""
     nofollow.check(folder)
     run = read_run(Path(folder))
-    sections = [("charts", "How it went", curves(run)), ("decisions", "Gate decisions", decisions(run)),
-                ("attempts", "Attempts to read", _attempts(run)), ("setup", "Set-up", setup(run))]  # fmt: skip
+    sections = [
+        ("charts", "How it went", curves(run)),
+        ("decisions", "Gate decisions", decisions(run)),
+        ("attempts", "Attempts to read", _attempts(run)),
+        ("setup", "Set-up", setup(run)),
+    ]
     shown = [section for section in sections if section[2]]
     links = joined(fill('<a href="#{}">{}</a>', key, name) for key, name, _ in shown)
     parts = joined(fill('<section id="{}"><h2>{}</h2>{}</section>', *section) for section in shown)
     name = run.folder.resolve().name
     body = fill(
-        '<main>{}<nav aria-label="Sections">{}</nav>{}{}<footer>Written by surpass from {}. ± is one standard error.</footer></main>',
+        '<main>{}<nav aria-label="Sections">{}</nav>{}{}<footer>Written by surpass from {}. ± is one '
+        "standard error.</footer></main>",
         title(run, name),
         links,
         headline(run),
@@ -52,15 +57,19 @@ def write_report(folder: str | Path) -> Path:
 
 
 def document(title: str, body: Html, script: str) -> Html:
-    """A whole page. Its policy forbids every request, form and frame, every script but this one and every style but its own."""
+    """A whole page. Its policy forbids every request, form and frame, every script but this one and every
+    style but its own.
+    """
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, script)]
     policy = (
-        "default-src 'none'; style-src 'sha256-{}'; img-src data:; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; script-src 'sha256-{}'; base-uri "
+        "'none'; form-action 'none'"
     )
     return fill(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="{}"><meta name="referrer" content="no-referrer"><title>{}</title>'
-        '<link rel="icon" href="data:,"><style>{}</style></head>\n<body>{}{}</body></html>\n',
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" '
+        'content="{}"><meta name="referrer" content="no-referrer"><title>{}</title><link rel="icon" '
+        'href="data:,"><style>{}</style></head>\n<body>{}{}</body></html>\n',
         Html(policy.format(*digests)),
         title,
         Html(STYLE),
@@ -91,18 +100,26 @@ def headline(run: Run) -> Html:
     if tests:
         before, after = run.exam(tests[0]), run.exam(tests[-1])
         big = fill("<p>Test {} before{}", run.metric, _big(before))
-        big = fill("{}, n = {}</p>", big, before.n) if change is None else joined([big, _changed(after, change)])
+        big = (
+            fill("{}, n = {}</p>", big, before.n)
+            if change is None
+            else joined([big, _changed(after, change)])
+        )
     done = max((event["round"] for event in run.of("search")), default=0)
     facts = [("Rounds", str(done), _kept(run))]
     if run.tokens():
         kinds: Counter[str] = Counter()
         for name, n in run.tokens().items():
             kinds[name.partition(": ")[2]] += n
-        facts.append(("Tokens", amount(kinds.total()), ", ".join(f"{amount(n)} {kind}" for kind, n in kinds.items())))
+        facts.append(
+            ("Tokens", amount(kinds.total()), ", ".join(f"{amount(n)} {kind}" for kind, n in kinds.items()))
+        )
     if run.seconds:
         facts.append(("Time", duration(sum(run.seconds.values())), "all phases together"))
     rows = joined(fill("<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>", *fact) for fact in facts)
-    says = [fill('<p class="says">{}</p>', words) for words in (_says(run, change), _unlabelled(run)) if words]
+    says = [
+        fill('<p class="says">{}</p>', words) for words in (_says(run, change), _unlabelled(run)) if words
+    ]
     says += [fill('<p class="says alarm">{}</p>', words) for words in (*alarms(run.events), *_unread(run))]
     card = '<div class="card"><div class="result">{}</div>{}<dl class="facts-row">{}</dl></div>'
     return fill(card, big, joined(says), rows)
@@ -110,15 +127,25 @@ def headline(run: Run) -> Html:
 
 def _changed(after: Mean, change: Mean) -> Html:
     """What there is once the second test exam is over."""
-    down, words = " down" if change.mean < 0 else "", f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else ""
+    down, words = (
+        " down" if change.mean < 0 else "",
+        f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else "",
+    )
     if change.missing:
         words += f", {change.missing} of them judged once only and counted as wrong the other time"
-    arrow = '</p><span class="arrow" aria-hidden="true">→</span><p>after{}</p><p class="change{}">Change<b>{}</b>{}</p>'
+    arrow = (
+        '</p><span class="arrow" aria-hidden="true">→</span><p>after{}</p><p '
+        'class="change{}">Change<b>{}</b>{}</p>'
+    )
     return fill(arrow, _big(after), down, signed(change.mean), words)
 
 
 def _unread(run: Run) -> list[str]:
-    return [f"{some(run.unread, 'line')} of events.jsonl cannot be read; the page is made of the others."] if run.unread else []
+    return (
+        [f"{some(run.unread, 'line')} of events.jsonl cannot be read; the page is made of the others."]
+        if run.unread
+        else []
+    )
 
 
 def _big(m: Mean) -> Html:
@@ -136,7 +163,10 @@ def _kept(run: Run) -> str:
     decided = f"{kept} of {some(len(gates), 'gate decision')} kept" if gates else "no gate decision yet"
     if run.end is None:
         return decided
-    return f"{decided}; the model is {'that of round ' + str(run.end['kept']) if run.end.get('kept') else 'the one at the start'}"
+    return (
+        f"{decided}; the model is "
+        f"{'that of round ' + str(run.end['kept']) if run.end.get('kept') else 'the one at the start'}"
+    )
 
 
 def _says(run: Run, change: Mean | None) -> str:
@@ -171,8 +201,11 @@ def _unlabelled(run: Run) -> str:
     agreed, tests = run.change("agreement"), run.of("exam", split="test")
     if agreed is not None and math.isfinite(agreed.mean):
         drift = run.exam(tests[-1], "drift").mean
-        words.append(f"Known without labels: agreement among attempts changed by {signed(agreed.mean)}, and the model drifted {plain(drift)} "
-                     "nats a token from the start. A model that agrees with itself more may be right or wrong more often.")  # fmt: skip
+        words.append(
+            f"Known without labels: agreement among attempts changed by {signed(agreed.mean)}, and the "
+            f"model drifted {plain(drift)} nats a token from the start. A model that agrees with itself "
+            "more may be right or wrong more often."
+        )
     return " ".join(words)
 
 
@@ -185,7 +218,8 @@ def decisions(run: Run) -> Html:
     if not gates:
         return Html("")
     row = (
-        '<tr class="{}"><th scope="row">{}</th><td class="decision"><span class="mark"></span>{}</td><td class="why">{}</td></tr>'
+        '<tr class="{}"><th scope="row">{}</th><td class="decision"><span class="mark"></span>{}</td><td '
+        'class="why">{}</td></tr>'
     )
     rows = []
     for gate in thin(gates, MOST_ROWS):
@@ -225,7 +259,9 @@ def _attempts(run: Run) -> Html:
         texts = run.texts(r, MOST_PROBLEMS)
         first = f"{len(trees)} of {some(total, 'problem')}, the first ones of the round"
         parts.append(fill('<h3>Round {} <span class="note">{}</span></h3>', r, first))
-        parts += [attempts.problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)]
+        parts += [
+            attempts.problem(tree, score, texts.get(i, {}), span, i == 0) for i, tree in enumerate(trees)
+        ]
     return fill(
         '<p class="lead">Every attempt at the first problems of the first, the middle and the last round. '
         "Each cell is one attempt; the fuller it is, the higher its reward.</p>"
@@ -236,7 +272,9 @@ def _attempts(run: Run) -> Html:
 
 def setup(run: Run) -> Html:
     """run.json: short values as a list, long ones folded."""
-    rows = joined(fill("<dt>{}</dt><dd>{}</dd>", key[:200], _value(value)) for key, value in run.about.items())
+    rows = joined(
+        fill("<dt>{}</dt><dd>{}</dd>", key[:200], _value(value)) for key, value in run.about.items()
+    )
     return fill('<div class="card"><dl class="setup">{}</dl></div>', rows) if rows else Html("")
 
 
@@ -244,10 +282,17 @@ def _value(value: Any) -> Html:
     if not isinstance(value, (Mapping, list)):
         return fill("{}", str(value)[:2000])
     try:
-        text, whole = json.dumps(value, ensure_ascii=False), json.dumps(value, indent=2, ensure_ascii=False)[:20_000]
+        text, whole = (
+            json.dumps(value, ensure_ascii=False),
+            json.dumps(value, indent=2, ensure_ascii=False)[:20_000],
+        )
     except RecursionError:
         return Html("nested too deeply to be shown")
     if len(text) <= 160:
-        words = [str(v) if k == "part" else f"{k} {v}" for k, v in value.items()] if isinstance(value, Mapping) else [text]
+        words = (
+            [str(v) if k == "part" else f"{k} {v}" for k, v in value.items()]
+            if isinstance(value, Mapping)
+            else [text]
+        )
         return fill("{}", ", ".join(words))
     return fill("<details><summary>{}</summary><pre>{}</pre></details>", some(len(value), "field"), whole)

@@ -18,8 +18,9 @@ from surpass.types import Report, Row, Tree
 
 
 class Mean(NamedTuple):
-    """A measured mean with its standard error over n problems; nan where there is none. `missing` were not judged, and then a share
-    lies between `low` and `high`."""
+    """A measured mean with its standard error over n problems; nan where there is none. `missing` were not
+    judged, and then a share lies between `low` and `high`.
+    """
 
     mean: float
     stderr: float = math.nan
@@ -43,7 +44,9 @@ class Run:
 
     def of(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
         """The events of a kind, in order, whose fields equal `wanted`."""
-        return [e for e in self.events if e.get("event") == kind and all(e.get(k) == v for k, v in wanted.items())]
+        return [
+            e for e in self.events if e.get("event") == kind and all(e.get(k) == v for k, v in wanted.items())
+        ]
 
     @property
     def end(self) -> dict[str, Any] | None:
@@ -52,8 +55,15 @@ class Run:
         return ends[-1] if ends else None
 
     def leading(self, split: str) -> str:
-        """The figure that leads for a split: accuracy where a problem has a label, agreement, or what was measured first."""
-        known = [name for exam in self.of("exam", split=split) for name, m in exam.get("metrics", {}).items() if m.get("n")]
+        """The figure that leads for a split: accuracy where a problem has a label, agreement, or what was
+        measured first.
+        """
+        known = [
+            name
+            for exam in self.of("exam", split=split)
+            for name, m in exam.get("metrics", {}).items()
+            if m.get("n")
+        ]
         return next((name for name in ("accuracy", "agreement", *known) if name in known), "accuracy")
 
     @property
@@ -65,18 +75,27 @@ class Run:
         """A figure of an exam; by default the leading one."""
         m = event.get("metrics", {}).get(metric or self.metric, {})
         between = bounds(metric or self.metric, m) or (math.nan, math.nan)
-        return Mean(number(m.get("mean")), number(m.get("stderr")), int(m.get("n") or 0), int(m.get("missing") or 0), *between)
+        return Mean(
+            number(m.get("mean")),
+            number(m.get("stderr")),
+            int(m.get("n") or 0),
+            int(m.get("missing") or 0),
+            *between,
+        )
 
     def change(self, metric: str | None = None) -> Mean | None:
-        """After - before over the problems that a test exam judged, what the other did not judge counting as wrong there (`missing` of
-        them); None before the second one."""
+        """After - before over the problems that a test exam judged, what the other did not judge counting as
+        wrong there (`missing` of them); None before the second one.
+        """
         exams, metric = self.of("exam", split="test"), metric or self.metric
         if len(exams) < 2:
             return None
         rows = [exam.get("rows", {}).get(metric) for exam in (exams[0], exams[-1])]
         if None in rows:
             return Mean(self.exam(exams[-1], metric).mean - self.exam(exams[0], metric).mean)
-        before, after = (Report("test", [Row(str(p), 0, metric, number(value)) for p, value in some]) for some in rows)
+        before, after = (
+            Report("test", [Row(str(p), 0, metric, number(value)) for p, value in some]) for some in rows
+        )
         both = paired(before, after, metric)
         mean, stderr, n = strict(before, after, metric) if metric.startswith(SHARES) else both
         return Mean(mean, stderr, n, n - both[2])
@@ -95,8 +114,17 @@ class Run:
 
     def tokens(self) -> dict[str, int]:
         """Tokens that passed through a model, by phase and kind, largest first."""
-        found = {(account, kind): n for account, kinds in self.cost.items() for kind, n in kinds.items() if kind in KINDS}
-        return {f"{account}: {KINDS[kind]}": n for (account, kind), n in sorted(found.items(), key=lambda item: -item[1]) if n}
+        found = {
+            (account, kind): n
+            for account, kinds in self.cost.items()
+            for kind, n in kinds.items()
+            if kind in KINDS
+        }
+        return {
+            f"{account}: {KINDS[kind]}": n
+            for (account, kind), n in sorted(found.items(), key=lambda item: -item[1])
+            if n
+        }
 
     def trees(self, round: int, most: int) -> tuple[list[Tree], int]:
         """(the first `most` trees of a round, the number of trees in the round)."""
@@ -105,8 +133,12 @@ class Run:
         return ([] if first is None else trees(first)), count(self.folder, name)
 
     def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
-        """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored none."""
-        return dict(itertools.takewhile(lambda item: item[0] < most, texts(self.folder, f"texts/{round:04d}.jsonl")))
+        """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored
+        none.
+        """
+        return dict(
+            itertools.takewhile(lambda item: item[0] < most, texts(self.folder, f"texts/{round:04d}.jsonl"))
+        )
 
 
 KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
@@ -114,24 +146,30 @@ KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder; parts of it that are not there yet are empty. Whatever the folder holds: what is no event, no number and no name is left
-    out, and SurpassError says where nothing is left."""
+    """A run's folder; parts of it that are not there yet are empty. Whatever the folder holds: what is no
+    event, no number and no name is left out, and SurpassError says where nothing is left.
+    """
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
     about, state = json_object(folder, "run.json"), json_object(folder, "state.json")
     if about and about.get("format") not in READS:
         reads = " and ".join(map(str, READS))
         raise SurpassError(
-            f"the run {folder} has format {str(about.get('format'))[:40]}; this version of surpass reads formats {reads}"
+            f"the run {folder} has format {str(about.get('format'))[:40]}; this version of surpass "
+            f"reads formats {reads}"
         )
     seconds: dict[str, float] = {}
     for line in lines(folder, "timing.jsonl"):
         if line and isinstance(line.get("phase"), str) and math.isfinite(took := number(line.get("seconds"))):
             seconds[line["phase"]] = seconds.get(line["phase"], 0.0) + took
     size, cost = state.get("events"), state.get("cost")
-    found = [event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None, MOST_EVENTS)]
+    found = [
+        event_of(line) for line in lines(folder, "events.jsonl", size if whole(size) else None, MOST_EVENTS)
+    ]
     events = [event for event in found if event is not None]
-    run = Run(folder, about, events, seconds, _cost(cost), numbered(folder, "trees"), len(found) - len(events))
+    run = Run(
+        folder, about, events, seconds, _cost(cost), numbered(folder, "trees"), len(found) - len(events)
+    )
     if run.unread and not run.events:
         raise Damaged(f"{folder / 'events.jsonl'} is damaged: none of its lines is an event")
     if not run.events and not run.rounds:
@@ -145,18 +183,35 @@ def whole(value: Any) -> bool:
 
 
 def event_of(line: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """An event whose fields are what pages take them for, the others left out: names and reasons are text, rounds are counts, and whatever
-    else there is is a number or None. None for a line that is no event."""
-    if line is None or not isinstance(line.get("event"), str) or not (whole(line.get("round")) and line["round"] < 10**9):
+    """An event whose fields are what pages take them for, the others left out: names and reasons are text,
+    rounds are counts, and whatever else there is is a number or None. None for a line that is no event.
+    """
+    if (
+        line is None
+        or not isinstance(line.get("event"), str)
+        or not (whole(line.get("round")) and line["round"] < 10**9)
+    ):
         return None
     if line["event"] == "gate" and not isinstance(line.get("keep"), bool):
         return None
     found: dict[str, Any] = {
-        name: _figure(value) for name, value in line.items() if value is None or isinstance(value, (int, float))
+        name: _figure(value)
+        for name, value in line.items()
+        if value is None or isinstance(value, (int, float))
     }
-    found |= {name: line[name] for name in ("event", "split", "why", "role") if isinstance(line.get(name), str)}
-    found |= {"metrics": _metrics(line.get("metrics")), "rows": _rows(line.get("rows"))} if line["event"] == "exam" else {}
-    return {name: value for name, value in found.items() if name not in ("kept", "split", "why", "role") or _fits(name, value)}
+    found |= {
+        name: line[name] for name in ("event", "split", "why", "role") if isinstance(line.get(name), str)
+    }
+    found |= (
+        {"metrics": _metrics(line.get("metrics")), "rows": _rows(line.get("rows"))}
+        if line["event"] == "exam"
+        else {}
+    )
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in ("kept", "split", "why", "role") or _fits(name, value)
+    }
 
 
 def _fits(name: str, value: Any) -> bool:
@@ -164,25 +219,49 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def _figure(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53) else number(value)
+    return (
+        value
+        if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53)
+        else number(value)
+    )
 
 
 def _metrics(value: Any) -> dict[str, dict[str, Any]]:
     """{name: {"mean", "stderr", "n", "missing"}}"""
     known = {name: m for name, m in value.items() if isinstance(m, dict)} if isinstance(value, dict) else {}
-    return {name: {"mean": number(m.get("mean")), "stderr": number(m.get("stderr")),
-                   **{key: m[key] if whole(m.get(key)) else 0 for key in ("n", "missing")}} for name, m in known.items()}  # fmt: skip
+    return {
+        name: {
+            "mean": number(m.get("mean")),
+            "stderr": number(m.get("stderr")),
+            **{key: m[key] if whole(m.get(key)) else 0 for key in ("n", "missing")},
+        }
+        for name, m in known.items()
+    }
 
 
 def _rows(value: Any) -> dict[str, list[list[Any]]]:
     """{name: [[problem, its value or None]]}"""
-    known = {name: rows for name, rows in value.items() if isinstance(rows, list)} if isinstance(value, dict) else {}
-    return {name: [[row[0], None if math.isnan(number(row[1])) else number(row[1])] for row in rows
-                   if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)] for name, rows in known.items()}  # fmt: skip
+    known = (
+        {name: rows for name, rows in value.items() if isinstance(rows, list)}
+        if isinstance(value, dict)
+        else {}
+    )
+    return {
+        name: [
+            [row[0], None if math.isnan(number(row[1])) else number(row[1])]
+            for row in rows
+            if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)
+        ]
+        for name, rows in known.items()
+    }
 
 
 def _cost(value: Any) -> dict[str, dict[str, int]]:
-    known = {name: kinds for name, kinds in value.items() if isinstance(kinds, dict)} if isinstance(value, dict) else {}
+    known = (
+        {name: kinds for name, kinds in value.items() if isinstance(kinds, dict)}
+        if isinstance(value, dict)
+        else {}
+    )
     return {name: {kind: n for kind, n in kinds.items() if whole(n)} for name, kinds in known.items()}
 
 
@@ -194,11 +273,15 @@ def texts(root: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(piece, str) for piece in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(piece, str) for piece in value)
+    )
 
 
 def number(value: Any) -> float:
-    """A JSON number as a float; nan for what is none, or no measurement can be: 1e100 and beyond. What is as small is 0."""
+    """A JSON number as a float; nan for what is none, or no measurement can be: 1e100 and beyond. What is as
+    small is 0.
+    """
     if not isinstance(value, (int, float)) or not -1e100 < value < 1e100:
         return math.nan
     return float(value) if abs(value) > 1e-100 else 0.0

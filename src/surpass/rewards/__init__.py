@@ -12,5 +12,25 @@ from surpass.rewards.shaping import overlong, weighted
 from surpass.rewards.truth import noisy_truth
 from surpass.rewards.vote import crossed, majority, ranks, vote
 
-__all__ = ["certainty", "check", "code", "crossed", "duels", "implicit", "judge", "likelihood", "majority", "marked", "noisy_truth", "outcome", "overlong",
-           "preferred", "process", "ranks", "verdict", "vote", "weighted", "wins"]  # fmt: skip
+__all__ = [
+    "certainty",
+    "check",
+    "code",
+    "crossed",
+    "duels",
+    "implicit",
+    "judge",
+    "likelihood",
+    "majority",
+    "marked",
+    "noisy_truth",
+    "outcome",
+    "overlong",
+    "preferred",
+    "process",
+    "ranks",
+    "verdict",
+    "vote",
+    "weighted",
+    "wins",
+]

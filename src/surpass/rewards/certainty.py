@@ -1,4 +1,6 @@
-"""How sure a model is of an attempt: of every token of it, of the whole when asked, or by a mark it puts after it."""
+"""How sure a model is of an attempt: of every token of it, of the whole when asked, or by a mark it puts
+after it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from surpass.types import DONE, FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class certainty:
-    """Per leaf: the mean over the tokens that `voice` drew on its path of KL(uniform || p), in nats, where p is the distribution
-    under `role` (temperature 1) at that token; nan where nothing was drawn. The surer, the larger; a loop is sure, too.
+    """Per leaf: the mean over the tokens that `voice` drew on its path of KL(uniform || p), in nats, where p
+    is the distribution under `role` (temperature 1) at that token; nan where nothing was drawn. The surer,
+    the larger; a loop is sure, too.
 
     Uses no labels. Kang et al. 2025 (self-certainty): -(1 / (n V)) sum over n tokens and V words of log(V p).
     """
@@ -30,7 +33,12 @@ class certainty:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
     async def _tree(self, models, tree: Tree) -> Column:
-        return Column("leaf", np.array(await asyncio.gather(*(self._leaf(models, tree, leaf) for leaf in tree.leaves())), float))
+        return Column(
+            "leaf",
+            np.array(
+                await asyncio.gather(*(self._leaf(models, tree, leaf) for leaf in tree.leaves())), float
+            ),
+        )
 
     async def _leaf(self, models, tree: Tree, leaf: int) -> float:
         mine = written(tree, leaf, self.voice)
@@ -41,12 +49,13 @@ class certainty:
 
 @dataclass(frozen=True)
 class verdict:
-    """Per leaf: the probability, in [0, 1], that `role` answers `yes` rather than `no` when asked, right after the attempt and
-    in the same conversation, whether it is right: p(yes) / (p(yes) + p(no)), from the first token of each. Nothing is drawn.
+    """Per leaf: the probability, in [0, 1], that `role` answers `yes` rather than `no` when asked, right
+    after the attempt and in the same conversation, whether it is right: p(yes) / (p(yes) + p(no)), from the
+    first token of each. Nothing is drawn.
 
-    What is asked stands in the tree, aside. `role` has to read the tokens of whoever wrote the attempt: itself, or a snapshot.
-    The defaults are the words that the tiny models know; for others: ask="Is this right? Answer yes or no.", yes="Yes",
-    no="No". Uses no labels.
+    What is asked stands in the tree, aside. `role` has to read the tokens of whoever wrote the attempt:
+    itself, or a snapshot. The defaults are the words that the tiny models know; for others: ask="Is this
+    right? Answer yes or no.", yes="Yes", no="No". Uses no labels.
     """
 
     role: str = "policy"
@@ -58,8 +67,10 @@ class verdict:
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
         if words[0] == words[1]:
-            raise SurpassError(f'this model\'s "{self.yes}" and "{self.no}" begin with the same token; give the verdict two words that '
-                               'do not, e.g. yes="Yes", no="No", and an `ask` that names them')  # fmt: skip
+            raise SurpassError(
+                f'this model\'s "{self.yes}" and "{self.no}" begin with the same token; give the '
+                'verdict two words that do not, e.g. yes="Yes", no="No", and an `ask` that names them'
+            )
         return list(await asyncio.gather(*(self._tree(models, tree, words) for tree in trees)))
 
     async def _tree(self, models, tree: Tree, words: list[int]) -> Column:
@@ -76,12 +87,14 @@ class verdict:
 
 @dataclass(frozen=True)
 class marked:
-    """Per leaf: beta * (log p_role(z) - log p_base(z)), z the token `mark` as the next after the attempt; nan for an attempt that did
-    not end by itself. One token's price, and untrained it says nothing: objectives.regression teaches it.
+    """Per leaf: beta * (log p_role(z) - log p_base(z)), z the token `mark` as the next after the attempt; nan
+    for an attempt that did not end by itself. One token's price, and untrained it says nothing:
+    objectives.regression teaches it.
 
-    `mark` is a token that is never written ("": one that the tokenizer reserves). With `graft` the mark is put into the tree
-    after each attempt, aside, by the author "mark", so that a Learn row with that voice can train it. Uses no labels. Yang et
-    al. 2025 (LaSeR), eq. of the last-token self-reward, with the reference's own log-probability in place of its mean.
+    `mark` is a token that is never written ("": one that the tokenizer reserves). With `graft` the mark is
+    put into the tree after each attempt, aside, by the author "mark", so that a Learn row with that voice can
+    train it. Uses no labels. Yang et al. 2025 (LaSeR), eq. of the last-token self-reward, with the
+    reference's own log-probability in place of its mean.
     """
 
     beta: float = 0.1
@@ -107,5 +120,7 @@ class marked:
     async def _leaf(self, models, tree: Tree, leaf: int, mark: list[int]) -> float:
         if tree.stop[leaf] != DONE:
             return float("nan")
-        now, base = await asyncio.gather(*(models.next(role, tree, leaf, mark) for role in (self.role, self.base)))
+        now, base = await asyncio.gather(
+            *(models.next(role, tree, leaf, mark) for role in (self.role, self.base))
+        )
         return self.beta * float(now[0] - base[0])

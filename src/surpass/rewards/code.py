@@ -18,12 +18,13 @@ LARGEST = 1e6  # of a reward
 
 @dataclass(frozen=True)
 class code:
-    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the two texts: what the players
-    were asked, and the attempt. nan where it raises, takes longer than `seconds`, and where it returns no number from -LARGEST to LARGEST.
+    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the
+    two texts: what the players were asked, and the attempt. nan where it raises, takes longer than `seconds`,
+    and where it returns no number from -LARGEST to LARGEST.
 
-    Every attempt is judged in a process of its own, so one that the program is made to run or to hang on changes no other's reward. Its own
-    it can: a program that runs an attempt beside itself believes whatever that says. RunBroken where no attempt at all could be
-    judged. Uses no labels.
+    Every attempt is judged in a process of its own, so one that the program is made to run or to hang on
+    changes no other's reward. Its own it can: a program that runs an attempt beside itself believes whatever
+    that says. RunBroken where no attempt at all could be judged. Uses no labels.
     """
 
     program: str
@@ -36,16 +37,22 @@ class code:
             raise SurpassError(f"a reward's program needs some seconds; found {self.seconds}")
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
-        asked = [(i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED]
+        asked = [
+            (i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED
+        ]
         calls = [(trees[i].problem.asks, models.said(self.voice, trees[i], leaf)) for i, leaf in asked]
         limits = sandbox.Limits(self.seconds, processor=math.ceil(self.seconds))
         ran = [
-            one for (one,) in await asyncio.gather(*(sandbox.call(self.program, self.function, [call], limits) for call in calls))
+            one
+            for (one,) in await asyncio.gather(
+                *(sandbox.call(self.program, self.function, [call], limits) for call in calls)
+            )
         ]
         values = [math.nan if error else _number(value) for value, error in ran]
         if values and all(map(math.isnan, values)):
             raise RunBroken(
-                f"the reward's program judged none of {len(values)} attempts; the first: {ran[0].error or repr(ran[0].value)[:80]}"
+                f"the reward's program judged none of {len(values)} attempts; the first: "
+                f"{ran[0].error or repr(ran[0].value)[:80]}"
             )
         found = dict(zip(asked, values, strict=True))
         return [

@@ -16,14 +16,16 @@ from surpass.verdicts import asking, read
 
 @dataclass(frozen=True)
 class judge:
-    """Per leaf: the mean of `n` verdicts by `role`, each the score x that its words state (verdicts.score_of) on the scale from `worst` to
-    `best` as (x - worst) / (best - worst), in [0, 1]. nan where no verdict states one or the judge cannot be asked; an EngineError where
-    it never can. An attempt that says nothing is worth 0, and nobody is asked about it.
+    """Per leaf: the mean of `n` verdicts by `role`, each the score x that its words state (verdicts.score_of)
+    on the scale from `worst` to `best` as (x - worst) / (best - worst), in [0, 1]. nan where no verdict
+    states one or the judge cannot be asked; an EngineError where it never can. An attempt that says nothing
+    is worth 0, and nobody is asked about it.
 
-    `prompt` is one user message with {question} and {answer}: what the players were told last, and the attempt. {worst} and {best} in
-    it are the scale; without them a sentence that says it is put after the prompt. `pattern`, a regular expression of one's own, reads
-    the last number it finds instead, and nothing is added then; what lies outside the scale is not read. What the judge is shown
-    and says stands in the tree, aside, and the node column "read" is 1 at verdicts that state a score and 0 at others. Uses no
+    `prompt` is one user message with {question} and {answer}: what the players were told last, and the
+    attempt. {worst} and {best} in it are the scale; without them a sentence that says it is put after the
+    prompt. `pattern`, a regular expression of one's own, reads the last number it finds instead, and nothing
+    is added then; what lies outside the scale is not read. What the judge is shown and says stands in the
+    tree, aside, and the node column "read" is 1 at verdicts that state a score and 0 at others. Uses no
     labels. Yuan et al. 2024 (self-rewarding), section 2.2.
     """
 
@@ -42,7 +44,9 @@ class judge:
         if "{question}" not in self.prompt or "{answer}" not in self.prompt:
             raise SurpassError('a judge\'s prompt needs "{question}" and "{answer}"')
         if not self.worst < self.best:
-            raise SurpassError(f"a judge's scale goes from worst up to best; found worst={self.worst}, best={self.best}")
+            raise SurpassError(
+                f"a judge's scale goes from worst up to best; found worst={self.worst}, best={self.best}"
+            )
 
     def at_most(self) -> int:
         """Tokens drawn for one attempt, if every verdict uses all it may."""
@@ -53,7 +57,10 @@ class judge:
         errors = [verdict for verdicts in judged for verdict in verdicts if isinstance(verdict, EngineError)]
         if errors and len(errors) == sum(map(len, judged)):
             raise errors[0]
-        return [Column("leaf", np.array([np.nan if isinstance(v, EngineError) else v for v in some], float)) for some in judged]
+        return [
+            Column("leaf", np.array([np.nan if isinstance(v, EngineError) else v for v in some], float))
+            for some in judged
+        ]
 
     async def _tree(self, models, tree: Tree) -> list[float | EngineError]:
         question = tree.problem.asks
@@ -73,7 +80,10 @@ class judge:
             nodes = await models.generate(self.role, tree, root, self.n, **sampling)
         except EngineError as error:  # e.g. too long for the judge: this attempt is not judged
             return error
-        found = [read(models.said(self.role, tree, node, since=root), self.worst, self.best, self.pattern) for node in nodes]
+        found = [
+            read(models.said(self.role, tree, node, since=root), self.worst, self.best, self.pattern)
+            for node in nodes
+        ]
         for node, score in zip(nodes, found, strict=True):
             tree.mark("read", node, float(score == score))
         known = [(score - self.worst) / (self.best - self.worst) for score in found if score == score]

@@ -13,12 +13,13 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class likelihood:
-    """Per leaf: exp(scale * m), in (0, 1], where m is the mean over the tokens that `voice` drew on the leaf's path of their
-    log-probability (temperature 1) under `role`; nan where nothing was drawn.
+    """Per leaf: exp(scale * m), in (0, 1], where m is the mean over the tokens that `voice` drew on the
+    leaf's path of their log-probability (temperature 1) under `role`; nan where nothing was drawn.
 
-    role "policy@0" is the model at the start of the run, "" whoever drew the tokens, at the time (no model call). The mean,
-    unlike the sum, does not favour short attempts. Uses no labels. Huang et al. 2024 (sharpening), the length-normalised
-    self-reward; at role "policy@0" and scale 1 / beta the reward whose optimum is tempered towards what the start prefers.
+    role "policy@0" is the model at the start of the run, "" whoever drew the tokens, at the time (no model
+    call). The mean, unlike the sum, does not favour short attempts. Uses no labels. Huang et al. 2024
+    (sharpening), the length-normalised self-reward; at role "policy@0" and scale 1 / beta the reward whose
+    optimum is tempered towards what the start prefers.
     """
 
     role: str = "policy@0"
@@ -33,19 +34,23 @@ class likelihood:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
     async def _tree(self, models, tree: Tree) -> Column:
-        means = await asyncio.gather(*(mean_logp(models, self.role, tree, leaf, self.voice) for leaf in tree.leaves()))
+        means = await asyncio.gather(
+            *(mean_logp(models, self.role, tree, leaf, self.voice) for leaf in tree.leaves())
+        )
         return Column("leaf", np.exp(self.scale * np.array(means, float)))
 
 
 @dataclass(frozen=True)
 class implicit:
-    """Per leaf: beta * sum over the tokens t that `voice` drew on its path of log p_role(t) - log p_base(t), in nats.
+    """Per leaf: beta * sum over the tokens t that `voice` drew on its path of log p_role(t) - log p_base(t),
+    in nats.
 
-    The reward of which `role` would be the optimum of RL from `base` with KL coefficient beta, up to a constant per problem
-    (Rafailov et al. 2023, eq. 5). role "" is whoever drew the tokens, at the time (no model call): the expectation at
-    temperature 1 is then beta * KL(voice || base) of whole attempts. `per_token`: the mean over tokens instead of the sum.
-    Where role and base are the same weights this says nothing; with `or_likelihood` it is then the mean log-probability under
-    base (Wang et al. 2024, CREAM). Uses no labels.
+    The reward of which `role` would be the optimum of RL from `base` with KL coefficient beta, up to a
+    constant per problem (Rafailov et al. 2023, eq. 5). role "" is whoever drew the tokens, at the time (no
+    model call): the expectation at temperature 1 is then beta * KL(voice || base) of whole attempts.
+    `per_token`: the mean over tokens instead of the sum. Where role and base are the same weights this says
+    nothing; with `or_likelihood` it is then the mean log-probability under base (Wang et al. 2024, CREAM).
+    Uses no labels.
     """
 
     role: str = ""
@@ -64,26 +69,42 @@ class implicit:
         async def leaf_value(leaf: int) -> float:
             if alone:
                 return await mean_logp(models, self.base, tree, leaf, self.voice)
-            now, base = await asyncio.gather(*(mean_logp(models, r, tree, leaf, self.voice) for r in (self.role, self.base)))
-            return self.beta * (now - base) * (1 if self.per_token else int(written(tree, leaf, self.voice).sum()))
+            now, base = await asyncio.gather(
+                *(mean_logp(models, r, tree, leaf, self.voice) for r in (self.role, self.base))
+            )
+            return (
+                self.beta
+                * (now - base)
+                * (1 if self.per_token else int(written(tree, leaf, self.voice).sum()))
+            )
 
-        return Column("leaf", np.array(await asyncio.gather(*(leaf_value(leaf) for leaf in tree.leaves())), float))
+        return Column(
+            "leaf", np.array(await asyncio.gather(*(leaf_value(leaf) for leaf in tree.leaves())), float)
+        )
 
 
 def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:
     """bool[t]: which tokens of the dialogue up to `leaf` (all its parts) were drawn by `voice`."""
     path = tree.dialogue(leaf)
     drawn = np.concatenate([tree.drawn(node)[0] for node in path])
-    return np.repeat([tree.author[node] == voice for node in path], [len(tree.own(node)) for node in path]) & ~np.isnan(drawn)
+    return np.repeat(
+        [tree.author[node] == voice for node in path], [len(tree.own(node)) for node in path]
+    ) & ~np.isnan(drawn)
 
 
-async def along(ask: Callable[[str, Tree, int], Awaitable[np.ndarray]], role: str, tree: Tree, leaf: int) -> np.ndarray:
-    """[t, ...]: what `ask` (models.logprobs, .certainty, .value) tells of each token of the dialogue up to `leaf`, all its parts."""
+async def along(
+    ask: Callable[[str, Tree, int], Awaitable[np.ndarray]], role: str, tree: Tree, leaf: int
+) -> np.ndarray:
+    """[t, ...]: what `ask` (models.logprobs, .certainty, .value) tells of each token of the dialogue up to
+    `leaf`, all its parts.
+    """
     return np.concatenate(await asyncio.gather(*(ask(role, tree, end) for end in tree.parts(leaf))))
 
 
 async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> float:
-    """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to `leaf`; nan without any."""
+    """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to
+    `leaf`; nan without any.
+    """
     mine = written(tree, leaf, voice)
     if not mine.any() or tree.stop[leaf] == FAILED:
         return float("nan")

@@ -16,11 +16,12 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class preferred:
-    """Per pair of leaves (i, j): the probability that attempt i is preferred to attempt j, as the task says: its method
-    prefer(models, problem, a, b), of two attempts' texts, awaited if it is to be. 1/2 on the diagonal; nan where either failed.
+    """Per pair of leaves (i, j): the probability that attempt i is preferred to attempt j, as the task says:
+    its method prefer(models, problem, a, b), of two attempts' texts, awaited if it is to be. 1/2 on the
+    diagonal; nan where either failed.
 
-    The column is antisymmetric about 1/2, P[j, i] = 1 - P[i, j]: where the task's answers are not, because they depend on the
-    order, both orders are asked and averaged.
+    The column is antisymmetric about 1/2, P[j, i] = 1 - P[i, j]: where the task's answers are not, because
+    they depend on the order, both orders are asked and averaged.
     """
 
     voice: str = "policy"
@@ -29,8 +30,11 @@ class preferred:
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
         if not hasattr(task, "prefer"):
-            raise SurpassError(f"{type(getattr(task, '_task', task)).__name__} has no prefer(models, problem, a, b), which says how probable "
-                               "it is that answer a is preferred to answer b; use rewards.duels, a model's judgement")  # fmt: skip
+            raise SurpassError(
+                f"{type(getattr(task, '_task', task)).__name__} has no prefer(models, problem, a, b), "
+                "which says how probable it is that answer a is preferred to answer b; use "
+                "rewards.duels, a model's judgement"
+            )
 
         async def ask(tree: Tree, a: str, b: str) -> float:
             found = task.prefer(models, tree.problem, a, b)
@@ -41,10 +45,10 @@ class preferred:
 
 @dataclass(frozen=True)
 class duels:
-    """Per pair of leaves (i, j): the probability that `role` prefers attempt i to attempt j: p(first) / (p(first) + p(second)) of its
-    next token when shown `prompt` with {question}, {a} and {b}; both orders are asked and averaged, so that a liking for the
-    first place cancels. What is shown stands in the tree, aside; nothing is drawn. 1/2 on the diagonal; nan where either failed.
-    Uses no labels.
+    """Per pair of leaves (i, j): the probability that `role` prefers attempt i to attempt j: p(first) /
+    (p(first) + p(second)) of its next token when shown `prompt` with {question}, {a} and {b}; both orders are
+    asked and averaged, so that a liking for the first place cancels. What is shown stands in the tree, aside;
+    nothing is drawn. 1/2 on the diagonal; nan where either failed. Uses no labels.
     """
 
     prompt: str
@@ -62,7 +66,8 @@ class duels:
         words = [models.encode(self.role, word)[0] for word in (self.first, self.second)]
         if words[0] == words[1]:
             raise SurpassError(
-                f'"{self.first}" and "{self.second}" begin with the same token of this model; give the duel others'
+                f'"{self.first}" and "{self.second}" begin with the same token of this model; give the '
+                "duel others"
             )
 
         async def ask(tree: Tree, a: str, b: str) -> float:
@@ -75,7 +80,9 @@ class duels:
 
 
 async def _table(models, tree: Tree, ask, voice: str) -> Column:
-    """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being asked."""
+    """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being
+    asked.
+    """
     leaves = tree.leaves()
     texts = [models.said(voice, tree, leaf) for leaf in leaves]
     p = np.full((len(leaves), len(leaves)), 0.5)
@@ -94,8 +101,9 @@ async def _table(models, tree: Tree, ask, voice: str) -> Column:
 
 @dataclass(frozen=True)
 class wins:
-    """Per leaf i: r_i = mean over the other leaves j of P[i, j], the pair column `score`; nan where it met nobody. The mean over a
-    tree's leaves is 1/2. Swamy et al. 2024 (SPO), algorithm 2."""
+    """Per leaf i: r_i = mean over the other leaves j of P[i, j], the pair column `score`; nan where it met
+    nobody. The mean over a tree's leaves is 1/2. Swamy et al. 2024 (SPO), algorithm 2.
+    """
 
     score: str = "pairs"
 

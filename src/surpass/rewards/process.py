@@ -16,8 +16,9 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class process:
-    """Per leaf: the least ("min"), the product ("product") or the last ("last") of the values that a head of `role` reads at the end of
-    each step that `voice` wrote on its path (a line, `stop`), each through the logistic function; nan for failed attempts.
+    """Per leaf: the least ("min"), the product ("product") or the last ("last") of the values that a head of
+    `role` reads at the end of each step that `voice` wrote on its path (a line, `stop`), each through the
+    logistic function; nan for failed attempts.
 
     Luo et al. 2024 (OmegaPRM), Lightman et al. 2023: product and min of step probabilities.
     """
@@ -37,7 +38,12 @@ class process:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
     async def _tree(self, models, tree: Tree) -> Column:
-        return Column("leaf", np.array(await asyncio.gather(*(self._leaf(models, tree, leaf) for leaf in tree.leaves())), float))
+        return Column(
+            "leaf",
+            np.array(
+                await asyncio.gather(*(self._leaf(models, tree, leaf) for leaf in tree.leaves())), float
+            ),
+        )
 
     async def _leaf(self, models, tree: Tree, leaf: int) -> float:
         if tree.stop[leaf] == FAILED:
@@ -52,5 +58,7 @@ class process:
             at, run = at + len(run) + (len(tree.own(node)) if node >= 0 else 0), []
         if not ends:
             return float("nan")
-        p = 1 / (1 + np.exp(-(await along(models.value, self.role, tree, leaf))[ends, self.head].astype(float)))
+        p = 1 / (
+            1 + np.exp(-(await along(models.value, self.role, tree, leaf))[ends, self.head].astype(float))
+        )
         return float({"min": p.min, "product": p.prod, "last": lambda: p[-1]}[self.over]())

@@ -25,22 +25,28 @@ class weighted:
         for name, weight in self.parts.items():
             column = tree.get(name)
             if column.axis != "leaf":
-                raise SurpassError(f'weighted adds scores of leaves; "{name}" lies along the {column.axis} axis')
+                raise SurpassError(
+                    f'weighted adds scores of leaves; "{name}" lies along the {column.axis} axis'
+                )
             total = total + weight * column.values.astype(float)
         return total
 
 
 @dataclass(frozen=True)
 class overlong:
-    """Per leaf: 0 where `voice` drew at most most - margin tokens on its path, falling linearly to -1 at `most`.
-    Yu et al. 2025 (DAPO), eq. 13."""
+    """Per leaf: 0 where `voice` drew at most most - margin tokens on its path, falling linearly to -1 at
+    `most`. Yu et al. 2025 (DAPO), eq. 13.
+    """
 
     most: int
     margin: int
     voice: str = "policy"
 
     async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
-        return [Column("leaf", np.array([self._leaf(tree, leaf) for leaf in tree.leaves()], float)) for tree in trees]
+        return [
+            Column("leaf", np.array([self._leaf(tree, leaf) for leaf in tree.leaves()], float))
+            for tree in trees
+        ]
 
     def _leaf(self, tree: Tree, leaf: int) -> float:
         length = sum(len(tree.own(node)) for node in tree.dialogue(leaf) if tree.author[node] == self.voice)

@@ -1,4 +1,6 @@
-"""A judge that knows the truth and errs as it is told to: for studying what a method does with a judge of known quality."""
+"""A judge that knows the truth and errs as it is told to: for studying what a method does with a judge of
+known quality.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from surpass.types import Column, Tree, fold
 
 @dataclass(frozen=True)
 class noisy_truth:
-    """Per leaf: 1 if the attempt is right (worth at least 1), else 0; the other way round with probability `noise`; plus `bias`
-    times the attempt's length, as the share in [0, 1] of the longest attempt at that problem. nan where nobody can judge.
+    """Per leaf: 1 if the attempt is right (worth at least 1), else 0; the other way round with probability
+    `noise`; plus `bias` times the attempt's length, as the share in [0, 1] of the longest attempt at that
+    problem. nan where nobody can judge.
 
     Errors are a function of the tree and the leaf: asked again, the judge says the same.
     """
@@ -39,6 +42,13 @@ class noisy_truth:
         flips = np.array([fold(tree.keys[leaf], "noise") / 2**63 < self.noise for leaf in leaves], bool)
         truth = np.array([right(value) for value in values])
         lengths = np.array(
-            [sum(tree.length(i) for i in tree.dialogue(leaf) if tree.author[i] == self.role) for leaf in leaves], float
+            [
+                sum(tree.length(i) for i in tree.dialogue(leaf) if tree.author[i] == self.role)
+                for leaf in leaves
+            ],
+            float,
         )
-        return Column("leaf", np.where(flips, 1 - truth, truth) + self.bias * lengths / max(1.0, lengths.max(initial=1.0)))
+        return Column(
+            "leaf",
+            np.where(flips, 1 - truth, truth) + self.bias * lengths / max(1.0, lengths.max(initial=1.0)),
+        )

@@ -13,11 +13,14 @@ from surpass.types import FAILED, Column, Tree
 
 
 def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
-    """The final answer of every leaf; None where none is stated, where the attempt failed and where a search left it unfinished. Two answers are
-    the same if task.final_answer gives the same text (the whole attempt, for tasks without one)."""
+    """The final answer of every leaf; None where none is stated, where the attempt failed and where a search
+    left it unfinished. Two answers are the same if task.final_answer gives the same text (the whole attempt,
+    for tasks without one).
+    """
     over = [not (tree.stop[leaf] == FAILED or tree.unfinished(leaf)) for leaf in tree.leaves()]
     return [
-        answer_of(task, models.said(role, tree, leaf)) if ended else None for leaf, ended in zip(tree.leaves(), over, strict=True)
+        answer_of(task, models.said(role, tree, leaf)) if ended else None
+        for leaf, ended in zip(tree.leaves(), over, strict=True)
     ]
 
 
@@ -25,9 +28,9 @@ def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
 class vote:
     """Per leaf: the share of this tree's leaves that state the same final answer; nan where none is stated.
 
-    With `weight`, the name of a score, leaves count by it (nan: not at all; below 0: as 0), and the share is of all weight. Where no
-    attempt that states an answer has any weight, the weights say nothing, and heads are counted: of those that have a weight, else of all.
-    Uses no labels. Wang et al. 2022, self-consistency.
+    With `weight`, the name of a score, leaves count by it (nan: not at all; below 0: as 0), and the share is
+    of all weight. Where no attempt that states an answer has any weight, the weights say nothing, and heads
+    are counted: of those that have a weight, else of all. Uses no labels. Wang et al. 2022, self-consistency.
     """
 
     role: str = "policy"
@@ -55,10 +58,10 @@ class vote:
 
 @dataclass(frozen=True)
 class ranks:
-    """Per leaf: (N - r + 1) ** power, r in 1..N its place among the tree's N judged leaves by `score`, the highest first (the earlier
-    of equals); nan where it was not judged. Leaves that state no answer come last of the N, whatever their score, and have no weight (nan). As
-    the `weight` of `vote` a Borda count: power 0 counts heads, a large power follows the best alone. Kang et al. 2025
-    (self-certainty), section 4.
+    """Per leaf: (N - r + 1) ** power, r in 1..N its place among the tree's N judged leaves by `score`, the
+    highest first (the earlier of equals); nan where it was not judged. Leaves that state no answer come last
+    of the N, whatever their score, and have no weight (nan). As the `weight` of `vote` a Borda count: power 0
+    counts heads, a large power follows the best alone. Kang et al. 2025 (self-certainty), section 4.
     """
 
     score: str = "reward"
@@ -71,7 +74,9 @@ class ranks:
     def _weights(self, answers: list[str | None], tree: Tree) -> np.ndarray:
         values = np.asarray(tree.get(self.score).values, float)
         judged = int((~np.isnan(values)).sum())
-        ranked = np.flatnonzero(~np.isnan(values) & np.array([answer is not None for answer in answers], bool))
+        ranked = np.flatnonzero(
+            ~np.isnan(values) & np.array([answer is not None for answer in answers], bool)
+        )
         order = ranked[np.argsort(-values[ranked], kind="stable")]
         weights = np.full(len(values), np.nan)
         weights[order] = np.arange(judged, judged - len(order), -1.0) ** self.power
@@ -80,8 +85,9 @@ class ranks:
 
 @dataclass(frozen=True)
 class majority:
-    """Per leaf: 1 for the answer with the most votes (the earlier of equals), 0 for every other and for an attempt that states
-    none; times the winner's share where `scaled`. nan where no leaf states an answer, and for attempts that failed.
+    """Per leaf: 1 for the answer with the most votes (the earlier of equals), 0 for every other and for an
+    attempt that states none; times the winner's share where `scaled`. nan where no leaf states an answer, and
+    for attempts that failed.
 
     `score` names the column of rewards.vote. Uses no labels. Zuo et al. 2025 (TTRL), the majority reward.
     """
@@ -98,15 +104,19 @@ class majority:
         if np.isnan(shares).all():
             return np.full(len(answers), np.nan)
         first = int(np.nanargmax(shares))
-        agrees = np.array([answer == answers[first] for answer in answers], float) * (shares[first] if self.scaled else 1.0)
+        agrees = np.array([answer == answers[first] for answer in answers], float) * (
+            shares[first] if self.scaled else 1.0
+        )
         return np.where(tree.stop[tree.leaves()] == FAILED, np.nan, agrees)
 
 
 @dataclass(frozen=True)
 class crossed:
-    """Per leaf: 1 if it states the final answer that is the commonest (the earlier of equals) among the attempts that began from the
-    tree's other opening, else 0; 0 for all where no attempt there states one; nan for attempts that failed, and in a tree with
-    one opening only. Uses no labels. Zhang et al. 2025 (Co-Reward)."""
+    """Per leaf: 1 if it states the final answer that is the commonest (the earlier of equals) among the
+    attempts that began from the tree's other opening, else 0; 0 for all where no attempt there states one;
+    nan for attempts that failed, and in a tree with one opening only. Uses no labels. Zhang et al. 2025
+    (Co-Reward).
+    """
 
     role: str = "policy"
 
@@ -116,7 +126,10 @@ class crossed:
     def _leaves(self, answers: list[str | None], tree: Tree) -> np.ndarray:
         leaves = tree.leaves()
         roots = [tree.dialogue(leaf)[0] for leaf in leaves]
-        votes = {root: Counter(a for a, r in zip(answers, roots, strict=True) if r == root and a is not None) for root in roots}
+        votes = {
+            root: Counter(a for a, r in zip(answers, roots, strict=True) if r == root and a is not None)
+            for root in roots
+        }
         if len(votes) != 2:
             return np.full(len(leaves), np.nan)
         first, second = (max(count, key=count.__getitem__) if count else None for count in votes.values())

@@ -28,8 +28,19 @@ class _Stepped:
 
     async def _begin(self, models, task, problem: Problem, rng: int) -> tuple[Steps, int]:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
-        steps = Steps(models, task, tree, plays, self.value, False, {"temperature": self.temperature}, self.stop, self.step_tokens,
-                      self.max_tokens, self.depth)  # fmt: skip
+        steps = Steps(
+            models,
+            task,
+            tree,
+            plays,
+            self.value,
+            False,
+            {"temperature": self.temperature},
+            self.stop,
+            self.step_tokens,
+            self.max_tokens,
+            self.depth,
+        )
         steps.begin(root)
         return steps, root
 
@@ -38,16 +49,20 @@ class _Stepped:
 
 
 def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
-    steps.tree.put_nodes("worth", {node: score for node, score in scores.items() if node not in steps.unknown})
+    steps.tree.put_nodes(
+        "worth", {node: score for node, score in scores.items() if node not in steps.unknown}
+    )
     return steps.tree
 
 
 @dataclass(frozen=True)
 class beam(_Stepped):
-    """At every depth each of the `width` kept steps is continued `branch` times, and the `width` best new ones by `value` go on; attempts
-    that end are set aside for the choice. `least`: a step counts by the least value on its way instead of its own.
+    """At every depth each of the `width` kept steps is continued `branch` times, and the `width` best new
+    ones by `value` go on; attempts that end are set aside for the choice. `least`: a step counts by the least
+    value on its way instead of its own.
 
-    `most` tokens drawn end the search (0: none); what is kept then is not finished. Leaves the node column "worth".
+    `most` tokens drawn end the search (0: none); what is kept then is not finished. Leaves the node column
+    "worth".
     """
 
     width: int = 2
@@ -65,7 +80,9 @@ class beam(_Stepped):
             new: list[int] = []
             for node in kept:
                 for child in await steps.expand(node, self.branch):
-                    scores[child] = min(steps.worth[child], scores[node]) if self.least else steps.worth[child]
+                    scores[child] = (
+                        min(steps.worth[child], scores[node]) if self.least else steps.worth[child]
+                    )
                     new.append(child)
             kept = sorted((c for c in new if not steps.over(c)), key=lambda c: (-scores[c], c))[: self.width]
         return _marked(steps, {node: score for node, score in scores.items() if node != root})
@@ -73,8 +90,10 @@ class beam(_Stepped):
 
 @dataclass(frozen=True)
 class best_first(_Stepped):
-    """`expansions` times the most promising step found so far, wherever it stands, is continued `branch` times; steps known to be worth less
-    than `prune` are given up; the search ends with the `attempts`-th finished attempt. Leaves the node column "worth"."""
+    """`expansions` times the most promising step found so far, wherever it stands, is continued `branch`
+    times; steps known to be worth less than `prune` are given up; the search ends with the `attempts`-th
+    finished attempt. Leaves the node column "worth".
+    """
 
     expansions: int = 20
     branch: int = 3

@@ -15,11 +15,13 @@ ALONE = "This was tried: on a scale where more is better it is worth {worth:.3g}
 
 @dataclass(frozen=True)
 class evolve:
-    """`iterations` times `n` attempts: the first ones at the problem, later ones after the best of the iteration before and the task's words
-    about it (task.trial). Where none of an iteration could be tried, the next asks the same again. Every attempt is a leaf; node
-    columns "trial" (what the trial found it worth; nan: it could not be tried) and, at an opening, "improves" (the attempt it shows).
+    """`iterations` times `n` attempts: the first ones at the problem, later ones after the best of the
+    iteration before and the task's words about it (task.trial). Where none of an iteration could be tried,
+    the next asks the same again. Every attempt is a leaf; node columns "trial" (what the trial found it
+    worth; nan: it could not be tried) and, at an opening, "improves" (the attempt it shows).
 
-    `guided`=False tells the best attempt's worth and nothing else (the ablation). Ma et al. 2023 (Eureka), algorithm 1.
+    `guided`=False tells the best attempt's worth and nothing else (the ablation). Ma et al. 2023 (Eureka),
+    algorithm 1.
     """
 
     n: int = 16
@@ -40,7 +42,9 @@ class evolve:
         tree, root, _ = await begin(models, task, problem, rng, self.role)
         at = root
         for left in range(self.iterations - 1, -1, -1):
-            nodes = await models.generate(self.role, tree, at, self.n, temperature=self.temperature, max_tokens=self.max_tokens)
+            nodes = await models.generate(
+                self.role, tree, at, self.n, temperature=self.temperature, max_tokens=self.max_tokens
+            )
             said = [models.said(self.role, tree, node) for node in nodes]
             tried = await asyncio.gather(*(task.trial(models, problem, text) for text in said))
             for node, (value, _) in zip(nodes, tried, strict=True):
@@ -50,8 +54,11 @@ class evolve:
                 continue
             best = max(ran, key=lambda i: (tried[i][0], -i))
             value, words = tried[best]
-            messages = [*as_messages(problem.prompt), {"role": "assistant", "content": said[best]},
-                        {"role": "user", "content": words if self.guided else ALONE.format(worth=value)}]  # fmt: skip
+            messages = [
+                *as_messages(problem.prompt),
+                {"role": "assistant", "content": said[best]},
+                {"role": "user", "content": words if self.guided else ALONE.format(worth=value)},
+            ]
             at = models.open(self.role, tree, messages)
             tree.end(at, 0, tree.state[root])
             tree.mark("improves", at, nodes[best])

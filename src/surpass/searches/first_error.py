@@ -18,16 +18,19 @@ from surpass.types import Problem, Tree
 
 @dataclass(frozen=True)
 class first_error:
-    """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions stay in the tree.
+    """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions
+    stay in the tree.
 
-    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels; of those that could be judged. The root's first: 0 or 1 ends the search.
-    Then, `searches` times at most, of the wrong completions r of prefixes s with 0 < MC < 1 the one with the highest
-    alpha^(1 - MC(s)) beta^(|r| / length) + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of
-    its steps (lines, `stop`) the middle one's prefix is completed k times: where any is right the first error lies later,
-    else there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
+    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels; of those that
+    could be judged. The root's first: 0 or 1 ends the search. Then, `searches` times at most, of the wrong
+    completions r of prefixes s with 0 < MC < 1 the one with the highest alpha^(1 - MC(s)) beta^(|r| / length)
+    + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of its steps (lines,
+    `stop`) the middle one's prefix is completed k times: where any is right the first error lies later, else
+    there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
 
-    Leaves node columns "mc" (prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at completions whose first wrong
-    step was found). Tokens of a prefix are copied from the completion: nobody drew them there.
+    Leaves node columns "mc" (prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at
+    completions whose first wrong step was found). Tokens of a prefix are copied from the completion: nobody
+    drew them there.
     """
 
     k: int = 8
@@ -49,7 +52,9 @@ class first_error:
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
-            raise SurpassError(f"first_error completes one player's attempt; this task has {len(task.players)} players")
+            raise SurpassError(
+                f"first_error completes one player's attempt; this task has {len(task.players)} players"
+            )
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         found = _Found(self, models, task, tree, plays)
         await found.complete(root)
@@ -83,7 +88,9 @@ class _Found:
         part = completions(search.k, search.temperature, search.max_tokens, role=self.role)
         (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
         drawn = [i for i in range(before, len(self.tree)) if self.tree.parent[i] == node]
-        judged = {leaf: right(value) for leaf, value in zip(drawn, values, strict=True) if not np.isnan(value)}
+        judged = {
+            leaf: right(value) for leaf, value in zip(drawn, values, strict=True) if not np.isnan(value)
+        }
         self.ends |= judged
         self.mc[node], self.taken[node] = float(np.mean(list(judged.values()))) if judged else math.nan, 0
         if 0 < self.mc[node] < 1:
@@ -98,7 +105,9 @@ class _Found:
 
         def promise(entry: tuple[int, int]) -> float:
             prefix, leaf = entry
-            q = search.alpha ** (1 - self.mc[prefix]) * search.beta ** (len(self.tree.own(leaf)) / search.length)
+            q = search.alpha ** (1 - self.mc[prefix]) * search.beta ** (
+                len(self.tree.own(leaf)) / search.length
+            )
             return q + search.explore * total / (1 + self.taken[prefix])
 
         best = max(self.pool, key=lambda entry: (promise(entry), -entry[1]))

@@ -16,26 +16,30 @@ from surpass.types import Column, Problem, Tree
 
 @dataclass(frozen=True)
 class mcts:
-    """`simulations` times: descend from the root by `choice` to a step that was not expanded, expand it by `width` next steps, judge
-    these by `value`, and back up.
+    """`simulations` times: descend from the root by `choice` to a step that was not expanded, expand it by
+    `width` next steps, judge these by `value`, and back up.
 
     choice     "ucb": Q_c + explore sqrt(2 ln N_parent / N_c), Q_c + `fresh` where N_c = 0 (ReST-MCTS*);
-               "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length ** penalty) (MCTS-DPO);
-               "greedy": Q_c
-    backup     what an expanded node is worth: "visits": sum_c N_c Q_c / sum_c N_c; "all": the same with max(1, N_c); "max": the best child;
-               "mean": the mean of the values that simulations through it ended with
-    rollout    so many further steps are drawn from the best new child, one at a time, aside; its worth becomes
-               (1 - mix) of its own + mix of the best seen on the way (ReST-MCTS*)
+               "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length **
+               penalty) (MCTS-DPO); "greedy": Q_c
+    backup     what an expanded node is worth: "visits": sum_c N_c Q_c / sum_c N_c; "all": the same with
+               max(1, N_c); "max": the best child; "mean": the mean of the values that simulations through it
+               ended with
+    rollout    so many further steps are drawn from the best new child, one at a time, aside; its worth
+               becomes (1 - mix) of its own + mix of the best seen on the way (ReST-MCTS*)
     to_end     a simulation goes on expanding until an attempt ends (MCTS-DPO)
-    moves      after the simulations the most visited step is played and the search goes on from it, until an attempt ends (MCTS-DPO)
-    outcome    finished attempts are worth what the task says (labels), not what `value` thinks
+    moves      after the simulations the most visited step is played and the search goes on from it, until an
+    attempt ends (MCTS-DPO) outcome    finished attempts are worth what the task says (labels), not what
+    `value` thinks
     enough     the search ends when an attempt is finished that is worth this much
-    in_flight  so many simulations descend before their steps are drawn together; those under way count as visits worth 0
-    most       tokens drawn after which no simulation begins (0: none)
+    in_flight  so many simulations descend before their steps are drawn together; those under way count as
+    visits worth 0 most       tokens drawn after which no simulation begins (0: none)
 
-    A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and an attempt has at most
-    `depth` steps. Leaves node columns "visits" (with `outcome` at least 1 at ends that the task judged), "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with `outcome`
-    at steps below which no attempt ended that the task could judge) and "worth" (the step's own, at first sight; nan: not known).
+    A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and
+    an attempt has at most `depth` steps. Leaves node columns "visits" (with `outcome` at least 1 at ends that
+    the task judged), "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with
+    `outcome` at steps below which no attempt ended that the task could judge) and "worth" (the step's own, at
+    first sight; nan: not known).
     """
 
     value: Value = field(default_factory=constant)
@@ -63,9 +67,16 @@ class mcts:
     needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
     def __post_init__(self):
-        if self.choice not in ("ucb", "puct", "greedy") or self.backup not in ("visits", "all", "max", "mean"):
-            raise SurpassError("mcts needs a choice out of ucb, puct, greedy and a backup out of visits, all, max, mean; "
-                               f'found choice="{self.choice}", backup="{self.backup}"')  # fmt: skip
+        if self.choice not in ("ucb", "puct", "greedy") or self.backup not in (
+            "visits",
+            "all",
+            "max",
+            "mean",
+        ):
+            raise SurpassError(
+                "mcts needs a choice out of ucb, puct, greedy and a backup out of visits, all, max, mean; "
+                f'found choice="{self.choice}", backup="{self.backup}"'
+            )
         if min(self.simulations, self.width, self.depth, self.in_flight) < 1:
             raise SurpassError("mcts needs simulations, width, depth and in_flight of at least 1")
 
@@ -75,8 +86,19 @@ class mcts:
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
-        steps = Steps(models, task, tree, plays, self.value, self.outcome, {"temperature": self.temperature}, self.stop,
-                      self.step_tokens, self.max_tokens, self.depth)  # fmt: skip
+        steps = Steps(
+            models,
+            task,
+            tree,
+            plays,
+            self.value,
+            self.outcome,
+            {"temperature": self.temperature},
+            self.stop,
+            self.step_tokens,
+            self.max_tokens,
+            self.depth,
+        )
         steps.begin(root)
         grown = _Grown(self, steps, root)
         while True:
@@ -114,7 +136,8 @@ class _Grown:
         self.worth[root] = 0.0
         self.flying: dict[int, int] = {}
         self.ends: dict[tuple[int, ...], int] = {}
-        self.heard: dict[int, list[float]] = {}  # what the simulations through a node that ended in something judged ended with
+        # what the simulations through a node that ended in something judged ended with
+        self.heard: dict[int, list[float]] = {}
         self.done = False
 
     def open(self) -> bool:
@@ -131,11 +154,16 @@ class _Grown:
         if self.search.backup == "max":
             return max(self.q(c) for c in children)
         weights = [max(self.visits[c], self.search.backup == "all") for c in children]
-        return float(np.average([self.q(c) for c in children], weights=weights)) if sum(weights) else self.worth[node]
+        return (
+            float(np.average([self.q(c) for c in children], weights=weights))
+            if sum(weights)
+            else self.worth[node]
+        )
 
     def told(self, node: int) -> float:
-        """`q` over what was judged alone: guesses and defaults lead the search, but make no step better or worse than another. nan where
-        nothing at the node or below it was judged."""
+        """`q` over what was judged alone: guesses and defaults lead the search, but make no step better or
+        worse than another. nan where nothing at the node or below it was judged.
+        """
         own = self.worth[node] if self.steps.judged(node) else math.nan
         if self.search.backup == "mean":
             return float(np.mean(self.heard[node])) if node in self.heard else own
@@ -148,8 +176,12 @@ class _Grown:
         return float(np.average(list(found.values()), weights=weights)) if sum(weights) else own
 
     def seen(self, node: int) -> int:
-        """Simulations through a node; an attempt's end that the task judged when it was drawn counts as one."""
-        ended = self.search.outcome and node != self.root and self.steps.over(node) and self.steps.judged(node)
+        """Simulations through a node; an attempt's end that the task judged when it was drawn counts as
+        one.
+        """
+        ended = (
+            self.search.outcome and node != self.root and self.steps.over(node) and self.steps.judged(node)
+        )
         return max(self.visits[node], int(ended))
 
     def _score(self, node: int, child: int) -> float:
@@ -181,7 +213,11 @@ class _Grown:
             self.children[path[-1]] = new
             for child in new:
                 self.visits[child], self.total[child] = 0, 0.0
-                self.done |= steps.over(child) and child not in steps.unknown and self.worth[child] >= self.search.enough
+                self.done |= (
+                    steps.over(child)
+                    and child not in steps.unknown
+                    and self.worth[child] >= self.search.enough
+                )
             if self.search.rollout and new:
                 await self._roll(max(new, key=lambda c: (self.worth[c], -c)))
             if not self.search.to_end or not new:

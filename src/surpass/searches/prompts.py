@@ -1,4 +1,6 @@
-"""A search whose states are prompts: an optimiser model reads what went wrong under one and writes the next."""
+"""A search whose states are prompts: an optimiser model reads what went wrong under one and writes the
+next.
+"""
 
 from __future__ import annotations
 
@@ -45,24 +47,26 @@ Write a better instruction between <prompt> and </prompt>."""
 
 @dataclass(frozen=True)
 class prompts:
-    """Monte Carlo tree search over system prompts for `role`, `iterations` times: descend by Q + w sqrt(ln(N_parent + 1) / max(1, N)), expand
-    by `width` rewrites, go on greedily to the best new one until it ends, and give every prompt on the path the sum of the rewards
-    from it to the path's end.
+    """Monte Carlo tree search over system prompts for `role`, `iterations` times: descend by Q + w
+    sqrt(ln(N_parent + 1) / max(1, N)), expand by `width` rewrites, go on greedily to the best new one until
+    it ends, and give every prompt on the path the sum of the rewards from it to the path's end.
 
-    A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains what went wrong (or, if
-    nothing did, why it worked) and writes a new prompt. A prompt's reward is its accuracy on those of `held` other train problems that could be
-    judged under the first one; what cannot be under another counts as wrong there. A path ends
-    at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's, and where it is the best
-    so far. `guided`=False rewrites without looking at mistakes (the ablation). The root is the prompt that `role` plays with, at first
-    `start` ("": no system message).
+    A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains
+    what went wrong (or, if nothing did, why it worked) and writes a new prompt. A prompt's reward is its
+    accuracy on those of `held` other train problems that could be judged under the first one; what cannot be
+    under another counts as wrong there. A path ends
+    at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's,
+    and where it is the best so far. `guided`=False rewrites without looking at mistakes (the ablation). The
+    root is the prompt that `role` plays with, at first `start` ("": no system message).
 
-    What was found is the best prompt on the path of an iteration with the highest mean reward (Wang et al. 2023, PromptAgent, algorithm
-    1). A maximum of noisy means flatters itself, so it, the root's and no prompt at all answer `held` other train problems, and the
-    best there is chosen, of equals none at all first, then the root's; a prompt that is not better than none on the first `held`
-    problems, too, is not chosen. (Where the task has no other train problems the first decide.)
+    What was found is the best prompt on the path of an iteration with the highest mean reward (Wang et al.
+    2023, PromptAgent, algorithm 1). A maximum of noisy means flatters itself, so it, the root's and no prompt
+    at all answer `held` other train problems, and the best there is chosen, of equals none at all first, then
+    the root's; a prompt that is not better than none on the first `held` problems, too, is not chosen. (Where
+    the task has no other train problems the first decide.)
 
-    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves, and "" a node of its own; node columns
-    "reward", "visits", and "chosen", 1 at the chosen prompt.
+    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves, and "" a
+    node of its own; node columns "reward", "visits", and "chosen", 1 at the chosen prompt.
     """
 
     start: str = ""
@@ -84,14 +88,18 @@ class prompts:
         """Tokens drawn at most."""
         rewrites = self.iterations * self.depth * self.width
         return (
-            rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens) + 5 * self.held * self.answer_tokens
+            rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens)
+            + 5 * self.held * self.answer_tokens
         )
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         tree = Tree(problem, rng)
         known = models.system.get(self.role, self.start)
         root = models.open(self.optimizer, tree, "The instruction so far:")
-        given = {prompt: models.put(self.optimizer, tree, root, prompt, self.optimizer) for prompt in dict.fromkeys((known, ""))}
+        given = {
+            prompt: models.put(self.optimizer, tree, root, prompt, self.optimizer)
+            for prompt in dict.fromkeys((known, ""))
+        }
         for prompt, node in given.items():
             tree.end(node, 0, {"prompt": prompt})
         plan = _Plan(self, models, task, tree, given[known], given[""], rng)
@@ -133,16 +141,21 @@ class _Plan:
 
     async def visit(self, node: int) -> None:
         """The accuracy of a prompt on the held problems: the same ones for every prompt."""
-        self.reward[node], self.returns[node] = await self.accuracy(node, "held", self.problems("held", self.search.held)), []
+        self.reward[node], self.returns[node] = (
+            await self.accuracy(node, "held", self.problems("held", self.search.held)),
+            [],
+        )
 
     async def accuracy(self, node: int, name: str, problems: list[Problem]) -> float:
-        """The share of right answers under a prompt, of those of the problems called `name` that could be judged under the first prompt
-        that answered them."""
+        """The share of right answers under a prompt, of those of the problems called `name` that could be
+        judged under the first prompt that answered them.
+        """
         values = np.array([value for value, _, _ in await self.answer(node, problems)], float)
         known = self.judgeable.setdefault(name, ~np.isnan(values))
         if not known.any():
             raise RunBroken(
-                f"none of the {name} problems could be judged under the first prompt, so no prompt can be told to be better"
+                f"none of the {name} problems could be judged under the first prompt, so no prompt can "
+                "be told to be better"
             )
         return float(np.nan_to_num(values[known]).mean())
 
@@ -188,7 +201,10 @@ class _Plan:
             return True
         if depth <= self.search.least:
             return False
-        return self.reward[node] > best or self.reward[node] < (self.reward[self.root] + self.reward[path[-2]]) / 2
+        return (
+            self.reward[node] > best
+            or self.reward[node] < (self.reward[self.root] + self.reward[path[-2]]) / 2
+        )
 
     async def expand(self, node: int) -> None:
         """`width` rewrites of a prompt, each after another batch of problems, at once."""
@@ -204,18 +220,26 @@ class _Plan:
         """A new prompt; None where the optimizer wrote none."""
         search, models, tree = self.search, self.models, self.tree
         sampling = {"temperature": search.temperature, "max_tokens": search.max_tokens}
-        answered = await self.answer(node, self.problems(f"batch {number}", search.batch)) if search.guided else []
+        answered = (
+            await self.answer(node, self.problems(f"batch {number}", search.batch)) if search.guided else []
+        )
         wrong = [entry for entry in answered if entry[0] == 0]
         cases = [
-            f"Question: {problem.asks}\nAnswer: {said}\nRight answer: {problem.answer}" for _, problem, said in wrong or answered
+            f"Question: {problem.asks}\nAnswer: {said}\nRight answer: {problem.answer}"
+            for _, problem, said in wrong or answered
         ]
         question = (
             "These answers are wrong. Why did the instruction lead to them?"
             if wrong
             else "These answers are right. Why did it work?"
         )
-        words = {"{prompt}": self.prompt(node), "{given}": "this instruction" if self.prompt(node) else "no instruction", "{cases}": "\n\n".join(cases), "{question}": question if cases else "",
-                 "{history}": "\n".join(self.prompt(n) or "(none)" for n in self.path_to(node))}  # fmt: skip
+        words = {
+            "{prompt}": self.prompt(node),
+            "{given}": "this instruction" if self.prompt(node) else "no instruction",
+            "{cases}": "\n\n".join(cases),
+            "{question}": question if cases else "",
+            "{history}": "\n".join(self.prompt(n) or "(none)" for n in self.path_to(node)),
+        }
         words["{feedback}"] = ""
         if search.guided:
             ask = models.open(search.optimizer, tree, fill(FEEDBACK, words), cause=node, aside=True)
@@ -223,18 +247,33 @@ class _Plan:
             words["{feedback}"] = models.said(search.optimizer, tree, said_, since=ask)
         asked = models.open(search.optimizer, tree, fill(REWRITE, words), cause=node)
         (new,) = await models.generate(search.optimizer, tree, asked, 1, **sampling)
-        found = re.findall(r"<prompt>(.*?)</prompt>", models.said(search.optimizer, tree, new, since=asked), re.DOTALL)
+        found = re.findall(
+            r"<prompt>(.*?)</prompt>", models.said(search.optimizer, tree, new, since=asked), re.DOTALL
+        )
         text = found[-1].strip() if found else ""
         tree.end(new, int(tree.stop[new]), {"prompt": text} if text else None)
         return new if text else None
 
     async def chosen(self) -> int:
         """What to play with from now on."""
-        best = max(self.paths, key=lambda path: float(np.mean([self.reward[node] for node in path])), default=[self.root])
+        best = max(
+            self.paths,
+            key=lambda path: float(np.mean([self.reward[node] for node in path])),
+            default=[self.root],
+        )
         found = max(best, key=lambda node: (self.reward[node], -node))
         others = self.problems("held", 2 * self.search.held)[self.search.held :]
-        final = [self.none, *(node for node in dict.fromkeys((self.root, found)) if self.reward[node] > self.reward[self.none])]
-        again = [await self.accuracy(node, "other held", others) if others else self.reward[node] for node in final]
+        final = [
+            self.none,
+            *(
+                node
+                for node in dict.fromkeys((self.root, found))
+                if self.reward[node] > self.reward[self.none]
+            ),
+        ]
+        again = [
+            await self.accuracy(node, "other held", others) if others else self.reward[node] for node in final
+        ]
         return final[int(np.argmax(again))]  # the first of equals
 
     async def mark(self) -> None:

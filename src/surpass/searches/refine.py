@@ -11,11 +11,13 @@ from surpass.types import FAILED, Problem, Tree
 
 @dataclass(frozen=True)
 class refine:
-    """One attempt and at most `times` refinements; the last one is the tree's only leaf, the earlier ones its causes.
+    """One attempt and at most `times` refinements; the last one is the tree's only leaf, the earlier ones its
+    causes.
 
-    `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own, aside; `improve`
-    (with {question}, {answer} and {feedback}) replaces the problem's last user message for the next attempt. Feedback that
-    holds `enough`, or failed, ends the refinement. Madaan et al. 2023, algorithm 1.
+    `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own,
+    aside; `improve` (with {question}, {answer} and {feedback}) replaces the problem's last user message for
+    the next attempt. Feedback that holds `enough`, or failed, ends the refinement. Madaan et al. 2023,
+    algorithm 1.
     """
 
     feedback: str
@@ -29,8 +31,10 @@ class refine:
     needs = frozenset({"one_player"})
 
     def __post_init__(self):
-        for name, text, wanted in (("feedback", self.feedback, ("{question}", "{answer}")),
-                                   ("improve", self.improve, ("{question}", "{answer}", "{feedback}"))):  # fmt: skip
+        for name, text, wanted in (
+            ("feedback", self.feedback, ("{question}", "{answer}")),
+            ("improve", self.improve, ("{question}", "{answer}", "{feedback}")),
+        ):
             if missing := [word for word in wanted if word not in text]:
                 raise SurpassError(f"refine's {name} needs {', '.join(missing)}")
 
@@ -40,7 +44,9 @@ class refine:
 
     async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
-            raise SurpassError(f"refine improves one player's attempt; this task has {len(task.players)} players")
+            raise SurpassError(
+                f"refine improves one player's attempt; this task has {len(task.players)} players"
+            )
         tree, root, _ = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         (node,) = await models.generate(self.role, tree, root, 1, **sampling)

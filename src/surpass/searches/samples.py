@@ -28,5 +28,7 @@ class samples:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
         nodes = await models.generate(plays, tree, root, self.n, **sampling)
-        await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))
+        await asyncio.gather(
+            *(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes)
+        )
         return tree

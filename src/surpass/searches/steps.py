@@ -17,12 +17,14 @@ from surpass.types import LENGTH, OPEN, Tree
 
 @dataclass
 class Steps:
-    """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), and turns where the task answers.
+    """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), and turns where the task
+    answers.
 
-    at[node] is the node after which the attempt goes on (the task's answer, where it gave one), -1 where it is over. worth[node]
-    is what a step is thought to be worth: `value`, or for finished attempts the task's own judgement if `outcome`. Where neither
-    can say (nan), the node is in `unknown`, and worth holds what favours and harms it least: the mean of the known new steps beside it,
-    else what stands for the step before. judged(node): whether worth rests on a judgement: with `outcome` the task's alone.
+    at[node] is the node after which the attempt goes on (the task's answer, where it gave one), -1 where it
+    is over. worth[node] is what a step is thought to be worth: `value`, or for finished attempts the task's
+    own judgement if `outcome`. Where neither can say (nan), the node is in `unknown`, and worth holds what
+    favours and harms it least: the mean of the known new steps beside it, else what stands for the step
+    before. judged(node): whether worth rests on a judgement: with `outcome` the task's alone.
     """
 
     models: Any
@@ -44,17 +46,26 @@ class Steps:
 
     def begin(self, root: int) -> None:
         if len(self.task.players) > 1:
-            raise SurpassError(f"a search over steps plays one player; this task has {len(self.task.players)}")
+            raise SurpassError(
+                f"a search over steps plays one player; this task has {len(self.task.players)}"
+            )
         self.at[root], self.depth[root] = root, 0
 
     def over(self, node: int) -> bool:
         return self.at[node] < 0
 
     def judged(self, node: int) -> bool:
-        return node in self.depth and self.depth[node] > 0 and node not in self.unknown and (self.over(node) or not self.outcome)
+        return (
+            node in self.depth
+            and self.depth[node] > 0
+            and node not in self.unknown
+            and (self.over(node) or not self.outcome)
+        )
 
     async def expand(self, node: int, n: int) -> list[int]:
-        """Up to `n` different next steps after `node`; a step that was drawn twice stands aside the second time."""
+        """Up to `n` different next steps after `node`; a step that was drawn twice stands aside the second
+        time.
+        """
         tree, start = self.tree, self.at[node]
         spoken = sum(len(tree.own(i)) for i in self._turn(start))
         left = self.max_tokens - spoken
@@ -62,7 +73,9 @@ class Steps:
         stop = () if self.step_tokens else (self.stop,)
         if self.depth[node] + 1 >= self.deepest:  # the last step runs to the end of its turn
             step, stop = left, ()
-        drawn = await self.models.generate(self.role, tree, start, n, **self.sampling, max_tokens=step, stop=stop)
+        drawn = await self.models.generate(
+            self.role, tree, start, n, **self.sampling, max_tokens=step, stop=stop
+        )
         new: dict[bytes, int] = {}
         for child in drawn:
             self.drawn += len(tree.own(child))
@@ -98,17 +111,26 @@ class Steps:
     async def _judge(self, nodes: Sequence[int], before: float) -> None:
         ended = [node for node in nodes if self.over(node)] if self.outcome else []
         open_ = [node for node in nodes if node not in ended]
-        paid = await asyncio.gather(*(worth(self.models, self.task, self.tree, node, self.role) for node in ended))
+        paid = await asyncio.gather(
+            *(worth(self.models, self.task, self.tree, node, self.role) for node in ended)
+        )
         thought = await self.value.values(self.models, self.task, self.tree, open_) if open_ else np.zeros(0)
-        found = {node: float(value) for node, value in [*zip(ended, paid, strict=True), *zip(open_, thought, strict=True)]}
+        found = {
+            node: float(value)
+            for node, value in [*zip(ended, paid, strict=True), *zip(open_, thought, strict=True)]
+        }
         self.unknown |= {node for node, value in found.items() if np.isnan(value)}
         known = [value for value in found.values() if not np.isnan(value)]
         least_harm = float(np.mean(known)) if known else before
         self.worth |= {node: least_harm if np.isnan(value) else value for node, value in found.items()}
 
 
-def step_ends(decode: Callable[[Sequence[int]], str], tokens: Sequence[int] | np.ndarray, stop: str) -> list[int]:
-    """How many tokens stand up to the end of each step of a text: after each token that completes `stop`, and at the last."""
+def step_ends(
+    decode: Callable[[Sequence[int]], str], tokens: Sequence[int] | np.ndarray, stop: str
+) -> list[int]:
+    """How many tokens stand up to the end of each step of a text: after each token that completes `stop`, and
+    at the last.
+    """
     ends, seen = [], 0
     for n in range(1, len(tokens) + 1):
         found = decode([int(token) for token in tokens[:n]]).count(stop)

@@ -15,8 +15,9 @@ from surpass.types import Problem, Tree, fold
 
 @dataclass(frozen=True)
 class stepwise:
-    """At every turn `k` continuations from one shared beginning; each is played, `judge` scores what came of it, and one goes on: the
-    best (a random one of equals), or with `softness` s > 0 one drawn with probability proportional to exp(score / s).
+    """At every turn `k` continuations from one shared beginning; each is played, `judge` scores what came of
+    it, and one goes on: the best (a random one of equals), or with `softness` s > 0 one drawn with
+    probability proportional to exp(score / s).
 
     Leaves the node column "step": the scores of all continuations, the kept and the others. SLATE (2026).
     """
@@ -55,7 +56,8 @@ class stepwise:
     def _kept(self, values: np.ndarray, seed: int) -> int:
         chooser = np.random.default_rng(seed)
         known = values[~np.isnan(values)]
-        values = np.where(np.isnan(values), known.mean() if len(known) else 0.0, values)  # not judged: neither better nor worse
+        # not judged: neither better nor worse
+        values = np.where(np.isnan(values), known.mean() if len(known) else 0.0, values)
         if self.softness:
             p = np.exp((values - values.max()) / self.softness)
             return int(chooser.choice(len(values), p=p / p.sum()))

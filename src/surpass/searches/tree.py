@@ -14,11 +14,12 @@ from surpass.types import LENGTH, OPEN, Problem, Tree
 
 @dataclass(frozen=True)
 class tree:
-    """widths[0] first steps, each continued widths[1] times, and so on; the last continuation runs to the end of the turn.
+    """widths[0] first steps, each continued widths[1] times, and so on; the last continuation runs to the end
+    of the turn.
 
-    A step ends after the token that completes `stop` (default: a line), or after `step_tokens` tokens if that is not 0. A
-    step that ends its turn early is a leaf. An attempt has at most `max_tokens` tokens in its first turn; prefixes are
-    computed once.
+    A step ends after the token that completes `stop` (default: a line), or after `step_tokens` tokens if that
+    is not 0. A step that ends its turn early is a leaf. An attempt has at most `max_tokens` tokens in its
+    first turn; prefixes are computed once.
     """
 
     widths: tuple[int, ...] = (4, 2)
@@ -32,7 +33,9 @@ class tree:
 
     def __post_init__(self):
         if not self.widths or min(self.widths) < 1:
-            raise SurpassError(f"a tree needs at least one width, each at least 1; found widths={self.widths}")
+            raise SurpassError(
+                f"a tree needs at least one width, each at least 1; found widths={self.widths}"
+            )
 
     def at_most(self) -> int:
         """Tokens drawn for one problem, if every attempt uses all it may and no step is shared."""
@@ -46,11 +49,17 @@ class tree:
         await self._grow(models, task, grown, root, self.widths, self.max_tokens, plays)
         return grown
 
-    async def _grow(self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int, plays: str) -> None:
+    async def _grow(
+        self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int, plays: str
+    ) -> None:
         """Continue `node` as often as the first width says, and what can be continued as the others say."""
         last = len(widths) == 1
         step = min(budget, self.step_tokens) if self.step_tokens and not last else budget
-        sampling = {"temperature": self.temperature, "max_tokens": step, "stop": () if last or self.step_tokens else (self.stop,)}
+        sampling = {
+            "temperature": self.temperature,
+            "max_tokens": step,
+            "stop": () if last or self.step_tokens else (self.stop,),
+        }
         children = await models.generate(plays, grown, node, widths[0], **sampling)
         whole = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         grow: list[Coroutine[Any, Any, Any]] = []

@@ -1,4 +1,6 @@
-"""What searches share: opening a problem, playing an attempt on until the task says it is over, and what it is worth."""
+"""What searches share: opening a problem, playing an attempt on until the task says it is over, and what it
+is worth.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ Words = str | Sequence[Mapping[str, str]]
 
 
 async def begin(models, task, problem: Problem, key: int, role: str = "policy") -> tuple[Tree, int, str]:
-    """(tree, root, who plays): a new tree that is opened with what the task says to the player who moves first.
+    """(tree, root, who plays): a new tree that is opened with what the task says to the player who moves
+    first.
 
-    The only player of a task is played by `role`; one of several by the role of the same name if there is one, else by `role`,
-    and then the column "player" tells, at each opening, whose context it is, as a number in task.players.
+    The only player of a task is played by `role`; one of several by the role of the same name if there is
+    one, else by `role`, and then the column "player" tells, at each opening, whose context it is, as a number
+    in task.players.
     """
     tree = Tree(problem, key)
     root, plays = await opened(models, task, tree, problem, role)
@@ -28,7 +32,9 @@ async def begin(models, task, problem: Problem, key: int, role: str = "policy") 
 
 
 async def opened(models, task, tree: Tree, problem: Problem, role: str = "policy") -> tuple[int, str]:
-    """(root, who plays): an opening of the tree with what the task says about `problem`, the tree's own or a view of it."""
+    """(root, who plays): an opening of the tree with what the task says about `problem`, the tree's own or a
+    view of it.
+    """
     turn = await task.start(models, problem)
     assert turn.player is not None, "a task that is over before it begins"
     plays = _plays(models, task, turn.player, role)
@@ -50,7 +56,9 @@ class _Contexts:
     def __init__(self, models, task, tree: Tree, node: int, role: str):
         self.models, self.task, self.tree, self.role = models, task, tree, role
         self.last: dict[str, int] = {self.mover(i): i for i in tree.history(node)}
-        self.unheard: dict[str, list[Words]] = {p: [words] for p, words in tree.unheard.items() if p not in self.last}
+        self.unheard: dict[str, list[Words]] = {
+            p: [words] for p, words in tree.unheard.items() if p not in self.last
+        }
 
     def mover(self, node: int) -> str:
         """The player whose context a node is in."""
@@ -63,11 +71,14 @@ class _Contexts:
             self.unheard.setdefault(player, []).append(words)
 
     def next(self, player: str, cause: int) -> int:
-        """The node after which `player` moves: told what was said, in the player's own context, opened if need be."""
+        """The node after which `player` moves: told what was said, in the player's own context, opened if
+        need be.
+        """
         words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, self.task, player, self.role)
         if player in self.last:
             told = self.models.tell(role, self.tree, self.last[player], words, cause=cause)
-            if self.tree.parent[told] < 0 and self.tree.has("player"):  # a template that rewrote what came before
+            # a template that rewrote what came before
+            if self.tree.parent[told] < 0 and self.tree.has("player"):
                 self.tree.mark("player", told, self.task.players.index(player))
             return told
         node = self.models.open(role, self.tree, words, cause=cause)
@@ -78,20 +89,29 @@ class _Contexts:
 def _joined(said: list[Words]) -> Words:
     if all(isinstance(words, str) for words in said):
         return "\n".join(str(words) for words in said)
-    return [m for words in said for m in ([{"role": "user", "content": words}] if isinstance(words, str) else words)]
+    return [
+        m
+        for words in said
+        for m in ([{"role": "user", "content": words}] if isinstance(words, str) else words)
+    ]
 
 
-async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]) -> int:
-    """The last node of the attempt that `node` began: the task answers, players move, until the task says it is over or
-    `turns` moves were made, or the attempt failed; cut off where it outgrew the model's context. What the task counts stands in node columns
-    "count/NAME"."""
+async def play_on(
+    models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]
+) -> int:
+    """The last node of the attempt that `node` began: the task answers, players move, until the task says it
+    is over or `turns` moves were made, or the attempt failed; cut off where it outgrew the model's context.
+    What the task counts stands in node columns "count/NAME".
+    """
     contexts = _Contexts(models, task, tree, node, role)
     for left in range(turns - 1, -1, -1):
         if tree.stop[node] == FAILED:
             return node
         player = contexts.mover(node)
         state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
-        turn: Turn = await task.step(models, state, models.said(_plays(models, task, player, role), tree, node))
+        turn: Turn = await task.step(
+            models, state, models.said(_plays(models, task, player, role), tree, node)
+        )
         models.count("steps")
         _record(tree, node, turn)
         if turn.player is None:
@@ -112,8 +132,9 @@ async def play_on(models, task, tree: Tree, node: int, role: str, turns: int, sa
 
 
 async def drawn(models, role: str, tree: Tree, node: int, n: int, sampling: dict[str, Any]) -> list[int]:
-    """n new children of `node`; where every draw failed, one FAILED child that says why: it ends this attempt and none beside it.
-    TooLong where `node` leaves no room for an answer."""
+    """n new children of `node`; where every draw failed, one FAILED child that says why: it ends this attempt
+    and none beside it. TooLong where `node` leaves no room for an answer.
+    """
     try:
         return await models.generate(role, tree, node, n, **sampling)
     except TooLong:
@@ -123,7 +144,9 @@ async def drawn(models, role: str, tree: Tree, node: int, n: int, sampling: dict
 
 
 async def step_on(models, task, tree: Tree, node: int, role: str) -> int:
-    """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1 where it is over."""
+    """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1
+    where it is over.
+    """
     state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
     turn: Turn = await task.step(models, state, models.said(role, tree, node))
     models.count("steps")
@@ -141,10 +164,12 @@ def _record(tree: Tree, node: int, turn: Turn) -> None:
 
 
 async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
-    """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the way (of several
-    players, the one who moved last); nan where nobody can judge, where the attempt failed, and where a search left it unfinished.
+    """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the
+    way (of several players, the one who moved last); nan where nobody can judge, where the attempt failed,
+    and where a search left it unfinished.
 
-    To say nothing is wrong where there is a right answer, also if a check cannot judge nothing: 0, not nan."""
+    To say nothing is wrong where there is a right answer, also if a check cannot judge nothing: 0, not nan.
+    """
     if tree.stop[leaf] == FAILED or tree.unfinished(leaf):
         return float("nan")
     text = judged(models, task, tree, leaf, role)
@@ -159,7 +184,9 @@ async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> fl
 
 
 def judged(models, task, tree: Tree, leaf: int, role: str) -> str:
-    """The text of an attempt's last turn that task.check is given: without its thoughts, but for a task that `reads_thoughts`."""
+    """The text of an attempt's last turn that task.check is given: without its thoughts, but for a task that
+    `reads_thoughts`.
+    """
     return (models.text if getattr(task, "reads_thoughts", False) else models.said)(role, tree, leaf)
 
 
@@ -170,13 +197,21 @@ def fill(template: str, words: dict[str, str]) -> str:
 
 def reasked(problem: Problem, words: str) -> str | tuple[Mapping[str, str], ...]:
     """The problem's prompt with `words` in place of its last message."""
-    return words if isinstance(problem.prompt, str) else (*problem.prompt[:-1], {"role": "user", "content": words})
+    return (
+        words
+        if isinstance(problem.prompt, str)
+        else (*problem.prompt[:-1], {"role": "user", "content": words})
+    )
 
 
 def instructed(problem: Problem, system: str) -> Problem:
     """The problem, asked under a system message ("": none)."""
     if not system:
         return problem
-    messages = problem.prompt if not isinstance(problem.prompt, str) else ({"role": "user", "content": problem.prompt},)
+    messages = (
+        problem.prompt
+        if not isinstance(problem.prompt, str)
+        else ({"role": "user", "content": problem.prompt},)
+    )
     messages = [message for message in messages if message["role"] != "system"]
     return dataclasses.replace(problem, prompt=({"role": "system", "content": system}, *messages))

@@ -1,4 +1,6 @@
-"""What a search thinks an unfinished attempt is worth: parts with values(models, task, tree, nodes) -> float64[len(nodes)]."""
+"""What a search thinks an unfinished attempt is worth: parts with values(models, task, tree, nodes) ->
+float64[len(nodes)].
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ class Value(Protocol):
 
 @dataclass(frozen=True)
 class head:
-    """What the value head number `head` of `role` reads after the node's last token, held to [0, 1]; with `logistic` the logistic
-    function of it."""
+    """What the value head number `head` of `role` reads after the node's last token, held to [0, 1]; with
+    `logistic` the logistic function of it.
+    """
 
     role: str = "value"
     number: int = 0
@@ -39,7 +42,9 @@ class head:
 
 @dataclass(frozen=True)
 class asked:
-    """p(yes) / (p(yes) + p(no)) of `role`'s next token when asked, right after the node, whether it is right so far (rewards.verdict)."""
+    """p(yes) / (p(yes) + p(no)) of `role`'s next token when asked, right after the node, whether it is right
+    so far (rewards.verdict).
+    """
 
     role: str = "policy"
     ask: str = RIGHT
@@ -60,8 +65,9 @@ class asked:
 
 @dataclass(frozen=True)
 class completions:
-    """The mean worth of `n` attempts that `role` completes from the node, drawn aside, over those that can be judged; nan where none can.
-    They are judged by the task: labels."""
+    """The mean worth of `n` attempts that `role` completes from the node, drawn aside, over those that can be
+    judged; nan where none can. They are judged by the task: labels.
+    """
 
     n: int = 4
     temperature: float = 1.0
@@ -73,15 +79,21 @@ class completions:
         known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
         return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
-    async def each(self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True) -> list[np.ndarray]:
+    async def each(
+        self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True
+    ) -> list[np.ndarray]:
         """The worth of every completion, float64[n] per node."""
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
 
         async def one(node: int) -> np.ndarray:
             start = models.put(self.role, tree, node, [], self.role, aside=True) if aside else node
             drawn = await models.generate(self.role, tree, start, self.n, **sampling)
-            ends = await asyncio.gather(*(play_on(models, task, tree, d, self.role, self.turns, sampling) for d in drawn))
-            return np.array(await asyncio.gather(*(worth(models, task, tree, end, self.role) for end in ends)), float)
+            ends = await asyncio.gather(
+                *(play_on(models, task, tree, d, self.role, self.turns, sampling) for d in drawn)
+            )
+            return np.array(
+                await asyncio.gather(*(worth(models, task, tree, end, self.role) for end in ends)), float
+            )
 
         return list(await asyncio.gather(*(one(node) for node in nodes)))
 
@@ -97,7 +109,9 @@ class truth:
         def one(node: int) -> float:
             state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
             spoken = tree.author[node] == self.role and tree.state[node] is None
-            return float(task.oracle.value(tree.problem, state, models.said(self.role, tree, node) if spoken else ""))
+            return float(
+                task.oracle.value(tree.problem, state, models.said(self.role, tree, node) if spoken else "")
+            )
 
         return np.array([one(node) for node in nodes], float)
 
@@ -114,8 +128,10 @@ class constant:
 
 @dataclass(frozen=True)
 class graded:
-    """What the task's oracle says of a finished turn by itself: 1 good, 0 harmless, -1 bad; more for a right answer the more turns were
-    left: early * (turns - used) / turns. For tasks whose oracle has grade(problem, state, text)."""
+    """What the task's oracle says of a finished turn by itself: 1 good, 0 harmless, -1 bad; more for a right
+    answer the more turns were left: early * (turns - used) / turns. For tasks whose oracle has grade(problem,
+    state, text).
+    """
 
     early: float = 0.0
     turns: int = 4
@@ -130,16 +146,19 @@ class graded:
     def _one(self, models, task, tree: Tree, node: int) -> float:
         before = [i for i in tree.history(node)[:-1] if tree.state[i] is not None]
         used = sum(tree.author[i] == self.role for i in before)
-        score, over = task.oracle.grade(tree.problem, tree.state[before[-1]], models.said(self.role, tree, node))
+        score, over = task.oracle.grade(
+            tree.problem, tree.state[before[-1]], models.said(self.role, tree, node)
+        )
         return score + (self.early * (self.turns - used - 1) / self.turns if over and score > 0 else 0.0)
 
 
 @dataclass(frozen=True)
 class spoken:
-    """The score, on the scale from `worst` to `best`, that `role` states (verdicts.score_of) when shown `prompt` with {question} and {answer}: the
-    turn that ends at the node and what the task answered to it. Divided by `best`; nan where it states none. {worst} and {best} in the
-    prompt are the scale; without them a sentence after it says it. `pattern`: the last number that this finds instead. What is shown
-    and said stands in the tree, aside; node column "read": 1 where a score was stated, 0 where not.
+    """The score, on the scale from `worst` to `best`, that `role` states (verdicts.score_of) when shown
+    `prompt` with {question} and {answer}: the turn that ends at the node and what the task answered to it.
+    Divided by `best`; nan where it states none. {worst} and {best} in the prompt are the scale; without them
+    a sentence after it says it. `pattern`: the last number that this finds instead. What is shown and said
+    stands in the tree, aside; node column "read": 1 where a score was stated, 0 where not.
     """
 
     prompt: str
@@ -156,7 +175,11 @@ class spoken:
 
     async def _one(self, models, tree: Tree, node: int) -> float:
         words = models.said(self.voice, tree, node)
-        told = [i for i in np.flatnonzero(tree.cause == node).tolist() if tree.author[i] == "task" and not tree.aside[i]]
+        told = [
+            i
+            for i in np.flatnonzero(tree.cause == node).tolist()
+            if tree.author[i] == "task" and not tree.aside[i]
+        ]
         if told and tree.parent[told[0]] == node:
             words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
         elif told:  # rendered anew with all that was before: what is new was kept as messages
@@ -164,7 +187,9 @@ class spoken:
         prompt = self.prompt if self.pattern else asking(self.prompt, self.worst, self.best)
         shown = fill(prompt, {"{question}": tree.problem.asks, "{answer}": words})
         root = models.open(self.role, tree, shown, cause=node, aside=True)
-        (said,) = await models.generate(self.role, tree, root, 1, temperature=self.temperature, max_tokens=self.max_tokens)
+        (said,) = await models.generate(
+            self.role, tree, root, 1, temperature=self.temperature, max_tokens=self.max_tokens
+        )
         score = read(models.said(self.role, tree, said, since=root), self.worst, self.best, self.pattern)
         tree.mark("read", said, float(score == score))
         return score / self.best

@@ -14,10 +14,11 @@ from surpass.types import Problem, Tree, fold
 
 @dataclass(frozen=True)
 class views:
-    """`n` attempts at the problem as it is asked and, from a second opening of the same tree, `n` at the same problem in other words.
+    """`n` attempts at the problem as it is asked and, from a second opening of the same tree, `n` at the same
+    problem in other words.
 
-    The other words are the task's, reworded(problem, seed) -> prompt or None, or, with `rewrite` (one message with
-    {question}), what `rewriter` answers to it. Where there are none the tree has one opening.
+    The other words are the task's, reworded(problem, seed) -> prompt or None, or, with `rewrite` (one message
+    with {question}), what `rewriter` answers to it. Where there are none the tree has one opening.
     """
 
     n: int = 8
@@ -42,21 +43,30 @@ class views:
         other = await self._other(models, task, problem, rng)
         roots = [root]
         if other is not None and other != problem.prompt:
-            roots.append((await opened(models, task, tree, dataclasses.replace(problem, prompt=other), self.role))[0])
+            roots.append(
+                (await opened(models, task, tree, dataclasses.replace(problem, prompt=other), self.role))[0]
+            )
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         found = await asyncio.gather(*(drawn(models, plays, tree, root, self.n, sampling) for root in roots))
         nodes = [node for some in found for node in some]
-        await asyncio.gather(*(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes))
+        await asyncio.gather(
+            *(play_on(models, task, tree, node, self.role, self.turns, sampling) for node in nodes)
+        )
         return tree
 
     async def _other(self, models, task, problem: Problem, rng: int) -> str | tuple | None:
         if self.rewrite:
             words = fill(self.rewrite, {"{question}": problem.asks})
             messages = [{"role": "user", "content": words}]
-            (said,) = await models.chat(self.rewriter, messages, key=fold(rng, "rewrite"), max_tokens=self.max_tokens)
+            (said,) = await models.chat(
+                self.rewriter, messages, key=fold(rng, "rewrite"), max_tokens=self.max_tokens
+            )
             return reasked(problem, said.strip()) if said.strip() else None
         if not hasattr(task, "reworded"):
-            raise SurpassError(f"{type(getattr(task, '_task', task)).__name__} cannot ask its problems in other words: it has no "
-                               "reworded(problem, seed); give searches.views a `rewrite` prompt for a model that can")  # fmt: skip
+            raise SurpassError(
+                f"{type(getattr(task, '_task', task)).__name__} cannot ask its problems in other words: "
+                "it has no reworded(problem, seed); give searches.views a `rewrite` prompt for a model "
+                "that can"
+            )
         found = task.reworded(problem, fold(rng, "reworded"))
         return await found if inspect.isawaitable(found) else found

@@ -14,9 +14,11 @@ from surpass.types import Example, Memory, Tree
 
 @dataclass(frozen=True)
 class best_worst:
-    """The best against the worst attempt at each problem (the earlier of equals), where they differ by more than `margin`.
+    """The best against the worst attempt at each problem (the earlier of equals), where they differ by more
+    than `margin`.
 
-    `confidence` names a score whose value at the best leaf is the probability that the order is right; nan there: no pair.
+    `confidence` names a score whose value at the best leaf is the probability that the order is right; nan
+    there: no pair.
     """
 
     score: str = "reward"
@@ -41,11 +43,13 @@ class best_worst:
 
 @dataclass(frozen=True)
 class siblings:
-    """Steps: at every node with several judged continuations the best against the worst by the node column `score`, where they
-    differ by more than `margin`; what is learnt follows their parent. What has no score (nan) is neither.
+    """Steps: at every node with several judged continuations the best against the worst by the node column
+    `score`, where they differ by more than `margin`; what is learnt follows their parent. What has no score
+    (nan) is neither.
 
-    `visits` names a node column of counts: what was not visited takes no part, because its score is a guess at first sight, and the pair's
-    confidence is N_best / (N_best + N_worst), at least 1/2. Xie et al. 2024 (MCTS-DPO), eq. 5.
+    `visits` names a node column of counts: what was not visited takes no part, because its score is a guess
+    at first sight, and the pair's confidence is N_best / (N_best + N_worst), at least 1/2. Xie et al. 2024
+    (MCTS-DPO), eq. 5.
     """
 
     score: str = "q"
@@ -57,7 +61,11 @@ class siblings:
 
     def _at(self, tree: Tree, node: int) -> list[Example]:
         values = tree.get(self.score).values
-        steps = [i for i in tree.children(node) if not np.isnan(values[i]) and not tree.aside[i] and tree.author[i] != "task"]
+        steps = [
+            i
+            for i in tree.children(node)
+            if not np.isnan(values[i]) and not tree.aside[i] and tree.author[i] != "task"
+        ]
         counts = np.ones(len(tree)) if self.visits is None else np.nan_to_num(tree.get(self.visits).values)
         steps = [i for i in steps if counts[i] > 0]
         if len(steps) < 2:

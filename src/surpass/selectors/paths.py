@@ -16,7 +16,9 @@ def judged_leaves(tree: Tree, score: str) -> list[tuple[int, float]]:
     """(leaf, score) of every leaf that did not fail and was judged."""
     values = tree.get(score).values
     return [
-        (leaf, float(v)) for leaf, v in zip(tree.leaves(), values, strict=True) if not np.isnan(v) and tree.stop[leaf] != FAILED
+        (leaf, float(v))
+        for leaf, v in zip(tree.leaves(), values, strict=True)
+        if not np.isnan(v) and tree.stop[leaf] != FAILED
     ]
 
 
@@ -37,8 +39,9 @@ class every:
 
 @dataclass(frozen=True)
 class nonconstant:
-    """Every judged attempt of the trees whose scores differ: the others carry no signal. At most the first `limit` such trees
-    (0: all). Yu et al. 2025 (DAPO), eq. 11."""
+    """Every judged attempt of the trees whose scores differ: the others carry no signal. At most the first
+    `limit` such trees (0: all). Yu et al. 2025 (DAPO), eq. 11.
+    """
 
     score: str = "reward"
     limit: int = 0
@@ -51,8 +54,9 @@ class nonconstant:
 
 @dataclass(frozen=True)
 class correct:
-    """Attempts that score at least `threshold`, at most `limit` a problem (0: all), chosen at random; equal token sequences
-    count once."""
+    """Attempts that score at least `threshold`, at most `limit` a problem (0: all), chosen at random; equal
+    token sequences count once.
+    """
 
     score: str = "reward"
     threshold: float = 1.0
@@ -61,7 +65,11 @@ class correct:
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
         out = []
         for tree in trees:
-            right = {_tokens(tree, leaf): leaf for leaf, v in reversed(judged_leaves(tree, self.score)) if v >= self.threshold}
+            right = {
+                _tokens(tree, leaf): leaf
+                for leaf, v in reversed(judged_leaves(tree, self.score))
+                if v >= self.threshold
+            }
             leaves = sorted(right.values())
             if self.limit and len(leaves) > self.limit:
                 chooser = np.random.default_rng(fold(rng, tree.problem.id))
@@ -72,9 +80,9 @@ class correct:
 
 @dataclass(frozen=True)
 class so_far:
-    """What `select` chooses of this round's trees and of those of all rounds before, refused ones too, with the columns they had when they
-    were scored. Of a problem that was asked again only the last round in which anything was chosen counts. In the order in which the
-    problems were first asked.
+    """What `select` chooses of this round's trees and of those of all rounds before, refused ones too, with
+    the columns they had when they were scored. Of a problem that was asked again only the last round in which
+    anything was chosen counts. In the order in which the problems were first asked.
 
     Zelikman et al. 2022 (STaR) and Singh et al. 2023 (ReST-EM) fit the start model to all that was generated.
     """
@@ -94,9 +102,10 @@ class so_far:
 
 @dataclass(frozen=True)
 class top:
-    """The `limit` best attempts at each problem (0: all; the earlier of equals first) among those that score at least `threshold`;
-    equal token sequences count once. With `above` those that score more than `threshold`, and nothing of a tree whose attempts all
-    score the same: there is no best among them."""
+    """The `limit` best attempts at each problem (0: all; the earlier of equals first) among those that score
+    at least `threshold`; equal token sequences count once. With `above` those that score more than
+    `threshold`, and nothing of a tree whose attempts all score the same: there is no best among them.
+    """
 
     score: str = "reward"
     limit: int = 1
@@ -109,7 +118,11 @@ class top:
             judged = judged_leaves(tree, self.score)
             if self.above and len({v for _, v in judged}) < 2:
                 continue
-            judged = [(leaf, v) for leaf, v in judged if v > self.threshold or (v == self.threshold and not self.above)]
+            judged = [
+                (leaf, v)
+                for leaf, v in judged
+                if v > self.threshold or (v == self.threshold and not self.above)
+            ]
             best: dict[bytes, int] = {}
             for leaf, _ in sorted(judged, key=lambda lv: -lv[1]):
                 best.setdefault(_tokens(tree, leaf), leaf)
@@ -119,8 +132,11 @@ class top:
 
 @dataclass(frozen=True)
 class contexts:
-    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of an attempt that opened a
-    workspace anew, each part. What a template rewrote is one dialogue still (Tree.parts). Contexts without a number in the node column `score`, and attempts that failed, are left out."""
+    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of
+    an attempt that opened a workspace anew, each part. What a template rewrote is one dialogue still
+    (Tree.parts). Contexts without a number in the node column `score`, and attempts that failed, are left
+    out.
+    """
 
     score: str = "advantage"
     voices: tuple[str, ...] = ("policy",)
@@ -129,7 +145,11 @@ class contexts:
         return [Example(tree, (node,)) for tree in trees for node in self._ends(tree)]
 
     def _ends(self, tree: Tree) -> list[int]:
-        mine = [i for i in range(len(tree)) if tree.author[i] in self.voices and not tree.aside[i] and tree.stop[i] != FAILED]
+        mine = [
+            i
+            for i in range(len(tree))
+            if tree.author[i] in self.voices and not tree.aside[i] and tree.stop[i] != FAILED
+        ]
         inner = {above for i in mine for above in tree.dialogue(i)[:-1]}
         values = tree.get(self.score).values
         return [i for i in mine if i not in inner and not np.isnan(values[tree.dialogue(i)]).all()]
@@ -137,8 +157,9 @@ class contexts:
 
 @dataclass(frozen=True)
 class prefixes:
-    """Every node whose node column `score` is a number, as a path up to it: what a value model learns from. At most `limit` a tree
-    (0: all), chosen at random."""
+    """Every node whose node column `score` is a number, as a path up to it: what a value model learns from.
+    At most `limit` a tree (0: all), chosen at random.
+    """
 
     score: str = "target"
     limit: int = 0
@@ -156,10 +177,16 @@ class prefixes:
 
 @dataclass(frozen=True)
 class steps:
-    """Every judged step alone: each node whose node column `score` is a number, learning only what follows its parent."""
+    """Every judged step alone: each node whose node column `score` is a number, learning only what follows
+    its parent.
+    """
 
     score: str = "step"
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]:
-        nodes = [(tree, node) for tree in trees for node in np.flatnonzero(~np.isnan(tree.get(self.score).values)).tolist()]
+        nodes = [
+            (tree, node)
+            for tree in trees
+            for node in np.flatnonzero(~np.isnan(tree.get(self.score).values)).tolist()
+        ]
         return [Example(tree, (node,), (int(tree.parent[node]),)) for tree, node in nodes]

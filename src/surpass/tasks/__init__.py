@@ -19,9 +19,31 @@ from surpass.tasks.splits import unique
 from surpass.tasks.sql import sql
 from surpass.tasks.suite import suite
 
-TASKS = ("arithmetic", "code", "countdown", "data", "instructions", "judge", "kgqa", "kuhn", "maze", "reasoning_gym", "reward_code", "rooms", "sql",
-         "suite", "tictactoe")  # fmt: skip
+TASKS = tuple(
+    "arithmetic code countdown data instructions judge kgqa kuhn maze reasoning_gym reward_code rooms "
+    "sql suite tictactoe".split()
+)
 """What --task may name."""
 
-__all__ = ["TASKS", "arithmetic", "code", "countdown", "data", "final_answer", "instructions", "judge", "kgqa", "kuhn", "maze", "question",
-           "reasoning_gym", "reward_code", "rewarded", "rooms", "sql", "suite", "tictactoe", "unique"]  # fmt: skip
+__all__ = [
+    "TASKS",
+    "arithmetic",
+    "code",
+    "countdown",
+    "data",
+    "final_answer",
+    "instructions",
+    "judge",
+    "kgqa",
+    "kuhn",
+    "maze",
+    "question",
+    "reasoning_gym",
+    "reward_code",
+    "rewarded",
+    "rooms",
+    "sql",
+    "suite",
+    "tictactoe",
+    "unique",
+]

@@ -1,4 +1,6 @@
-"""Sums, differences and products of several terms, solved one step a line, with the exact value of every prefix."""
+"""Sums, differences and products of several terms, solved one step a line, with the exact value of every
+prefix.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ _APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a 
 
 
 def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> str:
-    """A solution of "a + b * c ...", products first, otherwise from left to right: one step a line ("b * c = d"), then
-    "Answer: x". `slips` may hold what to add to a step's result, by number: planted errors, from which the rest follows."""
+    """A solution of "a + b * c ...", products first, otherwise from left to right: one step a line ("b * c =
+    d"), then "Answer: x". `slips` may hold what to add to a step's result, by number: planted errors, from
+    which the rest follows.
+    """
     numbers = [int(x) for x in re.findall(r"(?<!\d)\d+", expression)]
     operators = re.findall(r"[+\-*]", expression)
     lines: list[str] = []
@@ -37,7 +41,8 @@ def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> 
 class arithmetic(Task):
     """Sums, differences and products of several terms, one step a line.
 
-    `terms` numbers of up to `digits` digits joined by `operators` (out of +-*; products come first). The prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
+    `terms` numbers of up to `digits` digits joined by `operators` (out of +-*; products come first). The
+    prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
     """
 
     terms: int = 3
@@ -47,7 +52,9 @@ class arithmetic(Task):
 
     def __post_init__(self):
         if self.terms < 2 or self.digits < 1 or not set(self.operators) <= set(_APPLY) or not self.operators:
-            raise SurpassError(f"arithmetic needs terms >= 2, digits >= 1 and operators out of +-*; found {self}")
+            raise SurpassError(
+                f"arithmetic needs terms >= 2, digits >= 1 and operators out of +-*; found {self}"
+            )
 
     def _expression(self, seed: int, index: int) -> str:
         rng = random.Random(fold(seed, "arithmetic", index))
@@ -64,7 +71,10 @@ class arithmetic(Task):
         examples = self._examples()
         turns: list[dict[str, str]] = []
         for example in examples:
-            turns += [{"role": "user", "content": f"{example} ="}, {"role": "assistant", "content": worked(example)}]
+            turns += [
+                {"role": "user", "content": f"{example} ="},
+                {"role": "assistant", "content": worked(example)},
+            ]
         for problem in unique(lambda i: self._problem(self._expression(seed, i), turns), split):
             if problem.meta["expression"] not in examples:
                 yield problem
@@ -75,13 +85,19 @@ class arithmetic(Task):
         return Problem(problem_id(f"arithmetic {expression}"), prompt, answer, {"expression": expression})
 
     def reworded(self, problem: Problem, seed: int) -> tuple[Any, ...] | None:
-        """The same sum with its terms, and the factors of its products, in another order; None where there is no other."""
+        """The same sum with its terms, and the factors of its products, in another order; None where there is
+        no other.
+        """
         parts = re.findall(r"([+-]?) ?(\d+(?: \* \d+)*)", problem.meta["expression"])
         for attempt in range(20):
             rng = random.Random(fold(seed, "reworded", attempt))
-            terms = [(sign or "+", rng.sample(factors.split(" * "), factors.count("*") + 1)) for sign, factors in parts]
+            terms = [
+                (sign or "+", rng.sample(factors.split(" * "), factors.count("*") + 1))
+                for sign, factors in parts
+            ]
             rng.shuffle(terms)
-            first = next(i for i, (sign, _) in enumerate(terms) if sign == "+")  # a sum does not begin with a minus
+            # a sum does not begin with a minus
+            first = next(i for i, (sign, _) in enumerate(terms) if sign == "+")
             terms = [terms[first], *terms[:first], *terms[first + 1 :]]
             text = "".join(f" {sign} {' * '.join(factors)}" for sign, factors in terms)[3:]
             if text != problem.meta["expression"]:
@@ -96,7 +112,9 @@ class arithmetic(Task):
         return None if found is None else normal(found)
 
     def first_wrong_step(self, problem: Problem, text: str) -> int | None:
-        """The line (from 0) of the first step that is not the exact next one; None if every step is. For tests and measures."""
+        """The line (from 0) of the first step that is not the exact next one; None if every step is. For
+        tests and measures.
+        """
         return first_wrong_line(worked(problem.meta["expression"]), text)
 
     @property
@@ -105,14 +123,18 @@ class arithmetic(Task):
 
 
 def first_wrong_line(right: str, text: str) -> int | None:
-    """The first whole line of `text` (from 0) that is not that of `right`; an unfinished last line has to begin it."""
+    """The first whole line of `text` (from 0) that is not that of `right`; an unfinished last line has to
+    begin it.
+    """
     wanted = [line.split() for line in right.split("\n")]
     lines = text.split("\n")
     for i, line in enumerate(lines):
         last = i == len(lines) - 1
         if last and not line.strip():
             continue
-        if i >= len(wanted) or not (line.split() == wanted[i] or (last and " ".join(wanted[i]).startswith(line.strip()))):
+        if i >= len(wanted) or not (
+            line.split() == wanted[i] or (last and " ".join(wanted[i]).startswith(line.strip()))
+        ):
             return i
     return None
 

@@ -1,4 +1,6 @@
-"""Reach a target with the given numbers, one step a line; an exhaustive solver knows the value of every partial solution."""
+"""Reach a target with the given numbers, one step a line; an exhaustive solver knows the value of every
+partial solution.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,9 @@ def solvable(numbers: Numbers, target: int, operators: str) -> bool:
 class countdown(Task):
     """Reach the target with the given numbers, each used at most once.
 
-    `numbers` of them, from 1 to `largest`; targets up to `limit`, each made with all the numbers and `operators` (out of
-    +-*), so every problem has a solution. A step is a line "a + b = c (what is left)"; check gives 1 where all steps are
-    legal and the last one's result is the target, else 0.
+    `numbers` of them, from 1 to `largest`; targets up to `limit`, each made with all the numbers and
+    `operators` (out of +-*), so every problem has a solution. A step is a line "a + b = c (what is left)";
+    check gives 1 where all steps are legal and the last one's result is the target, else 0.
     """
 
     numbers: int = 4
@@ -63,11 +65,12 @@ class countdown(Task):
     operators: str = "+-*"
 
     def __post_init__(self):
-        if not (2 <= self.numbers <= 6 and self.largest >= 1 and self.limit >= 2 * self.largest and self.operators) or not (
-            set(self.operators) <= set("+-*")
-        ):
+        if not (
+            2 <= self.numbers <= 6 and self.largest >= 1 and self.limit >= 2 * self.largest and self.operators
+        ) or not (set(self.operators) <= set("+-*")):
             raise SurpassError(
-                f"countdown needs 2 to 6 numbers, largest >= 1, limit >= 2 largest, operators out of +-*; found {self}"
+                "countdown needs 2 to 6 numbers, largest >= 1, limit >= 2 largest, operators out of "
+                f"+-*; found {self}"
             )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
@@ -83,7 +86,10 @@ class countdown(Task):
             if 1 <= target <= self.limit and target not in given:
                 break
         else:
-            raise SurpassError(f"countdown finds no target up to limit that is not among the numbers; other knobs than {self}")
+            raise SurpassError(
+                "countdown finds no target up to limit that is not among the numbers; other knobs than "
+                f"{self}"
+            )
         shown = " ".join(map(str, given))
         prompt = f"Make {target} from {shown}. One step a line, with what is left."
         return Problem(problem_id(f"countdown {target} {sorted(given)}"), prompt, target, {"numbers": given})
@@ -98,7 +104,9 @@ class countdown(Task):
         return found[-1][4] if found else None
 
     def _played(self, problem: Problem, text: str) -> tuple[Numbers, int | None] | None:
-        """(numbers left, result of the last step) after every line with an "=" in it; None where one is no legal step."""
+        """(numbers left, result of the last step) after every line with an "=" in it; None where one is no
+        legal step.
+        """
         left, last = sorted(problem.meta["numbers"]), None
         for line in text.splitlines():
             if "=" not in line:
@@ -153,7 +161,9 @@ class CountdownOracle:
                 return "\n".join(lines)
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """Legal steps to a wrong result, or a right-looking solution whose arithmetic or remaining numbers are wrong."""
+        """Legal steps to a wrong result, or a right-looking solution whose arithmetic or remaining numbers
+        are wrong.
+        """
         target, operators = problem.answer, self.task.operators
         for attempt in range(10):
             if rng.random() < 0.4 or attempt == 9:
@@ -161,7 +171,11 @@ class CountdownOracle:
             left: Numbers = tuple(sorted(problem.meta["numbers"]))
             lines = []
             while len(left) > 1:
-                near = [step for step in steps(left, operators) if len(step[3]) > 1 or abs(step[3][0] - target) < 12]
+                near = [
+                    step
+                    for step in steps(left, operators)
+                    if len(step[3]) > 1 or abs(step[3][0] - target) < 12
+                ]
                 a, operator, b, after = rng.choice(near or list(steps(left, operators)))
                 said, left = result(a, operator, b) or 0, after
                 lines.append(_line(a, operator, b, said, after, rng))
@@ -178,7 +192,11 @@ class CountdownOracle:
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
         """1 if the whole lines of `text` are legal and the target is reached or can still be, else 0."""
-        whole = text if text.endswith("\n") or _STEP.fullmatch(text.rpartition("\n")[2]) else text.rpartition("\n")[0]
+        whole = (
+            text
+            if text.endswith("\n") or _STEP.fullmatch(text.rpartition("\n")[2])
+            else text.rpartition("\n")[0]
+        )
         done = self.task._played(problem, whole)
         if done is None:
             return 0.0

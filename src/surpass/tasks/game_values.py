@@ -1,7 +1,8 @@
-"""The exact values of tictactoe and kuhn poker: minimax and expectimax over boards, the equilibria, what a player can know.
+"""The exact values of tictactoe and kuhn poker: minimax and expectimax over boards, the equilibria, what a
+player can know.
 
-Rules are open-spiel's. Seats are 0 (moves first) and 1; `skill` is the probability that the other seat's move is an optimal
-one, and not one drawn uniformly from the legal ones.
+Rules are open-spiel's. Seats are 0 (moves first) and 1; `skill` is the probability that the other seat's move
+is an optimal one, and not one drawn uniformly from the legal ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ def rules(name: str) -> Any:
     try:
         import pyspiel
     except ImportError as error:
-        raise SurpassError("the tasks tictactoe and kuhn need their package: pip install 'surpass[games]'") from error
+        raise SurpassError(
+            "the tasks tictactoe and kuhn need their package: pip install 'surpass[games]'"
+        ) from error
     return pyspiel.load_game(name)
 
 
@@ -32,7 +35,9 @@ def at(name: str, history: Sequence[int]) -> Any:
 
 
 class _Position(NamedTuple):
-    """A board of tictactoe: who moves (-1: it is over), the board after each action, and what the first player has won."""
+    """A board of tictactoe: who moves (-1: it is over), the board after each action, and what the first
+    player has won.
+    """
 
     player: int
     moves: Mapping[int, str]
@@ -41,7 +46,9 @@ class _Position(NamedTuple):
 
 @cache
 def positions() -> dict[str, _Position]:
-    """Every reachable board of tictactoe, as open-spiel writes it ("x.o\\n.x.\\n..."), with what may follow."""
+    """Every reachable board of tictactoe, as open-spiel writes it ("x.o\\n.x.\\n..."), with what may
+    follow.
+    """
     found: dict[str, _Position] = {}
     waiting = [at("tic_tac_toe", [])]
     while waiting:
@@ -68,15 +75,18 @@ def minimax(board: str, seat: int) -> float:
 def optimal(board: str) -> tuple[int, ...]:
     """The minimax-optimal actions of whoever moves; where the game can be won at once, only those that do."""
     here = positions()[board]
-    kept = tuple(a for a, child in here.moves.items() if minimax(child, here.player) == minimax(board, here.player))
+    kept = tuple(
+        a for a, child in here.moves.items() if minimax(child, here.player) == minimax(board, here.player)
+    )
     won = tuple(a for a in kept if positions()[here.moves[a]].won)
     return won or kept
 
 
 @cache
 def expectimax(board: str, seat: int, skill: float) -> float:
-    """What the seat gets on average if it plays best and the other one moves optimally with probability `skill`, else at
-    random; both draw uniformly. skill=1 is minimax."""
+    """What the seat gets on average if it plays best and the other one moves optimally with probability
+    `skill`, else at random; both draw uniformly. skill=1 is minimax.
+    """
     here = positions()[board]
     if not here.moves:
         return minimax(board, seat)
@@ -102,7 +112,9 @@ def sharpest(board: str) -> tuple[int, ...]:
 
 @cache
 def slips(board: str, skill: float) -> tuple[int, ...]:
-    """Actions that lose something against best play and against this opponent too; if none does, the worst there are."""
+    """Actions that lose something against best play and against this opponent too; if none does, the worst
+    there are.
+    """
     here = positions()[board]
     after = {action: expectimax(child, here.player, skill) for action, child in here.moves.items()}
     floor = min(after[action] for action in sharpest(board))
@@ -113,7 +125,8 @@ def slips(board: str, skill: float) -> tuple[int, ...]:
 def equilibrium(alpha: float = 1 / 3) -> dict[str, float]:
     """Kuhn poker's equilibrium in which the first player bluffs with probability `alpha` in [0, 1/3].
 
-    The probability of a bet (or call) by open-spiel's information state: own card 0 to 2, then p (pass) and b (bet).
+    The probability of a bet (or call) by open-spiel's information state: own card 0 to 2, then p (pass) and b
+    (bet).
     """
     first = {"0": alpha, "1": 0.0, "2": 3 * alpha, "0pb": 0.0, "1pb": alpha + 1 / 3, "2pb": 1.0}
     return first | {"0p": 1 / 3, "1p": 0.0, "2p": 1.0, "0b": 0.0, "1b": 1 / 3, "2b": 1.0}
@@ -123,24 +136,31 @@ EQUILIBRIUM = equilibrium()
 
 
 def exploitability(bets: Mapping[str, float]) -> tuple[float, float]:
-    """(chips the first player wins a game, NashConv) of strategies for both seats of kuhn poker, given as in `equilibrium`.
+    """(chips the first player wins a game, NashConv) of strategies for both seats of kuhn poker, given as in
+    `equilibrium`.
 
-    NashConv is what the two could win more by a best response each, added up: 0 exactly in an equilibrium. Raises a
-    SurpassError if an information state is missing or a probability is none.
+    NashConv is what the two could win more by a best response each, added up: 0 exactly in an equilibrium.
+    Raises a SurpassError if an information state is missing or a probability is none.
     """
     wrong = [info for info in EQUILIBRIUM if not 0 <= bets.get(info, -1) <= 1]
     if wrong:
-        raise SurpassError(f"exploitability needs a probability in [0, 1] for {', '.join(wrong)}; found {dict(bets)}")
+        raise SurpassError(
+            f"exploitability needs a probability in [0, 1] for {', '.join(wrong)}; found {dict(bets)}"
+        )
     game = rules("kuhn_poker")
     import pyspiel
 
     policy = pyspiel.TabularPolicy({info: [(0, 1 - bets[info]), (1, bets[info])] for info in EQUILIBRIUM})
-    return pyspiel.expected_returns(game.new_initial_state(), policy, -1, True)[0], pyspiel.nash_conv(game, policy)
+    return pyspiel.expected_returns(game.new_initial_state(), policy, -1, True)[0], pyspiel.nash_conv(
+        game, policy
+    )
 
 
 @cache
 def _expected(history: tuple[int, ...], seat: int, skill: float) -> dict[float, float]:
-    """The probability of each result for the seat that plays the equilibrium, the other one with `skill`; both cards known."""
+    """The probability of each result for the seat that plays the equilibrium, the other one with `skill`;
+    both cards known.
+    """
     game = at("kuhn_poker", history)
     if game.is_terminal():
         return {game.returns()[seat]: 1.0}
@@ -156,7 +176,9 @@ def _expected(history: tuple[int, ...], seat: int, skill: float) -> dict[float, 
 
 @cache
 def known(history: tuple[int, ...], seat: int, skill: float) -> dict[float, float]:
-    """As _expected, but only the seat's own card is known: the other's is as likely as the moves it has made make it."""
+    """As _expected, but only the seat's own card is known: the other's is as likely as the moves it has made
+    make it.
+    """
     chances: dict[float, float] = {}
     total = 0.0
     for card in {0, 1, 2} - {history[seat]}:

@@ -1,6 +1,8 @@
-"""Two games with exact values: tictactoe and kuhn poker. Rules are open-spiel's, moves are words, chance is a player.
+"""Two games with exact values: tictactoe and kuhn poker. Rules are open-spiel's, moves are words, chance is a
+player.
 
-Seats are 0 (moves first) and 1; `skill` is the probability that a move of the environment's is an optimal one.
+Seats are 0 (moves first) and 1; `skill` is the probability that a move of the environment's is an optimal
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ from typing import Any, ClassVar
 
 from surpass.errors import SurpassError
 from surpass.parts import Oracle, Task
-from surpass.tasks.game_values import EQUILIBRIUM, at, expectimax, known, minimax, optimal, rules, sharpest, slips
+from surpass.tasks.game_values import (
+    EQUILIBRIUM,
+    at,
+    expectimax,
+    known,
+    minimax,
+    optimal,
+    rules,
+    sharpest,
+    slips,
+)
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, Turn, fold
 
@@ -25,9 +37,11 @@ _CARDS = "JQK"
 
 @dataclass(frozen=True)
 class _Game(Task):
-    """What the games share: an environment that deals and plays the other seat, and two players where it does not.
+    """What the games share: an environment that deals and plays the other seat, and two players where it does
+    not.
 
-    A state is {"history": actions with chance's, "seed", "seat": the policy's (0 for two players), "forfeit": seat or None}.
+    A state is {"history": actions with chance's, "seed", "seat": the policy's (0 for two players), "forfeit":
+    seat or None}.
     """
 
     opponent: str = "mixed"
@@ -94,7 +108,9 @@ class _Game(Task):
             elif self.opponent == "self" or game.current_player() == state["seat"]:
                 break
             else:
-                action = self._best(game, rng) if rng.random() < self._wise else rng.choice(game.legal_actions())
+                action = (
+                    self._best(game, rng) if rng.random() < self._wise else rng.choice(game.legal_actions())
+                )
             history.append(action)
             game.apply_action(action)
         return {**state, "history": history}
@@ -116,19 +132,27 @@ class _Game(Task):
             player = self.players[game.current_player()] if self.opponent == "self" else "policy"
             return Turn(state, {player: self._told(game)}, player)
         results = self._results(state)
-        own = dict(zip(self.players, results, strict=True)) if self.opponent == "self" else {"policy": results[state["seat"]]}
+        own = (
+            dict(zip(self.players, results, strict=True))
+            if self.opponent == "self"
+            else {"policy": results[state["seat"]]}
+        )
         say = {player: self._ended(result) for player, result in own.items()}
         if state["forfeit"] is not None:
             say = {player: f"Illegal move. {text}" for player, text in say.items()}
         if self.opponent == "self":
             return Turn(state, say, reward=own)
-        return Turn(state, say, reward={"policy": self._pay(own["policy"])}, counts=self._counts(own["policy"]))
+        return Turn(
+            state, say, reward={"policy": self._pay(own["policy"])}, counts=self._counts(own["policy"])
+        )
 
     async def start(self, models, problem: Problem) -> Turn:
         return self._turn(problem.answer)
 
     def moved(self, state: dict[str, Any], text: str) -> dict[str, Any]:
-        """The state right after a player's turn, before the environment answers; an illegal move forfeits the game."""
+        """The state right after a player's turn, before the environment answers; an illegal move forfeits the
+        game.
+        """
         game = at(self._name, state["history"])
         action = self._read(game, text)
         if action is None:
@@ -150,7 +174,9 @@ class _Game(Task):
     def _opened(self, rng: random.Random, history: Sequence[int]) -> dict[str, Any]:
         """A new game's state after `history`, seed and seat drawn."""
         seat = 0 if self.opponent == "self" else rng.randrange(2)
-        return self._onward({"history": list(history), "seed": rng.randrange(2**31), "seat": seat, "forfeit": None})
+        return self._onward(
+            {"history": list(history), "seed": rng.randrange(2**31), "seat": seat, "forfeit": None}
+        )
 
     def _problem(self, state: dict[str, Any], prompt: str) -> Problem:
         shown = f"{self._name} {prompt} {state['seat']} {state['seed']} {self.opponent} {self.skill}"
@@ -159,12 +185,13 @@ class _Game(Task):
 
 @dataclass(frozen=True)
 class tictactoe(_Game):
-    """Tic-tac-toe from a board of `opening` random moves; the task plays the other side, `skill` says how well.
+    """Tic-tac-toe from a board of `opening` random moves; the task plays the other side, `skill` says how
+    well.
 
-    A turn is the number of a free square, 1 to 9 from the top left; the last number in the text counts, and an illegal one
-    loses. Pays 1 for a win, 0.5 for a draw, 0 for a loss. Boards lost to best play for whoever begins are not drawn. opponent:
-    "random", "optimal", "mixed" or "self" (two players, paid 1, 0 or -1). The opponent's seed is part of a problem, so a
-    board may be met again in another split, with other replies.
+    A turn is the number of a free square, 1 to 9 from the top left; the last number in the text counts, and
+    an illegal one loses. Pays 1 for a win, 0.5 for a draw, 0 for a loss. Boards lost to best play for whoever
+    begins are not drawn. opponent: "random", "optimal", "mixed" or "self" (two players, paid 1, 0 or -1). The
+    opponent's seed is part of a problem, so a board may be met again in another split, with other replies.
     """
 
     opening: int = 2
@@ -230,7 +257,9 @@ class _Board:
         return str(rng.choice(slips(str(at("tic_tac_toe", state["history"])), self.task._wise)) + 1)
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """What the policy gets on average if it plays best from here on; for two players the first one's result, in [-1, 1]."""
+        """What the policy gets on average if it plays best from here on; for two players the first one's
+        result, in [-1, 1].
+        """
         if text.strip() and not self.task._over(state):
             state = self.task.moved(state, text)
         if self.task._over(state):
@@ -242,12 +271,14 @@ class _Board:
 
 @dataclass(frozen=True)
 class kuhn(_Game):
-    """Kuhn poker: one card each of J, Q, K, one chip each in the pot, one bet of one chip; `skill` says how well the task plays.
+    """Kuhn poker: one card each of J, Q, K, one chip each in the pot, one bet of one chip; `skill` says how
+    well the task plays.
 
-    A turn is one word: check or bet, and call or fold after a bet; the last of these words counts, and an illegal move loses 2.
-    pays="win" gives 1 if chips were won, else 0; pays="chips" gives (chips + 2) / 4. Chips are counted either way. Only chips
-    make the equilibrium the best play: where wins alone count, a fold is never worth it. opponent: "random", "optimal",
-    "mixed" or "self" (two players, paid in chips). A problem is the seed of the deal and of the opponent, and a seat.
+    A turn is one word: check or bet, and call or fold after a bet; the last of these words counts, and an
+    illegal move loses 2. pays="win" gives 1 if chips were won, else 0; pays="chips" gives (chips + 2) / 4.
+    Chips are counted either way. Only chips make the equilibrium the best play: where wins alone count, a
+    fold is never worth it. opponent: "random", "optimal", "mixed" or "self" (two players, paid in chips). A
+    problem is the seed of the deal and of the opponent, and a seat.
     """
 
     pays: str = "chips"
@@ -269,7 +300,9 @@ class kuhn(_Game):
         state = self._opened(rng, [])
         # one prompt for two players must not show either's card
         two = "Kuhn poker, two players, cards J, Q, K."
-        return self._problem(state, two if self.opponent == "self" else self._told(at(self._name, state["history"])))
+        return self._problem(
+            state, two if self.opponent == "self" else self._told(at(self._name, state["history"]))
+        )
 
     def _read(self, game: Any, text: str) -> int | None:
         words = re.findall(r"\b(?:check|bet|call|fold)\b", text.lower())
@@ -313,10 +346,15 @@ class _Cards:
         return self._word(game, self.task._best(game, rng))
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """The move that is paid less against this opponent on average; of equals the one that wins fewer chips, then the one
-        that the equilibrium makes less often."""
+        """The move that is paid less against this opponent on average; of equals the one that wins fewer
+        chips, then the one that the equilibrium makes less often.
+        """
         game = at("kuhn_poker", state["history"])
-        seat, history, often = game.current_player(), tuple(state["history"]), EQUILIBRIUM[game.information_state_string()]
+        seat, history, often = (
+            game.current_player(),
+            tuple(state["history"]),
+            EQUILIBRIUM[game.information_state_string()],
+        )
 
         def worth(action: int) -> tuple[float, ...]:
             chances = known((*history, action), seat, self.task._wise)
@@ -333,8 +371,9 @@ class _Cards:
         return (("fold", "call") if 1 in game.history()[2:] else ("check", "bet"))[action]
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """What the policy is paid on average if it plays the equilibrium from here on, judged by what it can know while the
-        game lasts; for two players the first one's chips, judged by what the first can know."""
+        """What the policy is paid on average if it plays the equilibrium from here on, judged by what it can
+        know while the game lasts; for two players the first one's chips, judged by what the first can know.
+        """
         over = self.task._over(state)
         if text.strip() and not over:
             state = self.task.moved(state, text)
@@ -347,8 +386,10 @@ class _Cards:
 
 
 def information_states() -> dict[str, list[tuple[str, Any]]]:
-    """Kuhn poker as each player hears it: per information state (own card 0 to 2, then p and b) what was said to the player with what
-    it answered, and last what is said now with the two words to choose from, the careful one first."""
+    """Kuhn poker as each player hears it: per information state (own card 0 to 2, then p and b) what was said
+    to the player with what it answered, and last what is said now with the two words to choose from, the
+    careful one first.
+    """
     task, found = kuhn(opponent="self"), {}
     for info in EQUILIBRIUM:
         moves, said = [int(move == "b") for move in info[1:]], []

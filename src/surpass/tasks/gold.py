@@ -8,7 +8,8 @@ import unicodedata
 from surpass.answers import of_gold, plain
 
 _BARE_MARK = re.compile(
-    r"</?(?:(?:final[ _-]?)?answer|ans)>|\\(?:boxed|fbox|framebox|mbox|text\w*|math\w+|left|right|displaystyle|q?quad)(?![A-Za-z])|\\[^A-Za-z]|#{2,}|"
+    r"</?(?:(?:final[ "
+    r"_-]?)?answer|ans)>|\\(?:boxed|fbox|framebox|mbox|text\w*|math\w+|left|right|displaystyle|q?quad)(?![A-Za-z])|\\[^A-Za-z]|#{2,}|"
     r"\b(?:the )?(?:final )?answer(?:(?: is)?[ \t*_]*:| is\Z)",
     re.IGNORECASE,
 )
@@ -16,8 +17,10 @@ BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that nobody sees
 
 
 def says(gold: str) -> bool:
-    r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. Of ".", "$", \text{}, \boxed{} or
-    <answer></answer> nothing is left, and an attempt that says nothing would equal it."""
+    r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. Of ".",
+    "$", \text{}, \boxed{} or <answer></answer> nothing is left, and an attempt that says nothing would equal
+    it.
+    """
     gold = of_gold(gold)
     left = _BARE_MARK.sub("", plain(gold))
     return bool(plain(gold)) and any(

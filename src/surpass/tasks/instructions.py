@@ -1,7 +1,9 @@
-"""Short texts under several constraints at once (count, include, order, format), each judged by an exact checker.
+"""Short texts under several constraints at once (count, include, order, format), each judged by an exact
+checker.
 
-A word is what stands between blanks or newlines, without the punctuation around it; what holds no letter and no digit is no word.
-Words and letters are compared without regard to case. Newlines at the end of a text do not count; everything else does.
+A word is what stands between blanks or newlines, without the punctuation around it; what holds no letter and
+no digit is no word. Words and letters are compared without regard to case. Newlines at the end of a text do
+not count; everything else does.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
 WORDS = tuple(
-    "ant bed box cat cow cup dog egg fox hat ink jar key map net owl pen red sun van "
-    "bird blue boat book cake door fish frog gold hand king lamp leaf milk moon rain road star tree wolf "
-    "apple bread chair cloud eagle grass green horse house knife lemon light music ocean paper plant river stone table water".split()
+    "ant bed box cat cow cup dog egg fox hat ink jar key map net owl pen red sun van bird blue boat "
+    "book cake door fish frog gold hand king lamp leaf milk moon rain road star tree wolf apple bread "
+    "chair cloud eagle grass green horse house knife lemon light music ocean paper plant river stone "
+    "table water".split()
 )
 """What problems name and what the oracle writes: twenty words each of three, four and five letters."""
 
@@ -80,11 +83,13 @@ def _near(rng: random.Random, number: int) -> int:
 
 
 class Family(NamedTuple):
-    """A kind of constraint. `args` are those of one constraint: JSON values, in the order of the places in `says`.
+    """A kind of constraint. `args` are those of one constraint: JSON values, in the order of the places in
+    `says`.
 
-    draw(rng, words, fresh): arguments, no number above `words`; fresh() is a word that no other constraint names.
-    holds(seen, *args): the finished text obeys. wrong(rng, *args): what somebody obeys instead who gets it slightly wrong.
-    open(seen, *args): some text that goes on in a new line below it obeys; None: as holds.
+    draw(rng, words, fresh): arguments, no number above `words`; fresh() is a word that no other constraint
+    names. holds(seen, *args): the finished text obeys. wrong(rng, *args): what somebody obeys instead who
+    gets it slightly wrong. open(seen, *args): some text that goes on in a new line below it obeys; None: as
+    holds.
     """
 
     says: str
@@ -94,57 +99,94 @@ class Family(NamedTuple):
     open: Callable[..., bool] | None = None
 
 
-# fmt: off
 FAMILIES: dict[str, Family] = {
-    "words": Family("Write {} words.", lambda rng, words, fresh: [rng.randint(2, words)],
+    "words": Family(
+        "Write {} words.",
+        lambda rng, words, fresh: [rng.randint(2, words)],
         lambda seen, n: len(seen.words) == n,
         lambda rng, n: [["words", _near(rng, n)]],
-        lambda seen, n: len(seen.words) <= n),
-    "lines": Family("Use exactly {} lines.", lambda rng, words, fresh: [rng.randint(2, min(4, words))],
+        lambda seen, n: len(seen.words) <= n,
+    ),
+    "lines": Family(
+        "Use exactly {} lines.",
+        lambda rng, words, fresh: [rng.randint(2, min(4, words))],
         lambda seen, n: len(seen.lines) == n and _rows(seen),
         lambda rng, n: [["lines", _near(rng, n)]],
-        lambda seen, n: len(seen.lines) < n and _rows(seen)),
-    "list": Family('Make a list of {} lines, each starting with "- ".', lambda rng, words, fresh: [rng.randint(2, min(4, words))],
+        lambda seen, n: len(seen.lines) < n and _rows(seen),
+    ),
+    "list": Family(
+        'Make a list of {} lines, each starting with "- ".',
+        lambda rng, words, fresh: [rng.randint(2, min(4, words))],
         lambda seen, n: len(seen.lines) == n and _rows(seen, "- "),
         lambda rng, n: [rng.choice((["list", _near(rng, n)], ["lines", n]))],
-        lambda seen, n: len(seen.lines) < n and _rows(seen, "- ")),
-    "start": Family('Start with the word "{}".', lambda rng, words, fresh: [fresh()],
+        lambda seen, n: len(seen.lines) < n and _rows(seen, "- "),
+    ),
+    "start": Family(
+        'Start with the word "{}".',
+        lambda rng, words, fresh: [fresh()],
         lambda seen, word: seen.low[:1] == [word],
         lambda rng, word: [["include", word]],
-        lambda seen, word: seen.low[:1] in ([], [word])),
-    "include": Family('Include "{}".', lambda rng, words, fresh: [fresh()],
+        lambda seen, word: seen.low[:1] in ([], [word]),
+    ),
+    "include": Family(
+        'Include "{}".',
+        lambda rng, words, fresh: [fresh()],
         lambda seen, word: word in seen.low,
         lambda rng, word: [],
-        lambda seen, word: True),
-    "times": Family('Say "{}" {} times.', lambda rng, words, fresh: [fresh(), rng.randint(2, min(3, words))],
+        lambda seen, word: True,
+    ),
+    "times": Family(
+        'Say "{}" {} times.',
+        lambda rng, words, fresh: [fresh(), rng.randint(2, min(3, words))],
         lambda seen, word, n: seen.low.count(word) == n,
         lambda rng, word, n: [["times", word, _near(rng, n)]],
-        lambda seen, word, n: seen.low.count(word) <= n),
-    "order": Family('Use "{}" before "{}".', lambda rng, words, fresh: [fresh(), fresh()],
+        lambda seen, word, n: seen.low.count(word) <= n,
+    ),
+    "order": Family(
+        'Use "{}" before "{}".',
+        lambda rng, words, fresh: [fresh(), fresh()],
         lambda seen, first, second: second in seen.low and _before(seen, first, second),
         lambda rng, first, second: [["order", second, first]],
-        _before),
-    "sorted": Family("Put the words in alphabetical order.", lambda rng, words, fresh: [],
+        _before,
+    ),
+    "sorted": Family(
+        "Put the words in alphabetical order.",
+        lambda rng, words, fresh: [],
         lambda seen: all(a <= b for a, b in pairwise(seen.low)),
-        lambda rng: []),
-    "distinct": Family("Do not repeat a word.", lambda rng, words, fresh: [],
+        lambda rng: [],
+    ),
+    "distinct": Family(
+        "Do not repeat a word.",
+        lambda rng, words, fresh: [],
         lambda seen: len(set(seen.low)) == len(seen.low),
-        lambda rng: [["times", rng.choice(WORDS), 2]]),
-    "avoid": Family('Do not use the letter "{}".', lambda rng, words, fresh: [rng.choice(LETTERS)],
+        lambda rng: [["times", rng.choice(WORDS), 2]],
+    ),
+    "avoid": Family(
+        'Do not use the letter "{}".',
+        lambda rng, words, fresh: [rng.choice(LETTERS)],
         lambda seen, letter: letter not in seen.text.lower(),
-        lambda rng, letter: [["include", rng.choice([word for word in WORDS if letter in word])]]),
-    "length": Family("Use only words of {} letters.", lambda rng, words, fresh: [rng.randint(3, 5)],
+        lambda rng, letter: [["include", rng.choice([word for word in WORDS if letter in word])]],
+    ),
+    "length": Family(
+        "Use only words of {} letters.",
+        lambda rng, words, fresh: [rng.randint(3, 5)],
         lambda seen, n: all(len(word) == n and word.isalpha() for word in seen.words),
-        lambda rng, n: [["include", rng.choice([word for word in WORDS if len(word) != n])]]),
-    "case": Family("Use only {} case.", lambda rng, words, fresh: [rng.choice(("lower", "upper"))],
+        lambda rng, n: [["include", rng.choice([word for word in WORDS if len(word) != n])]],
+    ),
+    "case": Family(
+        "Use only {} case.",
+        lambda rng, words, fresh: [rng.choice(("lower", "upper"))],
         _one_case,
-        lambda rng, case: [["case", "first"]]),
-    "end": Family('End with "{}".', lambda rng, words, fresh: [rng.choice(MARKS)],
+        lambda rng, case: [["case", "first"]],
+    ),
+    "end": Family(
+        'End with "{}".',
+        lambda rng, words, fresh: [rng.choice(MARKS)],
         lambda seen, mark: seen.text.endswith(mark),
         lambda rng, mark: rng.choice(([], [["end", rng.choice(MARKS.replace(mark, ""))]])),
-        lambda seen, mark: True),
+        lambda seen, mark: True,
+    ),
 }
-# fmt: on
 """The families by name, in the order in which a prompt says them."""
 
 
@@ -173,7 +215,12 @@ def _needed(specs: Sequence[Spec], low: Sequence[str]) -> list[str]:
 
 
 def _pick(
-    specs: Sequence[Spec], need: list[str], low: list[str], count: int, barred: AbstractSet[str], rng: random.Random
+    specs: Sequence[Spec],
+    need: list[str],
+    low: list[str],
+    count: int,
+    barred: AbstractSet[str],
+    rng: random.Random,
 ) -> list[str] | None:
     """`count` words in a right order, those needed among them; None if the inventory has too few that fit."""
     only: dict[str, Any] = {name: args for name, *args in specs}
@@ -204,10 +251,15 @@ def _room(specs: Sequence[Spec], seen: Seen) -> tuple[int | None, int | None]:
 
 
 def compose(
-    specs: Sequence[Spec], most: int, rng: random.Random, seen: Seen = NOTHING, barred: AbstractSet[str] = frozenset()
+    specs: Sequence[Spec],
+    most: int,
+    rng: random.Random,
+    seen: Seen = NOTHING,
+    barred: AbstractSet[str] = frozenset(),
 ) -> str | None:
-    """What to write below `seen` so that the specs hold: about `most` words at most where their number is free, and none that
-    is `barred`. None: no way was found. Specs may contradict each other: `broken` tells whether the text is right.
+    """What to write below `seen` so that the specs hold: about `most` words at most where their number is
+    free, and none that is `barred`. None: no way was found. Specs may contradict each other: `broken` tells
+    whether the text is right.
     """
     need = _needed(specs, seen.low)
     counted, lines = _room(specs, seen)
@@ -240,7 +292,9 @@ def _lost(specs: Sequence[Spec], seen: Seen) -> bool:
     counted, lines = _room(specs, seen)
     if counted is not None and counted < max(len(need), lines or 0):
         return True
-    return bool(need and seen.low) and min(need) < seen.low[-1] and any(name == "sorted" for name, *_ in specs)
+    return (
+        bool(need and seen.low) and min(need) < seen.low[-1] and any(name == "sorted" for name, *_ in specs)
+    )
 
 
 @dataclass(frozen=True)
@@ -266,8 +320,10 @@ class Composer:
         return ""
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """1 if the lines of `text` are right or can still become so by going on in a new line, 0 if not, nan where that is not
-        known (words outside the inventory might do). This is full success alone: what check pays for a part is left out."""
+        """1 if the lines of `text` are right or can still become so by going on in a new line, 0 if not, nan
+        where that is not known (words outside the inventory might do). This is full success alone: what check
+        pays for a part is left out.
+        """
         if not broken(problem.answer, text):
             return 1.0
         seen = read(text)
@@ -280,11 +336,12 @@ class Composer:
 
 @dataclass(frozen=True)
 class instructions(Task):
-    """`fewest` to `constraints` constraints on a text of up to `words` words: count, include, order and format, exactly checked.
+    """`fewest` to `constraints` constraints on a text of up to `words` words: count, include, order and
+    format, exactly checked.
 
-    `families` names the kinds of constraint to draw from, separated by blanks or commas; "": all. check gives 1 if all hold,
-    else half the share that does; a text without a word gets 0. With several constraints the first is one of size, where
-    `families` has one. SurpassError if the knobs allow no problem.
+    `families` names the kinds of constraint to draw from, separated by blanks or commas; "": all. check gives
+    1 if all hold, else half the share that does; a text without a word gets 0. With several constraints the
+    first is one of size, where `families` has one. SurpassError if the knobs allow no problem.
     """
 
     constraints: int = 3
@@ -294,14 +351,17 @@ class instructions(Task):
 
     def __post_init__(self):
         if not isinstance(self.families, str):
-            raise SurpassError(f"instructions wants families as names separated by blanks; found {self.families!r}")
+            raise SurpassError(
+                f"instructions wants families as names separated by blanks; found {self.families!r}"
+            )
         unknown = [name for name in self._families() if name not in FAMILIES]
         if unknown:
             raise SurpassError(f"instructions has the families {' '.join(FAMILIES)}; found {unknown[0]!r}")
         numbers = all(type(number) is int for number in (self.constraints, self.fewest, self.words))
         if not (numbers and 1 <= self.fewest <= self.constraints and 2 <= self.words <= 12):
             raise SurpassError(
-                f"instructions needs whole numbers, 1 <= fewest <= constraints and words from 2 to 12; found {self}"
+                "instructions needs whole numbers, 1 <= fewest <= constraints and words from 2 to 12; "
+                f"found {self}"
             )
         self._draw(random.Random(0), self.constraints, 400)
 
@@ -320,16 +380,22 @@ class instructions(Task):
                     chosen.append(name)
             fresh = iter(rng.sample(WORDS, 10)).__next__
             specs: list[Spec] = [
-                [name, *family.draw(rng, self.words, fresh)] for name, family in FAMILIES.items() if name in chosen
+                [name, *family.draw(rng, self.words, fresh)]
+                for name, family in FAMILIES.items()
+                if name in chosen
             ]
             text = compose(specs, self.words, rng) or ""
             if len(specs) == number and not broken(specs, text) and len(read(text).words) <= self.words:
                 return specs
-        raise SurpassError(f"{number} constraints out of {' '.join(names)} do not fit together in {self.words} words: "
-                           "allow fewer constraints, more words or more families")  # fmt: skip
+        raise SurpassError(
+            f"{number} constraints out of {' '.join(names)} do not fit together in {self.words} words: "
+            "allow fewer constraints, more words or more families"
+        )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed; the answer of a problem is its constraints as JSON."""
+        """Problems of a split in an order given by the seed; the answer of a problem is its constraints as
+        JSON.
+        """
         return unique(lambda i: self._problem(random.Random(fold(seed, "instructions", i))), split)
 
     def _problem(self, rng: random.Random) -> Problem:
@@ -338,7 +404,9 @@ class instructions(Task):
         if specs[0][0] not in ("words", "list"):
             said.insert(0, "Write words.")
         prompt = " ".join(said)
-        return Problem(problem_id(f"instructions {prompt}"), prompt, specs, {"families": [spec[0] for spec in specs]})
+        return Problem(
+            problem_id(f"instructions {prompt}"), prompt, specs, {"families": [spec[0] for spec in specs]}
+        )
 
     async def check(self, models, problem: Problem, text: str) -> float:
         kept = len(problem.answer) - len(broken(problem.answer, text))

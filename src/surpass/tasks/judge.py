@@ -1,4 +1,6 @@
-"""Judging shown work: is this solution right, is this step right, which of two is better? Truth comes from the task judged."""
+"""Judging shown work: is this solution right, is this step right, which of two is better? Truth comes from
+the task judged.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ VERDICTS = ("yes", "no", "A", "B")
 
 
 def said(text: str) -> str:
-    """The verdict that a text states (verdicts.word_of), else the first word after a mark such as "Answer:" or of what it says; lower case,
-    without brackets and punctuation; "" if there is none."""
+    """The verdict that a text states (verdicts.word_of), else the first word after a mark such as "Answer:"
+    or of what it says; lower case, without brackets and punctuation; "" if there is none.
+    """
     words = (word_of(text, VERDICTS) or answers.final_answer(text) or answers.said(text)).split()
     return words[0].strip("<>.,:;!\"'()*[]").lower() if words else ""
 
@@ -36,9 +39,10 @@ def said(text: str) -> str:
 class judge(Task):
     """Judge a shown solution, the steps so far, or which of two solutions is right.
 
-    The work shown solves a problem of the task `of` (with its `parameters`), right or with a planted error, equally often;
-    `kind` is solution, step, pair or all. check gives 1 for the true verdict (yes, no, A, B), else 0. The problems judged
-    belong to the same split, so nothing is judged in training that is solved in a test.
+    The work shown solves a problem of the task `of` (with its `parameters`), right or with a planted error,
+    equally often; `kind` is solution, step, pair or all. check gives 1 for the true verdict (yes, no, A, B),
+    else 0. The problems judged belong to the same split, so nothing is judged in training that is solved in a
+    test.
     """
 
     of: str = "arithmetic"
@@ -48,7 +52,8 @@ class judge(Task):
     def __post_init__(self):
         if self.of not in _SOURCES or self.kind not in (*KINDS, "all"):
             raise SurpassError(
-                f"judge needs of={' | '.join(_SOURCES)} and kind={' | '.join(KINDS)} | all; found of={self.of}, kind={self.kind}"
+                f"judge needs of={' | '.join(_SOURCES)} and kind={' | '.join(KINDS)} | all; found "
+                f"of={self.of}, kind={self.kind}"
             )
         _ = self.source
 
@@ -59,7 +64,9 @@ class judge(Task):
         try:
             return _SOURCES[self.of](**settings)
         except TypeError as error:
-            raise SurpassError(f"the task {self.of}, which is judged, refused its parameters: {error}") from error
+            raise SurpassError(
+                f"the task {self.of}, which is judged, refused its parameters: {error}"
+            ) from error
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         source = self.source
@@ -74,9 +81,14 @@ class judge(Task):
             first, second = (good, bad) if truth else (bad, good)
             work, ask, answer = f"A:\n{first}\nB:\n{second}", PAIR, "A" if truth else "B"
         elif kind == "step":
-            for _ in range(20):  # a slip may be wrong in its end alone (a path that stops), and then no step is
+            # a slip may be wrong in its end alone (a path that stops), and then no step is
+            for _ in range(20):
                 lines = (good if truth else bad).split("\n")
-                ends = [n for n in range(1, len(lines) + 1) if oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") == truth]
+                ends = [
+                    n
+                    for n in range(1, len(lines) + 1)
+                    if oracle.value(problem, {}, "\n".join(lines[:n]) + "\n") == truth
+                ]
                 if ends:
                     break
                 bad = oracle.slip(problem, {}, rng)

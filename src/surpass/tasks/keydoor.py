@@ -1,4 +1,6 @@
-"""A grid with a key, a door and a goal, and a small learner for it: what a reward function can be tried out on."""
+"""A grid with a key, a door and a goal, and a small learner for it: what a reward function can be tried out
+on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ State = dict[str, Any]
 
 
 def move(world: World, state: State, action: str) -> State:
-    """The state after an action. A wall, the world's edge and the door without the key leave the agent where it is."""
+    """The state after an action. A wall, the world's edge and the door without the key leave the agent where
+    it is.
+    """
     row = state["row"] + {"up": -1, "down": 1}.get(action, 0)
     column = state["column"] + {"left": -1, "right": 1}.get(action, 0)
     inside = 0 <= row < world["size"] and 0 <= column < world["size"]
@@ -25,24 +29,40 @@ def move(world: World, state: State, action: str) -> State:
 
 
 def make(size: int, rng: random.Random) -> World:
-    """A world with a wall from top to bottom: the agent starts left of it, where the key is too; the goal is right of it."""
+    """A world with a wall from top to bottom: the agent starts left of it, where the key is too; the goal is
+    right of it.
+    """
     wall = size // 2 + rng.randrange(-1, 1)
     left = [[r, c] for r in range(size) for c in range(wall)]
     start, key = rng.sample(left, 2)
-    return {"size": size, "wall": wall, "door": [rng.randrange(size), wall], "key": key, "start": start,
-            "goal": [rng.randrange(size), rng.randrange(wall + 1, size)]}  # fmt: skip
+    return {
+        "size": size,
+        "wall": wall,
+        "door": [rng.randrange(size), wall],
+        "key": key,
+        "start": start,
+        "goal": [rng.randrange(size), rng.randrange(wall + 1, size)],
+    }
 
 
 class Grid:
-    """Every state of a world, numbered: states [S], after[S, 4] (the number of the state after each action), goal[S], start."""
+    """Every state of a world, numbered: states [S], after[S, 4] (the number of the state after each action),
+    goal[S], start.
+    """
 
     def __init__(self, world: World):
         size, door = world["size"], world["door"]
         cells = [(r, c) for r in range(size) for c in range(size) if c != world["wall"] or [r, c] == door]
-        self.states = [{"row": r, "column": c, "has_key": has} for has in (False, True) for r, c in cells
-                       if has or [r, c] not in (world["key"], door)]  # fmt: skip
+        self.states = [
+            {"row": r, "column": c, "has_key": has}
+            for has in (False, True)
+            for r, c in cells
+            if has or [r, c] not in (world["key"], door)
+        ]
         number = {tuple(state.values()): i for i, state in enumerate(self.states)}
-        self.after = np.array([[number[tuple(move(world, s, a).values())] for a in ACTIONS] for s in self.states])
+        self.after = np.array(
+            [[number[tuple(move(world, s, a).values())] for a in ACTIONS] for s in self.states]
+        )
         self.goal = np.array([[s["row"], s["column"]] == world["goal"] for s in self.states])
         self.start = number[(*world["start"], False)]
 
@@ -54,18 +74,33 @@ class Grid:
 
 
 class Record(NamedTuple):
-    """What was seen while agents learned, at C checkpoints: the share whose greedy walk reaches the goal, the mean length of
-    these walks, and each component's mean per step of the training since the last checkpoint, all float[C]."""
+    """What was seen while agents learned, at C checkpoints: the share whose greedy walk reaches the goal, the
+    mean length of these walks, and each component's mean per step of the training since the last checkpoint,
+    all float[C].
+    """
 
     success: np.ndarray
     length: np.ndarray
     parts: dict[str, np.ndarray]
 
 
-def learn(grid: Grid, reward: np.ndarray, parts: Mapping[str, np.ndarray], episodes: int, agents: int, seed: int, checkpoints: int = 10,
-          horizon: int = 0, rate: float = 0.5, discount: float = 0.97, random_moves: float = 0.2) -> Record:  # fmt: skip
-    """`agents` independent learners of Q(s, a) += rate (r + discount max Q(s', .) - Q(s, a)), at most `horizon` steps an episode (0: four
-    times the square root of the number of states), with `random_moves` as the share of moves at random. `reward` and `parts` are [S, 4]."""
+def learn(
+    grid: Grid,
+    reward: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    episodes: int,
+    agents: int,
+    seed: int,
+    checkpoints: int = 10,
+    horizon: int = 0,
+    rate: float = 0.5,
+    discount: float = 0.97,
+    random_moves: float = 0.2,
+) -> Record:
+    """`agents` independent learners of Q(s, a) += rate (r + discount max Q(s', .) - Q(s, a)), at most
+    `horizon` steps an episode (0: four times the square root of the number of states), with `random_moves` as
+    the share of moves at random. `reward` and `parts` are [S, 4].
+    """
     rng, count = np.random.default_rng(seed), len(grid.states)
     horizon = horizon or int(4 * np.sqrt(count))
     q, who, visits = np.zeros((agents, count, 4)), np.arange(agents), np.zeros((count, 4))
@@ -75,7 +110,9 @@ def learn(grid: Grid, reward: np.ndarray, parts: Mapping[str, np.ndarray], episo
         state, live = np.full(agents, grid.start), np.ones(agents, bool)
         for _ in range(horizon):
             guess = q[who, state] + 1e-9 * rng.random((agents, 4))  # ties are broken by chance
-            action = np.where(rng.random(agents) < random_moves, rng.integers(4, size=agents), guess.argmax(1))
+            action = np.where(
+                rng.random(agents) < random_moves, rng.integers(4, size=agents), guess.argmax(1)
+            )
             there = grid.after[state, action]
             target = reward[state, action] + discount * np.where(grid.goal[there], 0.0, q[who, there].max(1))
             q[who, state, action] += np.where(live, rate * (target - q[who, state, action]), 0.0)
@@ -91,7 +128,9 @@ def learn(grid: Grid, reward: np.ndarray, parts: Mapping[str, np.ndarray], episo
             for name, values in parts.items():
                 logged[name].append(float((visits * values).sum() / visits.sum()))
             visits[:] = 0
-    return Record(np.array(success), np.array(lengths), {name: np.array(values) for name, values in logged.items()})
+    return Record(
+        np.array(success), np.array(lengths), {name: np.array(values) for name, values in logged.items()}
+    )
 
 
 def _walks(grid: Grid, q: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Questions over a graph of made-up people, towns and companies that are answered by searching short documents."""
+"""Questions over a graph of made-up people, towns and companies that are answered by searching short
+documents.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,22 @@ from surpass.tasks.tools import Call, parse, refusal, result
 from surpass.types import Problem, Turn, fold
 
 _RELATIONS = {
-    "person": {"teacher": "person", "boss": "person", "doctor": "person", "rival": "person", "birthplace": "town", "employer": "company"},
+    "person": {
+        "teacher": "person",
+        "boss": "person",
+        "doctor": "person",
+        "rival": "person",
+        "birthplace": "town",
+        "employer": "company",
+    },
     "company": {"owner": "person", "seat": "town"},
     "town": {"mayor": "person", "founder": "person"},
-}  # fmt: skip
+}
 _FORMER = ("teacher", "boss", "doctor", "rival", "employer")
-_FIRST = ("Mi Ra Te Lo Ve Su Ka No Be Di Fa Go He Jo Li Mo Pa Ru Sa Ti".split(),
-          "ra ven lo na rik sa mo del ta lin bo ney sha dan ri ko ma vin la zo".split())  # fmt: skip
+_FIRST = (
+    "Mi Ra Te Lo Ve Su Ka No Be Di Fa Go He Jo Li Mo Pa Ru Sa Ti".split(),
+    "ra ven lo na rik sa mo del ta lin bo ney sha dan ri ko ma vin la zo".split(),
+)
 _STEMS = "Tol Bas Ren Kor Mal Vor Hal Pem Dun Gar Wes Fel Nor Sil Bran Cas Lun Tar Os Yar".split()
 _FAMILY = (_STEMS, "k v by den er fin ic ley man nik ow pas rin sen tov um vik wyn yer zen".split())
 _TOWN = (_STEMS, "bury dale ford haven holm mere port stad vale wick".split())
@@ -55,11 +66,14 @@ class World:
     index: Any
 
     def search(self, words: str, results: int) -> list[int]:
-        """The numbers of the best documents by BM25 that share a word with the search, best first, at most `results`."""
+        """The numbers of the best documents by BM25 that share a word with the search, best first, at most
+        `results`.
+        """
         tokens = sorted(set(_tokens(words)))
         if not tokens:
             return []
-        scores = self.index.get_scores(tokens).round(4)  # rounded, so that ties fall the same way on every machine
+        # rounded, so that ties fall the same way on every machine
+        scores = self.index.get_scores(tokens).round(4)
         return [int(i) for i in (-scores).argsort(kind="stable")[:results] if scores[i] > 0]
 
     def chain(self, start: str, path: list[str]) -> list[Fact]:
@@ -96,13 +110,19 @@ def _fact(relation: str, entity: str, value: str) -> str:
 
 @lru_cache(maxsize=256)
 def world_of(seed: int, persons: int, distractors: int) -> World:
-    """The world that a seed names: `persons` people, a third as many towns and companies, every relation of each in one
-    document, and up to `distractors` other documents (repeats are dropped)."""
+    """The world that a seed names: `persons` people, a third as many towns and companies, every relation of
+    each in one document, and up to `distractors` other documents (repeats are dropped).
+    """
     rng = random.Random(fold(seed, "kgqa world"))
     firsts, families = (_names(rng, parts, persons // 2 + 2) for parts in (_FIRST, _FAMILY))
-    people = rng.sample([f"{first} {family}" for first in firsts for family in families], persons + persons // 2)
+    people = rng.sample(
+        [f"{first} {family}" for first in firsts for family in families], persons + persons // 2
+    )
     members = {"person": people[:persons]}
-    members |= {kind: _names(rng, parts, max(2, persons // 3)) for kind, parts in (("town", _TOWN), ("company", _COMPANY))}
+    members |= {
+        kind: _names(rng, parts, max(2, persons // 3))
+        for kind, parts in (("town", _TOWN), ("company", _COMPANY))
+    }
     kinds = {entity: kind for kind, entities in members.items() for entity in entities}
     links = {
         (relation, entity): rng.choice([other for other in members[to] if other != entity])
@@ -112,15 +132,22 @@ def world_of(seed: int, persons: int, distractors: int) -> World:
     said = {_fact(*key, value): key for key, value in links.items()}
     documents = list(dict.fromkeys([*said, *_distractors(rng, members, people[persons:], distractors)]))
     rng.shuffle(documents)
-    facts = {said[text]: Fact(*said[text], links[said[text]], i) for i, text in enumerate(documents) if text in said}
+    facts = {
+        said[text]: Fact(*said[text], links[said[text]], i)
+        for i, text in enumerate(documents)
+        if text in said
+    }
     index = _library().BM25(method="lucene")
     index.index([_tokens(text) for text in documents], show_progress=False)
     return World(kinds, facts, tuple(documents), index)
 
 
-def _distractors(rng: random.Random, members: dict[str, list[str]], outsiders: list[str], count: int) -> Iterator[str]:
-    """Documents that no question needs and none contradicts: facts of outsiders with the same first and family names, what
-    was so formerly, small talk."""
+def _distractors(
+    rng: random.Random, members: dict[str, list[str]], outsiders: list[str], count: int
+) -> Iterator[str]:
+    """Documents that no question needs and none contradicts: facts of outsiders with the same first and
+    family names, what was so formerly, small talk.
+    """
     known: dict[tuple[str, str], str] = {}
     for _ in range(count):
         person, other = rng.sample(members["person"], 2)
@@ -144,11 +171,13 @@ def _same(name: str) -> str:
 
 @dataclass(frozen=True)
 class kgqa(Task):
-    """Questions of several hops over made-up people, towns and companies, answered by searching short documents.
+    """Questions of several hops over made-up people, towns and companies, answered by searching short
+    documents.
 
-    `min_hops` to `hops` facts lead to an answer, in a world of `persons` people and about 8 documents for each, and
-    `distractors` more. A search shows the best `results` documents in at most `limit` characters; an attempt has `max_turns`
-    turns (searches, refused turns and the answer). check gives 1 for a turn that answers with the right name, else 0.
+    `min_hops` to `hops` facts lead to an answer, in a world of `persons` people and about 8 documents for
+    each, and `distractors` more. A search shows the best `results` documents in at most `limit` characters;
+    an attempt has `max_turns` turns (searches, refused turns and the answer). check gives 1 for a turn that
+    answers with the right name, else 0.
     """
 
     hops: int = 3
@@ -161,13 +190,22 @@ class kgqa(Task):
     tools: ClassVar[tuple[str, ...]] = ("search",)
 
     def __post_init__(self):
-        ranges = {"hops": (1, 4), "min_hops": (1, self.hops), "persons": (6, 300), "distractors": (0, 2000),
-                  "results": (1, 10), "max_turns": (self.hops, 100), "limit": (80, 4000)}  # fmt: skip
+        ranges = {
+            "hops": (1, 4),
+            "min_hops": (1, self.hops),
+            "persons": (6, 300),
+            "distractors": (0, 2000),
+            "results": (1, 10),
+            "max_turns": (self.hops, 100),
+            "limit": (80, 4000),
+        }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             low += name == "max_turns"  # one turn a fact, and one to answer
             if type(value) is not int or not low <= value <= high:
-                raise SurpassError(f"kgqa needs {name} to be a whole number from {low} to {high}; found {value!r}")
+                raise SurpassError(
+                    f"kgqa needs {name} to be a whole number from {low} to {high}; found {value!r}"
+                )
         _library()
 
     def world(self, seed: int) -> World:
@@ -175,7 +213,9 @@ class kgqa(Task):
         return world_of(seed, self.persons, self.distractors)
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed; no world and no question's text is in two splits."""
+        """Problems of a split in an order given by the seed; no world and no question's text is in two
+        splits.
+        """
         return unique(lambda i: self._problem(split, seed, i), split)
 
     def _problem(self, split: str, seed: int, i: int) -> Problem:
@@ -187,13 +227,22 @@ class kgqa(Task):
                 world = self.world(number)
                 who = "Who" if _kind(world, start, path) == "person" else "What"
                 question = f"{who} is {''.join(f'the {relation} of ' for relation in reversed(path))}{start}?"
-                # the same text could come up in another world, so the text alone decides whether this split may ask it
+                # the same text could come up in another world, so the text alone decides whether this split
+                # may ask it
                 if split_of(problem_id(question)) != split or not self._answerable(world, start, path):
                     continue
                 prompt = self.prompt(question)
-                answer = {"answer": world.chain(start, path)[-1].value, "world": number, "start": start, "path": path}
+                answer = {
+                    "answer": world.chain(start, path)[-1].value,
+                    "world": number,
+                    "start": start,
+                    "path": path,
+                }
                 return Problem(problem_id(f"kgqa {question} {number}"), prompt, answer, {"hops": len(path)})
-        raise SurpassError(f"kgqa found no question that its documents answer; wanted more persons, results or limit than {self}")
+        raise SurpassError(
+            "kgqa found no question that its documents answer; wanted more persons, results or limit "
+            f"than {self}"
+        )
 
     def prompt(self, question: str) -> str:
         """What a player is told to do with a question."""
@@ -224,7 +273,9 @@ class kgqa(Task):
         chain = world.chain(start, path)
         if len({start, *(fact.value for fact in chain)}) <= len(chain):
             return False
-        return all(fact.document in self._look_up(world, f"{fact.relation} of {fact.entity}")[1] for fact in chain)
+        return all(
+            fact.document in self._look_up(world, f"{fact.relation} of {fact.entity}")[1] for fact in chain
+        )
 
     def _look_up(self, world: World, words: str) -> tuple[str, list[int], bool]:
         """(what is told, the documents that are whole in it, whether it was cut)."""
@@ -233,7 +284,11 @@ class kgqa(Task):
         return told, [i for i in found if world.documents[i] in told], cut
 
     async def start(self, models: Any, problem: Problem) -> Turn:
-        state = {key: problem.answer[key] for key in ("world", "start", "path")} | {"turn": 0, "seen": [], "said": None}
+        state = {key: problem.answer[key] for key in ("world", "start", "path")} | {
+            "turn": 0,
+            "seen": [],
+            "said": None,
+        }
         return Turn(state, {"policy": problem.prompt}, "policy")
 
     async def step(self, models: Any, state: Any, text: str) -> Turn:
@@ -260,7 +315,9 @@ class kgqa(Task):
         return float(said is not None and said == _same(problem.answer["answer"]))
 
     def final_answer(self, text: str) -> str | None:
-        """The name that a turn answers with, as it is compared; None for a turn that calls a tool or states no name."""
+        """The name that a turn answers with, as it is compared; None for a turn that calls a tool or states
+        no name.
+        """
         found = None if parse(text, self.tools, _LONGEST) is not None else final_answer(text)
         return None if found is None else _same(found) or None
 
@@ -275,14 +332,19 @@ def _kind(world: World, start: str, path: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Guide:
-    """Searches fact by fact and answers when the last one has been told; knows every fact, uses those that were told."""
+    """Searches fact by fact and answers when the last one has been told; knows every fact, uses those that
+    were told.
+    """
 
     task: kgqa
 
     def evidence(self, problem: Problem) -> list[str]:
         """The document that states each hop, in order."""
         world = self.task.world(problem.answer["world"])
-        return [world.documents[fact.document] for fact in world.chain(problem.answer["start"], problem.answer["path"])]
+        return [
+            world.documents[fact.document]
+            for fact in world.chain(problem.answer["start"], problem.answer["path"])
+        ]
 
     def _chain(self, state: Any) -> tuple[World, list[Fact], int]:
         """The world, the facts that lead to the answer, and how many of them are known without a gap."""
@@ -299,19 +361,23 @@ class Guide:
         return _search(chain[known].relation, chain[known].entity)
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A search that costs the turn which was needed, or a wrong name: an entity on the way, one that was told, one of the
-        right kind."""
+        """A search that costs the turn which was needed, or a wrong name: an entity on the way, one that was
+        told, one of the right kind.
+        """
         _, chain, known = self._chain(state)
         if known < len(chain) and rng.random() < 0.7:
             now, searches = self.value(problem, state), self._wrong_searches(state)
-            for text in rng.sample(searches, min(3, len(searches))):  # where a turn is to spare, all of them are harmless
+            # where a turn is to spare, all of them are harmless
+            for text in rng.sample(searches, min(3, len(searches))):
                 if self.value(problem, state, text) < now:
                     return text
         return f"Answer: {rng.choice(self._wrong_names(state))}"
 
     def grade(self, problem: Problem, state: Any, text: str) -> tuple[float, bool]:
-        """(1 for a search that shows a fact which leads on or for the right name, 0 for a search that shows nothing needed, -1 for a
-        search that was made before, a turn that cannot be played or a wrong name; whether the turn answers)."""
+        """(1 for a search that shows a fact which leads on or for the right name, 0 for a search that shows
+        nothing needed, -1 for a search that was made before, a turn that cannot be played or a wrong name;
+        whether the turn answers).
+        """
         said = self.task.final_answer(text)
         if said is not None:
             return (1.0 if said == _same(self._chain(state)[1][-1].value) else -1.0), True
@@ -324,26 +390,39 @@ class Guide:
         """Searches for another relation, for the next one too early, and of another entity."""
         world, chain, known = self._chain(state)
         fact = chain[min(known, len(chain) - 1)]
-        asked = [(relation, fact.entity) for relation in _RELATIONS[world.kinds[fact.entity]] if relation != fact.relation]
+        asked = [
+            (relation, fact.entity)
+            for relation in _RELATIONS[world.kinds[fact.entity]]
+            if relation != fact.relation
+        ]
         asked += [(later.relation, fact.entity) for later in chain[known + 1 :]]
         asked += [(fact.relation, before.entity) for before in chain[:known]]
         told = " ".join(world.documents[i] for i in state["seen"])
-        asked += [(fact.relation, entity) for entity in world.kinds if entity in told and entity != fact.entity]
+        asked += [
+            (fact.relation, entity) for entity in world.kinds if entity in told and entity != fact.entity
+        ]
         return [_search(relation, entity) for relation, entity in asked]
 
     def _wrong_names(self, state: Any) -> list[str]:
-        """Entities that are not the answer: on the way or told so far and of its kind, else any of its kind, never empty."""
+        """Entities that are not the answer: on the way or told so far and of its kind, else any of its kind,
+        never empty.
+        """
         world, chain, known = self._chain(state)
         answer = chain[-1].value
         kind = world.kinds[answer]
         told = " ".join(world.documents[i] for i in state["seen"])
         near = [fact.value for fact in chain[:known] if fact.value != answer]
-        near += [entity for entity in world.kinds if entity in told and world.kinds[entity] == kind and entity != answer]
+        near += [
+            entity
+            for entity in world.kinds
+            if entity in told and world.kinds[entity] == kind and entity != answer
+        ]
         return near or [entity for entity in world.kinds if world.kinds[entity] == kind and entity != answer]
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """1 if searching fact by fact still reaches the right answer within the turns left, else 0. A text that holds a call
-        or an answer counts as a whole turn."""
+        """1 if searching fact by fact still reaches the right answer within the turns left, else 0. A text
+        that holds a call or an answer counts as a whole turn.
+        """
         if parse(text, self.task.tools, _LONGEST) is not None or self.task.final_answer(text) is not None:
             state = self.task._after(state, text).state
         rng = random.Random(0)

@@ -22,7 +22,8 @@ _ASKED = re.compile(r"Question:\s*(.+)")
 
 @dataclass(frozen=True)
 class kgqa_proposals(Task):
-    """Problems whose answer is known and whose question is wanted. A turn searches, as in kgqa, or writes "Question: ..." and ends.
+    """Problems whose answer is known and whose question is wanted. A turn searches, as in kgqa, or writes
+    "Question: ..." and ends.
 
     What a question is worth is decided later, by whoever tries to answer it: check gives nan.
     """
@@ -50,10 +51,16 @@ class kgqa_proposals(Task):
         call = parse(text, self.of.tools)
         if isinstance(call, Call):
             told, seen, _ = self.of.look_up(state["world"], call.argument)
-            state |= {"seen": sorted({*state["seen"], *seen}), "searches": [*state["searches"], call.argument]}
+            state |= {
+                "seen": sorted({*state["seen"], *seen}),
+                "searches": [*state["searches"], call.argument],
+            }
             counts = {"searches": 1.0}
         else:
-            told, counts = refusal(call or "write <call>search WORDS</call> or Question: ..."), {"malformed": 1.0}
+            told, counts = (
+                refusal(call or "write <call>search WORDS</call> or Question: ..."),
+                {"malformed": 1.0},
+            )
         if state["turn"] >= self.of.max_turns:
             return Turn(state, valid=isinstance(call, Call), counts=counts | {"out_of_turns": 1.0})
         return Turn(state, {"policy": told}, "policy", valid=isinstance(call, Call), counts=counts)
@@ -62,8 +69,10 @@ class kgqa_proposals(Task):
         return float("nan")
 
     def posed(self, problem: Problem, state: Any, text: str) -> tuple[Problem | None, str, list[str]]:
-        """(the question as a problem of kgqa, or None; why not; the documents that were found). Refused: no question, fewer than 5
-        words or more than 300 characters, the answer in the question, nothing found, a search made twice."""
+        """(the question as a problem of kgqa, or None; why not; the documents that were found). Refused: no
+        question, fewer than 5 words or more than 300 characters, the answer in the question, nothing found, a
+        search made twice.
+        """
         world, name = self.of.world(problem.answer["world"]), problem.answer["answer"]
         documents = [world.documents[i] for i in state["seen"]]
         found = _ASKED.search(text)
@@ -82,20 +91,38 @@ class kgqa_proposals(Task):
                 return None, why, documents
         start, path = self._read(question)
         answer = {"answer": name, "world": problem.answer["world"], "start": start, "path": path}
-        return Problem(problem_id(f"kgqa {question} {problem.answer['world']}"), self.of.prompt(question), answer,
-                       {"hops": len(path)}), "", documents  # fmt: skip
+        return (
+            Problem(
+                problem_id(f"kgqa {question} {problem.answer['world']}"),
+                self.of.prompt(question),
+                answer,
+                {"hops": len(path)},
+            ),
+            "",
+            documents,
+        )
 
     def _read(self, question: str) -> tuple[str, list[str]]:
-        """(entity, relations) of "... the R of the R of NAME?", for the oracle; ("", []) of any other question."""
+        """(entity, relations) of "... the R of the R of NAME?", for the oracle; ("", []) of any other
+        question.
+        """
         parts = re.split(r"\bof\b", question.rstrip("?. "))
         relations = [part.replace("the", "").split()[-1] for part in parts[:-1] if part.split()]
-        return (parts[-1].strip(), relations[::-1]) if len(parts) > 1 and len(relations) == len(parts) - 1 else ("", [])
+        return (
+            (parts[-1].strip(), relations[::-1])
+            if len(parts) > 1 and len(relations) == len(parts) - 1
+            else ("", [])
+        )
 
     def truly(self, problem: Problem) -> bool:
-        """Whether the documents themselves give this answer to a question of the usual form: for measures, not for training."""
+        """Whether the documents themselves give this answer to a question of the usual form: for measures,
+        not for training.
+        """
         at, path = problem.answer["start"], problem.answer["path"]
         said = re.findall(
-            r"^The (\w+) of (.+) is (.+)\.$", "\n".join(self.of.world(problem.answer["world"]).documents), re.MULTILINE
+            r"^The (\w+) of (.+) is (.+)\.$",
+            "\n".join(self.of.world(problem.answer["world"]).documents),
+            re.MULTILINE,
         )
         known = {(relation, entity): value for relation, entity, value in said}
         for relation in path:

@@ -1,8 +1,9 @@
 """Whether two written answers are equal (surpass.verifier says what that means), in a process of its own.
 
-A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one multiplication that no thread
-and no signal handler interrupts. So the kernel ends a worker that used SECONDS of processor time on one question: the answer counts
-as not equal. A worker starts at the first question and lives as long as the process.
+A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one
+multiplication that no thread and no signal handler interrupts. So the kernel ends a worker that used SECONDS
+of processor time on one question: the answer counts as not equal. A worker starts at the first question and
+lives as long as the process.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ WORKERS = min(8, os.cpu_count() or 1)
 
 
 def equal(gold: str, text: str) -> bool:
-    """Whether the answer that `text` states (surpass.answers) equals `gold`: an answer, or a whole solution that states one. In a text
-    without a mark that is all of it, or the only value that it names; the latter only where the gold answer is of nothing counted or
-    measured, because what stands beside a number in a sentence is not read. An answer longer than LONGEST is compared as text.
-    Nothing equals a gold answer that holds nothing but marks: "." or "$"."""
+    """Whether the answer that `text` states (surpass.answers) equals `gold`: an answer, or a whole solution
+    that states one. In a text without a mark that is all of it, or the only value that it names; the latter
+    only where the gold answer is of nothing counted or measured, because what stands beside a number in a
+    sentence is not read. An answer longer than LONGEST is compared as text. Nothing equals a gold answer that
+    holds nothing but marks: "." or "$".
+    """
     right, given = of_gold(gold), final_answer(text)
     answers = (given,) if given is not None else (folded(said(text)).strip(), candidate(text) or "")
     if max(len(right), len(answers[0])) > LONGEST:
@@ -44,7 +47,9 @@ def equal(gold: str, text: str) -> bool:
 
 
 def canonical(text: str) -> str | None:
-    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text` states no answer."""
+    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text`
+    states no answer.
+    """
     given = stated(text)
     if given is None:
         return None
@@ -83,7 +88,8 @@ class _Worker:
         if not self.ready:
             if not self._line():
                 raise SurpassError(
-                    "a process for comparing answers could not be started; try: python -c 'import surpass.verifier.canonical'"
+                    "a process for comparing answers could not be started; try: python -c 'import "
+                    "surpass.verifier.canonical'"
                 )
             self.ready = True
         try:
@@ -109,7 +115,9 @@ _places = threading.BoundedSemaphore(WORKERS)
 
 
 def scored(*question: str) -> float:
-    """What surpass.tasks.reasoning_gym.scored gives, got in a worker; 0 where it ran out of time or raised."""
+    """What surpass.tasks.reasoning_gym.scored gives, got in a worker; 0 where it ran out of time or
+    raised.
+    """
     return float(_ask("gym", *question) or 0.0)
 
 
@@ -125,7 +133,8 @@ def _ask(*question: str) -> Any:
             answer = worker.ask(*question)
         except _Ended:
             worker.end()
-            worker, answer = _Worker(), None  # begun now, so that the next question need not wait for its imports
+            # begun now, so that the next question need not wait for its imports
+            worker, answer = _Worker(), None
         _idle.append(worker)
         return answer
 
@@ -140,8 +149,9 @@ def _end() -> None:
 
 
 def serve() -> None:
-    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it], ["canonical", answer] or ["gym", what
-    reasoning_gym.scored takes] in, one line of JSON out."""
+    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it], ["canonical",
+    answer] or ["gym", what reasoning_gym.scored takes] in, one line of JSON out.
+    """
     import contextlib
     import logging
     import resource
@@ -162,7 +172,8 @@ def serve() -> None:
             from surpass.tasks.reasoning_gym import scored as work  # before the clock starts, as sympy
 
         seconds = 3 * SECONDS if kind == "gym" else SECONDS  # sympy simplifies integrals
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # nobody handles its signal, so the kernel ends this process
+        # nobody handles its signal, so the kernel ends this process
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             answer = work(*texts)
         except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory

@@ -1,4 +1,6 @@
-"""A maze as a text grid: a path of moves from S to E, paid only at the end; breadth-first search knows every distance."""
+"""A maze as a text grid: a path of moves from S to E, paid only at the end; breadth-first search knows every
+distance.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,9 @@ def distances(grid: Sequence[str], to: Cell) -> dict[Cell, int]:
 class maze(Task):
     """A path from S to E through a square text grid, one move a line; paid only at the end.
 
-    `size` cells a side, about `walls` of them walls, the shortest path at least `apart` moves. A line is a move (U D L R) and,
-    if the player likes, the row and column it leads to, which must then be right. check gives 1 where every move is possible
-    and the last one reaches E, else 0.
+    `size` cells a side, about `walls` of them walls, the shortest path at least `apart` moves. A line is a
+    move (U D L R) and, if the player likes, the row and column it leads to, which must then be right. check
+    gives 1 where every move is possible and the last one reaches E, else 0.
     """
 
     size: int = 5
@@ -59,7 +61,9 @@ class maze(Task):
 
     def __post_init__(self):
         if not (2 <= self.size <= 30 and 0 <= self.walls <= 0.6 and 1 <= self.apart <= 2 * self.size - 2):
-            raise SurpassError(f"maze needs size 2 to 30, walls 0 to 0.6, apart 1 to 2 * size - 2; found {self}")
+            raise SurpassError(
+                f"maze needs size 2 to 30, walls 0 to 0.6, apart 1 to 2 * size - 2; found {self}"
+            )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         return unique(lambda i: self._problem(random.Random(fold(seed, "maze", i))), split)
@@ -67,10 +71,15 @@ class maze(Task):
     def _problem(self, rng: random.Random) -> Problem:
         cells = [(r, c) for r in range(self.size) for c in range(self.size)]
         for _ in range(_TRIES):
-            rows = [["#" if rng.random() < self.walls else "." for _ in range(self.size)] for _ in range(self.size)]
+            rows = [
+                ["#" if rng.random() < self.walls else "." for _ in range(self.size)]
+                for _ in range(self.size)
+            ]
             end = rng.choice(cells)
             rows[end[0]][end[1]] = "E"
-            far = [cell for cell, d in distances(["".join(row) for row in rows], end).items() if d >= self.apart]
+            far = [
+                cell for cell, d in distances(["".join(row) for row in rows], end).items() if d >= self.apart
+            ]
             if far:
                 break
         else:
@@ -90,7 +99,9 @@ class maze(Task):
         return "".join(match[1] for line in text.splitlines() if (match := _LINE.fullmatch(line))) or None
 
     def _walked(self, grid: Sequence[str], text: str) -> Cell | None:
-        """Where the lines of `text` lead; None where one is no move, is impossible, or names the wrong cell."""
+        """Where the lines of `text` lead; None where one is no move, is impossible, or names the wrong
+        cell.
+        """
         cell: Cell = find(grid, "S")
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) > 4 * self.size**2:
@@ -98,7 +109,11 @@ class maze(Task):
         for line in lines:
             match = _LINE.fullmatch(line)
             there = after(grid, cell, match[1]) if match else None
-            if match is None or there is None or (match[2] is not None and (int(match[2]), int(match[3])) != there):
+            if (
+                match is None
+                or there is None
+                or (match[2] is not None and (int(match[2]), int(match[3])) != there)
+            ):
                 return None
             cell = there
         return cell
@@ -120,7 +135,11 @@ class MazeOracle:
         cell, away = find(grid, "S"), distances(grid, find(grid, "E"))
         lines = []
         while away[cell]:
-            ways = [(move, there) for move in MOVES if (there := after(grid, cell, move)) and away[there] < away[cell]]
+            ways = [
+                (move, there)
+                for move in MOVES
+                if (there := after(grid, cell, move)) and away[there] < away[cell]
+            ]
             move, cell = rng.choice(ways)
             lines.append(f"{move} {cell[0]},{cell[1]}")
         return "\n".join(lines)
@@ -135,15 +154,22 @@ class MazeOracle:
             move, _, cell = lines[at].partition(" ")
             row, column = map(int, cell.split(","))
             there = rng.choice([(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)])
-            return "\n".join([*lines[:at], f"{move} {max(0, there[0])},{max(0, there[1])}", *lines[at + 1 :]]) \
-                if min(there) >= 0 else "\n".join(lines[:at] + lines[at + 1 :] if len(lines) > 1 else ["U 99,99"])  # fmt: skip
+            return (
+                "\n".join([*lines[:at], f"{move} {max(0, there[0])},{max(0, there[1])}", *lines[at + 1 :]])
+                if min(there) >= 0
+                else "\n".join(lines[:at] + lines[at + 1 :] if len(lines) > 1 else ["U 99,99"])
+            )
         # straight towards E, whatever stands in the way
         lines, cell = lines[:at], self.task._walked(grid, "\n".join(lines[:at])) or find(grid, "S")
         for _ in range(2 * self.task.size):
             if cell == end:
                 break
-            toward = [m for m, (r, c) in MOVES.items() if abs(cell[0] + r - end[0]) + abs(cell[1] + c - end[1])
-                      < abs(cell[0] - end[0]) + abs(cell[1] - end[1])]  # fmt: skip
+            toward = [
+                m
+                for m, (r, c) in MOVES.items()
+                if abs(cell[0] + r - end[0]) + abs(cell[1] + c - end[1])
+                < abs(cell[0] - end[0]) + abs(cell[1] - end[1])
+            ]
             blocked = [m for m in toward if after(grid, cell, m) is None]
             move = rng.choice(blocked or toward)
             cell = (cell[0] + MOVES[move][0], cell[1] + MOVES[move][1])
@@ -156,7 +182,11 @@ class MazeOracle:
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
         """1 if every whole line of `text` is a possible move (one can always walk back), else 0."""
-        whole = text if text.endswith("\n") or _LINE.fullmatch(text.rpartition("\n")[2]) else text.rpartition("\n")[0]
+        whole = (
+            text
+            if text.endswith("\n") or _LINE.fullmatch(text.rpartition("\n")[2])
+            else text.rpartition("\n")[0]
+        )
         return float(self.task._walked(problem.meta["grid"], whole) is not None)
 
     def distance(self, problem: Problem, text: str = "") -> int | None:

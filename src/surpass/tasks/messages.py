@@ -15,7 +15,9 @@ _LIST = re.compile(r"\s*\[?\s*\{\s*[\"'](role|content)[\"']")
 
 
 def unpacked(value: Any) -> Any:
-    """The list of messages that a text holds, as JSON or as Python writes one, or that a single message is; anything else as it is."""
+    """The list of messages that a text holds, as JSON or as Python writes one, or that a single message is;
+    anything else as it is.
+    """
     if isinstance(value, str) and _LIST.match(value):
         for read in (json.loads, ast.literal_eval):
             try:
@@ -29,7 +31,9 @@ def unpacked(value: Any) -> Any:
 
 
 def asked(value: list[Any], place: str, column: str) -> tuple[Mapping[str, Any], ...]:
-    """Messages up to the last that the model does not write itself; what follows is a completion, not a prompt."""
+    """Messages up to the last that the model does not write itself; what follows is a completion, not a
+    prompt.
+    """
     turns = [_turn(turn, place, column) for turn in value]
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
@@ -39,19 +43,27 @@ def asked(value: list[Any], place: str, column: str) -> tuple[Mapping[str, Any],
 
 
 def _turn(turn: Any, place: str, column: str) -> Mapping[str, Any]:
-    """A message as {"role", "content"}, and where there are any its "tool_calls", and the "name" of the tool that speaks."""
+    """A message as {"role", "content"}, and where there are any its "tool_calls", and the "name" of the tool
+    that speaks.
+    """
     if not (isinstance(turn, dict) and isinstance(turn.get("role"), str)):
-        raise SurpassError(f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}')
+        raise SurpassError(
+            f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}'
+        )
     calls, content = turn.get("tool_calls"), turn.get("content")
     if isinstance(content, list):
         content = "\n".join(_part(part, place, column) for part in content)
     if content is None and (calls or turn["role"] == "assistant"):
         content = ""  # it called a tool and said nothing
     if not isinstance(content, str):
-        raise SurpassError(f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}')
+        raise SurpassError(
+            f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}'
+        )
     found: dict[str, Any] = {"role": turn["role"], "content": content}
     if calls:
-        found["tool_calls"] = [_call(call, place, column) for call in (calls if isinstance(calls, list) else [calls])]
+        found["tool_calls"] = [
+            _call(call, place, column) for call in (calls if isinstance(calls, list) else [calls])
+        ]
     if turn["role"] == "tool" and isinstance(turn.get("name"), str):
         found["name"] = turn["name"]
     return found
@@ -61,16 +73,21 @@ def _part(part: Any, place: str, column: str) -> str:
     text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
     if not isinstance(text, str):
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        raise SurpassError(f'{place}: "{column}" has a message with a part of the type {kind}; a prompt here is text alone')
+        raise SurpassError(
+            f'{place}: "{column}" has a message with a part of the type {kind}; a prompt here is text alone'
+        )
     return text
 
 
 def _call(call: Any, place: str, column: str) -> Mapping[str, Any]:
-    """A call in the form that templates read: arguments as an object, also where a data set holds them as text."""
+    """A call in the form that templates read: arguments as an object, also where a data set holds them as
+    text.
+    """
     function = call.get("function", call) if isinstance(call, dict) else None
     if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
         raise SurpassError(
-            f'{place}: "{column}" wants tool_calls {{"function": {{"name": text, "arguments": object}}}}; found {call!r:.60}'
+            f'{place}: "{column}" wants tool_calls {{"function": {{"name": text, "arguments": '
+            f"object}}}}; found {call!r:.60}"
         )
     arguments = function.get("arguments", {})
     if isinstance(arguments, str):

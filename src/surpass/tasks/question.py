@@ -14,14 +14,18 @@ from surpass.types import Problem
 
 @dataclass(frozen=True)
 class question(Task):
-    """The problem `text`, with `instruction` after it; check gives nan. Answers are compared as the task data compares them: by what an
-    attempt states (surpass.tasks.maths.canonical); where it states nothing, by its last line."""
+    """The problem `text`, with `instruction` after it; check gives nan. Answers are compared as the task data
+    compares them: by what an attempt states (surpass.tasks.maths.canonical); where it states nothing, by its
+    last line.
+    """
 
     text: str
     instruction: str = ""
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        yield Problem(problem_id(self.text), "\n\n".join(part for part in (self.text, self.instruction) if part))
+        yield Problem(
+            problem_id(self.text), "\n\n".join(part for part in (self.text, self.instruction) if part)
+        )
 
     async def check(self, models, problem: Problem, text: str) -> float:
         return float("nan")

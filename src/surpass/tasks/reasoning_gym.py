@@ -30,8 +30,15 @@ CURATED: dict[str, dict[str, Any]] = {
     "syllogism": {},
     "gcd": {"max_value": 30},
     "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1},
-    "basic_arithmetic": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1, "operators": ["+", "-"],
-                         "allow_parentheses": False, "allow_negation": False},
+    "basic_arithmetic": {
+        "min_terms": 2,
+        "max_terms": 3,
+        "min_digits": 1,
+        "max_digits": 1,
+        "operators": ["+", "-"],
+        "allow_parentheses": False,
+        "allow_negation": False,
+    },
     "count_bits": {"max_n": 1000},
     "family_relationships": {"max_family_size": 4},
     "simple_equations": {"min_terms": 2, "max_terms": 2, "max_value": 10},
@@ -39,26 +46,42 @@ CURATED: dict[str, dict[str, Any]] = {
     "lcm": {"max_value": 30},
     "number_sequence": {"min_terms": 4, "max_terms": 5, "max_complexity": 1, "min_value": 0, "max_value": 20},
     "leg_counting": {"min_animals": 1, "max_animals": 2, "max_instances": 3},
-    "number_filtering": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
+    "number_filtering": {
+        "min_numbers": 3,
+        "max_numbers": 4,
+        "max_decimals": 0,
+        "min_value": 0,
+        "max_value": 30,
+    },
     "word_sorting": {"min_words": 3, "max_words": 4, "max_word_length": 6},
     "coin_flip": {"max_trials": 20},
     "word_sequence_reversal": {"min_words": 3, "max_words": 4},
     "fraction_simplification": {"max_value": 30, "max_factor": 6, "styles": ["plain"]},
-    "number_sorting": {"min_numbers": 3, "max_numbers": 4, "max_decimals": 0, "min_value": 0, "max_value": 30},
+    "number_sorting": {
+        "min_numbers": 3,
+        "max_numbers": 4,
+        "max_decimals": 0,
+        "min_value": 0,
+        "max_value": 30,
+    },
     "base_conversion": {"max_base": 4, "max_value": 100},
     "prime_factorization": {"max_value": 999},
     "spell_backward": {"min_word_len": 3, "max_word_len": 4},
-}  # fmt: skip
-"""Sets and parameters for small models, the easiest for SmolLM2-135M first (docs/tasks.md has the figures); a set that it never solves is at the end."""
+}
+"""Sets and parameters for small models, the easiest for SmolLM2-135M first (docs/tasks.md has the figures); a
+set that it never solves is at the end.
+"""
 
 
 @dataclass(frozen=True)
 class reasoning_gym(Task):
-    """Problems of reasoning-gym's data set `name`, made with `parameters` (its own, e.g. {"min_terms": 3}; CURATED has some for small models).
+    """Problems of reasoning-gym's data set `name`, made with `parameters` (its own, e.g. {"min_terms": 3};
+    CURATED has some for small models).
 
-    The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums (chain_sum) are solved
-    one step a line. An answer is what follows "Answer:"; check gives the data set's own score, 0 where no answer is stated.
-    A scorer that runs an answer as Python is given formulas alone, in a process with limits.
+    The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums
+    (chain_sum) are solved one step a line. An answer is what follows "Answer:"; check gives the data set's
+    own score, 0 where no answer is stated. A scorer that runs an answer as Python is given formulas alone, in
+    a process with limits.
     """
 
     name: str = "chain_sum"
@@ -71,7 +94,9 @@ class reasoning_gym(Task):
             import reasoning_gym as library
             from reasoning_gym.factory import DATASETS
         except ImportError as error:
-            raise SurpassError("the task reasoning_gym needs its package: pip install 'surpass[reasoning-gym]'") from error
+            raise SurpassError(
+                "the task reasoning_gym needs its package: pip install 'surpass[reasoning-gym]'"
+            ) from error
         if self.name not in DATASETS:
             from difflib import get_close_matches
 
@@ -104,12 +129,17 @@ class reasoning_gym(Task):
         return f"Answer: {entry['answer']}"
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed, without repeats; those shown as examples are left out."""
+        """Problems of a split in an order given by the seed, without repeats; those shown as examples are
+        left out.
+        """
         examples = self._examples()
         shown = {example["question"] for example in examples}
         turns: list[dict[str, str]] = []
         for example in examples:
-            turns += [{"role": "user", "content": example["question"]}, {"role": "assistant", "content": self._solution(example)}]
+            turns += [
+                {"role": "user", "content": example["question"]},
+                {"role": "assistant", "content": self._solution(example)},
+            ]
         for problem in unique(lambda i: self._problem(self._entry(seed, i), turns), split):
             if problem.answer["question"] not in shown:
                 yield problem
@@ -123,7 +153,8 @@ class reasoning_gym(Task):
         if answer is None:
             return 0.0
         try:
-            source = (problem.answer.get("metadata") or {}).get("source_dataset", self.name)  # of a composite one
+            # of a composite one
+            source = (problem.answer.get("metadata") or {}).get("source_dataset", self.name)
             if not evaluates(source):
                 return float(self._maker.score_answer(answer, problem.answer))
             if not _is_formula(answer):
@@ -141,20 +172,27 @@ class reasoning_gym(Task):
         return None if found is None else normal(found)
 
 
-_NAMES = frozenset("sin cos tan cot sec csc asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt pi Abs".split())
+_NAMES = frozenset(
+    "sin cos tan cot sec csc asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt pi Abs".split()
+)
 
 
 def _is_formula(answer: str) -> bool:
     """Whether an answer is a formula of the usual functions: no attribute, no text, no other name."""
     names = re.findall(r"[A-Za-z]+", answer)
     plain = re.fullmatch(r"(?:[A-Za-z0-9\s+\-*/^(),]|\.(?!\s*[A-Za-z]))*", answer)
-    return bool(plain) and len(answer) <= maths.LONGEST and all(len(name) == 1 or name in _NAMES for name in names)
+    return (
+        bool(plain)
+        and len(answer) <= maths.LONGEST
+        and all(len(name) == 1 or name in _NAMES for name in names)
+    )
 
 
 @functools.cache
 def evaluates(name: str) -> bool:
-    """Whether a data set's scorer gives an answer to sympy's parser, which runs it as Python: a policy would learn to call whatever it likes
-    there. Scorers that use eval itself get ast.literal_eval in its place."""
+    """Whether a data set's scorer gives an answer to sympy's parser, which runs it as Python: a policy would
+    learn to call whatever it likes there. Scorers that use eval itself get ast.literal_eval in its place.
+    """
     from reasoning_gym.factory import DATASETS
 
     module = inspect.getmodule(DATASETS[name][0])
@@ -173,5 +211,7 @@ def _made(name: str, parameters: str) -> Any:
 
 
 def scored(name: str, parameters: str, answer: str, entry: str) -> float:
-    """A data set's own score of an answer, in a worker of surpass.tasks.maths. `entry`: the problem, pickled by the process that asks."""
+    """A data set's own score of an answer, in a worker of surpass.tasks.maths. `entry`: the problem, pickled
+    by the process that asks.
+    """
     return float(_made(name, parameters).score_answer(answer, pickle.loads(base64.b64decode(entry))))

@@ -1,4 +1,6 @@
-"""Write a reward function: it is run in the sandbox, agents learn with it, and it is worth how many of them reach the goal."""
+"""Write a reward function: it is run in the sandbox, agents learn with it, and it is worth how many of them
+reach the goal.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def reward(world, before, action, after):
 ```
 
 It returns the total and its parts by name, all of them numbers. It remembers nothing between moves; math may be imported. A part may be
-transformed, for instance by math.exp(-x / temperature), with a temperature of its own. Answer with one block of Python.'''
+transformed, for instance by math.exp(-x / temperature), with a temperature of its own. Answer with one block of Python.'''  # noqa: E501
 
 TRIED = """Agents were trained with this reward. At {n} equally spaced moments, then the largest, mean and smallest value:
 
@@ -48,16 +50,17 @@ TRIED = """Agents were trained with this reward. At {n} equally spaced moments, 
 
 Read them part by part. If success stays near 0, write the whole function anew. A part that hardly changes is not learnt from: rescale it, change its
 temperature, write it anew or leave it out. A part that is much larger than the others drowns them: rescale it. First say what each part does, then
-write a better function in one block of Python."""
+write a better function in one block of Python."""  # noqa: E501
 
 
 @dataclass(frozen=True)
 class reward_code(Task):
     """Write a reward function from an environment's source; worth is the success of agents trained with it.
 
-    The environment is a `size` x `size` grid with a key, a door and a goal; `agents` tabular learners train for `episodes` with the
-    program's rewards, which are computed in the sandbox for every possible move. check is the share that reaches the goal over
-    the last three of ten checkpoints, in [0, 1]; 0 for a program that does not run.
+    The environment is a `size` x `size` grid with a key, a door and a goal; `agents` tabular learners train
+    for `episodes` with the program's rewards, which are computed in the sandbox for every possible move.
+    check is the share that reaches the goal over the last three of ten checkpoints, in [0, 1]; 0 for a
+    program that does not run.
     """
 
     size: int = 8
@@ -66,7 +69,9 @@ class reward_code(Task):
 
     def __post_init__(self):
         if not (4 <= self.size <= 16 and 10 <= self.episodes <= 10_000 and 1 <= self.agents <= 256):
-            raise SurpassError(f"reward_code needs size 4 to 16, episodes 10 to 10000, agents 1 to 256; found {self}")
+            raise SurpassError(
+                f"reward_code needs size 4 to 16, episodes 10 to 10000, agents 1 to 256; found {self}"
+            )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         return unique(lambda i: self._problem(random.Random(fold(seed, "reward_code", i))), split)
@@ -85,8 +90,9 @@ class reward_code(Task):
         return 0.0 if isinstance(record, str) else _worth(record)
 
     async def trial(self, models, problem: Problem, text: str) -> tuple[float, str]:
-        """(what a program is worth, what was seen while agents learned with it), with other random numbers than check's; nan and
-        the error for a program that does not run."""
+        """(what a program is worth, what was seen while agents learned with it), with other random numbers
+        than check's; nan and the error for a program that does not run.
+        """
         record = await self.trained(problem, text, "trial")
         return (math.nan, record) if isinstance(record, str) else (_worth(record), _told(record))
 
@@ -98,7 +104,10 @@ class reward_code(Task):
         found = _tables(ran)
         if isinstance(found, str):
             return found
-        total, parts = (found[0].reshape(-1, 4), {name: values.reshape(-1, 4) for name, values in found[1].items()})
+        total, parts = (
+            found[0].reshape(-1, 4),
+            {name: values.reshape(-1, 4) for name, values in found[1].items()},
+        )
         seed = fold(0, purpose, problem.id)
         return await asyncio.to_thread(keydoor.learn, grid, total, parts, self.episodes, self.agents, seed)
 
@@ -117,7 +126,9 @@ def _tables(ran: list[sandbox.Ran]) -> tuple[np.ndarray, dict[str, np.ndarray]] 
             return f"reward has to return (total, parts); it returned {value!r:.80}"
         numbers = [value[0], *value[1].values()]
         if not all(isinstance(x, (int, float)) and abs(x) <= LARGEST for x in numbers):  # false for nan, too
-            return f"every reward has to be a number between -{LARGEST:g} and {LARGEST:g}; found {value!r:.80}"
+            return (
+                f"every reward has to be a number between -{LARGEST:g} and {LARGEST:g}; found {value!r:.80}"
+            )
         totals.append(float(value[0]))
         rows.append(value[1])
     names = sorted({name for row in rows for name in row})[:32]
@@ -132,12 +143,16 @@ def _worth(record: keydoor.Record) -> float:
 def _told(record: keydoor.Record) -> str:
     def line(name: str, values: np.ndarray) -> str:
         shown = " ".join(f"{x:.3g}" for x in values)
-        return f"{name}: {shown}; largest {values.max():.3g}, mean {values.mean():.3g}, smallest {values.min():.3g}"
+        return (
+            f"{name}: {shown}; largest {values.max():.3g}, mean {values.mean():.3g}, smallest "
+            f"{values.min():.3g}"
+        )
 
     lines = [line("success", record.success), line("steps of an episode", record.length)]
     # a name is the program's own words: it may not pass for a line of this record
     lines += [
-        line("part " + re.sub(r"[^\w .-]", "?", name, flags=re.ASCII)[:40], values) for name, values in record.parts.items()
+        line("part " + re.sub(r"[^\w .-]", "?", name, flags=re.ASCII)[:40], values)
+        for name, values in record.parts.items()
     ]
     return TRIED.format(n=len(record.success), lines="\n".join(lines))
 
@@ -159,9 +174,12 @@ def reward(world, before, action, after):
     return sum(parts.values()), parts
 ```'''
 _BAD = (
-    '```python\ndef reward(world, before, action, after):\n    parts = {"goal": 0.0}\n    return 0.0, parts\n```',
-    '```python\ndef reward(world, before, action, after):\n    parts = {"left": float(action == "left")}\n    return parts["left"], parts\n```',
-    '```python\ndef reward(world, before, action, after):\n    parts = {"near": 1.0 / (1 + gap)}\n    return parts["near"], parts\n```',
+    '```python\ndef reward(world, before, action, after):\n    parts = {"goal": 0.0}\n    return 0.0, '
+    "parts\n```",
+    '```python\ndef reward(world, before, action, after):\n    parts = {"left": float(action == '
+    '"left")}\n    return parts["left"], parts\n```',
+    '```python\ndef reward(world, before, action, after):\n    parts = {"near": 1.0 / (1 + gap)}\n    '
+    'return parts["near"], parts\n```',
 )
 
 

@@ -21,9 +21,15 @@ from surpass.types import Problem, Turn
 WINDOW = 16  # latest attempts among which more than half may not fail
 FEWEST = 4  # attempts below which nothing is concluded
 
-TRL = {"completion_ids": None, "trainer_state": None, "environments": None,
-       "log_extra": lambda column, values: None, "log_metric": lambda name, value: None}  # fmt: skip
-"""What TRL gives a reward function beside prompts, completions and columns. Here its two loggers do nothing."""
+TRL = {
+    "completion_ids": None,
+    "trainer_state": None,
+    "environments": None,
+    "log_extra": lambda column, values: None,
+    "log_metric": lambda name, value: None,
+}
+"""What TRL gives a reward function beside prompts, completions and columns. Here its two loggers do nothing.
+"""
 VERL = {"data_source", "solution_str", "ground_truth", "extra_info"}
 """What verl gives."""
 
@@ -32,17 +38,19 @@ VERL = {"data_source", "solution_str", "ground_truth", "extra_info"}
 class rewarded:
     """`task` in everything but `check`, which is the function `reward` = "FILE.py:FUNCTION":
 
-    f(prompts, completions, **columns) -> list[float | None], as TRL calls it: completions are messages where prompts are,
-    columns are problem.meta and "answer"; sync or async. Checks that wait at the same time are one call. An exception ends
-    the run.
+    f(prompts, completions, **columns) -> list[float | None], as TRL calls it: completions are messages where
+    prompts are, columns are problem.meta and "answer"; sync or async. Checks that wait at the same time are
+    one call. An exception ends the run.
 
-    f(data_source, solution_str, ground_truth, extra_info) -> float | {"score": float}, as verl calls it, once per attempt;
-    ground_truth is problem.answer. An exception makes that attempt nan (`failed` counts them); where more than half fail, the
-    run ends.
+    f(data_source, solution_str, ground_truth, extra_info) -> float | {"score": float}, as verl calls it, once
+    per attempt; ground_truth is problem.answer. An exception makes that attempt nan (`failed` counts them);
+    where more than half fail, the run ends.
 
-    Either gets only the arguments that its signature has. None and nan: cannot be judged. What is no such value ends the run
-    (RunBroken). A sync function runs in a thread, unless its file uses signals (math-verify's time-outs do), which work in
-    the main thread only. A call may take `reward_seconds`; then TRL's kind ends the run and verl's has failed for this attempt. The file's folder is put at the end of sys.path, so it may import its neighbours.
+    Either gets only the arguments that its signature has. None and nan: cannot be judged. What is no such
+    value ends the run (RunBroken). A sync function runs in a thread, unless its file uses signals
+    (math-verify's time-outs do), which work in the main thread only. A call may take `reward_seconds`; then
+    TRL's kind ends the run and verl's has failed for this attempt. The file's folder is put at the end of
+    sys.path, so it may import its neighbours.
     """
 
     task: Any
@@ -102,10 +110,14 @@ class _Judge:
         if not callable(self.function):
             raise SurpassError(f"{reward} is no function; it is {_brief(self.function)}")
         self.parameters = _parameters(self.function, reward)
-        self.required = {name for name, p in self.parameters.items() if p.default is p.empty and p.kind in _NAMED}
+        self.required = {
+            name for name, p in self.parameters.items() if p.default is p.empty and p.kind in _NAMED
+        }
         self.per_attempt = "solution_str" in self.parameters
         # a time-out by signal in a thread raises, or is caught by the function itself and becomes a silent 0
-        self.here = "math_verify" in sys.modules or bool(re.search(rb"\b(signal|math_verify|trl)\b", self.path.read_bytes()))
+        self.here = "math_verify" in sys.modules or bool(
+            re.search(rb"\b(signal|math_verify|trl)\b", self.path.read_bytes())
+        )
         self.failed = 0
         self.recent: list[bool] = []
         self.waiting: dict[asyncio.AbstractEventLoop, list[tuple[Problem, str, asyncio.Future[float]]]] = {}
@@ -115,13 +127,18 @@ class _Judge:
         return f"the reward {self.name} of {self.path}"
 
     def require(self, task: Any) -> None:
-        """SurpassError where the function wants an argument that it cannot be given; columns are those of the first problem."""
+        """SurpassError where the function wants an argument that it cannot be given; columns are those of the
+        first problem.
+        """
         given = VERL if self.per_attempt else {"prompts", "completions", "answer", *TRL}
         if self.required - given and not self.per_attempt:
             given = given | _first(task).keys()
         if lacking := sorted(self.required - given):
-            raise SurpassError(f'{self} wants "{lacking[0]}", which is not among what it can be given: {", ".join(sorted(given))}; '
-                               "rename the parameter or give it a default")  # fmt: skip
+            raise SurpassError(
+                f'{self} wants "{lacking[0]}", which is not among what it can be given: '
+                f"{', '.join(sorted(given))}; "
+                "rename the parameter or give it a default"
+            )
 
     async def value(self, problem: Problem, text: str) -> float:
         """This attempt's value, from one call with all that are asked for in this turn of the event loop."""
@@ -156,10 +173,20 @@ class _Judge:
         if any(problem.answer is not None for problem in problems):
             columns["answer"] = [problem.answer for problem in problems]
         pairs = list(zip(problems, texts, strict=True))
-        arguments = TRL | columns | {
-            "prompts": [p.prompt if isinstance(p.prompt, str) else [dict(turn) for turn in p.prompt] for p in problems],
-            "completions": [t if isinstance(p.prompt, str) else [{"role": "assistant", "content": t}] for p, t in pairs],
-        }  # fmt: skip
+        arguments = (
+            TRL
+            | columns
+            | {
+                "prompts": [
+                    p.prompt if isinstance(p.prompt, str) else [dict(turn) for turn in p.prompt]
+                    for p in problems
+                ],
+                "completions": [
+                    t if isinstance(p.prompt, str) else [{"role": "assistant", "content": t}]
+                    for p, t in pairs
+                ],
+            }
+        )
         # a column that none of these problems has
         arguments |= {name: [None] * len(texts) for name in self.required - arguments.keys()}
         try:
@@ -171,37 +198,54 @@ class _Judge:
         try:
             values = list(found[0])
         except TypeError as error:
-            raise RunBroken(f"{self} returned {_brief(found[0])}; wanted a list with a number or None per completion") from error
+            raise RunBroken(
+                f"{self} returned {_brief(found[0])}; wanted a list with a number or None per completion"
+            ) from error
         if len(values) != len(texts):
             raise RunBroken(
-                f"{self} returned {len(values)} rewards for {len(texts)} completions; wanted one each (None: not judged)"
+                f"{self} returned {len(values)} rewards for {len(texts)} completions; wanted one each "
+                "(None: not judged)"
             )
         return [self._number(value) for value in values]
 
     async def _each(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[float]:
         """verl's kind: one call per attempt, each of which may fail."""
         arguments = [
-            {"data_source": problem.meta.get("data_source", ""), "solution_str": text, "ground_truth": problem.answer,
-             "extra_info": problem.meta.get("extra_info") or {}}
+            {
+                "data_source": problem.meta.get("data_source", ""),
+                "solution_str": text,
+                "ground_truth": problem.answer,
+                "extra_info": problem.meta.get("extra_info") or {},
+            }
             for problem, text in zip(problems, texts, strict=True)
-        ]  # fmt: skip
+        ]
         found = await self._call(arguments, keep=True)
         errors = [value for value in found if isinstance(value, Exception)]
         self.failed += len(errors)
-        self.recent = [*self.recent, *(isinstance(value, Exception) for value in found)][-max(WINDOW, len(found)) :]
+        self.recent = [*self.recent, *(isinstance(value, Exception) for value in found)][
+            -max(WINDOW, len(found)) :
+        ]
         if errors and len(self.recent) >= FEWEST and sum(self.recent) > len(self.recent) / 2:
-            raise RunBroken(f"{self} failed for {sum(self.recent)} of the latest {len(self.recent)} attempts, here with "
-                            f"{where(errors[0], self.path)}") from errors[0]  # fmt: skip
-        scores = [value["score"] if isinstance(value, dict) and "score" in value else value for value in found]
+            raise RunBroken(
+                f"{self} failed for {sum(self.recent)} of the latest {len(self.recent)} attempts, here with "
+                f"{where(errors[0], self.path)}"
+            ) from errors[0]
+        scores = [
+            value["score"] if isinstance(value, dict) and "score" in value else value for value in found
+        ]
         return [math.nan if isinstance(score, Exception) else self._number(score) for score in scores]
 
     async def _call(self, calls: Sequence[dict[str, Any]], keep: bool = False) -> list[Any]:
-        """What the function gives for each call, with the arguments it accepts; `keep`: an exception is a result, too."""
+        """What the function gives for each call, with the arguments it accepts; `keep`: an exception is a
+        result, too.
+        """
         everything = any(p.kind is p.VAR_KEYWORD for p in self.parameters.values())
 
         def once(given: dict[str, Any]) -> Any:
             try:
-                return self.function(**{name: given[name] for name in given if everything or name in self.parameters})
+                return self.function(
+                    **{name: given[name] for name in given if everything or name in self.parameters}
+                )
             except (Exception, SystemExit) as error:
                 known = error if isinstance(error, Exception) else RuntimeError("it raised SystemExit")
                 if keep:
@@ -209,12 +253,20 @@ class _Judge:
                 raise known from None
 
         if self.here and threading.current_thread() is not threading.main_thread():
-            raise RunBroken(f"{self} uses signals (math-verify's time-outs do), which work in the main thread only, and here it is called in "
-                            "another, as in a notebook: turn its time-outs off, or use the command line")  # fmt: skip
-        begun = (_at_once(self.seconds, once, given) if self.here else _in_thread(once, given) for given in calls)
+            raise RunBroken(
+                f"{self} uses signals (math-verify's time-outs do), which work in the main thread only, "
+                "and here it is called in another, as in a notebook: turn its time-outs off, or use "
+                "the command line"
+            )
+        begun = (
+            _at_once(self.seconds, once, given) if self.here else _in_thread(once, given) for given in calls
+        )
         found = [await self._within(call, keep) for call in begun]
-        waits = [i for i, value in enumerate(found) if inspect.isawaitable(value)]  # an async function has only begun
-        for i, value in zip(waits, await asyncio.gather(*(self._within(found[i], keep) for i in waits)), strict=True):
+        # an async function has only begun
+        waits = [i for i, value in enumerate(found) if inspect.isawaitable(value)]
+        for i, value in zip(
+            waits, await asyncio.gather(*(self._within(found[i], keep) for i in waits)), strict=True
+        ):
             found[i] = value
         return found
 
@@ -227,7 +279,9 @@ class _Judge:
             if task.done():
                 error = task.exception()
             if not task.done() or isinstance(error, _Late):
-                error = RunBroken(f"{self} took longer than {self.seconds:g} seconds; --task.reward_seconds gives it more")
+                error = RunBroken(
+                    f"{self} took longer than {self.seconds:g} seconds; --task.reward_seconds gives it more"
+                )
         finally:
             task.cancel()
         if error is None:
@@ -245,7 +299,10 @@ class _Judge:
         except Exception:  # a value may be anything, and so may what it raises
             number = math.inf
         if isinstance(value, str) or math.isinf(number):
-            raise RunBroken(f"{self} returned {_brief(value)} as a reward; wanted a finite number, or None where it cannot judge")
+            raise RunBroken(
+                f"{self} returned {_brief(value)} as a reward; wanted a finite number, or None where it "
+                "cannot judge"
+            )
         return number
 
 
@@ -254,8 +311,9 @@ class _Late(Exception):
 
 
 async def _at_once(seconds: float, function: Callable[..., Any], *given: Any) -> Any:
-    """What the function returns, called here and now in the main thread; another thread's signal stops it, SIGUSR1, because SIGALRM is
-    the function's own."""
+    """What the function returns, called here and now in the main thread; another thread's signal stops it,
+    SIGUSR1, because SIGALRM is the function's own.
+    """
     over = False
 
     class Stop(BaseException):
@@ -283,7 +341,9 @@ async def _at_once(seconds: float, function: Callable[..., Any], *given: Any) ->
 
 
 def _in_thread(function: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
-    """What the function returns, computed in a thread of its own, which nobody waits for when the program ends: it may never return."""
+    """What the function returns, computed in a thread of its own, which nobody waits for when the program
+    ends: it may never return.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -331,6 +391,9 @@ def _parameters(function: Callable[..., Any], reward: str) -> dict[str, inspect.
         parameters = {}
     kinds = {p.kind for p in parameters.values()}
     if not ({"completions", "solution_str"} & parameters.keys() or kinds == {inspect.Parameter.VAR_KEYWORD}):
-        raise SurpassError(f"{reward} wants the parameters (prompts, completions, **columns) as for TRL, or (data_source, solution_str, "
-                           f"ground_truth, extra_info=None) as for verl; found ({', '.join(map(str, parameters.values()))})")  # fmt: skip
+        raise SurpassError(
+            f"{reward} wants the parameters (prompts, completions, **columns) as for TRL, or "
+            "(data_source, solution_str, ground_truth, extra_info=None) as for verl; found "
+            f"({', '.join(map(str, parameters.values()))})"
+        )
     return parameters

@@ -1,4 +1,5 @@
-"""Rows of .jsonl, .json, .csv and .parquet files, of folders of them, and of data sets on the Hugging Face Hub.
+"""Rows of .jsonl, .json, .csv and .parquet files, of folders of them, and of data sets on the Hugging Face
+Hub.
 
 Everything is read into memory at once: a million rows of one kilobyte take a few gigabytes.
 """
@@ -19,10 +20,18 @@ from typing import Any, NamedTuple
 from surpass.errors import SurpassError
 from surpass.files import at_home
 
-SPLITS = {"train": "train", "test": "test", "gate": "gate", "validation": "gate", "valid": "gate", "dev": "gate"}
+SPLITS = {
+    "train": "train",
+    "test": "test",
+    "gate": "gate",
+    "validation": "gate",
+    "valid": "gate",
+    "dev": "gate",
+}
 """Names that files and Hub splits may have, and the split of surpass that each means."""
 MOST_BYTES = 16 * 2**20  # of one line
-MOST_GB = 1.0  # that a Parquet file may hold, unpacked; the environment variable SURPASS_DATA_GB sets another bound
+# that a Parquet file may hold, unpacked; the environment variable SURPASS_DATA_GB sets another bound
+MOST_GB = 1.0
 A_VALUE = 40  # bytes of a value in Python, at least
 MOST_DEPTH = 64  # lists and objects inside one another: what is read must also be writable as JSON
 
@@ -38,18 +47,23 @@ class Row(NamedTuple):
 
 
 def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
-    """Rows by the split that the source itself names ("train", "gate", "test"), under "" where it names none; of each, the
-    first `limit` (0: all). SurpassError with the file, and the line where there is one, for whatever cannot be read."""
+    """Rows by the split that the source itself names ("train", "gate", "test"), under "" where it names none;
+    of each, the first `limit` (0: all). SurpassError with the file, and the line where there is one, for
+    whatever cannot be read.
+    """
     path = at_home(source)
     if not source:
         raise SurpassError(
-            "the task data wants a source: a file, a folder or a Hugging Face id, as in --task data:problems.jsonl"
+            "the task data wants a source: a file, a folder or a Hugging Face id, as in --task "
+            "data:problems.jsonl"
         )
     files = _files(path) if os.path.exists(path) else None  # Path.exists raises on names that are too long
     if files is None and (path.suffix in READERS or not _HUB_ID.fullmatch(source)):
         raise _missing(path)
     found: dict[str, list[Row]] = {}
-    for split, name, rows in _hub(source) if files is None else ((split, str(file), _rows(file)) for split, file in files):
+    for split, name, rows in (
+        _hub(source) if files is None else ((split, str(file), _rows(file)) for split, file in files)
+    ):
         got = list(islice(rows, limit or None))
         if not got:
             raise SurpassError(f"{name} holds no row; a data set needs at least one problem")
@@ -82,7 +96,9 @@ def json_value(value: Any, depth: int = 0) -> Any:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"it holds half a surrogate pair ({text[error.start]!r}), which is no text") from error
+        raise ValueError(
+            f"it holds half a surrogate pair ({text[error.start]!r}), which is no text"
+        ) from error
     return text
 
 
@@ -90,10 +106,14 @@ def _files(path: Path) -> list[tuple[str, Path]]:
     """(split, file) of a file or folder that exists."""
     if path.is_file():
         if path.suffix not in READERS:
-            raise SurpassError(f"{path} has the ending {path.suffix or '(none)'}; data is read from {', '.join(READERS)}")
+            raise SurpassError(
+                f"{path} has the ending {path.suffix or '(none)'}; data is read from {', '.join(READERS)}"
+            )
         return [("", path)]
     if not path.is_dir():
-        raise SurpassError(f"{path} is no file and no folder but a device, a pipe or a socket; data is read from files")
+        raise SurpassError(
+            f"{path} is no file and no folder but a device, a pipe or a socket; data is read from files"
+        )
     inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in READERS)
     named = [(SPLITS.get(_SHARD.sub("", file.stem).lower()), file) for file in inside]
     files = [(split, file) for split, file in named if split]
@@ -101,8 +121,10 @@ def _files(path: Path) -> list[tuple[str, Path]]:
         len(files) < len(named) and not {"", "train"} & {split for split, _ in files}
     ):  # one file is meant for train
         there = ", ".join(file.name for file in inside[:8]) or "no data file at all"
-        raise SurpassError(f"the folder {path} wants files named train, test, validation or gate, such as train.jsonl ({', '.join(READERS)}); "
-                           f"it holds {there}; rename one, or name the file itself")  # fmt: skip
+        raise SurpassError(
+            f"the folder {path} wants files named train, test, validation or gate, such as train.jsonl "
+            f"({', '.join(READERS)}); it holds {there}; rename one, or name the file itself"
+        )
     return files
 
 
@@ -111,8 +133,13 @@ def _missing(path: Path) -> SurpassError:
     if not folder.is_dir():
         return SurpassError(f"there is no file {path}, nor the folder {folder}")
     there = sorted(file.name for file in folder.iterdir() if file.suffix in READERS or file.is_dir())
-    near = get_close_matches(path.name, there, 3) or [name for name in there if Path(name).suffix in READERS][:5]
-    return SurpassError(f"there is no file {path}; " + (f"near: {', '.join(near)}" if near else "its folder holds no data file"))
+    near = (
+        get_close_matches(path.name, there, 3) or [name for name in there if Path(name).suffix in READERS][:5]
+    )
+    return SurpassError(
+        f"there is no file {path}; "
+        + (f"near: {', '.join(near)}" if near else "its folder holds no data file")
+    )
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -127,7 +154,9 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def _row(place: str, values: Any) -> Row:
     if not isinstance(values, dict):
-        raise SurpassError(f'{place}: wanted an object such as {{"prompt": ..., "answer": ...}}; found {_shown(values)}')
+        raise SurpassError(
+            f'{place}: wanted an object such as {{"prompt": ..., "answer": ...}}; found {_shown(values)}'
+        )
     try:
         return Row(place, json_value(values))
     except ValueError as error:
@@ -150,7 +179,9 @@ def _jsonl(path: Path) -> Numbered:
                 number += 1
                 place = f"{path} line {number}"
                 if len(line) > MOST_BYTES:
-                    raise SurpassError(f"{place}: is longer than {MOST_BYTES // 2**20} MB; .jsonl is one object a line")
+                    raise SurpassError(
+                        f"{place}: is longer than {MOST_BYTES // 2**20} MB; .jsonl is one object a line"
+                    )
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
@@ -162,7 +193,9 @@ def _jsonl(path: Path) -> Numbered:
 def _json(path: Path) -> Numbered:
     rows = _parsed(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path))
     if not isinstance(rows, list):
-        raise SurpassError(f"{path}: wanted a list of objects; found {_shown(rows)}; one object a line is .jsonl")
+        raise SurpassError(
+            f"{path}: wanted a list of objects; found {_shown(rows)}; one object a line is .jsonl"
+        )
     return "row", enumerate(rows, 1)
 
 
@@ -175,7 +208,9 @@ def _parsed(raw: bytes, place: str) -> Any:
     try:
         return json.loads(raw.decode(), parse_constant=refuse)
     except UnicodeDecodeError as error:
-        raise SurpassError(f"{place}: is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start}); save it as UTF-8") from error
+        raise SurpassError(
+            f"{place}: is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start}); save it as UTF-8"
+        ) from error
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, " if raw.strip().count(b"\n") else ""
         raise SurpassError(f"{place}: is no JSON: {error.msg} ({at}column {error.colno})") from error
@@ -214,7 +249,8 @@ def _parquet(path: Path) -> Numbered:
         # a text that comes often stands in the file once, and so it does in memory until all is known to fit
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         sizes = (
-            max(chunk.total_uncompressed_size, chunk.num_values * max(A_VALUE, column.length or 0)) for column, chunk in chunks
+            max(chunk.total_uncompressed_size, chunk.num_values * max(A_VALUE, column.length or 0))
+            for column, chunk in chunks
         )
         _fits(path, sum(sizes))
         found = parquet.ParquetFile(path, read_dictionary=texts).read()
@@ -236,19 +272,28 @@ def _unpacked(array: Any) -> int:
         return sum(map(_unpacked, array.flatten()))
     if pa.types.is_map(array.type):
         return _unpacked(array.keys) + _unpacked(array.items)
-    nested = pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
+    nested = (
+        pa.types.is_list(array.type)
+        or pa.types.is_large_list(array.type)
+        or pa.types.is_fixed_size_list(array.type)
+    )
     return _unpacked(array.flatten()) if nested else array.nbytes
 
 
 def _fits(path: Path, size: int) -> None:
-    """SurpassError for a file that holds more than it may: a few kilobytes of Parquet may be gigabytes of rows."""
+    """SurpassError for a file that holds more than it may: a few kilobytes of Parquet may be gigabytes of
+    rows.
+    """
     given = os.environ.get("SURPASS_DATA_GB") or str(MOST_GB)
     if not re.fullmatch(r"\d{1,6}(\.\d+)?", given):
         raise SurpassError(f"SURPASS_DATA_GB={given} is no number of gigabytes, such as {MOST_GB}")
     most = float(given)
     if size > most * 2**30:
-        raise SurpassError(f"{path} takes {os.path.getsize(path):,} bytes and holds {size / 2**30:.1f} GB, more than the {most:g} GB that a file may hold; "
-                           f"set SURPASS_DATA_GB={math.ceil(size / 2**30)} if that is meant, and there is memory for several times as much")  # fmt: skip
+        raise SurpassError(
+            f"{path} takes {os.path.getsize(path):,} bytes and holds {size / 2**30:.1f} GB, more than "
+            f"the {most:g} GB that a file may hold; set SURPASS_DATA_GB={math.ceil(size / 2**30)} if "
+            "that is meant, and there is memory for several times as much"
+        )
 
 
 def _arrow(path: Path, table: Callable[[], Any]) -> Iterable[tuple[int, Any]]:
@@ -258,10 +303,17 @@ def _arrow(path: Path, table: Callable[[], Any]) -> Iterable[tuple[int, Any]]:
         return enumerate(table().to_pylist(), 1)
     except (pa.ArrowException, ValueError, MemoryError, RecursionError) as error:
         utf8 = "; save it as UTF-8" if "UTF8" in str(error) else ""
-        raise SurpassError(f"{path} is no {path.suffix} file that can be read: {_first(error)}{utf8}") from error
+        raise SurpassError(
+            f"{path} is no {path.suffix} file that can be read: {_first(error)}{utf8}"
+        ) from error
 
 
-READERS: dict[str, Callable[[Path], Numbered]] = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+READERS: dict[str, Callable[[Path], Numbered]] = {
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
 
 
 def _first(error: BaseException) -> str:
@@ -271,18 +323,25 @@ def _first(error: BaseException) -> str:
 
 
 def _hub(source: str) -> Iterator[tuple[str, str, Iterator[Row]]]:
-    """(split, name, rows) of "ID" or "ID:CONFIG". Splits of other names count only where no name is known: then as one."""
+    """(split, name, rows) of "ID" or "ID:CONFIG". Splits of other names count only where no name is known:
+    then as one.
+    """
     name, _, config = source.partition(":")
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise SurpassError(f'there is no file or folder "{source}", and a data set of the Hugging Face Hub needs a package: '
-                           "pip install 'surpass[data]'") from error  # fmt: skip
+        raise SurpassError(
+            f'there is no file or folder "{source}", and a data set of the Hugging Face Hub needs a package: '
+            "pip install 'surpass[data]'"
+        ) from error
     try:
         loaded = load_dataset(name, config or None)
     except Exception as error:
-        raise SurpassError(f'there is no file or folder "{source}", and the Hugging Face Hub did not give it ({type(error).__name__}: '
-                           f"{_first(error)}); check the id (ID:CONFIG picks a configuration) and the network") from error  # fmt: skip
+        raise SurpassError(
+            f'there is no file or folder "{source}", and the Hugging Face Hub did not give it '
+            f"({type(error).__name__}: "
+            f"{_first(error)}); check the id (ID:CONFIG picks a configuration) and the network"
+        ) from error
     parts = dict(loaded) if isinstance(loaded, Mapping) else {"": loaded}
     known = {part: SPLITS[part.lower()] for part in parts if part.lower() in SPLITS}
     for part, rows in parts.items():

@@ -1,4 +1,6 @@
-"""Which split a problem belongs to: decided by a hash of what the player sees, so no problem is ever in two."""
+"""Which split a problem belongs to: decided by a hash of what the player sees, so no problem is ever in
+two.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def split_of(id: str) -> str:
 
 
 def unique(make: Callable[[int], Problem], split: str, patience: int = 2000) -> Iterator[Problem]:
-    """Problems make(0), make(1), ... that belong to a split, without repeats, until `patience` in a row bring none."""
+    """Problems make(0), make(1), ... that belong to a split, without repeats, until `patience` in a row bring
+    none.
+    """
     if split not in SHARES:
         raise SurpassError(f'there is no split "{split}"; there are: {", ".join(SHARES)}')
     seen: set[str] = set()

@@ -22,16 +22,19 @@ _DATABASES, _TRIES = 3, 4  # of a question; sets of them that are tried before a
 def score(answer: dict[str, Any], text: str) -> float:
     """The value of a turn in [0, 1], in steps:
 
-    0.0 not one SELECT that parses, or one that is refused (writes, other functions, too long, too slow, too much);
-    0.1 parses, and SQLite finds an error (a column that is not there); 0.2 runs on every database;
-    0.3 and reads the right tables and gives the right number of columns; 1.0 and gives the right rows on every database.
+    0.0 not one SELECT that parses, or one that is refused (writes, other functions, too long, too slow, too
+    much); 0.1 parses, and SQLite finds an error (a column that is not there); 0.2 runs on every database;
+    0.3 and reads the right tables and gives the right number of columns; 1.0 and gives the right rows on
+    every database.
     """
     statement = statement_of(text)
     tree = parsed(statement)
     if tree is None:
         return 0.0
     exp = library().exp
-    named = {table.name.lower() for table in tree.find_all(exp.Table)} - {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    named = {table.name.lower() for table in tree.find_all(exp.Table)} - {
+        cte.alias.lower() for cte in tree.find_all(exp.CTE)
+    }
     alike, equal = named == set(re.findall(r"(?:FROM|JOIN) (\w+)", answer["sql"])), True
     for which in range(_DATABASES):
         connection = connect(database(answer, which))
@@ -44,7 +47,9 @@ def score(answer: dict[str, Any], text: str) -> float:
         if found is None or gold is None:
             return 0.1
         alike = alike and found[0] == gold[0]
-        equal = equal and (found[1] == gold[1] if answer["ordered"] else Counter(found[1]) == Counter(gold[1]))
+        equal = equal and (
+            found[1] == gold[1] if answer["ordered"] else Counter(found[1]) == Counter(gold[1])
+        )
     return 1.0 if equal else 0.3 if alike else 0.2
 
 
@@ -66,9 +71,10 @@ def _differ(answer: dict[str, Any]) -> bool:
 class sql(Task):
     """Questions about generated databases, answered by one SELECT statement that SQLite runs.
 
-    `tables` (1 to 3) are shown; questions are of levels 1 to `level` (at most 4), or of that level alone if `exact`: 1 a list or
-    a count, 2 totals, order and limit, 3 two conditions and groups, 4 joins, three conditions, queries in queries. Tables have
-    6 to `rows` rows, a column of words `values` different ones. check gives 0, 0.1, 0.2, 0.3 or 1 (see `score`).
+    `tables` (1 to 3) are shown; questions are of levels 1 to `level` (at most 4), or of that level alone if
+    `exact`: 1 a list or a count, 2 totals, order and limit, 3 two conditions and groups, 4 joins, three
+    conditions, queries in queries. Tables have 6 to `rows` rows, a column of words `values` different ones.
+    check gives 0, 0.1, 0.2, 0.3 or 1 (see `score`).
     """
 
     tables: int = 2
@@ -78,18 +84,26 @@ class sql(Task):
     values: int = 6
 
     def __post_init__(self):
-        if not (1 <= self.tables <= 3 and 1 <= self.level <= 4 and 6 <= self.rows <= 20 and 2 <= self.values <= 8):
-            raise SurpassError(f"sql needs tables 1 to 3, level 1 to 4, rows 6 to 20 and values 2 to 8; found {self}")
+        if not (
+            1 <= self.tables <= 3 and 1 <= self.level <= 4 and 6 <= self.rows <= 20 and 2 <= self.values <= 8
+        ):
+            raise SurpassError(
+                f"sql needs tables 1 to 3, level 1 to 4, rows 6 to 20 and values 2 to 8; found {self}"
+            )
         library()
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed, without repeats; one question has one set of databases."""
+        """Problems of a split in an order given by the seed, without repeats; one question has one set of
+        databases.
+        """
         return unique(lambda i: self._problem(seed, i), split)
 
     def _problem(self, seed: int, index: int) -> Problem:
         rng = random.Random(fold(seed, "sql", index))
         while True:
-            prompt, answer, meta = posed(rng, self.tables, self.level if self.exact else rng.randint(1, self.level), self.values)
+            prompt, answer, meta = posed(
+                rng, self.tables, self.level if self.exact else rng.randint(1, self.level), self.values
+            )
             id = problem_id(f"sql {prompt}")
             first = answer | {"seed": int(id, 16), "rows": self.rows, "values": self.values}
             for other in range(_TRIES):
@@ -101,7 +115,9 @@ class sql(Task):
         return score(problem.answer, text)
 
     def final_answer(self, text: str) -> str | None:
-        """The statement in sqlglot's own layout, so that votes count queries that differ in layout only as equal."""
+        """The statement in sqlglot's own layout, so that votes count queries that differ in layout only as
+        equal.
+        """
         tree = parsed(statement_of(text))
         return None if tree is None else tree.sql(dialect="sqlite", normalize=True, comments=False)
 
@@ -111,17 +127,33 @@ class sql(Task):
 
 
 _EDITS: tuple[tuple[str, Callable[[re.Match[str]], Sequence[str]]], ...] = (
-    (r" (>=|<=|!=|>|<) ", lambda m: {">=": (" > ", " < "), "<=": (" < ", " > "), ">": (" >= ", " < "), "<": (" <= ", " > "),
-                                     "!=": (" = ",)}[m[1]]),
+    (
+        r" (>=|<=|!=|>|<) ",
+        lambda m: {
+            ">=": (" > ", " < "),
+            "<=": (" < ", " > "),
+            ">": (" >= ", " < "),
+            "<": (" <= ", " > "),
+            "!=": (" = ",),
+        }[m[1]],
+    ),
     (r" = (?=')", lambda m: (" != ",)),
     (r"MAX|MIN|AVG|SUM", lambda m: [name for name in ("MAX", "MIN", "AVG", "SUM", "COUNT") if name != m[0]]),
-    (r"DISTINCT | DESC| NOT(?= IN)| HAVING .*| GROUP BY .*| LIMIT \d+| WHERE .*?(?= ORDER| GROUP|$)", lambda m: ("",)),
+    (
+        r"DISTINCT | DESC| NOT(?= IN)| HAVING .*| GROUP BY .*| LIMIT \d+| WHERE .*?(?= ORDER| GROUP|$)",
+        lambda m: ("",),
+    ),
     (r" ORDER BY [\w.]+(?= LIMIT|$)", lambda m: (m[0] + " DESC",)),
     (r" (AND|OR) (?!\d)", lambda m: (" OR " if m[1] == "AND" else " AND ",)),
     (r" AND (?!\d)[^()]*?(?= AND (?!\d)| ORDER| GROUP|$)", lambda m: ("",)),
     (r"\b\d+\b", lambda m: (str(int(m[0]) + 1), str(max(int(m[0]) - 1, 0)), str(int(m[0]) + 10))),
-    (r"'(\w+)'", lambda m: [f"'{word}'" for words in WORDS.values() if m[1] in words for word in words if word != m[1]]),
-)  # fmt: skip
+    (
+        r"'(\w+)'",
+        lambda m: [
+            f"'{word}'" for words in WORDS.values() if m[1] in words for word in words if word != m[1]
+        ],
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +166,9 @@ class Knows:
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
         """The right statement with one edit that makes it worth less than 1, as running it shows."""
         right, tables = problem.answer["sql"], problem.answer["tables"]
-        others = {column: [c for c in columns if c != column] for columns in tables.values() for column in columns}
+        others = {
+            column: [c for c in columns if c != column] for columns in tables.values() for column in columns
+        }
         others |= {table: [t for t in tables if t != table] for table in tables}
         swaps = (rf"\b(?:{'|'.join(others)})\b", lambda m: others[m[0]])
         edited = []
@@ -147,7 +181,9 @@ class Knows:
         return next((text for text in edited if score(problem.answer, text) < 1), last)
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """check of a whole statement, 1 for a beginning of the right one; nan (not known) for text that is neither."""
+        """check of a whole statement, 1 for a beginning of the right one; nan (not known) for text that is
+        neither.
+        """
         if problem.answer["sql"].startswith(text):
             return 1.0
         return score(problem.answer, text) if parsed(statement_of(text)) is not None else float("nan")

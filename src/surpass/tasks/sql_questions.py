@@ -8,8 +8,13 @@ from typing import Any
 
 from surpass.types import fold
 
-_NAMES = "Ann Bob Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam Ray Sue Tim Uma Vic Wes Zoe Amy".split()
-_TITLES = "Ark Bay Cliff Dawn Echo Flame Grove Hill Iris Jade Kite Lake Moon Nest Oak Pearl Reed Star Tide Vale Wave Yarn Zest Ash".split()
+_NAMES = (
+    "Ann Bob Cid Dan Eva Fay Gus Hal Ida Jon Kim Leo Mia Ned Oda Pam Ray Sue Tim Uma Vic Wes Zoe Amy".split()
+)
+_TITLES = (
+    "Ark Bay Cliff Dawn Echo Flame Grove Hill Iris Jade Kite Lake Moon Nest Oak Pearl Reed Star Tide Vale "
+    "Wave Yarn Zest Ash".split()
+)
 WORDS = {
     "color": "red blue green black white brown pink grey".split(),
     "genre": "drama comedy crime action fantasy history music war".split(),
@@ -20,31 +25,147 @@ WORDS = {
     "town": "Oslo Rome Paris Bonn Cork Lima Kyiv Bern".split(),
 }
 _NUMBERS = {
-    "age": (18, 80), "cost": (5, 200), "days": (1, 60), "fine": (1, 50), "height": (10, 200), "hours": (1, 50), "length": (4, 80),
-    "levels": (1, 60), "miles": (1, 300), "minutes": (5, 180), "pages": (40, 400), "points": (1, 99), "price": (2, 90),
-    "plays": (1, 500), "seats": (1, 60), "seconds": (30, 400), "speed": (20, 200), "visits": (1, 60), "weeks": (1, 52),
-    "weight": (2, 200), "wins": (1, 50), "year": (1950, 2020),
-}  # fmt: skip
-# things, the column that names them, their columns; events about them, their columns; people behind the events, their columns
+    "age": (18, 80),
+    "cost": (5, 200),
+    "days": (1, 60),
+    "fine": (1, 50),
+    "height": (10, 200),
+    "hours": (1, 50),
+    "length": (4, 80),
+    "levels": (1, 60),
+    "miles": (1, 300),
+    "minutes": (5, 180),
+    "pages": (40, 400),
+    "points": (1, 99),
+    "price": (2, 90),
+    "plays": (1, 500),
+    "seats": (1, 60),
+    "seconds": (30, 400),
+    "speed": (20, 200),
+    "visits": (1, 60),
+    "weeks": (1, 52),
+    "weight": (2, 200),
+    "wins": (1, 50),
+    "year": (1950, 2020),
+}
+# things, the column that names them, their columns; events about them, their columns; people behind the
+# events, their columns
 _THEMES = (
-    ("books", "title", "genre color year pages price", "loans", "month region days fine", "readers", "town team age points"),
-    ("films", "title", "genre region year minutes cost", "tickets", "month color seats price", "guests", "town team age points"),
-    ("cars", "model", "color material year speed price", "trips", "month town miles hours", "drivers", "region team age wins"),
-    ("boats", "label", "color material year length speed", "races", "month region miles points", "sailors", "town team age wins"),
-    ("plants", "label", "color region height weeks price", "sales", "month town cost weight", "buyers", "region team age visits"),
-    ("games", "title", "genre color year levels price", "scores", "month region points minutes", "players", "town team age wins"),
-    ("horses", "label", "color region height weight speed", "shows", "month town points hours", "riders", "genre team age wins"),
-    ("songs", "title", "genre region year seconds plays", "votes", "month color points days", "fans", "town team age visits"),
-    ("lamps", "model", "color material height weight price", "repairs", "month town hours cost", "owners", "region team age visits"),
-    ("courses", "title", "genre region weeks hours cost", "exams", "month color points minutes", "students", "town team age wins"),
-)  # fmt: skip
+    (
+        "books",
+        "title",
+        "genre color year pages price",
+        "loans",
+        "month region days fine",
+        "readers",
+        "town team age points",
+    ),
+    (
+        "films",
+        "title",
+        "genre region year minutes cost",
+        "tickets",
+        "month color seats price",
+        "guests",
+        "town team age points",
+    ),
+    (
+        "cars",
+        "model",
+        "color material year speed price",
+        "trips",
+        "month town miles hours",
+        "drivers",
+        "region team age wins",
+    ),
+    (
+        "boats",
+        "label",
+        "color material year length speed",
+        "races",
+        "month region miles points",
+        "sailors",
+        "town team age wins",
+    ),
+    (
+        "plants",
+        "label",
+        "color region height weeks price",
+        "sales",
+        "month town cost weight",
+        "buyers",
+        "region team age visits",
+    ),
+    (
+        "games",
+        "title",
+        "genre color year levels price",
+        "scores",
+        "month region points minutes",
+        "players",
+        "town team age wins",
+    ),
+    (
+        "horses",
+        "label",
+        "color region height weight speed",
+        "shows",
+        "month town points hours",
+        "riders",
+        "genre team age wins",
+    ),
+    (
+        "songs",
+        "title",
+        "genre region year seconds plays",
+        "votes",
+        "month color points days",
+        "fans",
+        "town team age visits",
+    ),
+    (
+        "lamps",
+        "model",
+        "color material height weight price",
+        "repairs",
+        "month town hours cost",
+        "owners",
+        "region team age visits",
+    ),
+    (
+        "courses",
+        "title",
+        "genre region weeks hours cost",
+        "exams",
+        "month color points minutes",
+        "students",
+        "town team age wins",
+    ),
+)
 _COMPARED = {">": "over", ">=": "at least", "<": "under", "<=": "at most"}
 _TOTALS = {"MAX": "highest", "MIN": "lowest", "AVG": "average", "SUM": "total"}
 # (what is asked, number of conditions); "joined" and "unused" need a second table
 _KINDS: dict[int, tuple[tuple[str, int], ...]] = {
     1: (("list", 0), ("list", 1), ("list", 1), ("count", 1), ("count", 1)),
-    2: (("total", 0), ("total", 1), ("pair", 1), ("different", 0), ("different", 1), ("top", 0), ("ordered", 0)),
-    3: (("list", 2), ("count", 2), ("total", 2), ("group", 0), ("group", 1), ("having", 0), ("top", 1), ("ordered", 1)),
+    2: (
+        ("total", 0),
+        ("total", 1),
+        ("pair", 1),
+        ("different", 0),
+        ("different", 1),
+        ("top", 0),
+        ("ordered", 0),
+    ),
+    3: (
+        ("list", 2),
+        ("count", 2),
+        ("total", 2),
+        ("group", 0),
+        ("group", 1),
+        ("having", 0),
+        ("top", 1),
+        ("ordered", 1),
+    ),
     4: (("list", 3), ("count", 3), ("above", 0), ("unused", 0), *[("joined", n) for n in (0, 0, 0, 1, 1, 1)]),
 }
 
@@ -66,10 +187,18 @@ class _Source:
         return column if table == self.base else f"{table[:-1]} {column}"
 
     def columns(self, kinds: dict[str, Any] | None = None) -> list[tuple[str, str]]:
-        """(table, column) of the words, the numbers, or (None) all that may be listed; keys and links are left out."""
-        of = [(table, column) for table in (self.base, *(link[2] for link in self.joined)) for column in self.tables[table]]
+        """(table, column) of the words, the numbers, or (None) all that may be listed; keys and links are
+        left out.
+        """
+        of = [
+            (table, column)
+            for table in (self.base, *(link[2] for link in self.joined))
+            for column in self.tables[table]
+        ]
         inner = {"title", "model", "label", "name"} if kinds is None else ()
-        return [(t, c) for t, c in of if c in (kinds if kinds is not None else WORDS | _NUMBERS) or c in inner]
+        return [
+            (t, c) for t, c in of if c in (kinds if kinds is not None else WORDS | _NUMBERS) or c in inner
+        ]
 
     def text(self) -> str:
         """ "loans with days over 3 whose book has color red and whose reader has town Oslo"."""
@@ -82,21 +211,31 @@ class _Source:
         return f"{self.base}{' with ' if own else ''}{own}{' ' if parents else ''}{' and '.join(parents)}"
 
     def sql(self) -> str:
-        joins = "".join(f" JOIN {parent} ON {child}.{column} = {parent}.{key}" for child, column, parent, key in self.joined)
-        where = f" {'OR' if self.either else 'AND'} ".join(_written(self.name(t, c), o, v) for t, c, o, v in self.where)
+        joins = "".join(
+            f" JOIN {parent} ON {child}.{column} = {parent}.{key}"
+            for child, column, parent, key in self.joined
+        )
+        where = f" {'OR' if self.either else 'AND'} ".join(
+            _written(self.name(t, c), o, v) for t, c, o, v in self.where
+        )
         return f"FROM {self.base}{joins}" + (f" WHERE {where}" if where else "")
 
 
 def _said(column: str, operator: str, constants: list[Any]) -> str:
     if operator == "BETWEEN":
         return f"{column} from {constants[0]} to {constants[1]}"
-    return f"{column} {'' if operator == '=' else 'not ' if operator == '!=' else _COMPARED[operator] + ' '}{constants[0]}"
+    return (
+        f"{column} "
+        f"{'' if operator == '=' else 'not ' if operator == '!=' else _COMPARED[operator] + ' '}{constants[0]}"  # noqa: E501
+    )
 
 
 def _written(name: str, operator: str, constants: list[Any]) -> str:
     if operator == "BETWEEN":
         return f"{name} BETWEEN {constants[0]} AND {constants[1]}"
-    return f"{name} {operator} " + (f"'{constants[0]}'" if isinstance(constants[0], str) else str(constants[0]))
+    return f"{name} {operator} " + (
+        f"'{constants[0]}'" if isinstance(constants[0], str) else str(constants[0])
+    )
 
 
 def _condition(rng: random.Random, table: str, column: str, values: int) -> list[Any]:
@@ -117,7 +256,9 @@ def _schema(rng: random.Random, count: int) -> tuple[dict[str, list[str]], list[
     tables[events] = [things[:-1], people[:-1], *_columns(rng, details)]
     tables[people] = ["name", *_columns(rng, person)]
     links = [[events, things[:-1], things, "id"], [events, people[:-1], people, "name"]]
-    dropped = {1: rng.choice(([things, events], [events, people])), 2: [rng.choice((things, people))], 3: []}[count]
+    dropped = {1: rng.choice(([things, events], [events, people])), 2: [rng.choice((things, people))], 3: []}[
+        count
+    ]
     for table in dropped:
         del tables[table]
         if table != events and events in tables:
@@ -133,24 +274,37 @@ def _columns(rng: random.Random, names: str) -> list[str]:
     return drawn
 
 
-def _compose(rng: random.Random, kind: str, n: int, source: _Source, values: int) -> tuple[str, str, dict[str, Any]]:
+def _compose(
+    rng: random.Random, kind: str, n: int, source: _Source, values: int
+) -> tuple[str, str, dict[str, Any]]:
     """(question, statement, what else the answer holds). The columns asked for never stand in a condition."""
     heads, numbers, words = source.columns(), source.columns(_NUMBERS), source.columns(WORDS)
     one = rng.choice({"total": numbers, "group": words, "having": words, "different": words}.get(kind, heads))
-    two = rng.choice([head for head in (numbers if kind in ("top", "ordered", "above") else heads) if head != one])
+    two = rng.choice(
+        [head for head in (numbers if kind in ("top", "ordered", "above") else heads) if head != one]
+    )
     asked = {"count": (), "pair": (one, two), "top": (one, two), "ordered": (one, two)}.get(kind, (one,))
     free = [column for column in (*words, *numbers) if column not in asked]
     rng.shuffle(free)
     # every joined table needs a condition, so that the join is asked for
     needed = [next(column for column in free if column[0] == link[2]) for link in source.joined]
-    chosen = (needed + [column for column in free if column not in needed])[: max(n, len(needed) + n * bool(source.joined))]
+    chosen = (needed + [column for column in free if column not in needed])[
+        : max(n, len(needed) + n * bool(source.joined))
+    ]
     told = [source.base, *(link[2] for link in source.joined)]
-    where = tuple(_condition(rng, *column, values) for column in sorted(chosen, key=lambda column: told.index(column[0])))
+    where = tuple(
+        _condition(rng, *column, values)
+        for column in sorted(chosen, key=lambda column: told.index(column[0]))
+    )
     source = replace(source, where=where, either=not source.joined and len(where) == 2 and rng.random() < 0.3)
     who, rest = source.text(), source.sql()
     a, b, said_a, said_b = source.name(*one), source.name(*two), source.said(*one), source.said(*two)
     k, down = rng.randint(1, 4), rng.random() < 0.5
-    more: dict[str, Any] = {"where": [list(condition) for condition in where], "ordered": kind == "ordered", "same": None}
+    more: dict[str, Any] = {
+        "where": [list(condition) for condition in where],
+        "ordered": kind == "ordered",
+        "same": None,
+    }
     if kind == "total":
         total = rng.choice(list(_TOTALS))
         return f"What is the {_TOTALS[total]} {said_a} of {who}?", f"SELECT {total}({a}) {rest}", more
@@ -166,17 +320,30 @@ def _compose(rng: random.Random, kind: str, n: int, source: _Source, values: int
         "list": (f"List the {said_a} of {who}.", f"SELECT {a} {rest}"),
         "count": (f"How many {who} are there?", f"SELECT COUNT(*) {rest}"),
         "pair": (f"List the {said_a} and {said_b} of {who}.", f"SELECT {a}, {b} {rest}"),
-        "different": (f"How many different {said_a} values do {who} have?", f"SELECT COUNT(DISTINCT {a}) {rest}"),
-        "top": (f"Of {who}, list the {said_a} of the {k} with the {high} {said_b}.", f"SELECT {a} {rest} {order} LIMIT {k}"),
+        "different": (
+            f"How many different {said_a} values do {who} have?",
+            f"SELECT COUNT(DISTINCT {a}) {rest}",
+        ),
+        "top": (
+            f"Of {who}, list the {said_a} of the {k} with the {high} {said_b}.",
+            f"SELECT {a} {rest} {order} LIMIT {k}",
+        ),
         "ordered": (f"List the {said_a} of {who} by {said_b}, {high} first.", f"SELECT {a} {rest} {order}"),
-        "group": (f"For each {said_a}, how many {who} are there?", f"SELECT {a}, COUNT(*) {rest} GROUP BY {a}"),
-        "above": (f"List the {said_a} of {who} with {said_b} {sense} the average {said_b}.",
-                  f"SELECT {a} {rest} WHERE {b} {sign} (SELECT AVG({b}) {rest})"),
-    }  # fmt: skip
+        "group": (
+            f"For each {said_a}, how many {who} are there?",
+            f"SELECT {a}, COUNT(*) {rest} GROUP BY {a}",
+        ),
+        "above": (
+            f"List the {said_a} of {who} with {said_b} {sense} the average {said_b}.",
+            f"SELECT {a} {rest} WHERE {b} {sign} (SELECT AVG({b}) {rest})",
+        ),
+    }
     return *asks[kind], more
 
 
-def posed(rng: random.Random, count: int, level: int, values: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def posed(
+    rng: random.Random, count: int, level: int, values: int
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """(prompt, what the task has to know of it, {"level", "kind"}) of a question about `count` tables."""
     tables, links = _schema(rng, count)
     kind, n = rng.choice([kind for kind in _KINDS[level] if links or kind[0] not in ("joined", "unused")])
@@ -199,10 +366,11 @@ def posed(rng: random.Random, count: int, level: int, values: int) -> tuple[str,
 
 
 def database(answer: dict[str, Any], which: int) -> dict[str, list[dict[str, Any]]]:
-    """The rows of every table of the problem's database number `which`; all of them have rows on both sides of each condition.
+    """The rows of every table of the problem's database number `which`; all of them have rows on both sides
+    of each condition.
 
-    Row r of each table belongs to one story: r = 0 meets every condition of the question, r = j + 1 all but condition j, by as
-    little as possible. So a query that drops or bends a condition gives another result.
+    Row r of each table belongs to one story: r = 0 meets every condition of the question, r = j + 1 all but
+    condition j, by as little as possible. So a query that drops or bends a condition gives another result.
     """
     rng = random.Random(fold(answer["seed"], "rows", which))
     links = {(child, column): (parent, key) for child, column, parent, key in answer["links"]}
@@ -214,7 +382,8 @@ def database(answer: dict[str, Any], which: int) -> dict[str, list[dict[str, Any
         for column in answer["tables"][table]:
             if link := links.get((table, column)):
                 known = [row[link[1]] for row in rows[link[0]]]
-                columns[column] = [known[r] if r < 4 else rng.choice(known[:-2]) for r in range(n)]  # the last two stay unused
+                # the last two stay unused
+                columns[column] = [known[r] if r < 4 else rng.choice(known[:-2]) for r in range(n)]
             else:
                 columns[column] = _drawn(rng, column, n, answer["values"])
         rows[table] = [{column: columns[column][r] for column in columns} for r in range(n)]

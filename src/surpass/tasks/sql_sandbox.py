@@ -1,4 +1,6 @@
-"""Statements that nobody has looked at: one SELECT, parsed by sqlglot and run by SQLite, that can only read, and only a little."""
+"""Statements that nobody has looked at: one SELECT, parsed by sqlglot and run by SQLite, that can only read,
+and only a little.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,33 @@ from surpass.answers import blocks, said
 from surpass.errors import SurpassError
 
 MOST_CHARACTERS, MOST_STEPS, MOST_ROWS, MOST_PARTS, MOST_DEPTH = 1000, 50_000, 500, 8, 64
-"""Limits of a statement: its characters, its SQLite instructions, its result's rows, its tables and its SELECTs, its tree's depth."""
+"""Limits of a statement: its characters, its SQLite instructions, its result's rows, its tables and its
+SELECTs, its tree's depth.
+"""
 _LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 2000, sqlite3.SQLITE_LIMIT_SQL_LENGTH: MOST_CHARACTERS, sqlite3.SQLITE_LIMIT_COLUMN: 60,
-    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 40, sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 4, sqlite3.SQLITE_LIMIT_VDBE_OP: 5000,
-    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 8, sqlite3.SQLITE_LIMIT_ATTACHED: 0, sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 50,
-    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 0, sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0, sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
-}  # fmt: skip
-_FUNCTIONS = frozenset("abs avg ceil ceiling coalesce count dense_rank floor glob ifnull iif instr length like lower ltrim max min "
-                       "nullif rank round row_number rtrim substr substring sum total trim typeof upper".split())  # fmt: skip
-_BEFORE_BRACKET = _FUNCTIONS | frozenset("all and as between by case cast distinct else except exists filter from having in intersect join "
-                                         "like limit not offset on or over select then union using values when where".split())  # fmt: skip
-_TOO_MUCH = re.compile("not authorized|vtable|too (?:complex|large|many|long|big)")  # among SQLite's plain errors
+    sqlite3.SQLITE_LIMIT_LENGTH: 2000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: MOST_CHARACTERS,
+    sqlite3.SQLITE_LIMIT_COLUMN: 60,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 40,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 4,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 5000,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 8,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 50,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 0,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+_FUNCTIONS = frozenset(
+    "abs avg ceil ceiling coalesce count dense_rank floor glob ifnull iif instr length like lower "
+    "ltrim max min nullif rank round row_number rtrim substr substring sum total trim typeof upper".split()
+)
+_BEFORE_BRACKET = _FUNCTIONS | frozenset(
+    "all and as between by case cast distinct else except exists filter from having in intersect join "
+    "like limit not offset on or over select then union using values when where".split()
+)
+# among SQLite's plain errors
+_TOO_MUCH = re.compile("not authorized|vtable|too (?:complex|large|many|long|big)")
 _CALL = re.compile(r"(\w+)\s*\(")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _BEGINS = re.compile(r"(?:select|with)\b", re.IGNORECASE)
@@ -43,21 +60,29 @@ class Refused(Exception):
 
 
 def connect(rows: dict[str, list[dict[str, Any]]]) -> sqlite3.Connection:
-    """A database in memory that holds the rows and from now on only lets the named tables be read, within _LIMITS.
+    """A database in memory that holds the rows and from now on only lets the named tables be read, within
+    _LIMITS.
 
-    More than MOST_STEPS instructions interrupt a statement: a count, so it does not depend on the machine's speed.
+    More than MOST_STEPS instructions interrupt a statement: a count, so it does not depend on the machine's
+    speed.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for table, held in rows.items():
-        columns = ", ".join(f"{name} {'TEXT' if isinstance(value, str) else 'INTEGER'}" for name, value in held[0].items())
+        columns = ", ".join(
+            f"{name} {'TEXT' if isinstance(value, str) else 'INTEGER'}" for name, value in held[0].items()
+        )
         connection.execute(f"CREATE TABLE {table} ({columns})")
-        connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(held[0]))})", [tuple(r.values()) for r in held])
+        connection.executemany(
+            f"INSERT INTO {table} VALUES ({', '.join('?' * len(held[0]))})", [tuple(r.values()) for r in held]
+        )
     for limit, most in _LIMITS.items():
         connection.setlimit(limit, most)
 
     def allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
         # no column: rows are only counted, and the name may be that of a WITH
-        known = str(first).lower() in rows or (second == "" and not str(first).lower().startswith(("sqlite_", "pragma_")))
+        known = str(first).lower() in rows or (
+            second == "" and not str(first).lower().startswith(("sqlite_", "pragma_"))
+        )
         reads = action == sqlite3.SQLITE_READ and known
         calls = action == sqlite3.SQLITE_FUNCTION and str(second).lower() in _FUNCTIONS
         return sqlite3.SQLITE_OK if reads or calls or action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
@@ -67,8 +92,9 @@ def connect(rows: dict[str, list[dict[str, Any]]]) -> sqlite3.Connection:
 
 
 def run(connection: sqlite3.Connection, statement: str) -> tuple[int, list[tuple[Any, ...]]] | None:
-    """(columns, rows) of one statement; None if SQLite finds it wrong (a column that is not there). Raises Refused for what
-    may not be done or takes too much."""
+    """(columns, rows) of one statement; None if SQLite finds it wrong (a column that is not there). Raises
+    Refused for what may not be done or takes too much.
+    """
     steps = 0
 
     def stop() -> bool:
@@ -81,51 +107,71 @@ def run(connection: sqlite3.Connection, statement: str) -> tuple[int, list[tuple
         cursor = connection.execute(statement)
         rows = cursor.fetchmany(MOST_ROWS + 1)
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR and not _TOO_MUCH.search(str(error)):
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR and not _TOO_MUCH.search(
+            str(error)
+        ):
             return None
         raise Refused(str(error)) from error
     except (sqlite3.Warning, ValueError, OverflowError) as error:
         raise Refused(str(error)) from error
     if len(rows) > MOST_ROWS or cursor.description is None:
         raise Refused(f"more than {MOST_ROWS} rows, or nothing to read")
-    return len(cursor.description), [tuple(float(f"{x:.9g}") if isinstance(x, float) else x for x in row) for row in rows]
+    return len(cursor.description), [
+        tuple(float(f"{x:.9g}") if isinstance(x, float) else x for x in row) for row in rows
+    ]
 
 
 def statement_of(text: str) -> str:
-    """The statement in a turn: the last fenced block that begins as one, else the first block, else all of it, without comments and a
-    closing semicolon."""
+    """The statement in a turn: the last fenced block that begins as one, else the first block, else all of
+    it, without comments and a closing semicolon.
+    """
     text = said(text)
     if len(text) > 4 * MOST_CHARACTERS:
         return ""
-    found = [_COMMENT.sub(" ", content).strip().removesuffix(";").strip() for _, content in blocks(text) or [("", text)]]
+    found = [
+        _COMMENT.sub(" ", content).strip().removesuffix(";").strip()
+        for _, content in blocks(text) or [("", text)]
+    ]
     return next((statement for statement in reversed(found) if _BEGINS.match(statement)), found[0])
 
 
 def parsed(statement: str) -> Any | None:
-    """sqlglot's tree of one SELECT (or UNION of SELECTs) of at most MOST_PARTS tables and SELECTs; None for all else.
+    """sqlglot's tree of one SELECT (or UNION of SELECTs) of at most MOST_PARTS tables and SELECTs; None for
+    all else.
 
-    Brackets, joins and what is called are bounded first, the tree's depth afterwards, because sqlglot's time can be exponential in their depth.
+    Brackets, joins and what is called are bounded first, the tree's depth afterwards, because sqlglot's time
+    can be exponential in their depth.
     """
     lower = statement.lower()
     if len(statement) > MOST_CHARACTERS or not re.match(r"(?:select|with)\b", lower) or "/*" in lower:
         return None
     if not "".join(statement.split()).isprintable():
         return None
-    if lower.count("(") > 10 or lower.count("join") >= MOST_PARTS or not _BEFORE_BRACKET.issuperset(_CALL.findall(lower)):
+    if (
+        lower.count("(") > 10
+        or lower.count("join") >= MOST_PARTS
+        or not _BEFORE_BRACKET.issuperset(_CALL.findall(lower))
+    ):
         return None
     sqlglot = library()
     try:
         trees = sqlglot.parse(statement, dialect="sqlite")
     except Exception:  # its parser is not made for junk: besides its own errors it may raise nearly anything
         return None
-    if len(trees) != 1 or not isinstance(trees[0], (sqlglot.exp.Select, sqlglot.exp.SetOperation)) or _deep(trees[0]):
+    if (
+        len(trees) != 1
+        or not isinstance(trees[0], (sqlglot.exp.Select, sqlglot.exp.SetOperation))
+        or _deep(trees[0])
+    ):
         return None
     parts = [sum(1 for _ in trees[0].find_all(kind)) for kind in (sqlglot.exp.Table, sqlglot.exp.Select)]
     return trees[0] if max(parts) <= MOST_PARTS else None
 
 
 def _deep(tree: Any) -> bool:
-    """Whether a tree is deeper than what sqlglot, which recurses, can write again: a model stuck in a loop writes a::b::b::b..."""
+    """Whether a tree is deeper than what sqlglot, which recurses, can write again: a model stuck in a loop
+    writes a::b::b::b...
+    """
     level = [tree]
     for _ in range(MOST_DEPTH):
         level = [child for node in level for child in node.iter_expressions()]

@@ -35,15 +35,21 @@ STANDARD: dict[str, dict[str, Any]] = {
 }
 """One difficulty for each task; what the tiny model makes of it stands in docs/tiny.md."""
 FIT = {"tiny": ("arithmetic", "sql")}
-"""By model, the tasks at which it is good enough, and bad enough, to show what methods do: the model's name stands for them."""
-_TASKS = {t.__name__: t for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)}
+"""By model, the tasks at which it is good enough, and bad enough, to show what methods do: the model's name
+stands for them.
+"""
+_TASKS = {
+    t.__name__: t
+    for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)
+}
 
 
 @dataclass(frozen=True)
 class suite(Task):
     """Every task of the suite at its standard difficulty, mixed one problem of each in turn.
 
-    `names` chooses some of them, separated by blanks or commas ("" or "all": all; "tiny": those that fit this model).
+    `names` chooses some of them, separated by blanks or commas ("" or "all": all; "tiny": those that fit this
+    model).
     """
 
     names: str = ""
@@ -51,12 +57,17 @@ class suite(Task):
     def __post_init__(self):
         for name in self._chosen():
             if name not in STANDARD:
-                raise SurpassError(f'the suite has no task "{name}"; there are: {", ".join(STANDARD)}; and {", ".join(FIT)}, all')
+                raise SurpassError(
+                    f'the suite has no task "{name}"; there are: {", ".join(STANDARD)}; and '
+                    f"{', '.join(FIT)}, all"
+                )
         object.__setattr__(self, "_parts", {name: _TASKS[name](**STANDARD[name]) for name in self._chosen()})
 
     def _chosen(self) -> list[str]:
         groups = {**FIT, "all": tuple(STANDARD)}
-        chosen = [name for word in re.findall(r"[^\s,]+", self.names or "all") for name in groups.get(word, (word,))]
+        chosen = [
+            name for word in re.findall(r"[^\s,]+", self.names or "all") for name in groups.get(word, (word,))
+        ]
         return list(dict.fromkeys(chosen))
 
     @property

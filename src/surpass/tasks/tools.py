@@ -1,7 +1,8 @@
 """Tools in a turn's text: what a player calls and what it is told.
 
-A call is `<call>NAME ARGUMENT</call>`; what stands before it in the same turn is thinking, what stands after it is not read.
-A turn may be cut before the closing tag, so that may be missing. What a tool says is `<result>...</result>`.
+A call is `<call>NAME ARGUMENT</call>`; what stands before it in the same turn is thinking, what stands after
+it is not read. A turn may be cut before the closing tag, so that may be missing. What a tool says is
+`<result>...</result>`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ _UNSHOWN = re.compile(r"[^\n -~]")
 
 
 class Call(NamedTuple):
-    """One use of a tool: its name, and the argument without surrounding blanks (never empty, at most `longest` characters)."""
+    """One use of a tool: its name, and the argument without surrounding blanks (never empty, at most
+    `longest` characters).
+    """
 
     name: str
     argument: str
 
 
 def parse(text: str, names: Sequence[str], longest: int = LONGEST) -> Call | str | None:
-    """The first call in a turn; or what was wrong with it, in a few words for `refusal`; or None if the turn holds no call.
+    """The first call in a turn; or what was wrong with it, in a few words for `refusal`; or None if the turn
+    holds no call.
 
     `names` are the tools that there are. Any text may be given; nothing is raised.
     """
@@ -47,8 +51,9 @@ def parse(text: str, names: Sequence[str], longest: int = LONGEST) -> Call | str
 
 
 def result(text: str, limit: int) -> tuple[str, bool]:
-    """(`<result>...</result>`, whether it was cut): what a tool says, cut to `limit` characters (tags not counted), of which
-    " ..." marks the cut. Whatever is not printable ASCII or a newline becomes "?"."""
+    """(`<result>...</result>`, whether it was cut): what a tool says, cut to `limit` characters (tags not
+    counted), of which " ..." marks the cut. Whatever is not printable ASCII or a newline becomes "?".
+    """
     cut = len(text) > limit
     shown = text[: max(limit - len(_CUT), 0)] + _CUT[-limit:] * (limit > 0) if cut else text
     return f"<result>{_printable(shown)}</result>", cut

@@ -19,10 +19,12 @@ _CODE = re.compile(r"(?:async def|def|class|import|@)\b|from [\w.]+ import\b|@")
 
 
 def program(text: str, function: str = "") -> str:
-    """The program in an attempt: the last fenced block that defines `function` ("": any), else the last block; all of it where there is none.
+    """The program in an attempt: the last fenced block that defines `function` ("": any), else the last
+    block; all of it where there is none.
 
-    It is judged by the function: what follows its definition, uses of it that print or end the program, is left out but for
-    what it needs, and what it needs from other blocks (imports, helpers) is put to it. A block that does not parse is given as it is.
+    It is judged by the function: what follows its definition, uses of it that print or end the program, is
+    left out but for what it needs, and what it needs from other blocks (imports, helpers) is put to it. A
+    block that does not parse is given as it is.
     """
     found = [content for _, content in blocks(text)]
     if not found:
@@ -58,14 +60,21 @@ def _parsed(source: str) -> ast.Module | None:
 
 
 def _defines(source: str, tree: ast.Module | None, function: str) -> bool:
-    """Whether a block defines a function of this name, or any for ""; judged by its look where it does not parse."""
+    """Whether a block defines a function of this name, or any for ""; judged by its look where it does not
+    parse.
+    """
     if tree is None:
-        return re.search(rf"^(?:async )?def {re.escape(function) or '[A-Za-z_]'}", source, re.MULTILINE) is not None
+        return (
+            re.search(rf"^(?:async )?def {re.escape(function) or '[A-Za-z_]'}", source, re.MULTILINE)
+            is not None
+        )
     return any(_binds(part, function) for part in tree.body)
 
 
 def _binds(part: ast.stmt, function: str) -> bool:
-    """Whether a statement makes a function of this name, or any for "". An f that a file or a number is called is none."""
+    """Whether a statement makes a function of this name, or any for "". An f that a file or a number is
+    called is none.
+    """
     made = isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
     made |= isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda)
     return made and (not function or function in _bound(part))
@@ -77,18 +86,25 @@ def _bound(part: ast.stmt) -> set[str]:
         return {part.name}
     if isinstance(part, (ast.Import, ast.ImportFrom)):
         return {(name.asname or name.name).partition(".")[0] for name in part.names}
-    return {node.id for node in ast.walk(part) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {
+        node.id for node in ast.walk(part) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def _needed(body: list[ast.stmt], others: list[ast.stmt]) -> list[ast.stmt]:
-    """Of other statements those that make a name which the body uses and does not make, and what these need in turn; of several that make it
-    the last."""
+    """Of other statements those that make a name which the body uses and does not make, and what these need
+    in turn; of several that make it the last.
+    """
     made = set().union(*map(_bound, body))
     wanted = [name for part in body for name in _used(part)]
     found: list[ast.stmt] = []
     while wanted:
         name = wanted.pop()
-        maker = next((part for part in reversed(others) if name in _bound(part)), None) if name not in made else None
+        maker = (
+            next((part for part in reversed(others) if name in _bound(part)), None)
+            if name not in made
+            else None
+        )
         made.add(name)
         if maker is not None and maker not in found:
             found.append(maker)
@@ -111,7 +127,9 @@ def _used(part: ast.stmt) -> list[str]:
 
 
 def _in_words(text: str, function: str) -> str:
-    """The longest run of whole lines, from the first that looks like code, that is a program; the text where there is none."""
+    """The longest run of whole lines, from the first that looks like code, that is a program; the text where
+    there is none.
+    """
     if _parsed(text) is not None:
         return text
     lines = text.split("\n")
@@ -124,7 +142,9 @@ def _in_words(text: str, function: str) -> str:
 
 
 def normal(text: str, function: str = "") -> str | None:
-    """The program without comments, in one layout, so that votes count programs that differ in no more as one; None for what is none."""
+    """The program without comments, in one layout, so that votes count programs that differ in no more as
+    one; None for what is none.
+    """
     tree = _parsed(program(text, function))
     try:
         return (ast.unparse(tree) or None) if tree else None
@@ -138,23 +158,34 @@ def refused(tests: Any) -> str:
     if not (isinstance(tests, Mapping) and isinstance(tests.get("function"), str)):
         return f"{wanted}; found {tests!r:.80}"
     calls, results = tests.get("calls"), tests.get("results")
-    if not (isinstance(calls, list) and isinstance(results, list) and all(isinstance(call, list) for call in calls)):
+    if not (
+        isinstance(calls, list)
+        and isinstance(results, list)
+        and all(isinstance(call, list) for call in calls)
+    ):
         return f"{wanted}; found {tests!r:.80}"
     if not calls or len(calls) != len(results):
-        return f"{wanted}, one result for each call and at least one; found {len(calls)} calls and {len(results)} results"
+        return (
+            f"{wanted}, one result for each call and at least one; found {len(calls)} calls and "
+            f"{len(results)} results"
+        )
     return ""
 
 
 async def passed(text: str, tests: Mapping[str, Any], limits: sandbox.Limits | None = None) -> float:
-    """The share in [0, 1] of tests that the program in `text` passes. The job gets the arguments alone, so it cannot know what is
-    wanted, and whatever it returns is compared here."""
+    """The share in [0, 1] of tests that the program in `text` passes. The job gets the arguments alone, so it
+    cannot know what is wanted, and whatever it returns is compared here.
+    """
     if wrong := refused(tests):
         raise SurpassError(wrong)
     source = program(text, tests["function"])
     if len(source) > LONGEST:
         return 0.0
     ran = await sandbox.call(source, tests["function"], tests["calls"], limits)
-    right = [not error and same(value, wanted) for (value, error), wanted in zip(ran, tests["results"], strict=True)]
+    right = [
+        not error and same(value, wanted)
+        for (value, error), wanted in zip(ran, tests["results"], strict=True)
+    ]
     return sum(right) / len(right)
 
 

@@ -1,4 +1,6 @@
-"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations, and what they are made of."""
+"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations, and what
+they are made of.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ def alike(a: Node, b: Node) -> bool:
         return _alike_named(a, b)
     if "matrix" in kinds:
         one, other = _rows(a), _rows(b)
-        return one is not None and other is not None and len(one) == len(other) and all(map(_in_order, one, other))
+        return (
+            one is not None
+            and other is not None
+            and len(one) == len(other)
+            and all(map(_in_order, one, other))
+        )
     if "rel" in kinds:
         return a[0] == b[0] and _alike_relations(a, b)
     if "union" in kinds:
@@ -89,7 +96,11 @@ def _alike_relations(a: Node, b: Node) -> bool:
         except (values.Undefined, Unreadable, ZeroDivisionError):
             return False
     near = all(abs(factor - factors[0]) <= abs(factors[0]) * 10**-50 for factor in factors)
-    return near and factors[0] != 0 and (operator in ("=", "!=") or (getattr(factors[0], "imag", 0) == 0 and factors[0].real > 0))
+    return (
+        near
+        and factors[0] != 0
+        and (operator in ("=", "!=") or (getattr(factors[0], "imag", 0) == 0 and factors[0].real > 0))
+    )
 
 
 def _moved(node: Node) -> tuple[str, Node | None]:

@@ -1,7 +1,7 @@
 r"""One text for a value, so that votes count together what the verifier takes for the same.
 
-Rational numbers are written as p/q, irrational ones to ten significant digits, rational functions in sympy's cancelled form,
-other functions as their values at four of the points at which formulas are compared.
+Rational numbers are written as p/q, irrational ones to ten significant digits, rational functions in sympy's
+cancelled form, other functions as their values at four of the points at which formulas are compared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _UNNAMED = {"dollar", "degree"}  # units that so many leave out that votes do
 
 
 def canonical(answer: str) -> str | None:
-    """One text for the forms of an answer that `equal` takes for the same (docs/verifier.md names the exceptions); None for nothing."""
+    """One text for the forms of an answer that `equal` takes for the same (docs/verifier.md names the
+    exceptions); None for nothing.
+    """
     found = read(answer)
     if found.kind == "nothing":
         return None
@@ -45,7 +47,9 @@ def canonical(answer: str) -> str | None:
 
 
 def written(node: Node, unit: Unit = NOTHING) -> str:
-    """The text for an answer in a unit: 1.2 m for 120 cm; dollars and degrees go without their name, 50% is 1/2."""
+    """The text for an answer in a unit: 1.2 m for 120 cm; dollars and degrees go without their name, 50% is
+    1/2.
+    """
     names = [name for name, _ in unit.dims]
     if unit.words:
         return f"{written(node)} {' '.join(unit.words)}"
@@ -56,7 +60,10 @@ def written(node: Node, unit: Unit = NOTHING) -> str:
         return _structure(("div", node, ("num", Fraction(100), None)))
     if len(names) == 1 and names[0] in _UNNAMED:
         return _structure(node)
-    return f"{_structure(node)} {' '.join(name if power == 1 else f'{name}^{power}' for name, power in unit.dims)}"
+    return (
+        f"{_structure(node)} "
+        f"{' '.join(name if power == 1 else f'{name}^{power}' for name, power in unit.dims)}"
+    )
 
 
 def _structure(node: Node) -> str:
@@ -81,10 +88,14 @@ def _structure(node: Node) -> str:
 
 
 def _relation(node: Node) -> str:
-    """An equation as f = 0, f without common factors; a linear one in one symbol, and such an inequality, solved."""
+    """An equation as f = 0, f without common factors; a linear one in one symbol, and such an inequality,
+    solved.
+    """
     sides, operators = node[2], node[1]
     if len(operators) > 1:
-        return " ".join(part for pair in zip(map(_structure, sides), [*operators, ""], strict=True) for part in pair).strip()
+        return " ".join(
+            part for pair in zip(map(_structure, sides), [*operators, ""], strict=True) for part in pair
+        ).strip()
     operator, (left, right) = operators[0], sides
     if operator in (">", ">="):
         operator, left, right = operator.replace(">", "<"), right, left
@@ -138,7 +149,9 @@ def _value(node: Node) -> str:
 
 
 def _unrounded(node: Node, value: Fraction) -> Fraction:
-    """The fraction of a small denominator that a decimal of six digits or more stands for; a longer one to SHOWN digits."""
+    """The fraction of a small denominator that a decimal of six digits or more stands for; a longer one to
+    SHOWN digits.
+    """
     bare = node[1] if node[0] == "neg" else node
     if bare[0] != "num" or bare[2] is None or abs(value / bare[2]) < 10 ** (values.DIGITS_GIVEN - 1):
         return value
@@ -204,5 +217,7 @@ def _sympy(node: Node) -> Any:
         return _sympy(node[1]) ** int(power)
     below = values.exact(node[3]) if node[:2] == ("fn", "binom") else None
     if below is not None and below.denominator == 1 and 0 <= below <= DEGREE:
-        return sympy.expand(sympy.ff(_sympy(node[2]), int(below), evaluate=True) / sympy.factorial(int(below)))
+        return sympy.expand(
+            sympy.ff(_sympy(node[2]), int(below), evaluate=True) / sympy.factorial(int(below))
+        )
     raise _Other

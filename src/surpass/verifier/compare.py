@@ -39,7 +39,9 @@ def _same_time(a: tuple, b: tuple) -> bool:
 
 
 def _same_choice(right: Reading, given: Reading) -> bool:
-    """The same letter; words after it must agree where both have some. Against an answer without a letter these words count."""
+    """The same letter; words after it must agree where both have some. Against an answer without a letter
+    these words count.
+    """
     if right.kind == given.kind:
         (letter, rest), (other, others) = right.value, given.value
         return letter == other and (not rest or not others or equal(rest, others))
@@ -51,7 +53,9 @@ def _same_choice(right: Reading, given: Reading) -> bool:
 
 
 def _same_amount(right: Reading, given: Reading) -> bool:
-    """Values and what they measure. What one side does not name is taken to be meant; a bare 45 may be percent or degrees."""
+    """Values and what they measure. What one side does not name is taken to be meant; a bare 45 may be
+    percent or degrees.
+    """
     for one, other in ((right, given), (given, right)):
         if one.unit == PERCENT and other.unit != PERCENT:
             share = ("div", one.value, ("num", Fraction(100), None))
@@ -76,7 +80,12 @@ def _same_amount(right: Reading, given: Reading) -> bool:
             return False
         return alike(times(right.value, right.unit.factor / given.unit.factor), given.value)
     for one, other in ((right, given), (given, right)):
-        if one.unit.dims and not other.unit.dims and other.kind == "maths" and _glued(other.text) not in (None, one):
+        if (
+            one.unit.dims
+            and not other.unit.dims
+            and other.kind == "maths"
+            and _glued(other.text) not in (None, one)
+        ):
             glued = _glued(other.text)
             return glued is not None and glued.unit.dims == one.unit.dims and _same_amount(one, glued)
     if {right.kind, given.kind} <= {"maths", "amount", "ratio", "time"}:
@@ -106,7 +115,9 @@ def _glued(text: str) -> Reading | None:
 
 def _above_one(node: Node | None) -> bool:
     """Whether a number can be no share, so that "25" may mean 25%."""
-    value = values.exact(node) if node is not None and node[0] in ("num", "neg", "div", "add", "mul") else None
+    value = (
+        values.exact(node) if node is not None and node[0] in ("num", "neg", "div", "add", "mul") else None
+    )
     return value is not None and abs(value) > 1
 
 

@@ -2,16 +2,16 @@ r"""Mathematics as people and models write it (LaTeX, plain, Unicode), read whol
 
 `parse` gives a formula, nested tuples whose first item names the kind:
 
-    ("num", value, step)    an exact Fraction; step: the value of a decimal's last digit, None where no decimal was written
-    ("sym", name)  ("const", "pi" | "e" | "i")  ("inf",)
+    ("num", value, step)    an exact Fraction; step: the value of a decimal's last digit, None where no
+    decimal was written ("sym", name)  ("const", "pi" | "e" | "i")  ("inf",)
     ("add" | "mul", a, b)  ("div", a, b)  ("pow", a, b)  ("neg", a)  ("pm" | "mp", a)  ("fn", name, a, ...)
     ("list", items, "," | "and" | "or")   1, 2   1 or 2
     ("tuple" | "set", items)   (1, 2)   \{1, 2\}
     ("interval", "[" | "(", a, b, "]" | ")")   [1, 2] and half-open ones; (1, 2) is read as a tuple
     ("union", items)  ("matrix", rows)  ("rel", operators, sides)
 
-Whatever the grammar does not know (a word, f(x), an integral) makes the whole text no formula: Unreadable. A reader that skips
-what it does not know would find the 4 in "4 red balls".
+Whatever the grammar does not know (a word, f(x), an integral) makes the whole text no formula: Unreadable. A
+reader that skips what it does not know would find the 4 in "4 red balls".
 """
 
 from __future__ import annotations
@@ -21,8 +21,21 @@ from fractions import Fraction
 
 from surpass.verifier.notation import FUNCTIONS, GREEK, Node, Token, Unreadable, number, tokens
 
-_RELATIONS = {"=": "=", "==": "=", "approx": "=", "<": "<", "lt": "<", ">": ">", "gt": ">", "<=": "<=", "le": "<=", ">=": ">=", "ge": ">=", "!=": "!=",
-              "ne": "!="}  # fmt: skip
+_RELATIONS = {
+    "=": "=",
+    "==": "=",
+    "approx": "=",
+    "<": "<",
+    "lt": "<",
+    ">": ">",
+    "gt": ">",
+    "<=": "<=",
+    "le": "<=",
+    ">=": ">=",
+    "ge": ">=",
+    "!=": "!=",
+    "ne": "!=",
+}
 _CLOSING = {"(": ")", "[": "]", "langle": "rangle", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
 _LETTERS = set("abcdghklmnpqrstuvwxyz")  # of which products such as 2xy are made
 _FUNCTION_LETTERS = set("fgh") | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")  # f(x), P(A): what they mean is not known
@@ -110,8 +123,14 @@ class _Parser:
         if self.depth > 40:
             raise Unreadable("nested too deeply")
         node: Node | None = None
-        while (self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")) or node is None:
-            sign = self.next().text if self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp") else "+"
+        while (
+            self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")
+        ) or node is None:
+            sign = (
+                self.next().text
+                if self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")
+                else "+"
+            )
             term = self.product()
             term = term if sign == "+" else ({"-": "neg", "pm": "pm", "mp": "mp"}[sign], term)
             node = term if node is None else ("add", node, _plain(term))
@@ -137,11 +156,14 @@ class _Parser:
         """Whether a factor follows without a sign: 2x, 3(4), 2\\sqrt3, x\\sin x; never a number: 2 3, x2."""
         kind, text, gap = self.token
         if kind == "word":
-            return text.lower() not in ("and", "or") and (len(text) == 1 or not gap or self.all[self.at - 1].kind != "num")
+            return text.lower() not in ("and", "or") and (
+                len(text) == 1 or not gap or self.all[self.at - 1].kind != "num"
+            )
         if kind == "op":
             return text in ("(", "{", "[") or (text == "|" and "|" not in self.open)
         return kind == "cmd" and (
-            text in GREEK | FUNCTIONS | {"pi", "frac", "binom", "lfloor", "lceil", "R", "varnothing"} or text == "begin"
+            text in GREEK | FUNCTIONS | {"pi", "frac", "binom", "lfloor", "lceil", "R", "varnothing"}
+            or text == "begin"
         )
 
     def power(self) -> Node:
@@ -221,7 +243,11 @@ class _Parser:
         if re.fullmatch(r"\d+", text):
             whole, rest = node[1], self.all[self.at : self.at + 4]
             kinds = [token.kind for token in rest[:3]]
-            if kinds == ["num", "op", "num"] and rest[1].text == "/" and (rest[3].kind, rest[3].text) != ("op", "/"):
+            if (
+                kinds == ["num", "op", "num"]
+                and rest[1].text == "/"
+                and (rest[3].kind, rest[3].text) != ("op", "/")
+            ):
                 part = _proper(number(rest[0].text), number(rest[2].text))
                 self.at += 3
                 return ("num", whole + part, None)

@@ -10,13 +10,17 @@ from surpass.verifier.notation import Node, Unreadable
 
 
 def normal(node: Node) -> Node:
-    r"""Without what says the same in another way: \pm as two values, x = 5 as 5, x = 1 or x = 2 as a list, 1 < x < 2 as an interval."""
+    r"""Without what says the same in another way: \pm as two values, x = 5 as 5, x = 1 or x = 2 as a list, 1
+    < x < 2 as an interval.
+    """
     kind = node[0]
     if kind in ("list", "set", "tuple", "union"):
         items = [normal(item) for item in node[1]]
         if kind == "list":
             return _listed(node[1], items, node[2] if len(node) > 2 else ",")
-        items = [part for item in items for part in (item[1] if item[0] == "list" and kind == "set" else (item,))]
+        items = [
+            part for item in items for part in (item[1] if item[0] == "list" and kind == "set" else (item,))
+        ]
         return (kind, tuple(items))
     if kind == "rel":
         return _relation(node)
@@ -32,7 +36,9 @@ def normal(node: Node) -> Node:
 def _listed(parts: tuple[Node, ...], items: list[Node], joined: str) -> Node:
     """A list: x = 1, x = 2 as the values; x = 1, y = 2 as what each name is; "x < 1 or x > 2" as a union,
     "x > 1 and x < 2" as an interval."""
-    names = [part[2][0][1] for part in parts if part[0] == "rel" and part[1] == ("=",) and part[2][0][0] == "sym"]
+    names = [
+        part[2][0][1] for part in parts if part[0] == "rel" and part[1] == ("=",) and part[2][0][0] == "sym"
+    ]
     if len(names) == len(parts) and len(set(names)) == len(names) > 1:
         return ("named", tuple(sorted((name, part[2][1]) for name, part in zip(names, parts, strict=True))))
     if names and len(set(names)) > 1:
@@ -46,7 +52,9 @@ def _listed(parts: tuple[Node, ...], items: list[Node], joined: str) -> Node:
 
 def _both(*items: Node) -> Node:
     """x > 1 and x < 2."""
-    above, below = (next((item for item in items if item[end] in (("inf",), ("neg", ("inf",)))), None) for end in (3, 2))
+    above, below = (
+        next((item for item in items if item[end] in (("inf",), ("neg", ("inf",)))), None) for end in (3, 2)
+    )
     if len(items) != 2 or above is None or below is None or above is below:
         raise Unreadable("and")
     low, high = values.exact(above[2]), values.exact(below[3])
@@ -62,7 +70,12 @@ def _relation(node: Node) -> Node:
         first = 1 if sides[0][0] == "sym" else 0
         if not any(free[first:]) and all(alike(side, sides[-1]) for side in sides[first:-1]):
             return normal(sides[-1])  # 2 + 3 = 5; x = 2 + 3 = 5
-        if len(sides) == 2 and free[0] and sides[0][0] == "sym" and sides[0][1] not in values.symbols(sides[1]):
+        if (
+            len(sides) == 2
+            and free[0]
+            and sides[0][0] == "sym"
+            and sides[0][1] not in values.symbols(sides[1])
+        ):
             return normal(sides[1])
         if len(sides) == 2 and sides[1][0] == "sym" and not free[0]:
             return normal(sides[0])  # 5 = x
@@ -91,7 +104,11 @@ def _interval(operators: tuple[str, ...], sides: tuple[Node, ...]) -> Node | Non
 
 
 def _signs(node: Any) -> bool:
-    return isinstance(node, tuple) and bool(node) and (node[0] in ("pm", "mp") or any(_signs(part) for part in node))
+    return (
+        isinstance(node, tuple)
+        and bool(node)
+        and (node[0] in ("pm", "mp") or any(_signs(part) for part in node))
+    )
 
 
 def _signed(node: Any, sign: int) -> Any:

@@ -1,4 +1,6 @@
-r"""Mathematics as it is written: Unicode's signs, LaTeX's commands, spacing, dollar signs; and the tokens of what is left."""
+r"""Mathematics as it is written: Unicode's signs, LaTeX's commands, spacing, dollar signs; and the tokens of
+what is left.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +17,91 @@ class Unreadable(ValueError):
     """A text is no formula that this grammar knows."""
 
 
-FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "lg", "exp", "abs", "max",
-             "min", "gcd", "lcm", "floor", "ceil", "sqrt", "det"}  # fmt: skip
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "cosec": "csc", "oo": "infty", "inf": "infty",
-            "infinity": "infty", "varepsilon": "epsilon", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne",
-            "lbrace": "{", "rbrace": "}", "lvert": "|", "rvert": "|", "vert": "|", "emptyset": "varnothing"}  # fmt: skip
-GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau",
-          "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega", "ell"}  # fmt: skip
-_SPELLED = FUNCTIONS | {"pi", "infty"} | {name for name in GREEK if len(name) > 3}  # read without a backslash, too
-_SIGNS = {"−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "∞": r"\infty ", "≤": r"\le ",
-          "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "∅": r"\varnothing ",
-          "≈": r"\approx ", "ℝ": r"\R ", "°": r"^\circ ", "º": r"^\circ ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
-          "⟨": r"\langle ", "⟩": r"\rangle ", "’": "'", "Ω": r"\Omega "}  # fmt: skip
+FUNCTIONS = set(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp abs max min gcd lcm "
+    "floor ceil sqrt det".split()
+)
+_ALIASES = {
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "ceiling": "ceil",
+    "cosec": "csc",
+    "oo": "infty",
+    "inf": "infty",
+    "infinity": "infty",
+    "varepsilon": "epsilon",
+    "leq": "le",
+    "leqslant": "le",
+    "geq": "ge",
+    "geqslant": "ge",
+    "neq": "ne",
+    "lbrace": "{",
+    "rbrace": "}",
+    "lvert": "|",
+    "rvert": "|",
+    "vert": "|",
+    "emptyset": "varnothing",
+}
+GREEK = set(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
+    "phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split()
+)
+# read without a backslash, too
+_SPELLED = FUNCTIONS | {"pi", "infty"} | {name for name in GREEK if len(name) > 3}
+_SIGNS = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "∙": r"\cdot ",
+    "÷": r"\div ",
+    "∞": r"\infty ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "√": r"\sqrt ",
+    "∪": r"\cup ",
+    "∈": r"\in ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "∅": r"\varnothing ",
+    "≈": r"\approx ",
+    "ℝ": r"\R ",
+    "°": r"^\circ ",
+    "º": r"^\circ ",
+    "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ",
+    "⌈": r"\lceil ",
+    "⌉": r"\rceil ",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+    "’": "'",
+    "Ω": r"\Omega ",
+}
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SPACING = re.compile(r"\\(?:[,;:> ]|quad\b|qquad\b|enspace\b|thinspace\b|hspace\{[^{}]*\}|hfill\b)|~|\xa0")
 _NOTHING = re.compile(
     r"\\(?:!|left(?![a-z])|right(?![a-z])|[bB]igg?[lr]?(?![A-Za-z])|displaystyle\b|textstyle\b|limits\b|mathstrut\b|phantom\{[^{}]*\})"
 )
-_TEXT = re.compile(r"\\(?:text\w*|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|boxed|fbox|bf|rm)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text\w*|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|boxed|fbox|bf|rm)\s*\{([^{}]*)\}"
+)
 DOLLAR = "\ue000"  # a dollar that is money, as distinct from LaTeX's
 
 
 def clean(text: str) -> str:
-    r"""The text with Unicode's signs as LaTeX's, \text{} and the like opened, spacing and dollar signs around maths gone."""
+    r"""The text with Unicode's signs as LaTeX's, \text{} and the like opened, spacing and dollar signs around
+    maths gone.
+    """
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+", lambda found: "^{" + found[0].translate(_RAISED) + "}", text)
     text = re.sub("[₀-₉]+", lambda found: "_{" + found[0].translate(_LOWERED) + "}", text)
-    text = re.sub("[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/"), text)
+    text = re.sub(
+        "[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/"), text
+    )
     text = unicodedata.normalize("NFKC", "".join(_SIGNS.get(c, c) for c in text))
     text = "".join(rf"\{name} " if (name := _greek(c)) else c for c in text)
     text = _money(text.replace(r"\$", DOLLAR))
@@ -49,7 +109,9 @@ def clean(text: str) -> str:
     text = re.sub(r"\\[dtc]frac(?![a-z])", r"\\frac", text)
     text = re.sub(r"\\[dt]binom(?![a-z])", r"\\binom", text)
     text = re.sub(r"\\mathbb\s*\{?R\}?|\\R(?![a-z])|\\reals(?![a-z])", r"\\R ", text)
-    text = _NOTHING.sub("", text.replace("{,}", ",").replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&"))
+    text = _NOTHING.sub(
+        "", text.replace("{,}", ",").replace(r"\%", "%").replace(r"\#", "#").replace(r"\&", "&")
+    )
     text = _SPACING.sub(" ", text)
     for _ in range(4):  # \textbf{\text{...}}
         text = _TEXT.sub(lambda found: f" {found[1]} ", text)
@@ -83,7 +145,8 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<num>\d+\.(?=\\overline)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|(?<![_^])\d{1,3}(?: \d{3})+(?![\d,./ ])|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+(?![\w.]))?)"
+    r"\s*(?:(?P<num>\d+\.(?=\\overline)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|(?<![_^])\d{1,3}(?: "
+    r"\d{3})+(?![\d,./ ])|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+(?![\w.]))?)"
     r"|(?P<word>[^\W\d_]+)|\\(?P<cmd>[A-Za-z]+|[{}|\\])|(?P<op>\*\*|<=|>=|!=|==|[^\s\w]|_))"
 )
 
@@ -100,7 +163,11 @@ def tokens(text: str) -> list[Token]:
         piece, begin = match[kind], match.start(kind)
         if kind == "num" and "," in piece and depth:
             piece = piece.split(",")[0]
-        depth += {"(": 1, "[": 1, "{": 0, ")": -1, "]": -1}.get(piece, 0) if kind == "op" else {"{": 1, "}": -1}.get(piece, 0)
+        depth += (
+            {"(": 1, "[": 1, "{": 0, ")": -1, "]": -1}.get(piece, 0)
+            if kind == "op"
+            else {"{": 1, "}": -1}.get(piece, 0)
+        )
         name = _ALIASES.get(piece, piece) if kind in ("cmd", "word") else piece
         found.append(Token("cmd" if kind == "word" and name in _SPELLED else kind, name, text[at].isspace()))
         at = begin + len(piece)

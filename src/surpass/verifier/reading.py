@@ -25,22 +25,45 @@ class Reading(NamedTuple):
 
 _PREFIX = re.compile(r"^(?:\\approx\b|~|≈|=|\\therefore\b)\s*")
 _LABEL = re.compile(
-    r"^(?P<name>\\?[^\W\d_]+(?:_(?:\w|\{\w+\}))?(?:\s*\([a-zA-Z](?:\s*,\s*[a-zA-Z])*\))?(?: [^\W\d_]+){0,3})\s*(?:=|\\approx\b)\s*(?P<rest>[^=<>]+)$"
+    r"^(?P<name>\\?[^\W\d_]+(?:_(?:\w|\{\w+\}))?(?:\s*\([a-zA-Z](?:\s*,\s*[a-zA-Z])*\))?(?: "
+    r"[^\W\d_]+){0,3})\s*(?:=|\\approx\b)\s*(?P<rest>[^=<>]+)$"
 )
-_CHOICE = re.compile(r"^(?:(?:option|choice|answer)\s+)?(?:\(([A-Ha-h])\)|\[([A-Ha-h])\]|([A-Ha-h])[).:]?)$", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"^(?:(?:option|choice|answer)\s+)?(?:\(([A-Ha-h])\)|\[([A-Ha-h])\]|([A-Ha-h])[).:]?)$", re.IGNORECASE
+)
 _CHOICE_AND = re.compile(
     r"^(?:(?:option|choice)\s+)?(?:\(([A-Ha-h])\)[.:]?|([A-Ha-h])[).:])\s+(?P<rest>(?![-+*/^=<>!_(]\s|[*/^=<>!_(+])\S.*)$"
 )
 _RATIO = re.compile(r"^[^:]+(?::[^:]+)+$")
-_UNITS, _TENS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-                 "nineteen").split(), "twenty thirty forty fifty sixty seventy eighty ninety".split()  # fmt: skip
+_UNITS, _TENS = (
+    (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+        "sixteen seventeen eighteen nineteen"
+    ).split(),
+    "twenty thirty forty fifty sixty seventy eighty ninety".split(),
+)
 _SPELLED = {word: i for i, word in enumerate(_UNITS)} | {word: 10 * i for i, word in enumerate(_TENS, 2)}
-_SPELLED |= {f"{ten} {one}": 10 * i + j for i, ten in enumerate(_TENS, 2) for j, one in enumerate(_UNITS[1:10], 1)}
-_SPELLED_FIRST = re.compile("^(-|minus |negative )?(" + "|".join(sorted((w.replace(" ", "[- ]") for w in _SPELLED), key=len, reverse=True))
-                            + r")(?=\s|$)", re.IGNORECASE)  # fmt: skip
+_SPELLED |= {
+    f"{ten} {one}": 10 * i + j for i, ten in enumerate(_TENS, 2) for j, one in enumerate(_UNITS[1:10], 1)
+}
+_SPELLED_FIRST = re.compile(
+    "^(-|minus |negative )?("
+    + "|".join(sorted((w.replace(" ", "[- ]") for w in _SPELLED), key=len, reverse=True))
+    + r")(?=\s|$)",
+    re.IGNORECASE,
+)
 _ALL_NUMBERS = re.compile(r"^(?:all|any|every)(?: real)? (?:real numbers?|reals)$", re.IGNORECASE)
-_SAME_WORDS = {"empty set": r"\varnothing", "the empty set": r"\varnothing", "negative infinity": r"-\infty", "minus infinity": r"-\infty",
-               "positive infinity": r"\infty", "plus infinity": r"\infty", "half": "1/2", "one half": "1/2", "a half": "1/2"}  # fmt: skip
+_SAME_WORDS = {
+    "empty set": r"\varnothing",
+    "the empty set": r"\varnothing",
+    "negative infinity": r"-\infty",
+    "minus infinity": r"-\infty",
+    "positive infinity": r"\infty",
+    "plus infinity": r"\infty",
+    "half": "1/2",
+    "one half": "1/2",
+    "a half": "1/2",
+}
 
 
 def read(text: str) -> Reading:
@@ -78,7 +101,9 @@ def _name(text: str) -> str:
 def _bare(text: str) -> str:
     """Without "=" or a sign for about before it, and a full stop after it."""
     text = _PREFIX.sub("", text.strip()).strip()
-    text = re.sub(r"^([\"`])([^\"`]*)\1$|^“([^“”]*)”$", lambda found: (found[2] or found[3] or "").strip(), text)
+    text = re.sub(
+        r"^([\"`])([^\"`]*)\1$|^“([^“”]*)”$", lambda found: (found[2] or found[3] or "").strip(), text
+    )
     return re.sub(r"(?<!\.)[.。]$", "", text).strip()
 
 
@@ -89,13 +114,21 @@ def read_value(text: str) -> Reading:
         text = r"\R "
     found = _SPELLED_FIRST.match(text)
     if found:
-        text = ("-" if found[1] else "") + str(_SPELLED[found[2].lower().replace("-", " ")]) + text[found.end() :]
+        text = (
+            ("-" if found[1] else "")
+            + str(_SPELLED[found[2].lower().replace("-", " ")])
+            + text[found.end() :]
+        )
     amount = read_amount(text)
     if amount:
         return amount
     if re.fullmatch(r"\d+(?:st|nd|rd|th)", text, re.IGNORECASE):
         return Reading("words", _words(text))
-    if re.fullmatch(r"[^\W\d_]{2,}", text) and not set(text) <= set("xyz") and text.lower() not in ("infinity", "inf", "pi"):
+    if (
+        re.fullmatch(r"[^\W\d_]{2,}", text)
+        and not set(text) <= set("xyz")
+        and text.lower() not in ("infinity", "inf", "pi")
+    ):
         return Reading("words", _words(text))  # "ab" may be a word: it does not equal "ba"
     try:
         return Reading("maths", normal(parse(text)))
@@ -112,11 +145,15 @@ def read_value(text: str) -> Reading:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """The words of a text in small letters, without an article before and marks around them; of formulas the signs as they stand."""
+    """The words of a text in small letters, without an article before and marks around them; of formulas the
+    signs as they stand.
+    """
     if re.search(r"[\\^_=<>+*/|{}]|\w'*\(", text):
         text = re.sub(r"([_^])\s*(\\[A-Za-z]+|\w)", r"\1{\2}", text)
         return (re.sub(r"\s+", "", text),)
-    found = re.findall(r"-?\d+(?:[.,]\d+)*(?:st|nd|rd|th)?|[^\W\d_]+(?:['.][^\W\d_]+)*|[^\w\s.,;:!?\"'`()\[\]“”-]", text)
+    found = re.findall(
+        r"-?\d+(?:[.,]\d+)*(?:st|nd|rd|th)?|[^\W\d_]+(?:['.][^\W\d_]+)*|[^\w\s.,;:!?\"'`()\[\]“”-]", text
+    )
     found = [word.replace(",", "") if word[-1].isdigit() else _small(word) for word in found]
     return tuple(found[1:] if len(found) > 1 and found[0] in ("a", "an", "the") else found)
 
@@ -129,15 +166,22 @@ def _small(word: str) -> str:
 # -- dates and times
 
 _MONTHS = "january february march april may june july august september october november december".split()
-_MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+_MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"  # noqa: E501
 _WEEKDAY = r"(?:(?P<weekday>mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>\d{3,4})(?: ?(?:AD|CE))?"
-_DATES = [re.compile(rf"^{_WEEKDAY}{form}$", re.IGNORECASE) for form in (
-    rf"{_MONTH}\s+{_DAY}(?:,?\s+{_YEAR})?", rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+{_YEAR})?", rf"{_MONTH},?\s+(?:of\s+)?{_YEAR}",
-    r"(?P<year>\d{4})[-/.](?P<number>\d{2})[-/.](?P<day>\d{2})")]  # fmt: skip
+_DATES = [
+    re.compile(rf"^{_WEEKDAY}{form}$", re.IGNORECASE)
+    for form in (
+        rf"{_MONTH}\s+{_DAY}(?:,?\s+{_YEAR})?",
+        rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+{_YEAR})?",
+        rf"{_MONTH},?\s+(?:of\s+)?{_YEAR}",
+        r"(?P<year>\d{4})[-/.](?P<number>\d{2})[-/.](?P<day>\d{2})",
+    )
+]
 _CLOCK = re.compile(
-    r"^(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s*(?P<half>[ap]\.?\s?m\.?)?$", re.IGNORECASE
+    r"^(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s*(?P<half>[ap]\.?\s?m\.?)?$",
+    re.IGNORECASE,
 )
 
 
@@ -182,7 +226,9 @@ def _clock(text: str) -> Reading | None:
 
 _BASED = re.compile(r"^(\d+)\s*_\s*\{?\s*(\d+)\s*\}?$")
 _BREAK = re.compile(
-    r"(?<=[\d})!.\s])(?=[^\W\d_]|\\Omega)|(?<=\s)(?=\\frac\s*\{\s*[A-Za-z])|(?=\^\s*\{?\s*\\circ)|(?=[€£¥₹¢%" + DOLLAR + r"])"
+    r"(?<=[\d})!.\s])(?=[^\W\d_]|\\Omega)|(?<=\s)(?=\\frac\s*\{\s*[A-Za-z])|(?=\^\s*\{?\s*\\circ)|(?=[€£¥₹¢%"
+    + DOLLAR
+    + r"])"
 )
 _BEFORE = re.compile(r"^([-+]?)\s*(?:US|AU|CA)?\s*([€£¥₹" + DOLLAR + r"])\s*([-+]?)\s*(?=[\d.\\])")
 _PARTS = re.compile(r"(\d[\d.,]*)\s*([^\W\d_]+)\s*,?\s*(?:and\s+)?")
@@ -212,12 +258,18 @@ def read_amount(text: str) -> Reading | None:
         if scale.lower() in SCALES or (scale.lower().rstrip("s") in SCALES):
             node, measured = _number(before), unit(rest) if rest else NOTHING
             node = (
-                times(node, SCALES[scale.lower().rstrip("s") if scale.lower() not in SCALES else scale.lower()]) if node else None
+                times(
+                    node, SCALES[scale.lower().rstrip("s") if scale.lower() not in SCALES else scale.lower()]
+                )
+                if node
+                else None
             )
         else:
             measured = unit(after)
             if measured is None or (
-                measured.words and any(word == "per" for word in measured.words) and measured.words[0] == "per"
+                measured.words
+                and any(word == "per" for word in measured.words)
+                and measured.words[0] == "per"
             ):
                 continue
             node = _number(before)
@@ -260,7 +312,9 @@ def _number(text: str) -> Node | None:
 
 
 def _literal(node: Node) -> bool:
-    """Whether a number was written out, with its sign or as a fraction: of "x - 3 cats" nobody counts the cats."""
+    """Whether a number was written out, with its sign or as a fraction: of "x - 3 cats" nobody counts the
+    cats.
+    """
     return (
         node[0] == "num"
         or (node[0] == "neg" and _literal(node[1]))
@@ -274,4 +328,8 @@ def times(node: Node, factor: int | Fraction) -> Node:
         return node
     if node[0] == "num":
         return ("num", node[1] * factor, node[2] and node[2] * factor)
-    return ("neg", times(node[1], factor)) if node[0] == "neg" else ("mul", node, ("num", Fraction(factor), None))
+    return (
+        ("neg", times(node[1], factor))
+        if node[0] == "neg"
+        else ("mul", node, ("num", Fraction(factor), None))
+    )

@@ -1,7 +1,8 @@
 r"""Units of measurement and counted things: what stands after a number, as a Unit.
 
-A unit that is known has a factor and dimensions, so that 120 cm equals 1.2 m and 20 m/s equals 72 km/h. Other words are compared
-as words: balls, red balls. Temperatures have an offset and are not converted; nor are currencies.
+A unit that is known has a factor and dimensions, so that 120 cm equals 1.2 m and 20 m/s equals 72 km/h. Other
+words are compared as words: balls, red balls. Temperatures have an offset and are not converted; nor are
+currencies.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Unit(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-# what follows each colon: a factor and base units with exponents; names of one to three letters are read as they are written, longer
-# ones in any case and in the plural
+# what follows each colon: a factor and base units with exponents; names of one to three letters are read as
+# they are written, longer ones in any case and in the plural
 _TABLE = r"""
 m meter metre: 1 m | km kilometer kilometre: 1000 m | cm centimeter centimetre: 1/100 m | mm millimeter millimetre: 1/1000 m | dm decimeter: 1/10 m
 um μm micrometer micron: 1/1000000 m | nm nanometer: 1/1000000000 m | in inch inches: 0.0254 m | ft foot feet: 0.3048 m | yd yard: 0.9144 m
@@ -62,22 +63,38 @@ def _known() -> dict[str, Unit]:
 
 _KNOWN = _known()
 NOTHING = Unit(Fraction(1), ())
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "dozen": 12,
+}
 # words that say that what precedes them is no amount of what follows
 _NO_THING = set(
     """a an the and or not no of to than then is are was were be if when more less fewer over under by times plus minus squared
 cubed mod modulo remainder choose half third quarter from in at on out with without except but only equals equal per point root half that
 which for as yes true false nor either both none each between until till up down before after th st nd rd am pm""".split()
 )
-_PIECE = re.compile(r"\s*(?:(?P<word>°[CF]?|\\Omega|[^\W\d_]+(?:[-'][^\W\d_]+)*|[€£¥₹¢%" + DOLLAR + r"])"
-                    r"|(?P<power>\^\s*\{?\s*(-?\d+)\s*\}?)|(?P<op>\\cdot(?![a-z])|\\times(?![a-z])|[*/().]))")  # fmt: skip
+_PIECE = re.compile(
+    r"\s*(?:(?P<word>°[CF]?|\\Omega|[^\W\d_]+(?:[-'][^\W\d_]+)*|[€£¥₹¢%" + DOLLAR + r"])"
+    r"|(?P<power>\^\s*\{?\s*(-?\d+)\s*\}?)|(?P<op>\\cdot(?![a-z])|\\times(?![a-z])|[*/().]))"
+)
 
 
 def singular(word: str) -> str:
     """A word without the ending of the plural, in small letters."""
     word = word.casefold()
     if word in ("feet", "inches", "people", "men", "women", "children"):
-        return {"feet": "foot", "inches": "inch", "people": "person", "men": "man", "women": "woman", "children": "child"}[word]
+        return {
+            "feet": "foot",
+            "inches": "inch",
+            "people": "person",
+            "men": "man",
+            "women": "woman",
+            "children": "child",
+        }[word]
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and re.search(r"(?:s|x|z|ch|sh)es$", word):
@@ -97,7 +114,9 @@ def unit(text: str) -> Unit | None:
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?\s*", "°", text.strip())
     text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{\d+\})*)\}", r"\1/(\2)", text)
     text = re.sub(
-        r"(?:°|\bdegrees?)\s*(?:(C|c)(?:elsius)?|(F|f)(?:ahrenheit)?)\b", lambda found: "°C" if found[1] else "°F", text
+        r"(?:°|\bdegrees?)\s*(?:(C|c)(?:elsius)?|(F|f)(?:ahrenheit)?)\b",
+        lambda found: "°C" if found[1] else "°F",
+        text,
     )
     pieces = []
     at = 0
@@ -152,7 +171,9 @@ def _measured(pieces: list[tuple[str, str, str]]) -> Unit | None:
 def _counted(pieces: list[tuple[str, str, str]]) -> Unit | None:
     """Things: apples, red balls, students per class."""
     words = [("per" if text == "/" else text) for kind, text, _ in pieces if text not in (".",)]
-    if len(words) > 5 or any(kind == "power" or (kind == "op" and text not in "/.") for kind, text, _ in pieces):
+    if len(words) > 5 or any(
+        kind == "power" or (kind == "op" and text not in "/.") for kind, text, _ in pieces
+    ):
         return None
     inner = [word for word in words if word != "per"]
     if not inner or words[0] == "per" or any(len(word) < 2 or word.casefold() in _NO_THING for word in inner):

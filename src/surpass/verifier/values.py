@@ -32,7 +32,9 @@ class Undefined(ArithmeticError):
 
 @lru_cache(maxsize=4096)
 def exact(node: Node) -> Fraction | None:
-    """The rational value of a formula without symbols, by rational arithmetic; None where it has none, or one beyond BITS."""
+    """The rational value of a formula without symbols, by rational arithmetic; None where it has none, or one
+    beyond BITS.
+    """
     kind = node[0]
     if kind == "num":
         return node[1]
@@ -113,12 +115,14 @@ def _root(number: int, n: int) -> int | None:
 class Values:
     """Values of formulas to `digits` digits.
 
-    `unsure` is set where more digits might change the outcome: a sum in which one term vanished beside the other, as in
-    10^{99} + 10^{-99}, or one of which nearly nothing was left, as in \\sqrt2\\sqrt2 - 2. What is left there is noise and counts as 0.
+    `unsure` is set where more digits might change the outcome: a sum in which one term vanished beside the
+    other, as in 10^{99} + 10^{-99}, or one of which nearly nothing was left, as in \\sqrt2\\sqrt2 - 2. What
+    is left there is noise and counts as 0.
     """
 
     def __init__(self, digits: int, point: int = 0, whole: frozenset[str] = frozenset()):
-        self.digits, self.point, self.whole = digits, point, whole  # `whole`: symbols that stand for whole numbers
+        # `whole`: symbols that stand for whole numbers
+        self.digits, self.point, self.whole = digits, point, whole
         self.unsure = self.vanished = False
 
     def of(self, node: Node) -> Any:
@@ -185,7 +189,8 @@ class Values:
             raise Undefined("too large")
         if e is not None and e.denominator == 1:
             return b ** int(e)
-        if e is not None and e.denominator % 2 and isinstance(b, mpf) and b < 0:  # the real root, as school has it
+        # the real root, as school has it
+        if e is not None and e.denominator % 2 and isinstance(b, mpf) and b < 0:
             return (-1) ** (e.numerator % 2) * (-b) ** power
         return b**power
 
@@ -197,10 +202,20 @@ class Values:
         x = a[0]
         if name in ("sin", "cos", "tan", "cot", "sec", "csc"):
             sine, cosine = self._chopped(mpmath.sin(x), 1 + abs(x)), self._chopped(mpmath.cos(x), 1 + abs(x))
-            return {"sin": lambda: sine, "cos": lambda: cosine, "tan": lambda: sine / cosine, "cot": lambda: cosine / sine,
-                    "sec": lambda: 1 / cosine, "csc": lambda: 1 / sine}[name]()  # fmt: skip
+            return {
+                "sin": lambda: sine,
+                "cos": lambda: cosine,
+                "tan": lambda: sine / cosine,
+                "cot": lambda: cosine / sine,
+                "sec": lambda: 1 / cosine,
+                "csc": lambda: 1 / sine,
+            }[name]()
         if name in ("ln", "log"):
-            return self._chopped(mpmath.log(x)) / (mpmath.log(10) if name == "log" else 1) if x != 0 else _undefined()
+            return (
+                self._chopped(mpmath.log(x)) / (mpmath.log(10) if name == "log" else 1)
+                if x != 0
+                else _undefined()
+            )
         if name in ("floor", "ceil"):
             near = mpmath.nint(x)
             if abs(x - near) < mpf(10) ** (-self.digits // 2):
@@ -215,8 +230,15 @@ class Values:
             return mpmath.binomial(*a) if all(abs(x) < 10**6 for x in a) else _undefined()
         if name in ("max", "min"):
             return (max if name == "max" else min)(a)
-        found = {"abs": abs, "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "sinh": mpmath.sinh,
-                 "cosh": mpmath.cosh, "tanh": mpmath.tanh}.get(name)  # fmt: skip
+        found = {
+            "abs": abs,
+            "arcsin": mpmath.asin,
+            "arccos": mpmath.acos,
+            "arctan": mpmath.atan,
+            "sinh": mpmath.sinh,
+            "cosh": mpmath.cosh,
+            "tanh": mpmath.tanh,
+        }.get(name)
         if found is None:
             raise Unreadable(name)
         return found(x)
@@ -227,7 +249,9 @@ def _undefined() -> Any:
 
 
 def _place(name: str, point: int, whole: bool) -> Any:
-    """Where the symbol `name` stands in the point of that number: positive in the first half of the points, of either sign in the others."""
+    """Where the symbol `name` stands in the point of that number: positive in the first half of the points,
+    of either sign in the others.
+    """
     number = int.from_bytes(hashlib.sha256(f"{name} {point}".encode()).digest()[:8], "big")
     if whole:
         return mpf(3 + 7 * point + number % 7)
@@ -258,7 +282,11 @@ def largest(node: Any) -> int:
     if not isinstance(node, tuple) or not node or isinstance(node[0], tuple):
         return max(map(largest, node), default=0) if isinstance(node, tuple) else 0
     value = exact(node) if node[0] in ("num", "pow", "fn") else None
-    own = max(value.numerator.bit_length(), value.denominator.bit_length()) * 3 // 10 if value is not None else 0
+    own = (
+        max(value.numerator.bit_length(), value.denominator.bit_length()) * 3 // 10
+        if value is not None
+        else 0
+    )
     return max([own, *(largest(part) for part in node[1:] if isinstance(part, tuple))])
 
 
@@ -266,7 +294,9 @@ def largest(node: Any) -> int:
 
 
 def same(a: Node, b: Node) -> bool:
-    """Whether two formulas have the same value: exactly, or for symbols at every point where both have one."""
+    """Whether two formulas have the same value: exactly, or for symbols at every point where both have
+    one.
+    """
     if a == b:
         return True
     infinite = infinity(a), infinity(b)
@@ -305,7 +335,9 @@ def _at(a: Node, b: Node, point: int, whole: frozenset[str]) -> bool | None:
 
 
 def _close(a: Node, b: Node, point: int = 0, whole: frozenset[str] = frozenset()) -> bool:
-    """Whether two values agree to 0.6 of their digits, for each of DIGITS and the digits that the numbers in them have."""
+    """Whether two values agree to 0.6 of their digits, for each of DIGITS and the digits that the numbers in
+    them have.
+    """
     more = 4 * max(largest(a), largest(b))
     if more > 20_000:
         return False
@@ -320,8 +352,9 @@ def _close(a: Node, b: Node, point: int = 0, whole: frozenset[str] = frozenset()
 
 
 def _rounded(a: Node, b: Node) -> bool:
-    """Whether one is a decimal of at least DIGITS_GIVEN significant digits to which the other, a finer decimal or no whole
-    number, is rounded or cut off."""
+    """Whether one is a decimal of at least DIGITS_GIVEN significant digits to which the other, a finer
+    decimal or no whole number, is rounded or cut off.
+    """
     for short, other in ((a, b), (b, a)):
         sign, short = (-1, short[1]) if short[0] == "neg" else (1, short)
         if short[0] != "num" or short[2] is None:
@@ -338,7 +371,9 @@ def _rounded(a: Node, b: Node) -> bool:
             real = Values(DIGITS[0] + len(str(given))).of(other)
             if isinstance(real, mpc):
                 continue
-            count = Fraction(int(mpmath.nint(real / (mpf(step.numerator) / step.denominator) * 10**20)), 10**20)
+            count = Fraction(
+                int(mpmath.nint(real / (mpf(step.numerator) / step.denominator) * 10**20)), 10**20
+            )
         if abs(count - value / step) <= Fraction(1, 2) or (count * value > 0 and int(count) == value / step):
             return True
     return False

@@ -1,4 +1,6 @@
-"""The pages as HTML: what the static report says of a run, with attempts to page through instead of a few to read."""
+"""The pages as HTML: what the static report says of a run, with attempts to page through instead of a few to
+read.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,14 @@ SHORTEST = 0.2  # and at least for each
 
 
 def page(title: str, body: Html, **data: str) -> Html:
-    """A whole page; `data` is what its script reads off the body. It asks for nothing but its own style and script."""
+    """A whole page; `data` is what its script reads off the body. It asks for nothing but its own style and
+    script.
+    """
     return fill(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<title>{}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="style.css">'
-        '<script src="view.js" type="module"></script></head>\n<body{}><main>{}</main></body></html>\n',
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1"><title>{}</title><link rel="icon" '
+        'href="data:,"><link rel="stylesheet" href="style.css"><script src="view.js" '
+        'type="module"></script></head>\n<body{}><main>{}</main></body></html>\n',
         title,
         joined(fill(' data-{}="{}"', name, value) for name, value in data.items()),
         body,
@@ -44,10 +49,19 @@ def index(runs: Runs) -> Html:
             link = fill('<a href="run?name={}">{}</a>', quote(name, safe=""), name)
             box = fill('<input type="checkbox" name="pair" value="{}" aria-label="choose {}">', name, name)
         except Exception as error:  # whatever lies in the folder, the other runs are shown
-            words = str(error) if isinstance(error, SurpassError) else f"this cannot be read: {type(error).__name__}: {error}"
+            words = (
+                str(error)
+                if isinstance(error, SurpassError)
+                else f"this cannot be read: {type(error).__name__}: {error}"
+            )
             cells = ["", "", "", fill('<span class="note">{}</span>', words[:200]), "", ""]
         rows.append(
-            fill('<tr><td>{}</td><th scope="row">{}</th>{}</tr>', box, link, joined(fill("<td>{}</td>", cell) for cell in cells))
+            fill(
+                '<tr><td>{}</td><th scope="row">{}</th>{}</tr>',
+                box,
+                link,
+                joined(fill("<td>{}</td>", cell) for cell in cells),
+            )
         )
     heads = joined(
         fill('<th scope="col">{}</th>', name)
@@ -59,8 +73,13 @@ def index(runs: Runs) -> Html:
         heads,
         joined(rows),
     )
-    empty = Html('<p class="lead">There is no run in this folder yet. One appears here once its first exam is over.</p>')
-    return page("Runs", fill("<h1>Runs <span>{}</span></h1>{}", runs.root, table if rows else empty), page="index")
+    empty = Html(
+        '<p class="lead">There is no run in this folder yet. One appears here once its first exam is '
+        "over.</p>"
+    )
+    return page(
+        "Runs", fill("<h1>Runs <span>{}</span></h1>{}", runs.root, table if rows else empty), page="index"
+    )
 
 
 def _line(run: Run) -> list[str]:
@@ -69,8 +88,14 @@ def _line(run: Run) -> list[str]:
     known = [run.exam(exam) for exam in (tests[0], *tests[1:][-1:])] if tests else []
     what = [*names(run), "", ""][:2]
     state = "finished" if run.end else "running" if running(run) else "stopped"
-    return [what[0], what[1], str(max((e["round"] for e in run.of("search")), default=0)), " → ".join(plain(m.mean) for m in known),
-            _change(change), fill('<span class="state {}">{}</span>', state, state)]  # fmt: skip
+    return [
+        what[0],
+        what[1],
+        str(max((e["round"] for e in run.of("search")), default=0)),
+        " → ".join(plain(m.mean) for m in known),
+        _change(change),
+        fill('<span class="state {}">{}</span>', state, state),
+    ]
 
 
 def _change(change: Mean | None) -> str:
@@ -101,15 +126,19 @@ def run_page(runs: Runs, name: str) -> Html:
     """One run, whole."""
     run = runs.run(name)
     what = " on ".join(names(run)) or "A run of surpass"
-    sections = joined(fill('<section id="{}">{}</section>', key, inside) for key, inside in parts(run).items())
+    sections = joined(
+        fill('<section id="{}">{}</section>', key, inside) for key, inside in parts(run).items()
+    )
     body = fill(
-        '<p class="back"><a href="./">All runs</a></p><h1>{} <span>{}</span> <span id="state"></span></h1>'
-        '<nav aria-label="Sections"><a href="#charts">How it went</a><a href="#attempts">Attempts</a><a href="#changes">Before and after</a>'
-        '<a href="#decisions">Gate decisions</a><a href="#setup">Set-up</a></nav>{}'
-        '<section id="attempts"><h2>Attempts</h2>{}<div class="split"><div id="list"></div><div id="panel" class="card" hidden></div></div></section>'
-        '<section id="changes"><h2>Before and after</h2><p class="lead">The same test problems, as the model was at the start and as it is in the end.</p>'
-        '<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div></section>'
-        '<section id="setup"><h2>Set-up</h2>{}</section>',
+        '<p class="back"><a href="./">All runs</a></p><h1>{} <span>{}</span> <span '
+        'id="state"></span></h1><nav aria-label="Sections"><a href="#charts">How it went</a><a '
+        'href="#attempts">Attempts</a><a href="#changes">Before and after</a><a href="#decisions">Gate '
+        'decisions</a><a href="#setup">Set-up</a></nav>{}<section '
+        'id="attempts"><h2>Attempts</h2>{}<div class="split"><div id="list"></div><div id="panel" '
+        'class="card" hidden></div></div></section><section id="changes"><h2>Before and after</h2><p '
+        'class="lead">The same test problems, as the model was at the start and as it is in the '
+        'end.</p><div class="split"><div id="changed"></div><div id="two" class="card" '
+        'hidden></div></div></section><section id="setup"><h2>Set-up</h2>{}</section>',
         what,
         name,
         sections,
@@ -150,19 +179,25 @@ def _filters() -> Html:
 
 
 def pair_page(runs: Runs, left: str, right: str) -> Html:
-    """Two runs side by side: their exams in one chart, what came of each, and test problems on which they differ."""
+    """Two runs side by side: their exams in one chart, what came of each, and test problems on which they
+    differ.
+    """
     both = [runs.run(left), runs.run(right)]
     shown = [("dot", 1, left), ("diamond", 2, right)]
     series = [_exams(run, name, mark, colour) for run, (mark, colour, name) in zip(both, shown, strict=True)]
     chart = line_chart("gate accuracy per round", series, (1030, 330), (0.0, 1.0), (20, 30))
-    card = '<figure class="card"><figcaption>Gate exams of what was kept<span>± standard error over problems</span></figcaption>{}{}</figure>'
+    card = (
+        '<figure class="card"><figcaption>Gate exams of what was kept<span>± standard error over '
+        "problems</span></figcaption>{}{}</figure>"
+    )
     columns = joined(
         fill('<div><h2><a href="run?name={}">{}</a></h2>{}</div>', quote(name, safe=""), name, headline(run))
         for run, name in zip(both, (left, right), strict=True)
     )
     body = fill(
-        '<p class="back"><a href="./">All runs</a></p><h1>Side by side</h1><div class="grid-two">{}</div>{}'
-        '<h2>The same test problems, in the end</h2>{}<div class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div>',
+        '<p class="back"><a href="./">All runs</a></p><h1>Side by side</h1><div '
+        'class="grid-two">{}</div>{}<h2>The same test problems, in the end</h2>{}<div '
+        'class="split"><div id="changed"></div><div id="two" class="card" hidden></div></div>',
         columns,
         fill(card, legend(shown), chart) if chart else "",
         _agree(runs, left, right),
@@ -176,7 +211,14 @@ def _exams(run: Run, name: str, mark: str, colour: int) -> Series:
     points = []
     for event in thin(kept, MOST_POINTS):
         m = run.exam(event, metric)
-        points.append(Point(event["round"], m.mean, m.stderr, f"{name}, round {event['round']}: {between(m.mean, m.stderr)}"))
+        points.append(
+            Point(
+                event["round"],
+                m.mean,
+                m.stderr,
+                f"{name}, round {event['round']}: {between(m.mean, m.stderr)}",
+            )
+        )
     return Series(name, points, mark=mark, colour=colour)
 
 
@@ -189,7 +231,8 @@ def _agree(runs: Runs, left: str, right: str) -> Html:
     mean, stderr, n = paired_values(second, first)
     better, worse = sum(first[p] > second[p] for p in first), sum(first[p] < second[p] for p in first)
     return fill(
-        '<p class="lead">Of {} the first is better on {}, the second on {}; first minus second {} ± {}, paired.</p>',
+        '<p class="lead">Of {} the first is better on {}, the second on {}; first minus second {} ± '
+        "{}, paired.</p>",
         some(n, "problem"),
         better,
         worse,

@@ -1,4 +1,6 @@
-"""What the page asks of run folders: which there are, their attempts as a list to filter, one tree as JSON. Only reads."""
+"""What the page asks of run folders: which there are, their attempts as a list to filter, one tree as JSON.
+Only reads.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,10 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Runs:
-    """The runs in a folder and below it. A run is known by its place below the folder, and by nothing else: what is asked for is
-    looked up, never joined to a path. Each is read by one request at a time, and while it is the others are read all the same."""
+    """The runs in a folder and below it. A run is known by its place below the folder, and by nothing else:
+    what is asked for is looked up, never joined to a path. Each is read by one request at a time, and while
+    it is the others are read all the same.
+    """
 
     root: Path
     _read: dict[str, tuple[Any, Run | SurpassError]] = field(default_factory=dict)
@@ -72,7 +76,9 @@ class Runs:
         return sorted(self._folders())
 
     def _folders(self) -> dict[str, Path]:
-        """Every run's folder by its name; looked for again after a second, and later where that takes long."""
+        """Every run's folder by its name; looked for again after a second, and later where that takes
+        long.
+        """
         if time.monotonic() > self._walked[0]:
             began = time.monotonic()
             found = self._walk()
@@ -81,7 +87,8 @@ class Runs:
 
     def _walk(self) -> dict[str, Path]:
         found = {}
-        for (folder, below, files), _ in zip(os.walk(self.root), range(MOST_FOLDERS), strict=False):  # links are not followed
+        # links are not followed
+        for (folder, below, files), _ in zip(os.walk(self.root), range(MOST_FOLDERS), strict=False):
             here = Path(folder)
             if "events.jsonl" in files or "events.jsonl" in below:
                 found[here.relative_to(self.root).as_posix()] = here
@@ -147,7 +154,9 @@ class Runs:
     # -- attempts
 
     def attempts(self, run: Run) -> tuple[list[Attempt], list[int]]:
-        """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). Each round's file is read once."""
+        """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). Each round's
+        file is read once.
+        """
         found: list[Attempt] = []
         broken: list[int] = []
         with self._alone(str(run.folder)):
@@ -164,8 +173,8 @@ class Runs:
     def page(self, run: Run, wanted: Mapping[str, str]) -> dict[str, Any]:
         """{"total", "all", "from", "broken", "rows"}: the attempts that fit, sorted, from `offset` on.
 
-        `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in prompt or answer), sort ("score",
-        "-score"), offset and limit. SurpassError for what is none of these.
+        `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in
+        prompt or answer), sort ("score", "-score"), offset and limit. SurpassError for what is none of these.
         """
         every, broken = self.attempts(run)
         rows = [a for a in every if _fits(a, wanted)]
@@ -175,9 +184,13 @@ class Runs:
             raise Unclear(f'attempts are sorted by {", ".join(SORTS)}; found "{by}"')
         if by != "round" or order.startswith("-"):
             known = [a for a in rows if getattr(a, by) == getattr(a, by)]
-            unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]  # not judged: last in both directions
+            # not judged: last in both directions
+            unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]
             rows = sorted(known, key=lambda a: getattr(a, by), reverse=order.startswith("-")) + unknown
-        offset, limit = max(0, int(_figure(wanted, "offset", 0))), min(500, max(0, int(_figure(wanted, "limit", 100))))
+        offset, limit = (
+            max(0, int(_figure(wanted, "offset", 0))),
+            min(500, max(0, int(_figure(wanted, "limit", 100)))),
+        )
         shown = [
             a._asdict() | {"problem": a.problem[:300], "text": " ".join(a.text.split())[:160]}
             for a in rows[offset : offset + limit]
@@ -200,23 +213,41 @@ class Runs:
             raise SurpassError(f"round {round} has no tree {number}")
         beside = texts(run.folder, f"{'texts' if kind == 'trees' else 'exams'}/{round:04d}.jsonl")
         nodes = next((found for i, found in beside if i == number), {})
-        credit, learnt = (_credit(run, round, number, tree), _learnt(run, round, number, tree)) if kind == "trees" else ({}, [])
+        credit, learnt = (
+            (_credit(run, round, number, tree), _learnt(run, round, number, tree))
+            if kind == "trees"
+            else ({}, [])
+        )
         score = "chosen" if tree.has("chosen") else score_name(run.about, [tree])
         return tree_json(tree, nodes, score, credit, learnt)
 
     def outcomes(self, left: tuple[str, int], right: tuple[str, int]) -> list[dict[str, Any]]:
-        """What two test exams came to on the problems both judged, each named by its run and its place (0: before, -1: after):
-        {"problem", "asks", "values": [2], "trees": [2]}; a tree is {"run", "round", "tree"}, or None where it was not stored."""
+        """What two test exams came to on the problems both judged, each named by its run and its place (0:
+        before, -1: after): {"problem", "asks", "values": [2], "trees": [2]}; a tree is {"run", "round",
+        "tree"}, or None where it was not stored.
+        """
         exams = [(name, self.run(name), _exam(self.run(name), place)) for name, place in (left, right)]
         metric = next(
-            (m for m in ("accuracy", "agreement") if all(exam and exam.get("rows", {}).get(m) for *_, exam in exams)), None
+            (
+                m
+                for m in ("accuracy", "agreement")
+                if all(exam and exam.get("rows", {}).get(m) for *_, exam in exams)
+            ),
+            None,
         )
         if metric is None:
             return []
         sides = [(_values(exam, metric), *_stored(run, name, exam["round"])) for name, run, exam in exams]
-        return [{"problem": p, "asks": next((asks[p] for _, _, asks in sides if p in asks), p), "values": [values[p] for values, _, _ in sides],
-                 "trees": [trees.get(p) for _, trees, _ in sides]}
-                for p in sides[0][0] if p in sides[1][0]]  # fmt: skip
+        return [
+            {
+                "problem": p,
+                "asks": next((asks[p] for _, _, asks in sides if p in asks), p),
+                "values": [values[p] for values, _, _ in sides],
+                "trees": [trees.get(p) for _, trees, _ in sides],
+            }
+            for p in sides[0][0]
+            if p in sides[1][0]
+        ]
 
 
 def _exam(run: Run, place: int) -> Mapping[str, Any]:
@@ -230,13 +261,17 @@ def _values(exam: Mapping[str, Any], metric: str) -> dict[str, float]:
 
 
 def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """(where the attempt is, what was asked) by problem of a test exam; where nothing was kept, the end's is the start's."""
+    """(where the attempt is, what was asked) by problem of a test exam; where nothing was kept, the end's is
+    the start's.
+    """
     files = {r: f"exams/{r:04d}.parquet" for r in (round, 0)}
     at = next((r for r, file in files.items() if (run.folder / file).exists()), 0)
     stored: dict[str, dict[str, Any]] = {}
     asks: dict[str, str] = {}
     for i, text in enumerate(
-        text for batch in batches(run.folder, files[at], BATCH, ["problem"]) for text in batch["problem"].to_pylist()
+        text
+        for batch in batches(run.folder, files[at], BATCH, ["problem"])
+        for text in batch["problem"].to_pylist()
     ):
         problem = parsed((text or "").encode())
         if isinstance(problem, dict) and isinstance(problem.get("id"), str):
@@ -248,12 +283,18 @@ def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]],
 def _asked(prompt: Any) -> str:
     """A prompt in a line: itself, or its last user message."""
     turns = [turn for turn in prompt if isinstance(turn, dict)] if isinstance(prompt, (list, tuple)) else []
-    text = next((turn.get("content") for turn in reversed(turns) if turn.get("role") == "user"), "") if turns else prompt
+    text = (
+        next((turn.get("content") for turn in reversed(turns) if turn.get("role") == "user"), "")
+        if turns
+        else prompt
+    )
     return " ".join(_string(text if text is not None else "").split())
 
 
 def _attempts(run: Run, round: int) -> list[Attempt]:
-    read = [tree for batch in batches(run.folder, f"trees/{round:04d}.parquet", BATCH) for tree in trees(batch)]
+    read = [
+        tree for batch in batches(run.folder, f"trees/{round:04d}.parquet", BATCH) for tree in trees(batch)
+    ]
     found, score, beside = [], score_name(run.about, read), run.texts(round, len(read))
     for i, tree in enumerate(read):
         values, asks = leaf_values(tree, score), _ends(_asked(tree.problem.prompt))
@@ -263,7 +304,16 @@ def _attempts(run: Run, round: int) -> list[Attempt]:
             own = [node for node in path if tree.author[node] != "task"]
             words = "".join(_text(tree, beside.get(i, {}), node) for node in own)
             found.append(
-                Attempt(round, i, leaf, asks, values[leaf], sum(tree.length(node) for node in own), stops[leaf], _ends(words))
+                Attempt(
+                    round,
+                    i,
+                    leaf,
+                    asks,
+                    values[leaf],
+                    sum(tree.length(node) for node in own),
+                    stops[leaf],
+                    _ends(words),
+                )
             )
     return found
 
@@ -312,7 +362,9 @@ def _rows(run: Run, file: str, number: int) -> list[dict[str, Any]]:
     """What a table beside the trees says of one of them; nothing where it cannot be read."""
     try:
         return [
-            row for batch in batches(run.folder, file, 4096) for row in batch.filter(pc.equal(batch["tree"], number)).to_pylist()
+            row
+            for batch in batches(run.folder, file, 4096)
+            for row in batch.filter(pc.equal(batch["tree"], number)).to_pylist()
         ]
     except (SurpassError, LookupError, pa.ArrowException):
         return []
@@ -328,25 +380,40 @@ def _credit(run: Run, round: int, number: int, tree: Tree) -> dict[str, Any]:
         ):  # what does not fit the tree says nothing of it
             columns = columns_from(row["columns"])
             tree.with_columns(columns)
-            found.update({name if len(rows) == 1 else f"{name} {i} ({row['role']})": column for name, column in columns.items()})
+            found.update(
+                {
+                    name if len(rows) == 1 else f"{name} {i} ({row['role']})": column
+                    for name, column in columns.items()
+                }
+            )
     return found
 
 
 def _learnt(run: Run, round: int, number: int, tree: Tree) -> list[int]:
     """The nodes whose paths examples named."""
     rows = _rows(run, f"examples/{round:04d}.parquet", number)
-    return sorted({node for row in rows for node in row.get("nodes") or () if node is not None and 0 <= node < len(tree)})
+    return sorted(
+        {
+            node
+            for row in rows
+            for node in row.get("nodes") or ()
+            if node is not None and 0 <= node < len(tree)
+        }
+    )
 
 
 def tree_json(
     tree: Tree, texts: Mapping[str, Any], score: str | None, credit: Mapping[str, Any], learnt: list[int]
 ) -> dict[str, Any]:
-    """A tree for the page: its problem; its nodes, each with the node it answers in time and its pieces; its attempts, as the nodes from
-    their beginning in time; and every column by node, token or attempt."""
+    """A tree for the page: its problem; its nodes, each with the node it answers in time and its pieces; its
+    attempts, as the nodes from their beginning in time; and every column by node, token or attempt.
+    """
     leaves, values = tree.leaves(), leaf_values(tree, score)
     prompt = tree.problem.prompt
     turns = (
-        [["", prompt]] if isinstance(prompt, str) else [[str(t.get("role", "")), _string(t.get("content", ""))] for t in prompt]
+        [["", prompt]]
+        if isinstance(prompt, str)
+        else [[str(t.get("role", "")), _string(t.get("content", ""))] for t in prompt]
     )
     per_node: list[dict[str, float]] = [{} for _ in range(len(tree))]
     per_token: list[dict[str, list[float]]] = [{} for _ in range(len(tree))]
@@ -360,7 +427,10 @@ def tree_json(
             continue
         for node in range(len(tree)):
             own = np.asarray(
-                column.values[span[node] : span[node + 1]] if column.axis == "token" else column.values[node : node + 1], float
+                column.values[span[node] : span[node + 1]]
+                if column.axis == "token"
+                else column.values[node : node + 1],
+                float,
             )
             if len(own) and not np.isnan(own).all():
                 if column.axis == "token":
@@ -370,15 +440,31 @@ def tree_json(
     nodes = []
     for node in range(len(tree)):
         logp = tree.drawn(node)[0].astype(float)
-        nodes.append({
-            "before": cause[node], "author": tree.author[node], "stop": STOPS[stops[node]], "aside": bool(tree.aside[node]),
-            "tokens": tree.length(node), "values": per_node[node], "along": per_token[node],
-            "text": _cut(tree.text[node] if tree.text[node] is not None else texts.get(str(node))),
-            "logp": logp.tolist() if not np.isnan(logp).all() else None,
-        })  # fmt: skip
-    return {"id": tree.problem.id, "prompt": turns, "answer": None if tree.problem.answer is None else _string(tree.problem.answer)[:2000],
-            "score": score, "nodes": nodes, "leaves": leaves, "attempts": [tree.attempt(leaf) for leaf in leaves],
-            "rewards": [values[leaf] for leaf in leaves], "scores": per_leaf, "learnt": learnt}  # fmt: skip
+        nodes.append(
+            {
+                "before": cause[node],
+                "author": tree.author[node],
+                "stop": STOPS[stops[node]],
+                "aside": bool(tree.aside[node]),
+                "tokens": tree.length(node),
+                "values": per_node[node],
+                "along": per_token[node],
+                "text": _cut(tree.text[node] if tree.text[node] is not None else texts.get(str(node))),
+                "logp": logp.tolist() if not np.isnan(logp).all() else None,
+            }
+        )
+    return {
+        "id": tree.problem.id,
+        "prompt": turns,
+        "answer": None if tree.problem.answer is None else _string(tree.problem.answer)[:2000],
+        "score": score,
+        "nodes": nodes,
+        "leaves": leaves,
+        "attempts": [tree.attempt(leaf) for leaf in leaves],
+        "rewards": [values[leaf] for leaf in leaves],
+        "scores": per_leaf,
+        "learnt": learnt,
+    }
 
 
 def _string(value: Any) -> str:
@@ -386,7 +472,9 @@ def _string(value: Any) -> str:
 
 
 def _cut(text: str | list[str] | None) -> str | list[str] | None:
-    """A text of at most LONGEST characters, in pieces if it came in pieces: each stays the piece of its token."""
+    """A text of at most LONGEST characters, in pieces if it came in pieces: each stays the piece of its
+    token.
+    """
     if text is None or sum(map(len, text)) <= LONGEST:
         return text
     if isinstance(text, str):

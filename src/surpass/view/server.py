@@ -1,8 +1,8 @@
 """A small web server for one person on this machine: it reads run folders and writes nothing.
 
-Every address begins with a secret; without it nothing is answered, and a connection that has not said it is waited for a moment only. A
-request must name this server as its host (a page elsewhere that a name server points here does not), must not come from another origin, and
-must be a GET.
+Every address begins with a secret; without it nothing is answered, and a connection that has not said it is
+waited for a moment only. A request must name this server as its host (a page elsewhere that a name server
+points here does not), must not come from another origin, and must be a GET.
 """
 
 from __future__ import annotations
@@ -38,10 +38,18 @@ ROOM = 2**32  # bytes that reading runs may take
 BEGINS = re.compile(rb"[A-Z]{0,20}(\Z| (\Z|/))")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]*) HTTP/1\.[01]")
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-          "form-action 'none'; frame-ancestors 'none'")  # fmt: skip
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-           "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store"}  # fmt: skip
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 
 
 class Viewer(ThreadingHTTPServer):
@@ -57,7 +65,8 @@ class Viewer(ThreadingHTTPServer):
             super().__init__(("127.0.0.1", port), Handler)
         except OSError as error:
             raise SurpassError(
-                f"port {port} cannot be had ({error.strerror}); name another with --port, or none for any that is free"
+                f"port {port} cannot be had ({error.strerror}); name another with --port, or none for "
+                "any that is free"
             ) from error
         self.runs, self.door = Runs(root), threading.Lock()
         self.waiting: dict[socket.socket, None] = {}  # in the order they came
@@ -118,7 +127,11 @@ class Handler(BaseHTTPRequestHandler):
             if head:  # and not only a connection that was opened ahead
                 self._send(HTTPStatus.BAD_REQUEST, "text/plain", "this is no request for a page")
         elif not hmac.compare_digest(line[2].split(b"/")[1].partition(b"?")[0], self.server.token.encode()):
-            self._send(HTTPStatus.FORBIDDEN, "text/plain", "the address lacks its token; open the one that surpass view printed")
+            self._send(
+                HTTPStatus.FORBIDDEN,
+                "text/plain",
+                "the address lacks its token; open the one that surpass view printed",
+            )
         elif line[1] != b"GET":
             self._send(HTTPStatus.NOT_IMPLEMENTED, "text/plain", "this server only reads")
         else:
@@ -210,7 +223,8 @@ class Handler(BaseHTTPRequestHandler):
     def _refused(self) -> str:
         """Why this request gets nothing; "" if it may be answered."""
         hosts, origins, sites = (
-            [value for name, value in self.fields if name == wanted] for wanted in ("host", "origin", "sec-fetch-site")
+            [value for name, value in self.fields if name == wanted]
+            for wanted in ("host", "origin", "sec-fetch-site")
         )
         if len(hosts) != 1 or hosts[0] not in self.server.hosts:
             return "this server answers to its own address alone"
@@ -237,11 +251,15 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: addresses hold the secret."""
 
 
-def _json(find: Callable[[Runs, Mapping[str, str]], Any]) -> Callable[[Runs, Mapping[str, str]], tuple[str, str]]:
+def _json(
+    find: Callable[[Runs, Mapping[str, str]], Any],
+) -> Callable[[Runs, Mapping[str, str]], tuple[str, str]]:
     return lambda runs, wanted: ("application/json", as_line(find(runs, wanted)))
 
 
-def _html(write: Callable[[Runs, Mapping[str, str]], str]) -> Callable[[Runs, Mapping[str, str]], tuple[str, str]]:
+def _html(
+    write: Callable[[Runs, Mapping[str, str]], str],
+) -> Callable[[Runs, Mapping[str, str]], tuple[str, str]]:
     return lambda runs, wanted: ("text/html", write(runs, wanted))
 
 
@@ -258,33 +276,47 @@ def _number(wanted: Mapping[str, str], name: str) -> int:
 
 def _outcomes(runs: Runs, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
     name, other = wanted.get("name", ""), wanted.get("other")
-    return runs.outcomes((name, -1), (other, -1)) if other is not None else runs.outcomes((name, 0), (name, -1))
+    return (
+        runs.outcomes((name, -1), (other, -1)) if other is not None else runs.outcomes((name, 0), (name, -1))
+    )
 
 
 def _stamp(runs: Runs, wanted: Mapping[str, str]) -> dict[str, Any]:
     run = runs.run(wanted.get("name", ""))
-    return {"stamp": runs.stamp(run.folder), "state": "finished" if run.end else "running" if pages.running(run) else "stopped"}
+    return {
+        "stamp": runs.stamp(run.folder),
+        "state": "finished" if run.end else "running" if pages.running(run) else "stopped",
+    }
 
 
 ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
     "": _html(lambda runs, wanted: pages.index(runs)),
     "run": _html(lambda runs, wanted: pages.run_page(runs, wanted.get("name", ""))),
-    "pair": _html(lambda runs, wanted: pages.pair_page(runs, wanted.get("name", ""), wanted.get("other", ""))),
+    "pair": _html(
+        lambda runs, wanted: pages.pair_page(runs, wanted.get("name", ""), wanted.get("other", ""))
+    ),
     "view.js": lambda runs, wanted: ("text/javascript", _asset("view.js")),
     "style.css": lambda runs, wanted: ("text/css", STYLE + _asset("view.css")),
     "stamp": _json(_stamp),
     "parts": _json(lambda runs, wanted: pages.parts(runs.run(wanted.get("name", "")))),
     "attempts": _json(lambda runs, wanted: runs.page(runs.run(wanted.get("name", "")), wanted)),
-    "tree": _json(lambda runs, wanted: runs.tree(runs.run(wanted.get("name", "")), _number(wanted, "round"), _number(wanted, "tree"),
-                                                 wanted.get("kind", "trees"))),
+    "tree": _json(
+        lambda runs, wanted: runs.tree(
+            runs.run(wanted.get("name", "")),
+            _number(wanted, "round"),
+            _number(wanted, "tree"),
+            wanted.get("kind", "trees"),
+        )
+    ),
     "outcomes": _json(_outcomes),
-}  # fmt: skip
+}
 
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Meanwhile reading may take so much memory and no more: a small file can unpack to any size. What is too large is then an error of its
-    request."""
+    """Meanwhile reading may take so much memory and no more: a small file can unpack to any size. What is too
+    large is then an error of its request.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     with contextlib.suppress(OSError, ValueError, IndexError):  # no Linux
         status = Path("/proc/self/status").read_text(encoding="utf-8")
