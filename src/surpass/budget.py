@@ -50,7 +50,7 @@ class Budget:
     kind: str
     amount: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS or not 0 < self.amount < math.inf:
             raise SurpassError(
                 f"a budget is an amount of {', '.join(KINDS)}; found {self.kind}={self.amount:g}"

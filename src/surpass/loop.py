@@ -19,7 +19,7 @@ from surpass.gates import at_least
 from surpass.identity import differing, identity, weights_digest
 from surpass.models import Models, Snapshot
 from surpass.needs import require, snapshots
-from surpass.parts import Learn, Method, from_json, needs_of, shown, to_json
+from surpass.parts import Learn, Method, Task, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
 from surpass.standing import Standing, stood
@@ -47,7 +47,9 @@ async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: An
 class _Run:
     """One run of `improve`: the standing, and one method per phase."""
 
-    def __init__(self, method, task, models, rounds, seed, store, patience, say, modules, budget=None):
+    def __init__(
+        self, method, task: Task, models: Models, rounds, seed, store, patience, say, modules, budget=None
+    ):
         self.method, self.task, self.models, self.rounds, self.seed = method, task, models, rounds, seed
         self.store: Store | None = store
         self.patience, self.say, self.modules = patience, say, modules

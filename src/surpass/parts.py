@@ -275,7 +275,7 @@ class Method:
     adapt: Adapt | None = None
     cast: Mapping[str, Cast] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for part, *_ in demands(self):
             _check_numbers(part)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import Memory, Problem, Tree
 
 
@@ -16,5 +18,7 @@ class one:
     name: str
     n: int = 1
 
-    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+    async def __call__(
+        self, models: Models, task: Task, memory: Memory, rng: int
+    ) -> tuple[list[Problem], list[Tree]]:
         return [Problem(self.name, self.name, meta={"round": memory.round})], []

@@ -12,7 +12,8 @@ import numpy as np
 from surpass.errors import SurpassError
 from surpass.judging import value_of
 from surpass.means import right
-from surpass.parts import Search
+from surpass.models import Models
+from surpass.parts import Search, Task
 from surpass.searches import samples
 from surpass.searches.round import search_all
 from surpass.searches.turns import fill
@@ -48,7 +49,9 @@ class proposer:
     of_task = ("proposing",)
     instead = "a task that has it is kgqa"
 
-    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+    async def __call__(
+        self, models: Models, task: Task, memory: Memory, rng: int
+    ) -> tuple[list[Problem], list[Tree]]:
         if not hasattr(task, "proposing"):
             raise SurpassError(
                 f"{type(getattr(task, '_task', task)).__name__} cannot be asked for new problems: it "
@@ -86,14 +89,14 @@ class proposer:
                 problems.append(Problem(entry["id"], entry["prompt"], entry["answer"], entry["meta"]))
         return list({problem.id: problem for problem in problems}.values()), trees
 
-    def _posed(self, models, writer: Any, tree: Tree) -> tuple[Problem | None, str, list[str]]:
+    def _posed(self, models: Models, writer: Any, tree: Tree) -> tuple[Problem | None, str, list[str]]:
         leaf = tree.leaves()[0]
         if tree.state[leaf] is None:  # the search failed
             return None, "failed", []
         return writer.posed(tree.problem, tree.state[leaf], models.said("proposer", tree, leaf))
 
     async def _answered(
-        self, models, task, problem: Problem | None, books: list[list[str]], i: int, rng: int
+        self, models: Models, task: Task, problem: Problem | None, books: list[list[str]], i: int, rng: int
     ) -> bool:
         if problem is None or not self.checked:
             return problem is not None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from surpass import given
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import Memory, Problem, Tree, fold
 
 
@@ -17,7 +19,9 @@ class shuffle:
 
     n: int = 8
 
-    async def __call__(self, models, task, memory: Memory, rng: int) -> tuple[list[Problem], list[Tree]]:
+    async def __call__(
+        self, models: Models, task: Task, memory: Memory, rng: int
+    ) -> tuple[list[Problem], list[Tree]]:
         wanted = range(memory.round * self.n, (memory.round + 1) * self.n)
         found: list[Problem] = []
         seen = epoch = 0

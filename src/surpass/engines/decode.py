@@ -52,7 +52,7 @@ class Decoder:
     # False: the model cannot be trusted with our attention; every step runs whole rows again
     cached: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.vocabulary = self.causal.config.get_text_config().vocab_size
         self.cache = PrefixCache(self.max_tokens)
         self.kept: dict[str, Tensor] = {}

@@ -79,7 +79,7 @@ class Cache:
 
     folder: Path
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

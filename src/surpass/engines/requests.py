@@ -29,7 +29,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     stop_tokens: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {
             "temperature": self.temperature >= 0,
             "top_p": 0 < self.top_p <= 1,

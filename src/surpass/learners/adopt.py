@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from surpass.models import Models
 from surpass.parts import Learn
 from surpass.types import Example, Memory, Report, Row
 
@@ -19,7 +20,7 @@ class adopt:
     field: str = "prompt"
 
     async def __call__(
-        self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
+        self, models: Models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
     ) -> Report:
         report = Report("adopt")
         if examples:

@@ -13,6 +13,7 @@ import torch
 from surpass import given
 from surpass.errors import RunBroken, SurpassError
 from surpass.flat import pack
+from surpass.models import Models
 from surpass.parts import Learn, Objective
 from surpass.types import Batch, Example, Figures, Memory, Out, Report, Row
 
@@ -54,7 +55,7 @@ class gradient:
     temperature: float = 1.0
     needs = frozenset({"train"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not all(
             isinstance(getattr(self.objective, name, None), frozenset) for name in ("columns", "outputs")
         ):
@@ -70,7 +71,7 @@ class gradient:
         return self.temperature or 1.0
 
     async def __call__(
-        self, models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
+        self, models: Models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
     ) -> Report:
         report = Report("gradient")
         if not examples:
@@ -146,7 +147,7 @@ class gradient:
                 batch.columns["logp"] = batch.columns["logq"]
         return packed
 
-    def _fill(self, models, engine, role: str, batches: list[Batch], steps: int) -> None:
+    def _fill(self, models: Models, engine, role: str, batches: list[Batch], steps: int) -> None:
         """Log-probs under other weights, before anything changes."""
         for name in sorted(column for column in self.objective.columns if column.startswith("logp@")):
             who = name.removeprefix("logp@")
@@ -162,7 +163,7 @@ class gradient:
 
     def _step(
         self,
-        models,
+        models: Models,
         engine,
         optimiser,
         update: list[Batch],

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from surpass.measures.answers import exam_trees
-from surpass.parts import Search
+from surpass.models import Models
+from surpass.parts import Search, Task
 from surpass.rewards.likelihood import mean_logp
 from surpass.rewards.vote import stated
 from surpass.types import FAILED, LENGTH, Report, Row, Tree
@@ -41,7 +42,7 @@ class agreement:
         """Tokens drawn at most."""
         return min(self.n[split], self.most) * self.search.at_most() if hasattr(self.search, "at_most") else 0
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         trees = await exam_trees(self.search, models, task, split, min(self.n[split], self.most), seed)
         answers = [stated(models, task, tree, self.role) for tree in trees]
         common = [Counter(a for a in some if a is not None).most_common(1) for some in answers]
@@ -70,7 +71,7 @@ class agreement:
             report.rows += [Row(tree.problem.id, 0, name, value) for name, value in figures.items()]
         return report
 
-    async def _drift(self, models, tree: Tree) -> float:
+    async def _drift(self, models: Models, tree: Tree) -> float:
         async def gap(leaf: int) -> float:
             now, base = await asyncio.gather(
                 *(mean_logp(models, r, tree, leaf, self.role) for r in ("", self.base))

@@ -14,14 +14,15 @@ from surpass import given
 from surpass.choose import first
 from surpass.errors import SurpassError
 from surpass.judging import value_of
-from surpass.parts import Choose, Reward, Search
+from surpass.models import Models
+from surpass.parts import Choose, Reward, Search, Task
 from surpass.searches.round import search_all
 from surpass.searches.turns import judged, worth
 from surpass.types import FAILED, LENGTH, Column, Report, Row, Tree, fold
 from surpass.verdicts import unread
 
 
-async def exam_trees(search: Search, models, task, split: str, n: int, seed: int) -> list[Tree]:
+async def exam_trees(search: Search, models: Models, task: Task, split: str, n: int, seed: int) -> list[Tree]:
     """What `search` finds for the first n problems of a split: the same problems in every run, draws by the
     run's seed.
     """
@@ -60,7 +61,7 @@ class answers:
         """Tokens drawn at most."""
         return self.n[split] * self.search.at_most() if hasattr(self.search, "at_most") else 0
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         trees = await exam_trees(self.search, models, task, split, self.n[split], seed)
         await given.score_all(self.scores, models, task, trees)
         report = Report("answers", info={"split": split, "asked": len(trees)}, trees=trees)
@@ -74,7 +75,7 @@ class answers:
             ]
         return report
 
-    async def _rows(self, models, task, tree: Tree, counted: Sequence[str]) -> list[Row]:
+    async def _rows(self, models: Models, task: Task, tree: Tree, counted: Sequence[str]) -> list[Row]:
         leaf = given.leaf(self.choose, tree, given.told(self.choose, tree))
         value = await worth(models, task, tree, leaf, self.role)
         tree.put(

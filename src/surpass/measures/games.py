@@ -12,7 +12,8 @@ import numpy as np
 
 from surpass.errors import SurpassError
 from surpass.measures.answers import answers
-from surpass.parts import Search
+from surpass.models import Models
+from surpass.parts import Search, Task
 from surpass.searches import samples
 from surpass.types import Problem, Report, Row, Tree
 
@@ -30,7 +31,7 @@ class against:
     of_task = ("against",)
     instead = "tasks that have it are kuhn and tictactoe, with --task.opponent self"
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         if not hasattr(task, "against"):
             raise SurpassError(
                 f"{type(getattr(task, '_task', task)).__name__} is no game with opponents to play "
@@ -62,7 +63,7 @@ class kuhn_exploitability:
     role: str = "policy"
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         from surpass.tasks.game_values import exploitability
         from surpass.tasks.games import information_states
 
@@ -82,7 +83,7 @@ class kuhn_exploitability:
         }
         return Report("kuhn", [Row("kuhn", 0, name, figure) for name, figure in figures.items()])
 
-    async def _words(self, models, info: str, said: list[tuple[str, Any]]) -> np.ndarray:
+    async def _words(self, models: Models, info: str, said: list[tuple[str, Any]]) -> np.ndarray:
         """The probabilities of the careful and the daring word, each with the end of its turn."""
         tree = Tree(Problem(f"kuhn {info}", said[0][0]))
         node = models.open(self.role, tree, said[0][0])

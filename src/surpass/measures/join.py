@@ -12,7 +12,8 @@ from surpass import given
 from surpass.errors import SurpassError
 from surpass.measures.agreement import agreement
 from surpass.measures.answers import answers
-from surpass.parts import Measure
+from surpass.models import Models
+from surpass.parts import Measure, Task
 from surpass.searches import samples
 from surpass.types import Report
 
@@ -27,7 +28,7 @@ class together:
         """Tokens drawn at most."""
         return sum(measure.at_most(split) for measure in self.measures if hasattr(measure, "at_most"))
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         report = Report("together")
         for measure in self.measures:
             one = given.one(measure, Report, await given.asked(measure, models, task, split, seed))
@@ -50,7 +51,7 @@ class by_split:
         measure = self.measures[split]
         return measure.at_most(split) if hasattr(measure, "at_most") else 0
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         return await self.measures[split](models, task, split, seed)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from surpass.means import measured, right
 from surpass.measures.answers import exam_trees
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.rewards import certainty, check, verdict
 from surpass.searches import samples
 from surpass.tasks.judge import RIGHT
@@ -60,7 +62,7 @@ class skills:
     role: str = "policy"
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         report = Report("skills", info={"split": split, "k": self.k})
         greedy = await exam_trees(
             samples(1, 0.0, self.max_tokens, turns=self.turns, role=self.role),
@@ -105,7 +107,7 @@ class skills:
         return report
 
 
-def _asked(models, role: str) -> verdict:
+def _asked(models: Models, role: str) -> verdict:
     """The verdict in words that begin with different tokens of this model: the tiny models' <yes> and <no>,
     else Yes and No.
     """

@@ -12,7 +12,8 @@ import numpy as np
 from surpass import choose, given, rewards
 from surpass.measures.answers import exam_trees
 from surpass.measures.skills import any_right
-from surpass.parts import Reward, Search
+from surpass.models import Models
+from surpass.parts import Reward, Search, Task
 from surpass.searches import samples
 from surpass.searches.turns import worth
 from surpass.types import Column, Report, Row, Tree, fold
@@ -48,7 +49,7 @@ class strategies:
     n: Mapping[str, int] = field(default_factory=lambda: {"gate": 96, "test": 256})
     role: str = "policy"
 
-    async def __call__(self, models, task, split: str, seed: int) -> Report:
+    async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         report = Report("strategies", info={"split": split, "budget": self.budget})
         trees = await exam_trees(
             samples(self.pool, self.temperature, self.max_tokens, role=self.role),
@@ -95,7 +96,7 @@ class strategies:
                 for node in tree.dialogue(leaf)[1:]:
                     tree.aside[node] = True
 
-    async def _put(self, models, task, trees: Sequence[Tree]) -> None:
+    async def _put(self, models: Models, task: Task, trees: Sequence[Tree]) -> None:
         await given.score_all({**self.scores, "votes": rewards.vote(self.role)}, models, task, trees)
         for tree in trees:
             for name in self.scores:
@@ -105,7 +106,7 @@ class strategies:
         }
         await given.score_all(weighted, models, task, trees)
 
-    async def _worth(self, models, task, tree: Tree, leaves: Sequence[int]) -> list[float]:
+    async def _worth(self, models: Models, task: Task, tree: Tree, leaves: Sequence[int]) -> list[float]:
         found = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in leaves))
         return [float(value >= 1 - 1e-9) if value == value else value for value in found]
 

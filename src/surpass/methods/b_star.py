@@ -35,7 +35,8 @@ import numpy as np
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.given import score_all
-from surpass.parts import Learn, Method
+from surpass.models import Models
+from surpass.parts import Learn, Method, Task
 from surpass.searches.round import search_all
 from surpass.types import Tree, fold
 
@@ -85,7 +86,7 @@ class Balance:
     dev: int
     period: int = 1
 
-    async def __call__(self, method, models, task, memory, report, rng):
+    async def __call__(self, method, models: Models, task: Task, memory, report, rng):
         if memory.round % self.period:
             return method
         problems = list(islice(task.problems("train", fold(0, "dev")), self.dev))

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
-from surpass.parts import Learn, Method
+from surpass.models import Models
+from surpass.parts import Learn, Method, Task
 from surpass.types import Column, Tree
 
 
@@ -77,7 +78,7 @@ class Trust:
     shared: bool = True
     least: float = 0.0
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         trusts = np.array([self._of(tree) for tree in trees])
         if self.shared and not np.isnan(trusts).all():
             trusts[:] = np.nanmean(trusts)

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass import advantages, choose, curricula, gates, learners, measures, objectives, rewards, searches
-from surpass.parts import Learn, Method, Reward
+from surpass.models import Models
+from surpass.parts import Learn, Method, Reward, Task
 from surpass.types import Column, Example, Memory, Tree
 
 
@@ -90,7 +91,7 @@ class Held:
 
     score: str
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", np.clip(tree.get(self.score).values, 0, 1)) for tree in trees]
 
 

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
-from surpass.parts import Learn, Method
+from surpass.models import Models
+from surpass.parts import Learn, Method, Task
 from surpass.types import Cast, Column, Example, Memory, Tree
 
 
@@ -70,7 +71,7 @@ class Paid:
     0 if it was refused.
     """
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         solved = dict(zip(map(id, trees), await rewards.check()(models, task, trees), strict=True))
         rates = {
             tree.problem.meta.get("proposal"): _rate(solved[id(tree)].values)

@@ -36,7 +36,7 @@ class clipped:
     length: float = 1.0
     correct: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_normaliser(self.normaliser)
         if self.ratio not in ("token", "path"):
             raise SurpassError(f'ratio "{self.ratio}" is not one of token, path')

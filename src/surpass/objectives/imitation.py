@@ -23,7 +23,7 @@ class sft:
     columns: ClassVar[frozenset[str]] = frozenset()
     outputs = LOGP
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_normaliser(self.normaliser)
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:

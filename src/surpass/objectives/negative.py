@@ -36,7 +36,7 @@ class nft:
     columns = frozenset({"rate", "right", "logp", "logp@start"})
     outputs = LOGP
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_normaliser(self.normaliser)
         if self.omega not in ("one", "hard", "grpo"):
             raise SurpassError(f'omega "{self.omega}" is not one of one, hard, grpo')

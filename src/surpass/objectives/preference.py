@@ -38,7 +38,7 @@ class dpo:
     kind: str = "sigmoid"
     per_token: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in ("sigmoid", "ipo"):
             raise SurpassError(f'kind "{self.kind}" is not one of sigmoid, ipo')
 

@@ -25,7 +25,7 @@ class kl:
     normaliser: str = "token"
     length: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_normaliser(self.normaliser)
 
     @property
@@ -61,7 +61,7 @@ class entropy:
     columns: ClassVar[frozenset[str]] = frozenset()
     outputs = frozenset({"entropy"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_normaliser(self.normaliser)
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:

@@ -26,7 +26,7 @@ class value:
     target: str = "target"
     head: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in ("mse", "bce"):
             raise SurpassError(f'kind "{self.kind}" is not one of mse, bce')
 

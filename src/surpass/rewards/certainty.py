@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.rewards.likelihood import along, written
 from surpass.tasks.judge import RIGHT
 from surpass.types import DONE, FAILED, Column, Tree
@@ -29,10 +31,10 @@ class certainty:
     voice: str = "policy"
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree) -> Column:
+    async def _tree(self, models: Models, tree: Tree) -> Column:
         return Column(
             "leaf",
             np.array(
@@ -40,7 +42,7 @@ class certainty:
             ),
         )
 
-    async def _leaf(self, models, tree: Tree, leaf: int) -> float:
+    async def _leaf(self, models: Models, tree: Tree, leaf: int) -> float:
         mine = written(tree, leaf, self.voice)
         if not mine.any() or tree.stop[leaf] == FAILED:
             return float("nan")
@@ -64,7 +66,7 @@ class verdict:
     no: str = "<no>"
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
         if words[0] == words[1]:
             raise SurpassError(
@@ -73,11 +75,11 @@ class verdict:
             )
         return list(await asyncio.gather(*(self._tree(models, tree, words) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree, words: list[int]) -> Column:
+    async def _tree(self, models: Models, tree: Tree, words: list[int]) -> Column:
         values = await asyncio.gather(*(self._leaf(models, tree, leaf, words) for leaf in tree.leaves()))
         return Column("leaf", np.array(values, float))
 
-    async def _leaf(self, models, tree: Tree, leaf: int, words: list[int]) -> float:
+    async def _leaf(self, models: Models, tree: Tree, leaf: int, words: list[int]) -> float:
         if tree.stop[leaf] == FAILED:
             return float("nan")
         asked = models.tell(self.role, tree, leaf, self.ask, aside=True)
@@ -104,20 +106,20 @@ class marked:
     graft: bool = False
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         tokens = models.encode(self.role, self.mark) if self.mark else [models.reserved(self.role)]
         if len(tokens) != 1:
             raise SurpassError(f'a mark is one token of the model; "{self.mark}" is {len(tokens)}')
         return list(await asyncio.gather(*(self._tree(models, tree, tokens) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree, mark: list[int]) -> Column:
+    async def _tree(self, models: Models, tree: Tree, mark: list[int]) -> Column:
         leaves = tree.leaves()
         values = await asyncio.gather(*(self._leaf(models, tree, leaf, mark) for leaf in leaves))
         for leaf in leaves if self.graft else ():
             models.put(self.role, tree, leaf, mark, "mark", aside=True)
         return Column("leaf", np.array(values, float))
 
-    async def _leaf(self, models, tree: Tree, leaf: int, mark: list[int]) -> float:
+    async def _leaf(self, models: Models, tree: Tree, leaf: int, mark: list[int]) -> float:
         if tree.stop[leaf] != DONE:
             return float("nan")
         now, base = await asyncio.gather(

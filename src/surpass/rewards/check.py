@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import worth
 from surpass.types import Column, Tree
 
@@ -18,9 +20,9 @@ class check:
 
     role: str = "policy"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return list(await asyncio.gather(*(self._tree(models, task, tree) for tree in trees)))
 
-    async def _tree(self, models, task, tree: Tree) -> Column:
+    async def _tree(self, models: Models, task: Task, tree: Tree) -> Column:
         values = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in tree.leaves()))
         return Column("leaf", np.array(values, float))

@@ -11,6 +11,8 @@ import numpy as np
 
 from surpass import sandbox
 from surpass.errors import RunBroken, SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
 LARGEST = 1e6  # of a reward
@@ -32,11 +34,11 @@ class code:
     seconds: float = 5.0
     voice: str = "policy"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.seconds <= 0:
             raise SurpassError(f"a reward's program needs some seconds; found {self.seconds}")
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         asked = [
             (i, leaf) for i, tree in enumerate(trees) for leaf in tree.leaves() if tree.stop[leaf] != FAILED
         ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import EngineError, SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import fill
 from surpass.types import FAILED, Column, Tree
 from surpass.verdicts import asking, read
@@ -40,7 +42,7 @@ class judge:
     voice: str = "policy"
     worst: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if "{question}" not in self.prompt or "{answer}" not in self.prompt:
             raise SurpassError('a judge\'s prompt needs "{question}" and "{answer}"')
         if not self.worst < self.best:
@@ -52,7 +54,7 @@ class judge:
         """Tokens drawn for one attempt, if every verdict uses all it may."""
         return self.n * self.max_tokens
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         judged = await asyncio.gather(*(self._tree(models, tree) for tree in trees))
         errors = [verdict for verdicts in judged for verdict in verdicts if isinstance(verdict, EngineError)]
         if errors and len(errors) == sum(map(len, judged)):
@@ -62,11 +64,11 @@ class judge:
             for some in judged
         ]
 
-    async def _tree(self, models, tree: Tree) -> list[float | EngineError]:
+    async def _tree(self, models: Models, tree: Tree) -> list[float | EngineError]:
         question = tree.problem.asks
         return await asyncio.gather(*(self._leaf(models, tree, leaf, question) for leaf in tree.leaves()))
 
-    async def _leaf(self, models, tree: Tree, leaf: int, question: str) -> float | EngineError:
+    async def _leaf(self, models: Models, tree: Tree, leaf: int, question: str) -> float | EngineError:
         if tree.stop[leaf] == FAILED:
             return float("nan")
         attempt = models.said(self.voice, tree, leaf)

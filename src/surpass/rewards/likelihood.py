@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
 
@@ -30,10 +32,10 @@ class likelihood:
     def needs(self) -> frozenset[str]:
         return frozenset({"logprobs" if self.role else "tokens"})
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree) -> Column:
+    async def _tree(self, models: Models, tree: Tree) -> Column:
         means = await asyncio.gather(
             *(mean_logp(models, self.role, tree, leaf, self.voice) for leaf in tree.leaves())
         )
@@ -61,11 +63,11 @@ class implicit:
     voice: str = "policy"
     needs = frozenset({"logprobs"})
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         alone = self.or_likelihood and models.same(self.role or self.voice, self.base)
         return list(await asyncio.gather(*(self._tree(models, tree, alone) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree, alone: bool) -> Column:
+    async def _tree(self, models: Models, tree: Tree, alone: bool) -> Column:
         async def leaf_value(leaf: int) -> float:
             if alone:
                 return await mean_logp(models, self.base, tree, leaf, self.voice)
@@ -101,7 +103,7 @@ async def along(
     return np.concatenate(await asyncio.gather(*(ask(role, tree, end) for end in tree.parts(leaf))))
 
 
-async def mean_logp(models, role: str, tree: Tree, leaf: int, voice: str) -> float:
+async def mean_logp(models: Models, role: str, tree: Tree, leaf: int, voice: str) -> float:
     """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to
     `leaf`; nan without any.
     """

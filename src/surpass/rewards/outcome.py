@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
 
@@ -16,7 +18,7 @@ class outcome:
     game; nan elsewhere and where the search failed. For a task with one player, what it was paid on the way.
     """
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("node", self._nodes(tree, tuple(task.players))) for tree in trees]
 
     def _nodes(self, tree: Tree, players: tuple[str, ...]) -> np.ndarray:

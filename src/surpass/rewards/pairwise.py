@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import fill
 from surpass.types import FAILED, Column, Tree
 
@@ -28,7 +30,7 @@ class preferred:
     of_task = ("prefer",)
     instead = "or let a model compare answers: --by duel (rewards.duels)"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         if not hasattr(task, "prefer"):
             raise SurpassError(
                 f"{type(getattr(task, '_task', task)).__name__} has no prefer(models, problem, a, b), "
@@ -58,11 +60,11 @@ class duels:
     voice: str = "policy"
     needs = frozenset({"logprobs"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if missing := [word for word in ("{question}", "{a}", "{b}") if word not in self.prompt]:
             raise SurpassError(f"the prompt of a duel needs {', '.join(missing)}")
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         words = [models.encode(self.role, word)[0] for word in (self.first, self.second)]
         if words[0] == words[1]:
             raise SurpassError(
@@ -79,7 +81,7 @@ class duels:
         return list(await asyncio.gather(*(_table(models, tree, ask, self.voice) for tree in trees)))
 
 
-async def _table(models, tree: Tree, ask, voice: str) -> Column:
+async def _table(models: Models, tree: Tree, ask, voice: str) -> Column:
     """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being
     asked.
     """
@@ -107,7 +109,7 @@ class wins:
 
     score: str = "pairs"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._leaves(np.array(tree.get(self.score).values, float))) for tree in trees]
 
     def _leaves(self, p: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.rewards.likelihood import along
 from surpass.searches.steps import step_ends
 from surpass.types import FAILED, Column, Tree
@@ -30,14 +32,14 @@ class process:
     voice: str = "policy"
     needs = frozenset({"value"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.over not in ("min", "product", "last"):
             raise SurpassError(f'process takes over="min", "product" or "last"; found "{self.over}"')
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
 
-    async def _tree(self, models, tree: Tree) -> Column:
+    async def _tree(self, models: Models, tree: Tree) -> Column:
         return Column(
             "leaf",
             np.array(
@@ -45,7 +47,7 @@ class process:
             ),
         )
 
-    async def _leaf(self, models, tree: Tree, leaf: int) -> float:
+    async def _leaf(self, models: Models, tree: Tree, leaf: int) -> float:
         if tree.stop[leaf] == FAILED:
             return float("nan")
         decode, at, ends = models.engine(self.role).text.decode, 0, []

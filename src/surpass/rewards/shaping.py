@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import Column, Tree
 
 
@@ -17,7 +19,7 @@ class weighted:
 
     parts: Mapping[str, float]
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._leaves(tree)) for tree in trees]
 
     def _leaves(self, tree: Tree) -> np.ndarray:
@@ -42,7 +44,7 @@ class overlong:
     margin: int
     voice: str = "policy"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [
             Column("leaf", np.array([self._leaf(tree, leaf) for leaf in tree.leaves()], float))
             for tree in trees

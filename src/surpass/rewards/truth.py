@@ -11,6 +11,8 @@ import numpy as np
 
 from surpass.errors import SurpassError
 from surpass.means import right
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import worth
 from surpass.types import Column, Tree, fold
 
@@ -29,14 +31,14 @@ class noisy_truth:
     role: str = "policy"
     needs = frozenset({"oracle"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.noise <= 1:
             raise SurpassError(f"noise is a probability; found {self.noise}")
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [await self._tree(models, task, tree) for tree in trees]
 
-    async def _tree(self, models, task, tree: Tree) -> Column:
+    async def _tree(self, models: Models, task: Task, tree: Tree) -> Column:
         leaves = tree.leaves()
         values = np.array([await worth(models, task, tree, leaf, self.role) for leaf in leaves], float)
         flips = np.array([fold(tree.keys[leaf], "noise") / 2**63 < self.noise for leaf in leaves], bool)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.judging import answer_of
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
 
-def stated(models, task, tree: Tree, role: str = "policy") -> list[str | None]:
+def stated(models: Models, task: Task, tree: Tree, role: str = "policy") -> list[str | None]:
     """The final answer of every leaf; None where none is stated, where the attempt failed and where a search
     left it unfinished. Two answers are the same if task.final_answer gives the same text (the whole attempt,
     for tasks without one).
@@ -36,7 +38,7 @@ class vote:
     role: str = "policy"
     weight: str | None = None
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._shares(stated(models, task, tree, self.role), tree)) for tree in trees]
 
     def _shares(self, answers: list[str | None], tree: Tree) -> np.ndarray:
@@ -68,7 +70,7 @@ class ranks:
     power: float = 0.5
     role: str = "policy"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._weights(stated(models, task, tree, self.role), tree)) for tree in trees]
 
     def _weights(self, answers: list[str | None], tree: Tree) -> np.ndarray:
@@ -96,7 +98,7 @@ class majority:
     scaled: bool = False
     role: str = "policy"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._agrees(stated(models, task, tree, self.role), tree)) for tree in trees]
 
     def _agrees(self, answers: list[str | None], tree: Tree) -> np.ndarray:
@@ -120,7 +122,7 @@ class crossed:
 
     role: str = "policy"
 
-    async def __call__(self, models, task, trees: Sequence[Tree]) -> list[Column]:
+    async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         return [Column("leaf", self._leaves(stated(models, task, tree, self.role), tree)) for tree in trees]
 
     def _leaves(self, answers: list[str | None], tree: Tree) -> np.ndarray:

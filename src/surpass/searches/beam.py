@@ -6,6 +6,8 @@ import heapq
 import math
 from dataclasses import dataclass, field
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.steps import Steps
 from surpass.searches.turns import begin
 from surpass.searches.values import Value, constant
@@ -26,7 +28,7 @@ class _Stepped:
     role: str = "policy"
     needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
-    async def _begin(self, models, task, problem: Problem, rng: int) -> tuple[Steps, int]:
+    async def _begin(self, models: Models, task: Task, problem: Problem, rng: int) -> tuple[Steps, int]:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         steps = Steps(
             models,
@@ -73,7 +75,7 @@ class beam(_Stepped):
         """Tokens drawn for one problem at most."""
         return self.most or self.width * self.branch * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         steps, root = await self._begin(models, task, problem, rng)
         kept, scores = [root], {root: math.inf}
         while kept and not self._spent(steps):
@@ -104,7 +106,7 @@ class best_first(_Stepped):
         """Tokens drawn for one problem at most."""
         return self.most or self.expansions * self.branch * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         steps, root = await self._begin(models, task, problem, rng)
         open_, ended = [(0.0, root)], 0
         for _ in range(self.expansions):

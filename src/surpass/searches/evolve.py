@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from surpass.engines.text import as_messages
+from surpass.models import Models
 from surpass.searches.turns import begin
 from surpass.types import Problem, Tree
 
@@ -38,7 +40,7 @@ class evolve:
         """Tokens drawn at most."""
         return self.n * self.iterations * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Any, problem: Problem, rng: int) -> Tree:
         tree, root, _ = await begin(models, task, problem, rng, self.role)
         at = root
         for left in range(self.iterations - 1, -1, -1):

@@ -10,6 +10,8 @@ import numpy as np
 
 from surpass.errors import SurpassError
 from surpass.means import right
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.steps import step_ends
 from surpass.searches.turns import begin
 from surpass.searches.values import completions
@@ -50,7 +52,7 @@ class first_error:
         """Tokens drawn for one problem at most."""
         return self.k * self.max_tokens * (1 + self.searches * 4)
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
             raise SurpassError(
                 f"first_error completes one player's attempt; this task has {len(task.players)} players"

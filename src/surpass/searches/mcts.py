@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.steps import Steps
 from surpass.searches.turns import begin
 from surpass.searches.values import Value, constant
@@ -66,7 +68,7 @@ class mcts:
     role: str = "policy"
     needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.choice not in ("ucb", "puct", "greedy") or self.backup not in (
             "visits",
             "all",
@@ -84,7 +86,7 @@ class mcts:
         """Tokens drawn for one problem at most, if every expansion ran to the end of an attempt."""
         return self.most or self.simulations * (self.width + self.rollout) * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         steps = Steps(
             models,

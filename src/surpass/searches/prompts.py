@@ -15,6 +15,8 @@ import numpy as np
 
 from surpass.errors import RunBroken
 from surpass.means import right
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.round import search_all
 from surpass.searches.samples import samples
 from surpass.searches.turns import fill, instructed, worth
@@ -92,7 +94,7 @@ class prompts:
             + 5 * self.held * self.answer_tokens
         )
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         tree = Tree(problem, rng)
         known = models.system.get(self.role, self.start)
         root = models.open(self.optimizer, tree, "The instruction so far:")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import begin, drawn, fill, play_on, reasked
 from surpass.types import FAILED, Problem, Tree
 
@@ -30,7 +32,7 @@ class refine:
     role: str = "policy"
     needs = frozenset({"one_player"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, text, wanted in (
             ("feedback", self.feedback, ("{question}", "{answer}")),
             ("improve", self.improve, ("{question}", "{answer}", "{feedback}")),
@@ -42,7 +44,7 @@ class refine:
         """Tokens drawn for one problem, if every message uses all it may."""
         return (1 + 2 * self.times) * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
             raise SurpassError(
                 f"refine improves one player's attempt; this task has {len(task.players)} players"

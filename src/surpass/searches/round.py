@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from surpass import given
 from surpass.errors import BudgetSpent, RunBroken, SurpassError, UnmetNeed
-from surpass.parts import Search, shown
+from surpass.models import Models
+from surpass.parts import Search, Task, shown
 from surpass.types import FAILED, Problem, Tree, fold
 
 LIVE = 512  # searches under way at once
@@ -27,8 +28,8 @@ def failure(tree: Tree) -> str | None:
 
 async def search_all(
     search: Search,
-    models,
-    task,
+    models: Models,
+    task: Task,
     problems: Sequence[Problem],
     key: int,
     done: Callable[[], None] = lambda: None,

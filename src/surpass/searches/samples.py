@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import begin, play_on
 from surpass.types import Problem, Tree
 
@@ -24,7 +26,7 @@ class samples:
         """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
         return self.n * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
         nodes = await models.generate(plays, tree, root, self.n, **sampling)

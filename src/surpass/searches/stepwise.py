@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import begin, step_on
 from surpass.searches.values import Value
 from surpass.types import Problem, Tree, fold
@@ -35,7 +37,7 @@ class stepwise:
         """Tokens drawn for one problem at most."""
         return self.k * self.turns * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
             raise SurpassError(f"stepwise plays one player; this task has {len(task.players)}")
         tree, node, plays = await begin(models, task, problem, rng, self.role)

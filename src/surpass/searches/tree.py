@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import begin, play_on
 from surpass.types import LENGTH, OPEN, Problem, Tree
 
@@ -31,7 +33,7 @@ class tree:
     role: str = "policy"
     needs = frozenset({"tokens", "branching"})  # half an answer is continued
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
             raise SurpassError(
                 f"a tree needs at least one width, each at least 1; found widths={self.widths}"
@@ -44,13 +46,20 @@ class tree:
             leaves *= width
         return leaves * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         grown, root, plays = await begin(models, task, problem, rng, self.role)
         await self._grow(models, task, grown, root, self.widths, self.max_tokens, plays)
         return grown
 
     async def _grow(
-        self, models, task, grown: Tree, node: int, widths: tuple[int, ...], budget: int, plays: str
+        self,
+        models: Models,
+        task: Task,
+        grown: Tree,
+        node: int,
+        widths: tuple[int, ...],
+        budget: int,
+        plays: str,
     ) -> None:
         """Continue `node` as often as the first width says, and what can be continued as the others say."""
         last = len(widths) == 1

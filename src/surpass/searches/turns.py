@@ -13,12 +13,16 @@ import numpy as np
 
 from surpass.errors import EngineError, TooLong
 from surpass.judging import value_of
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import FAILED, INVALID, LENGTH, Problem, Tree, Turn
 
 Words = str | Sequence[Mapping[str, str]]
 
 
-async def begin(models, task, problem: Problem, key: int, role: str = "policy") -> tuple[Tree, int, str]:
+async def begin(
+    models: Models, task: Task, problem: Problem, key: int, role: str = "policy"
+) -> tuple[Tree, int, str]:
     """(tree, root, who plays): a new tree that is opened with what the task says to the player who moves
     first.
 
@@ -31,7 +35,9 @@ async def begin(models, task, problem: Problem, key: int, role: str = "policy") 
     return tree, root, plays
 
 
-async def opened(models, task, tree: Tree, problem: Problem, role: str = "policy") -> tuple[int, str]:
+async def opened(
+    models: Models, task: Task, tree: Tree, problem: Problem, role: str = "policy"
+) -> tuple[int, str]:
     """(root, who plays): an opening of the tree with what the task says about `problem`, the tree's own or a
     view of it.
     """
@@ -46,14 +52,14 @@ async def opened(models, task, tree: Tree, problem: Problem, role: str = "policy
     return root, plays
 
 
-def _plays(models, task, player: str, role: str) -> str:
+def _plays(models: Models, task: Task, player: str, role: str) -> str:
     return player if len(task.players) > 1 and player in models.engines else role
 
 
 class _Contexts:
     """Each player's own conversation: its last node, and what was said since the player moved."""
 
-    def __init__(self, models, task, tree: Tree, node: int, role: str):
+    def __init__(self, models: Models, task: Task, tree: Tree, node: int, role: str):
         self.models, self.task, self.tree, self.role = models, task, tree, role
         self.last: dict[str, int] = {self.mover(i): i for i in tree.history(node)}
         self.unheard: dict[str, list[Words]] = {
@@ -97,7 +103,7 @@ def _joined(said: list[Words]) -> Words:
 
 
 async def play_on(
-    models, task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]
+    models: Models, task: Task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]
 ) -> int:
     """The last node of the attempt that `node` began: the task answers, players move, until the task says it
     is over or `turns` moves were made, or the attempt failed; cut off where it outgrew the model's context.
@@ -131,7 +137,9 @@ async def play_on(
     return node
 
 
-async def drawn(models, role: str, tree: Tree, node: int, n: int, sampling: dict[str, Any]) -> list[int]:
+async def drawn(
+    models: Models, role: str, tree: Tree, node: int, n: int, sampling: dict[str, Any]
+) -> list[int]:
     """n new children of `node`; where every draw failed, one FAILED child that says why: it ends this attempt
     and none beside it. TooLong where `node` leaves no room for an answer.
     """
@@ -143,7 +151,7 @@ async def drawn(models, role: str, tree: Tree, node: int, n: int, sampling: dict
         return [tree.add(node, role, stop=FAILED, text=str(error))]
 
 
-async def step_on(models, task, tree: Tree, node: int, role: str) -> int:
+async def step_on(models: Models, task: Task, tree: Tree, node: int, role: str) -> int:
     """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1
     where it is over.
     """
@@ -163,7 +171,7 @@ def _record(tree: Tree, node: int, turn: Turn) -> None:
         tree.mark(f"count/{name}", node, n)
 
 
-async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> float:
+async def worth(models: Models, task: Task, tree: Tree, leaf: int, role: str = "policy") -> float:
     """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the
     way (of several players, the one who moved last); nan where nobody can judge, where the attempt failed,
     and where a search left it unfinished.
@@ -183,7 +191,7 @@ async def worth(models, task, tree: Tree, leaf: int, role: str = "policy") -> fl
     return value
 
 
-def judged(models, task, tree: Tree, leaf: int, role: str) -> str:
+def judged(models: Models, task: Task, tree: Tree, leaf: int, role: str) -> str:
     """The text of an attempt's last turn that task.check is given: without its thoughts, but for a task that
     `reads_thoughts`.
     """

@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from surpass.models import Models
 from surpass.searches.turns import fill, play_on, worth
 from surpass.tasks.judge import RIGHT
 from surpass.types import Tree
@@ -20,7 +21,7 @@ from surpass.verdicts import asking, read
 class Value(Protocol):
     """Values of nodes of one tree, usually in [0, 1]; nan: not known."""
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray: ...
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class head:
     logistic: bool = False
     needs = frozenset({"value"})
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         found = await asyncio.gather(*(models.value(self.role, tree, node) for node in nodes))
         raw = np.array([value[-1, self.number] for value in found], float)
         return 1 / (1 + np.exp(-raw)) if self.logistic else raw.clip(0, 1)
@@ -52,7 +53,7 @@ class asked:
     no: str = "<no>"
     needs = frozenset({"logprobs"})
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
 
         async def one(node: int) -> float:
@@ -75,12 +76,12 @@ class completions:
     turns: int = 32
     role: str = "policy"
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
         return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
     async def each(
-        self, models, task, tree: Tree, nodes: Sequence[int], aside: bool = True
+        self, models: Models, task: Any, tree: Tree, nodes: Sequence[int], aside: bool = True
     ) -> list[np.ndarray]:
         """The worth of every completion, float64[n] per node."""
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
@@ -105,7 +106,7 @@ class truth:
     role: str = "policy"
     needs = frozenset({"oracle"})
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         def one(node: int) -> float:
             state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
             spoken = tree.author[node] == self.role and tree.state[node] is None
@@ -122,7 +123,7 @@ class constant:
 
     number: float = 0.5
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.full(len(nodes), self.number)
 
 
@@ -140,10 +141,10 @@ class graded:
     of_task = ("oracle.grade",)
     instead = "a task that has it is kgqa; slate can let a model judge: --by judge"
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.array([self._one(models, task, tree, node) for node in nodes], float)
 
-    def _one(self, models, task, tree: Tree, node: int) -> float:
+    def _one(self, models: Models, task: Any, tree: Tree, node: int) -> float:
         before = [i for i in tree.history(node)[:-1] if tree.state[i] is not None]
         used = sum(tree.author[i] == self.role for i in before)
         score, over = task.oracle.grade(
@@ -170,10 +171,10 @@ class spoken:
     voice: str = "policy"
     worst: float = -1.0
 
-    async def values(self, models, task, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+    async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
 
-    async def _one(self, models, tree: Tree, node: int) -> float:
+    async def _one(self, models: Models, tree: Tree, node: int) -> float:
         words = models.said(self.voice, tree, node)
         told = [
             i

@@ -8,6 +8,8 @@ import inspect
 from dataclasses import dataclass
 
 from surpass.errors import SurpassError
+from surpass.models import Models
+from surpass.parts import Task
 from surpass.searches.turns import begin, drawn, fill, opened, play_on, reasked
 from surpass.types import Problem, Tree, fold
 
@@ -38,7 +40,7 @@ class views:
         """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
         return (2 * self.n + bool(self.rewrite)) * self.max_tokens
 
-    async def __call__(self, models, task, problem: Problem, rng: int) -> Tree:
+    async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
         other = await self._other(models, task, problem, rng)
         roots = [root]
@@ -54,7 +56,7 @@ class views:
         )
         return tree
 
-    async def _other(self, models, task, problem: Problem, rng: int) -> str | tuple | None:
+    async def _other(self, models: Models, task: Task, problem: Problem, rng: int) -> str | tuple | None:
         if self.rewrite:
             words = fill(self.rewrite, {"{question}": problem.asks})
             messages = [{"role": "user", "content": words}]

@@ -13,6 +13,7 @@ from typing import Any
 
 from surpass.answers import final_answer, normal
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
@@ -50,7 +51,7 @@ class arithmetic(Task):
     operators: str = "+-"
     shots: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.terms < 2 or self.digits < 1 or not set(self.operators) <= set(_APPLY) or not self.operators:
             raise SurpassError(
                 f"arithmetic needs terms >= 2, digits >= 1 and operators out of +-*; found {self}"
@@ -104,7 +105,7 @@ class arithmetic(Task):
                 return (*problem.prompt[:-1], {"role": "user", "content": f"{text} ="})
         return None
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return float(self.final_answer(text) == problem.answer)
 
     def final_answer(self, text: str) -> str | None:

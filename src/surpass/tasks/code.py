@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from surpass import sandbox
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.unit_tests import normal, passed
@@ -142,7 +143,7 @@ class code(Task):
     partial: int = 0
     seconds: float = 5.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (1 <= self.steps <= 5 and self.partial in (0, 1) and self.seconds > 0):
             raise SurpassError(
                 f"code needs steps from 1 to 5, partial 0 or 1 and seconds more than 0; found {self}"
@@ -172,11 +173,11 @@ class code(Task):
         prompt = "\n".join([words, *shown, "Answer with one block of Python."])
         return Problem(problem_id(f"code {words}"), prompt, tests, {"plan": plan, "k": ks})
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         sandbox.ready()  # better now than after the first programs are written
         return await super().start(models, problem)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         tests = hidden(
             problem.id,
             tuple(problem.meta["plan"]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
@@ -64,7 +65,7 @@ class countdown(Task):
     limit: int = 100
     operators: str = "+-*"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (
             2 <= self.numbers <= 6 and self.largest >= 1 and self.limit >= 2 * self.largest and self.operators
         ) or not (set(self.operators) <= set("+-*")):
@@ -94,7 +95,7 @@ class countdown(Task):
         prompt = f"Make {target} from {shown}. One step a line, with what is left."
         return Problem(problem_id(f"countdown {target} {sorted(given)}"), prompt, target, {"numbers": given})
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         done = self._played(problem, text)
         return float(done is not None and done[1] == problem.answer)
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from surpass import sandbox
 from surpass.answers import final_answer, plain, said
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks import maths
 from surpass.tasks.gold import says
@@ -73,7 +74,7 @@ class data(Task):
     reads = ("source",)  # a run that is resumed wants these files unchanged
     _loaded: ClassVar[_Loaded]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("source", "prompt", "answer", "instruction", "system"):
             if not isinstance(getattr(self, name), str):
                 raise SurpassError(f"data wants text as its {name}; found {getattr(self, name)!r}")
@@ -131,11 +132,11 @@ class data(Task):
         random.Random(fold(seed, "data", split)).shuffle(found)
         return iter(found)
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         self._measure(models)
         return await super().start(models, problem)
 
-    def _measure(self, models) -> None:
+    def _measure(self, models: Models) -> None:
         """Say once for a model how many prompts leave no room in its context."""
         engine = (
             models.engine("policy") if hasattr(models, "engines") and "policy" in models.engines else None
@@ -158,7 +159,7 @@ class data(Task):
                 stacklevel=2,
             )
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         if self.compare == "tests":
             return (
                 float(await passed(text, problem.answer) == 1) if problem.answer is not None else float("nan")

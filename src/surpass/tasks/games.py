@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Oracle, Task
 from surpass.tasks.game_values import (
     EQUILIBRIUM,
@@ -48,7 +49,7 @@ class _Game(Task):
     skill: float = 0.5
     seats: ClassVar[str] = "1 player, or 2 with --task.opponent self"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rules(self._name)
         if self.opponent not in _OPPONENTS or not 0 <= self.skill <= 1:
             wanted = f"{self._name} needs an opponent out of {', '.join(_OPPONENTS)} and a skill from 0 to 1"
@@ -146,7 +147,7 @@ class _Game(Task):
             state, say, reward={"policy": self._pay(own["policy"])}, counts=self._counts(own["policy"])
         )
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         return self._turn(problem.answer)
 
     def moved(self, state: dict[str, Any], text: str) -> dict[str, Any]:
@@ -159,7 +160,7 @@ class _Game(Task):
             return {**state, "forfeit": game.current_player()}
         return {**state, "history": [*state["history"], action]}
 
-    async def step(self, models, state: Any, text: str) -> Turn:
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
         if self._over(state):
             return Turn(state)
         after = self.moved(state, text)
@@ -168,7 +169,7 @@ class _Game(Task):
         turn = self._turn(after)
         return turn._replace(valid=False, counts={**turn.counts, "illegal": 1})
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return 0.0
 
     def _opened(self, rng: random.Random, history: Sequence[int]) -> dict[str, Any]:
@@ -196,7 +197,7 @@ class tictactoe(_Game):
 
     opening: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.opening <= 6:
             raise SurpassError(f"tictactoe needs an opening of 0 to 6 moves; found {self.opening}")
@@ -283,7 +284,7 @@ class kuhn(_Game):
 
     pays: str = "chips"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.pays not in ("win", "chips"):
             raise SurpassError(f'kuhn pays "win" or "chips"; found "{self.pays}"')

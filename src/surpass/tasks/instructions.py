@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.gold import BLANK
 from surpass.tasks.splits import problem_id, unique
@@ -349,7 +350,7 @@ class instructions(Task):
     words: int = 6
     families: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.families, str):
             raise SurpassError(
                 f"instructions wants families as names separated by blanks; found {self.families!r}"
@@ -408,7 +409,7 @@ class instructions(Task):
             problem_id(f"instructions {prompt}"), prompt, specs, {"families": [spec[0] for spec in specs]}
         )
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         kept = len(problem.answer) - len(broken(problem.answer, text))
         return 1.0 if kept == len(problem.answer) else kept / len(problem.answer) / 2
 

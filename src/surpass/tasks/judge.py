@@ -11,6 +11,7 @@ from typing import Any
 
 from surpass import answers
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
@@ -49,7 +50,7 @@ class judge(Task):
     kind: str = "solution"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.of not in _SOURCES or self.kind not in (*KINDS, "all"):
             raise SurpassError(
                 f"judge needs of={' | '.join(_SOURCES)} and kind={' | '.join(KINDS)} | all; found "
@@ -100,7 +101,7 @@ class judge(Task):
         prompt = f"{problem.asks}\n{work}\n{ask}"
         return Problem(problem_id(prompt), prompt, answer, {"kind": kind, "of": problem.id})
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return float(said(text) == str(problem.answer).lower())
 
     def final_answer(self, text: str) -> str | None:

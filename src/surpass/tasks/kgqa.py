@@ -189,7 +189,7 @@ class kgqa(Task):
     limit: int = 160
     tools: ClassVar[tuple[str, ...]] = ("search",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         ranges = {
             "hops": (1, 4),
             "min_hops": (1, self.hops),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
@@ -59,7 +60,7 @@ class maze(Task):
     walls: float = 0.3
     apart: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (2 <= self.size <= 30 and 0 <= self.walls <= 0.6 and 1 <= self.apart <= 2 * self.size - 2):
             raise SurpassError(
                 f"maze needs size 2 to 30, walls 0 to 0.6, apart 1 to 2 * size - 2; found {self}"
@@ -90,7 +91,7 @@ class maze(Task):
         prompt = "Go from S to E. One move a line: U, D, L or R, then row,column.\n" + "\n".join(grid)
         return Problem(problem_id("maze " + "/".join(grid)), prompt, None, {"grid": grid})
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         grid = problem.meta["grid"]
         return float(self._walked(grid, text) == find(grid, "E"))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from surpass.answers import plain, said
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks import maths
 from surpass.tasks.splits import problem_id
@@ -27,7 +28,7 @@ class question(Task):
             problem_id(self.text), "\n\n".join(part for part in (self.text, self.instruction) if part)
         )
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return float("nan")
 
     def final_answer(self, text: str) -> str | None:

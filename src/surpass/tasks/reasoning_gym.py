@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from surpass.answers import final_answer, normal
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks import maths
 from surpass.tasks.arithmetic import worked
@@ -89,7 +90,7 @@ class reasoning_gym(Task):
     shots: int = 3
     _maker: ClassVar[Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             import reasoning_gym as library
             from reasoning_gym.factory import DATASETS
@@ -148,7 +149,7 @@ class reasoning_gym(Task):
         prompt = (*turns, {"role": "user", "content": entry["question"]})
         return Problem(problem_id(f"{self.name} {entry['question']}"), prompt, entry)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         answer = final_answer(text)
         if answer is None:
             return 0.0

@@ -17,6 +17,7 @@ import numpy as np
 
 from surpass import sandbox
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks import keydoor
 from surpass.tasks.splits import problem_id, unique
@@ -67,7 +68,7 @@ class reward_code(Task):
     episodes: int = 100
     agents: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (4 <= self.size <= 16 and 10 <= self.episodes <= 10_000 and 1 <= self.agents <= 256):
             raise SurpassError(
                 f"reward_code needs size 4 to 16, episodes 10 to 10000, agents 1 to 256; found {self}"
@@ -81,15 +82,15 @@ class reward_code(Task):
         prompt = ASKED.format(source=inspect.getsource(keydoor.move), world=dict(world))
         return Problem(problem_id(f"reward_code {world}"), prompt, None, {"world": world})
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         sandbox.ready()  # better now than after the first programs are written
         return await super().start(models, problem)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         record = await self.trained(problem, text, "check")
         return 0.0 if isinstance(record, str) else _worth(record)
 
-    async def trial(self, models, problem: Problem, text: str) -> tuple[float, str]:
+    async def trial(self, models: Models, problem: Problem, text: str) -> tuple[float, str]:
         """(what a program is worth, what was seen while agents learned with it), with other random numbers
         than check's; nan and the error for a program that does not run.
         """

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import at_home, is_file, load_name, where
+from surpass.models import Models
 from surpass.types import Problem, Turn
 
 WINDOW = 16  # latest attempts among which more than half may not fail
@@ -60,7 +61,7 @@ class rewarded:
     reads_thoughts = True  # as TRL and verl do, whose functions may reward a form of thinking
     _judge: ClassVar[_Judge]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.reward_seconds > 0:
             raise SurpassError(f"reward_seconds is more than 0; found {self.reward_seconds}")
         judge = _Judge(self.reward, self.reward_seconds)
@@ -88,13 +89,13 @@ class rewarded:
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
         return self.task.problems(split, seed)
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         return await self.task.start(models, problem)
 
-    async def step(self, models, state: Any, text: str) -> Turn:
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
         return await self.task.step(models, state, text)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return await self._judge.value(problem, text)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Oracle, Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, Turn, fold
@@ -46,7 +47,7 @@ class rooms(Task):
     extra: int = 1
     locks: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fits = (
             2 <= self.rooms <= len(ROOMS)
             and 1 <= self.objects <= len(THINGS)
@@ -97,20 +98,20 @@ class rooms(Task):
             places[KEY] = rng.choice([name for name in names if name in near])
         return {"map": house, "locked": locked, "places": places, "goal": [thing, target], "at": at}
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         """The state is the world, `seen` (the rooms the player has been in, in order) and `left` (turns)."""
         world = problem.answer
         return Turn(
             {**world, "seen": [world["at"]], "left": self.steps}, {"policy": problem.prompt}, "policy"
         )
 
-    async def step(self, models, state, text: str) -> Turn:
+    async def step(self, models: Models, state, text: str) -> Turn:
         """What a command brings about. Every turn counts; a finished game stays as it is and pays nothing
         more.
         """
         return _after(state, text)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         """0.0: what an attempt is worth is paid by step."""
         return 0.0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.sql_questions import WORDS, database, posed
@@ -83,7 +84,7 @@ class sql(Task):
     rows: int = 12
     values: int = 6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (
             1 <= self.tables <= 3 and 1 <= self.level <= 4 and 6 <= self.rows <= 20 and 2 <= self.values <= 8
         ):
@@ -111,7 +112,7 @@ class sql(Task):
                 if _differ(answer):
                     return Problem(id, prompt, answer, meta)
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return score(problem.answer, text)
 
     def final_answer(self, text: str) -> str | None:

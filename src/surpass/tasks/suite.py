@@ -9,6 +9,7 @@ from typing import Any
 
 from surpass.answers import final_answer, normal, said
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
@@ -54,7 +55,7 @@ class suite(Task):
 
     names: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in self._chosen():
             if name not in STANDARD:
                 raise SurpassError(
@@ -86,14 +87,14 @@ class suite(Task):
                     continue
                 yield Problem(problem.id, problem.prompt, problem.answer, {**problem.meta, "task": name})
 
-    async def start(self, models, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         name = problem.meta["task"]
         return _within(name, await self.parts[name].start(models, problem))
 
-    async def step(self, models, state: Any, text: str) -> Turn:
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
         return _within(state["task"], await self.parts[state["task"]].step(models, state["state"], text))
 
-    async def check(self, models, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return await self.parts[problem.meta["task"]].check(models, problem, text)
 
     def final_answer(self, text: str) -> str | None:
