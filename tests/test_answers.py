@@ -690,7 +690,7 @@ def test_a_duel_shows_no_thoughts():
 
         def serve(self, requests):
             for request in requests:
-                shown.append(self.text.decode(request.tree.path_tokens(request.node)))
+                shown.append(self.text.decode(request.context.tokens))
                 yield request, np.zeros(2, np.float32)
 
     models, tree = tree_of(

@@ -28,7 +28,7 @@ from surpass.engines import replies
 from surpass.engines.asking import Round
 from surpass.engines.messages import MessageText
 from surpass.engines.openai_api import OpenAIEngine
-from surpass.engines.requests import Generate, Next, Sampling, Score
+from surpass.engines.requests import Context, Generate, Next, Sampling, Score
 from surpass.engines.waits import asked_to_wait
 from surpass.errors import BudgetSpent, EngineError, RunBroken, SurpassError
 from surpass.figures import round_figures
@@ -298,7 +298,8 @@ def test_what_an_api_cannot_do_costs_nothing(server):
     begun = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so")], np.int32), (1,), Sampling())
     ended = Generate(np.array([*TEXT.open("q"), *TEXT.encode("so"), 256], np.int32), (1,), Sampling())
     foreign = Generate(np.array([70000, 259], np.int32), (1,), Sampling())
-    score, following, fine = Score(None, 0), Next(None, 0, (1,)), ask()
+    nothing = Context(("", 0), (), ())
+    score, following, fine = Score(nothing), Next(nothing, (1,)), ask()
     found = {
         id(r): reply for r, reply in engine(server).serve([begun, ended, foreign, score, following, fine])
     }

@@ -15,7 +15,7 @@ from surpass.engines import LocalEngine
 from surpass.engines.attention import Groups
 from surpass.engines.decode import Decoder
 from surpass.engines.prefix_cache import PrefixCache
-from surpass.engines.requests import Generate, Next, Sampling, Score, uniforms
+from surpass.engines.requests import Context, Generate, Next, Sampling, Score, uniforms
 from surpass.engines.sampling import Settings, draw
 from surpass.errors import EngineError, SurpassError
 from surpass.types import DONE, LENGTH, OPEN, Problem, Tree
@@ -318,11 +318,11 @@ def test_a_tree_is_scored_in_one_pass_if_it_fits(nano, monkeypatch):
     root = tree.add(-1, "task", words(0, 30))
     leaves = [tree.add(tree.add(root, "policy", words(i, 4)), "policy", words(50 + i, 3)) for i in range(6)]
     engine = nano()
-    served(engine, [Score(tree, leaf) for leaf in leaves])
+    served(engine, [Score(Context.of(tree, leaf)) for leaf in leaves])
     assert engine.scored == 30 + 6 * 7
     monkeypatch.setattr("surpass.engines.local.SCORE_TOKENS", 30 + 3 * 7)
     engine = nano()
-    served(engine, [Score(tree, leaf) for leaf in leaves])
+    served(engine, [Score(Context.of(tree, leaf)) for leaf in leaves])
     assert engine.scored == 2 * (30 + 3 * 7), "two passes, each with the root"
 
 
@@ -389,9 +389,9 @@ def test_score_and_next_are_the_models_own(nano, plain):
     nodes.append(tree.add(nodes[0], "task", words(9, 3)))
     one = Tree(Problem("one token", ""))
     requests = [
-        *(Score(tree, node) for node in nodes),
-        *(Next(tree, node, (5, 3, 0)) for node in nodes),
-        Score(one, one.add(-1, "task", [9])),
+        *(Score(Context.of(tree, node)) for node in nodes),
+        *(Next(Context.of(tree, node), (5, 3, 0)) for node in nodes),
+        Score(Context.of(one, one.add(-1, "task", [9]))),
     ]
     *scores, single = served(engine, requests)
     scores, after = scores[: len(nodes)], scores[len(nodes) :]
@@ -413,14 +413,16 @@ def test_one_token_is_scored_by_the_slow_path_too(nano):
     engine = nano()
     engine.why_not_trees = "the test says so"
     tree = Tree(Problem("p", ""))
-    (reply,) = served(engine, [Score(tree, tree.add(-1, "task", [9]))])
+    (reply,) = served(engine, [Score(Context.of(tree, tree.add(-1, "task", [9])))])
     assert len(reply) == 1 and np.isnan(reply[0])
 
 
 def test_the_next_token_is_the_same_by_the_slow_path(nano):
     engine, tree = nano(scale=0.1), Tree(Problem("p", ""))
     root = tree.add(-1, "task", words(0, 8))
-    requests = [Next(tree, tree.add(root, "policy", words(i, 1 + 3 * i)), (5, i)) for i in range(4)]
+    requests = [
+        Next(Context.of(tree, tree.add(root, "policy", words(i, 1 + 3 * i))), (5, i)) for i in range(4)
+    ]
     fast = served(engine, requests)
     engine.why_not_trees = "the test says so"
     np.testing.assert_allclose(fast, served(engine, requests), atol=1e-5)
@@ -515,7 +517,7 @@ def test_a_sliding_window_longer_than_the_probe_is_noticed(tokenizer):
     ).eval()
     engine, tree = LocalEngine.of(copy.deepcopy(causal), tokenizer), Tree(Problem("p", ""))
     path = words(0, 300)
-    (score,) = served(engine, [Score(tree, tree.add(-1, "task", path))])
+    (score,) = served(engine, [Score(Context.of(tree, tree.add(-1, "task", path)))])
     np.testing.assert_allclose(score[1:], log_probs(causal, path, 299), atol=1e-3)
 
 

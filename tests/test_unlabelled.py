@@ -181,7 +181,7 @@ def test_agreement_by_hand():
                     self.answer = lambda text, key, words=words: next(words)
                     yield from super().serve([request])
                 else:
-                    yield request, np.full(len(request.tree.path_tokens(request.node)), -0.25, np.float32)
+                    yield request, np.full(len(request.context), -0.25, np.float32)
 
     models = Models(policy=Engine(lambda text, key: ""))
     models.snapshots["policy@0"] = {}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surpass.parts import values_at
 from surpass.types import FAILED, Tree
 
 
@@ -23,7 +22,7 @@ class best:
 
     def __call__(self, tree: Tree) -> int:
         leaves = tree.leaves()
-        keys = [-values_at(tree, name, leaves) for name in (self.score, self.then) if name]
+        keys = [-tree.values_at(name, leaves) for name in (self.score, self.then) if name]
         keys = [np.where(np.isnan(key), np.inf, key) for key in keys]
         keys = [np.array([_order(tree, leaf) for leaf in leaves], float), *keys]
         return leaves[int(np.lexsort(keys[::-1])[0])]  # stable; the last key counts first

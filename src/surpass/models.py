@@ -19,7 +19,7 @@ import torch
 
 from surpass import answers
 from surpass.engines.probe import unfinite
-from surpass.engines.requests import Drawn, Generate, Next, Sampling, Score
+from surpass.engines.requests import Context, Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
 from surpass.errors import RunBroken, SurpassError, UnmetNeed
 from surpass.serving import Queue
@@ -176,22 +176,26 @@ class Models:
         """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan
         for the first.
         """
-        return await self._ask(role, Score(tree, node), (tree.problem.id, tree.key, node, -1))
+        return await self._ask(role, Score(Context.of(tree, node)), (tree.problem.id, tree.key, node, -1))
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
         """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it
         was drawn from, under a role or snapshot; nan for the first. 0 for a model that knows nothing, the
         more the surer it is.
         """
-        return await self._ask(role, Score(tree, node, "certainty"), (tree.problem.id, tree.key, node, -3))
+        return await self._ask(
+            role, Score(Context.of(tree, node), "certainty"), (tree.problem.id, tree.key, node, -3)
+        )
 
     async def value(self, role: str, tree: Tree, node: int) -> np.ndarray:
         """float32[t, H]: what the role's H value heads read after each token on the path to `node`."""
-        return await self._ask(role, Score(tree, node, "value"), (tree.problem.id, tree.key, node, -4))
+        return await self._ask(
+            role, Score(Context.of(tree, node), "value"), (tree.problem.id, tree.key, node, -4)
+        )
 
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
-        request = Next(tree, node, tuple(int(token) for token in tokens))
+        request = Next(Context.of(tree, node), tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
 
     async def chat(
@@ -371,7 +375,7 @@ class Models:
     async def _ask(self, role: str, request: Any, order: tuple) -> Any:
         engine = self.engine(role)
         need = {Generate: "text", Score: "logprobs", Next: "logprobs"}[type(request)]
-        need = "value" if getattr(request, "what", "") == "value" else need
+        need = "value" if isinstance(request, Score) and request.what == "value" else need
         if need not in engine.can:
             raise UnmetNeed(
                 f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: '

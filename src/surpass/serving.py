@@ -216,7 +216,8 @@ class Queue:
         again = [
             entry
             for entry in left
-            if entry.passes <= PASSES + getattr(getattr(entry.request, "sampling", None), "max_tokens", 0)
+            if entry.passes
+            <= PASSES + (entry.request.sampling.max_tokens if isinstance(entry.request, Generate) else 0)
         ]
         for entry in waiting.values():
             if entry not in again:

@@ -5,52 +5,14 @@ Axes: N nodes, T tokens, L leaves.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from surpass.errors import SurpassError
-
-OPEN, DONE, LENGTH, INVALID, FAILED = range(5)
-"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the
-task refused it, FAILED something broke while it was made.
-"""
-STOPS = ("open", "done", "length", "invalid", "failed")
-
-
-def fold(key: int, *parts: int | str) -> int:
-    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give
-    the same key.
-    """
-    text = "\x1f".join([str(key), *(f"{type(part).__name__}:{part}" for part in parts)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only
-    the task sees.
-
-    Equal ids mean the same problem in every run.
-    """
-
-    id: str
-    prompt: str | tuple[Mapping[str, str], ...]
-    answer: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def asks(self) -> str:
-        """The prompt as text: itself, or its last user message."""
-        if isinstance(self.prompt, str):
-            return self.prompt
-        return next(
-            (message["content"] for message in reversed(self.prompt) if message["role"] == "user"), ""
-        )
+from surpass.problem import OPEN, Problem, fold
 
 
 class Column(NamedTuple):
@@ -371,6 +333,18 @@ class Tree:
         missing = np.full((n - len(column.values), *column.values.shape[1:]), np.nan)
         return Column(
             column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values
+        )
+
+    def values_at(self, name: str, nodes: Sequence[int]) -> np.ndarray:
+        """float64[len(nodes)]: a leaf or node column read at nodes; nan where a leaf column has no value."""
+        column = self.get(name)
+        if column.axis == "node":
+            return np.asarray(column.values, float)[list(nodes)]
+        if column.axis == "leaf":
+            where = self.leaf_index()
+            return np.array([column.values[where[i]] if i in where else np.nan for i in nodes], float)
+        raise SurpassError(
+            f'column "{name}" lies along the {column.axis} axis; a value per leaf or node was wanted'
         )
 
     def has(self, name: str) -> bool:

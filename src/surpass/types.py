@@ -15,7 +15,8 @@ import numpy as np
 
 from surpass.errors import SurpassError
 from surpass.means import measured
-from surpass.tree import DONE, FAILED, INVALID, LENGTH, OPEN, STOPS, Column, Problem, Tree, fold
+from surpass.problem import DONE, FAILED, INVALID, LENGTH, OPEN, STOPS, Problem, fold
+from surpass.tree import Column, Tree
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from surpass.engines import ScriptedEngine
 from surpass.measures import auc
 from surpass.methods.omegaprm import omegaprm
 from surpass.models import Models
-from surpass.parts import Task, values_at
+from surpass.parts import Task
 from surpass.searches.round import search_all
 from surpass.searches.steps import step_ends
 from surpass.tasks.suite import suite
@@ -179,7 +179,7 @@ def known(models: Models, seed: int) -> Known:
         (a > b) + 0.5 * (a == b) for some in steps for a, good in some for b, bad in some if good and not bad
     ]
     picks = {
-        name: [float(values_at(tree, "reward", [choose.best(name, then)(tree)])[0]) for tree in trees]
+        name: [float(tree.values_at("reward", [choose.best(name, then)(tree)])[0]) for tree in trees]
         for name, then in (("votes", "prm"), ("majority", ""))
     }
     return Known(

@@ -65,14 +65,14 @@ def _numbers(request: Any, reply: Any) -> str:
     if not isinstance(reply, np.ndarray):
         return f"wanted an array; found {_shown(reply)}"
     if isinstance(request, Score):
-        n = sum(len(request.tree.own(node)) for node in request.tree.path(request.node))
+        n = len(request.context)
         known = reply[0 if request.what == "value" else 1 :]
     else:
         n, known = len(request.candidates), reply
     if (
         known.dtype.kind not in "fiu"
         or reply.shape[:1] != (n,)
-        or reply.ndim != 1 + (getattr(request, "what", "") == "value")
+        or reply.ndim != 1 + (isinstance(request, Score) and request.what == "value")
     ):
         return f"wanted {n} numbers; found {_shown(reply)}"
     if np.isnan(known).any() or np.isposinf(known).any():

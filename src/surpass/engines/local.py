@@ -22,11 +22,11 @@ from surpass.engines.attention import TreePlan
 from surpass.engines.checkpoints import load_model, read_model
 from surpass.engines.decode import Decoder
 from surpass.engines.forward import LOGP, Form, following, row_forward, tree_forward
-from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
+from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score, grown
 from surpass.engines.text import Text
 from surpass.errors import SurpassError, TooLong
 from surpass.flat import pack
-from surpass.types import LENGTH, Batch, Example, Out
+from surpass.types import LENGTH, Batch, Out
 
 SCORE_TOKENS = 4096  # tokens in one scoring pass
 
@@ -252,22 +252,22 @@ class LocalEngine:
         a batch ends at request i's node.
         """
         # whole trees together
-        requests = sorted(requests, key=lambda r: (r.tree.problem.id, r.tree.key, r.node))
+        requests = sorted(requests, key=lambda r: (r.context.forest, r.context.nodes[-1]))
         while requests:
             some: list[Any] = []
-            seen: set[tuple[int, int]] = set()
+            seen: set[tuple[Any, int]] = set()
             size = 0
             for request in requests:
-                new: set[tuple[int, int]] = {
-                    (id(request.tree), node) for node in request.tree.path(request.node)
-                } - seen
-                size += sum(len(request.tree.own(node)) for _, node in new)
+                context = request.context
+                for node, piece in zip(context.nodes, context.pieces, strict=True):
+                    if (context.forest, node) not in seen:
+                        size += len(piece)
                 if some and size > SCORE_TOKENS:
                     break
                 some.append(request)
-                seen |= new
+                seen |= {(context.forest, node) for node in context.nodes}
             requests = requests[len(some) :]
-            batch = pack([Example(request.tree, (request.node,)) for request in some], (), parts=False)
+            batch = pack(grown([request.context for request in some]), (), parts=False)
             self.scored += len(batch.token)  # ahead of the replies: the last one may end the run
             yield some, batch
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from surpass.errors import SurpassError
+from surpass.types import Example, Problem, Tree
 
 
 @dataclass(frozen=True)
@@ -76,25 +77,67 @@ NOTHING = Drawn(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.f
 
 
 @dataclass(frozen=True)
+class Context:
+    """The tokens up to a place in a tree, in the pieces in which they stand there: an engine computes pieces
+    that several contexts share once. It holds all that is asked, so it can be sent elsewhere.
+
+    `nodes` are the tree's numbers of the pieces, first to last; `forest` names the tree.
+    """
+
+    forest: tuple[str, int]
+    nodes: tuple[int, ...]
+    pieces: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, tree: Tree, node: int) -> Context:
+        path = tree.path(node)
+        return cls((tree.problem.id, tree.key), tuple(path), tuple(tree.own(i) for i in path))
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int32[t]"""
+        return np.concatenate(self.pieces)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+
+def grown(contexts: Sequence[Context]) -> list[Example]:
+    """The contexts as paths of trees again, one a context; equal pieces of one forest become one node."""
+    trees: dict[tuple[str, int], Tree] = {}
+    places: dict[tuple[Any, ...], int] = {}
+    ends: list[Example | None] = [None] * len(contexts)
+    # in the order of the trees' own nodes, in which a forest is laid out
+    for at, context in sorted(enumerate(contexts), key=lambda found: found[1].nodes):
+        tree = trees.setdefault(context.forest, Tree(Problem(context.forest[0], ""), context.forest[1]))
+        node = -1
+        for number, piece in zip(context.nodes, context.pieces, strict=True):
+            place = (context.forest, node, number, piece.tobytes())
+            if place not in places:
+                places[place] = tree.add(node, "", piece)
+            node = places[place]
+        ends[at] = Example(tree, (node,))
+    return [end for end in ends if end is not None]
+
+
+@dataclass(frozen=True)
 class Score:
-    """The log-probability of every token of a tree's path to `node`, float32[t] (nan for the first); or, of
-    the distributions these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each
+    """The log-probability of every token of a context, float32[t] (nan for the first); or, of the
+    distributions these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each
     token, float32[t, H].
     """
 
-    tree: Any
-    node: int
+    context: Context
     what: str = "logp"
 
 
 @dataclass(frozen=True)
 class Next:
-    """The log-probability of each of `candidates` as the next token after a tree's path to `node`,
+    """The log-probability of each of `candidates` as the next token of a context,
     float32[len(candidates)].
     """
 
-    tree: Any
-    node: int
+    context: Context
     candidates: tuple[int, ...]
 
 

@@ -142,9 +142,9 @@ class TabularEngine:
                 if isinstance(request, Generate):
                     yield request, [self._draw(request, key) for key in request.keys]
                 elif isinstance(request, Score):
-                    yield request, self._score(request.tree.path_tokens(request.node), request.what)
+                    yield request, self._score(request.context.tokens, request.what)
                 elif isinstance(request, Next):
-                    tokens = request.tree.path_tokens(request.node)
+                    tokens = request.context.tokens
                     yield request, self._logits(tokens).log_softmax(-1)[list(request.candidates)].numpy()
                 else:
                     yield request, EngineError(f"a table cannot serve {type(request).__name__}")

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from surpass import choose, curricula, gates, learners, measures, objectives, rewards, searches, selectors
-from surpass.parts import Learn, Method, values_at
+from surpass.parts import Learn, Method
 from surpass.types import Cast, Column, Memory, Tree
 
 
@@ -90,7 +90,7 @@ class Inferred:
 
     def _tree(self, tree: Tree) -> np.ndarray:
         steps = {leaf: [i for i in tree.dialogue(leaf) if tree.author[i] != "task"] for leaf in tree.leaves()}
-        value = dict(zip(steps, values_at(tree, self.score, list(steps)), strict=True))
+        value = dict(zip(steps, tree.values_at(self.score, list(steps)), strict=True))
         dist: dict[int, int] = {}
         for leaf, path in steps.items():
             for height, node in enumerate(reversed(path), 1) if value[leaf] >= 1 else ():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surpass.parts import values_at
 from surpass.selectors.paths import judged_leaves
 from surpass.types import Example, Memory, Tree
 
@@ -34,7 +33,7 @@ class best_worst:
             (best, high), (worst, low) = max(judged, key=lambda lv: lv[1]), min(judged, key=lambda lv: lv[1])
             if high - low <= self.margin:
                 continue
-            trust = 1.0 if self.confidence is None else float(values_at(tree, self.confidence, [best])[0])
+            trust = 1.0 if self.confidence is None else float(tree.values_at(self.confidence, [best])[0])
             if np.isnan(trust):
                 continue
             out.append(Example(tree, (best, worst), confidence=trust))

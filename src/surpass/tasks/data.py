@@ -138,9 +138,7 @@ class data(Task):
 
     def _measure(self, models: Models) -> None:
         """Say once for a model how many prompts leave no room in its context."""
-        engine = (
-            models.engine("policy") if hasattr(models, "engines") and "policy" in models.engines else None
-        )
+        engine = models.engines.get("policy")
         context = getattr(engine, "context", None)
         if engine is None or context is None or id(engine) in self._loaded.measured:
             return
