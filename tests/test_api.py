@@ -424,7 +424,7 @@ def test_nothing_to_draw_is_refused_and_failed_attempts_vote_for_nothing():
             return await copy_letter.start(self, models, problem)
 
     models = nano_models()
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
     report = models.run(
         measures.agreement(searches.samples(2, 1.0, 2), {"gate": 2})(models, broken(), "gate", 0)
     )

@@ -158,7 +158,7 @@ def test_an_engine_that_counts_wrongly_or_restores_no_weights_hangs_nobody():
     for engine, role in ((NoCount(lambda text, key: "a"), "policy"), (NoWay("ab"), "policy@0")):
         models = Models(policy=engine)
         if "@" in role:
-            models.remember([role])
+            models.weights.remember([role])
         with pytest.raises(EngineError, match="SystemExit"):
             models.run(ask(models, role))
 

@@ -15,12 +15,13 @@ import torch
 
 import surpass.methods
 from surpass import measures, rewards, searches
+from surpass.demands import SIGNED
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import credited, improve, rescored
 from surpass.models import Models
 from surpass.needs import require, snapshots
-from surpass.parts import SIGNED, from_json, needs_of, to_json
+from surpass.parts import from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
 from surpass.types import Column, Memory
@@ -160,7 +161,7 @@ def test_zero_advantage_gives_zero_gradient(name):
     """
     models, method, task = table(), small(name), copy_letter(shared=True)
     models.cast(method.cast)
-    models.remember(snapshots(method))
+    models.weights.remember(snapshots(method))
     trees = models.run(search_all(method.search, models, task, list(task.problems("train", 0)), 1))
     for name, reward in method.scores.items():
         for tree, column in zip(trees, models.run(reward(models, task, trees)), strict=True):

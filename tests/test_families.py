@@ -273,7 +273,7 @@ def test_what_other_weights_drew_is_not_compared():
     """
     engine, other = Off.of(make("llama"), tokenizer()), LocalEngine.of(make("llama", seed=1), tokenizer())
     models = Models(policy=engine, judge=other)
-    models.remember(["policy@-1"])
+    models.weights.remember(["policy@-1"])
     old = drawn_from(models)
     assert "draw_gap" in learn_once(models, old)
     assert "draw_gap" not in learn_once(models, old, objectives.sft()), "the weights moved on"

@@ -14,6 +14,7 @@ import torch
 from surpass import rewards
 from surpass.engines import LocalEngine, ScriptedEngine
 from surpass.engines.requests import Sampling
+from surpass.engines.training import optimiser
 from surpass.errors import EngineError, RunBroken, SurpassError, UnmetNeed
 from surpass.models import Models
 from surpass.searches import samples, tree
@@ -127,7 +128,7 @@ def test_what_learns_is_never_in_bfloat16_unasked(monkeypatch, device, given, lo
 def test_training_in_half_precision_warns(nano):
     models = Models(policy=nano(dtype=torch.bfloat16))
     with pytest.warns(UserWarning, match='policy are trained in half precision.*"mixed"'):
-        models.optimiser("policy", lr=1e-5)
+        optimiser(models.engine("policy"), "policy", lr=1e-5)
 
 
 def test_draws_depend_on_keys_alone():
@@ -193,7 +194,7 @@ def test_next_is_the_distribution_of_the_next_token():
 
 def testsnapshots_judge_with_old_weights_and_refusals_restore():
     models = nano_models()
-    models.remember(["policy@0", "policy@-1"])
+    models.weights.remember(["policy@0", "policy@-1"])
     engine = models.engine("policy")
 
     async def score(role):
@@ -201,7 +202,7 @@ def testsnapshots_judge_with_old_weights_and_refusals_restore():
         return (await models.logprobs(role, grown, models.put("policy", grown, root, "cc", "task")))[1:]
 
     start = models.run(score("policy"))
-    models.trial(["policy"])
+    models.weights.trial(["policy"])
     with torch.no_grad():
         for p in engine.trainable().values():
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
@@ -210,21 +211,21 @@ def testsnapshots_judge_with_old_weights_and_refusals_restore():
     assert not np.allclose(start, moved)
     np.testing.assert_array_equal(models.run(score("policy@0")), start)
     np.testing.assert_array_equal(models.run(score("policy")), moved)
-    models.keep()
+    models.weights.keep()
     np.testing.assert_array_equal(models.run(score("policy@-1")), start)
-    models.trial(["policy"])
-    models.snapshots["policy@-1"] = engine.weights()
+    models.weights.trial(["policy"])
+    models.weights.snapshots["policy@-1"] = engine.weights()
     with torch.no_grad():
         next(iter(engine.trainable().values())).zero_()
     np.testing.assert_array_equal(models.run(score("policy@-1")), moved)
-    models.refuse()
+    models.weights.refuse()
     np.testing.assert_array_equal(models.run(score("policy")), moved)
     np.testing.assert_array_equal(models.run(score("policy@-1")), start)
 
 
 def test_asnapshots_answer_comes_after_the_weights_are_back(monkeypatch):
     models = nano_models()
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
     engine = models.engine("policy")
     with torch.no_grad():
         next(iter(engine.trainable().values())).add_(1)
@@ -253,7 +254,7 @@ def test_unknown_rolessnapshots_and_abilities_say_what_there_is():
     with pytest.raises(UnmetNeed, match='no model plays the role "judge"; there are: policy'):
         models.run(ask("judge"))
     with pytest.raises(UnmetNeed, match="not kept"):
-        table().remember(["policy@3"])
+        table().weights.remember(["policy@3"])
 
 
 def test_tell_renders_the_suffix_only_and_ends_a_cut_turn():

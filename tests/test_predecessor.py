@@ -59,7 +59,7 @@ def go(method: Method, rounds: int, folder: Path | None = None, store=Store, lor
 
     def say(what, round, event):
         if what == "problems":
-            seen[round] = (models.engine("policy").weights(), models.snapshots["policy@-1"])
+            seen[round] = (models.engine("policy").weights(), models.weights.snapshots["policy@-1"])
 
     try:
         models.run(
@@ -77,7 +77,7 @@ def go(method: Method, rounds: int, folder: Path | None = None, store=Store, lor
     finally:
         if kept:
             kept.close()
-    seen[rounds + 1] = (models.engine("policy").weights(), models.snapshots["policy@-1"])
+    seen[rounds + 1] = (models.engine("policy").weights(), models.weights.snapshots["policy@-1"])
     return seen
 
 

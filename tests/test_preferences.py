@@ -40,7 +40,7 @@ def learnt(method: Method, confidence: float = 1.0, rounds: int = 1) -> tuple[li
     of one letter each.
     """
     models = Models(policy=TabularEngine("ab", size=4096, scale=0.3))
-    models.remember(snapshots(method))
+    models.weights.remember(snapshots(method))
     engine, examples, figures = models.engine("policy"), [], {}
     for prompt in PROMPTS:
         tree = Tree(Problem(prompt, prompt), 0)
@@ -113,7 +113,7 @@ def test_creams_score_does_not_pay_for_length():
     """
     models, lengths = Models(policy=TabularEngine("ab", size=4096)), np.arange(1, 7)
     engine = models.engine("policy")
-    models.remember(["policy@0", "policy@-1"])
+    models.weights.remember(["policy@0", "policy@-1"])
     with torch.no_grad():
         engine.module["table"][:, 0] += 1.0  # every a is likelier than at the start, by the same amount
     tree = Tree(Problem("p", "b"), 0)

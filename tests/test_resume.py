@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from surpass.errors import RunBroken, SurpassError
-from surpass.loop import _Run, improve
+from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.parts import from_json, to_json
 from surpass.store import Store
@@ -239,8 +239,8 @@ def test_a_method_that_learns_from_an_old_round_again_is_told_that_it_is_damaged
     folder = tmp_path / "run"
     shutil.copytree(killed, folder)
     store, models = Store(folder), nano_models()
-    run = _Run(method(), copy_letter(), models, rounds, 0, store, 3, lambda *_: None, ())
-    models.run(run.begin())
+    run = Journal(method(), copy_letter(), models, 0, store)
+    assert run.open()
     assert len(run.memory.trees(1)) == len(run.memory.trees(2)) == 4 and run.memory.trees(0) == []
     assert all(tree.past for tree in run.memory.trees(1))
     flip(folder / "trees" / "0001.parquet")
@@ -322,5 +322,5 @@ def test_a_refusal_restores_weights_optimiser_and_notes(tmp_path):
     assert result.kept_round == 0
     assert [e["round"] for e in result.events if e["event"] == "gate"] == [1, 2], "patience of 2 ends the run"
     assert all(torch.equal(start[k], v) for k, v in models.engine("policy").weights().items())
-    assert "policy" not in models.optimisers
+    assert "policy" not in models.engine("policy").optimisers
     assert models.version["policy"] == 0

@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from surpass.engines.training import optimiser
 from surpass.errors import SurpassError
 from surpass.models import Models
 from surpass.parts import from_json
@@ -96,18 +97,18 @@ def test_weights_and_optimisers_come_back_to_the_byte(nano, tmp_path):
     for lora in (None, {"r": 2}):
         models = Models(policy=nano(lora=lora))
         engine = models.engine("policy")
-        optimiser = models.optimiser("policy", lr=0.1)
+        adamw = optimiser(engine, "policy", lr=0.1)
         for p in engine.trainable().values():
             p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
-        optimiser.step()
+        adamw.step()
         store = Store(tmp_path / str(lora))
         store.save(3, models, ["policy"])
         other = Models(policy=nano(lora=lora))
-        other.put_back("policy", store.load(3, other, "policy", {}, 5))
+        other.weights.put_back("policy", store.load(3, other, "policy", {}, 5))
         assert other.version["policy"] == 5
         for name, weight in engine.weights().items():
             assert torch.equal(weight, other.engine("policy").weights()[name])
-        a, b = optimiser.state_dict(), other.optimisers["policy"].state_dict()
+        a, b = adamw.state_dict(), other.engine("policy").optimisers["policy"].state_dict()
         assert a["param_groups"] == b["param_groups"]
         for i, values in a["state"].items():
             for name, value in values.items():

@@ -41,7 +41,7 @@ def test_likelihood_is_the_exponential_of_the_mean():
 
 def test_likelihood_under_the_start_counts_drawn_tokens_alone():
     models = nano_models()
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
 
     async def go():
         tree = Tree(Problem("p", "ab"), 3)
@@ -138,7 +138,7 @@ def test_shaped_rewards_by_hand():
 
 def test_divergence_is_the_sum_of_log_ratios():
     models = nano_models()
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
     import torch
 
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_agreement_by_hand():
                     yield request, np.full(len(request.context), -0.25, np.float32)
 
     models = Models(policy=Engine(lambda text, key: ""))
-    models.snapshots["policy@0"] = {}
+    models.weights.snapshots["policy@0"] = {}
     models.engine("policy").using = lambda weights: __import__("contextlib").nullcontext()
     report = models.run(
         measures.agreement(searches.samples(4, max_tokens=3), {"gate": 2})(models, world(), "gate", 0)
@@ -204,7 +204,7 @@ def test_measures_join_and_size():
     exam = measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))})
     sized = measures.sized(exam, {"gate": 2, "test": 1})
     models = nano_models()
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
     gate, test = (models.run(sized(models, copy_letter(), split, 0)) for split in ("gate", "test"))
     assert "accuracy" not in gate.metrics and gate.metrics["agreement"]["n"] == 2
     assert test.metrics["accuracy"]["n"] == test.metrics["agreement"]["n"] == 1

@@ -20,13 +20,13 @@ from surpass.files import is_file
 from surpass.find import find_method, make_method, make_models, make_task, own_files
 from surpass.gates import always
 from surpass.judging import answer_of
-from surpass.loop import Result
 from surpass.means import all_bounds
 from surpass.measures import answering, sized
 from surpass.models import Models
 from surpass.needs import require
 from surpass.parts import Method, modules_in, to_json
 from surpass.progress import Progress, predicted
+from surpass.result import Result
 from surpass.store import Store, as_line
 from surpass.types import Report, Tree
 from surpass.verdicts import unread
@@ -356,7 +356,6 @@ async def _solve(question: str, method: Method, models: Models, seed: int, instr
         task,
         models,
     )
-    models.account = "search"
     (problem,) = task.problems("test", 0)
     (tree,) = await search_all(exam.search, models, task, [problem], seed)
     if (why := failure(tree)) is not None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
 import json
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from surpass import given, records
-from surpass.budget import Budget, parameters, spent
-from surpass.errors import RunBroken, SurpassError
-from surpass.figures import exam_event, report_json, round_figures
+from surpass import given
+from surpass.budget import Budget, spent
+from surpass.figures import exam_event, round_figures
 from surpass.gates import at_least
-from surpass.identity import differing, identity, weights_digest
-from surpass.models import Models, Snapshot
+from surpass.journal import Journal, Say
+from surpass.models import Models
 from surpass.needs import require, snapshots
-from surpass.parts import Learn, Method, Task, from_json, needs_of, shown, to_json
+from surpass.parts import Learn, Method, from_json, needs_of, shown, to_json
 from surpass.result import Result
 from surpass.searches.round import search_all
-from surpass.standing import Standing, stood
 from surpass.store import Store
 from surpass.texts import node_texts
 from surpass.types import Example, Memory, Report, Tree, fold
@@ -45,355 +39,196 @@ async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: An
 
 
 class _Run:
-    """One run of `improve`: the standing, and one method per phase."""
+    """One run of `improve`, a method a phase."""
 
-    def __init__(
-        self, method, task: Task, models: Models, rounds, seed, store, patience, say, modules, budget=None
-    ):
-        self.method, self.task, self.models, self.rounds, self.seed = method, task, models, rounds, seed
-        self.store: Store | None = store
-        self.patience, self.say, self.modules = patience, say, modules
-        self.budget: Budget | None = budget
-        self.at = Standing(method=to_json(method), versions={"0": dict(models.version)})
-        self.memory = Memory(seed=seed, read=self._read)
-        self.events: list[dict[str, Any]] = []
-        self.unwritten: list[dict[str, Any]] = []
-        # scored trees by round, where a part reads them and no folder holds them
-        self.past: dict[int, list[Tree]] = {}
-        self.roles = list(
-            dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner))
-        )
+    def __init__(self, journal: Journal, rounds: int, seed: int, patience: int):
+        self.journal, self.at, self.models, self.task = journal, journal.at, journal.models, journal.task
+        self.rounds, self.seed, self.patience = rounds, seed, patience
 
-    def _read(self, round: int) -> list[Tree]:
-        if self.store is None:
-            if round not in self.past and 1 <= round <= self.at.round:
-                raise SurpassError(
-                    f"round {round}'s trees are read again in a run that has no folder, and were not "
-                    f"kept in memory: a part "
-                    'that reads them declares needs = {"past"}'
-                )
-            return self.past.get(round, [])
-        found = self.store.read_trees(round)
-        if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
-            raise RunBroken(
-                f"round {round}'s trees are damaged or missing, and the method learns from them again; "
-                f"put back a copy of {self.store.folder / 'trees'}, or begin a new run"
-            )
-        for tree in found[0] if found else []:
-            tree.past = True
-        return found[0] if found else []
-
-    # -- the phases
+    @property
+    def method(self) -> Method:
+        """The method as it is now: an adapt changes it."""
+        return self.journal.method
 
     async def begin(self) -> None:
         """Exams at the start; or, in a folder that holds a run, back to where it stood."""
-        if self.store:
-            self.models.secret = functools.cache(self.store.secret)
-        self.start = {role: self.models.engine(role).weights() for role in self.roles} if self.store else {}
-        self.models.remember(snapshots(self.method))
-        began = {role: weights_digest(weights) for role, weights in self.start.items()}
-        began |= identity(self.models, began) if self.store else {}
-        if self.store:
-            self._same(self.store.digests(), began)
-        state = self.store.state() if self.store else None
-        self.start |= {name: self.models.snapshots[name] for name in self.models.predecessors()}
-        if state is not None:
-            if "previous" in state and self.models.predecessors():
-                raise SurpassError(
-                    "this run was begun by a version of surpass in which "
-                    f"{self.models.predecessors()[0]} was the kept model before the current one; it is "
-                    "now the model before the last round's update, and one run cannot mean both: begin "
-                    "a new run"
-                )
-            self._same(state.get("start", {}), began)
-            self._restored(state)
+        begun = self.journal.open()
+        self.at = self.journal.at
+        if begun:
             return
-        if self.store:
-            self.store.rests_on(began)
-        self.at.start = began
         before = await self._exam("test", 0)
         gate = await self._exam("gate", 0)
         self.at.reports = {"before": before, "best": gate, "kept": gate}
         self.at.phase = "judged"
         self.at.stopped = getattr(self.method.gate, "hopeless", lambda start: "")(gate)
-        self._note(exam_event(0, "test", before), exam_event(0, "gate", gate))
-        self._commit()
-
-    def _same(self, was: dict[str, str], now: dict[str, str]) -> None:
-        """SurpassError where what the run began with is another now; what one of the two does not know is not
-        compared.
-        """
-        other = differing(was, now)
-        weights = [role for role in other if role in self.roles]
-        if weights:
-            raise SurpassError(
-                "the model given is not the one this run began with; a run goes on from the model as "
-                "it was at the start, so load it again"
-            )
-        if other:
-            raise SurpassError(
-                f"the model given is not the one this run began with: {' and '.join(other)} changed "
-                "since. Put back what it was (and give the same dtype), or begin a new run"
-            )
+        self.journal.note(exam_event(0, "test", before), exam_event(0, "gate", gate))
+        self.journal.commit()
 
     async def propose(self, round: int) -> list[Tree]:
         """The round's trees with their scores: from disk if they were finished before an interruption."""
-        self.memory.round = round - 1
-        found = self.store.read_trees(round) if self.store else None
-        event = records.event(found[1].get("event")) if found else None
-        if found is not None and event is not None and {"cost", "notes"} <= found[1].keys():
-            trees, extra = found
-            self.models.cost = {account: Counter(n) for account, n in extra["cost"].items()}
-            self.memory.notes = extra["notes"]
-            self.models.system = self.memory.notes.get("system", {})
-            self._note(event)
-            return trees
-        self.models.account = "search"
-        self.models.fresh()
+        journal, method, models = self.journal, self.method, self.models
+        journal.memory.round = round - 1
+        found = journal.proposed(round)
+        if found is not None:
+            return found
+        models.fresh()
         rng = fold(self.seed, "round", round)
-        with self._timed("search", round):
-            curriculum = self.method.curriculum
-            asked = (self.models, shown(self.task, curriculum), self.memory, fold(rng, "curriculum"))
-            problems, joined = given.joined(curriculum, await given.asked(curriculum, *asked))
-            self.say("problems", round, {"n": len(problems)})
-            searched = await search_all(
-                self.method.search,
-                self.models,
-                self.task,
-                problems,
-                rng,
-                lambda: self.say("searched", round, {}),
-            )
-            trees = [*joined, *searched]
-        with self._timed("score", round):
-            await given.score_all(self.method.scores, self.models, self.task, trees)
-        event = {"event": "search", "round": round} | round_figures(trees, _main_score(self.method))
-        if self.store:
-            extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
-            self.store.write_texts(round, node_texts(self.models, trees))
-            self.store.write_trees(round, trees, extra)
-        self._note(event)
+        with models.charged("search"):
+            with journal.timed("search", round):
+                curriculum = method.curriculum
+                asked = (models, shown(self.task, curriculum), journal.memory, fold(rng, "curriculum"))
+                problems, joined = given.joined(curriculum, await given.asked(curriculum, *asked))
+                journal.say("problems", round, {"n": len(problems)})
+                searched = functools.partial(journal.say, "searched", round, {})
+                trees = [
+                    *joined,
+                    *await search_all(method.search, models, self.task, problems, rng, searched),
+                ]
+            with journal.timed("score", round):
+                await given.score_all(method.scores, models, self.task, trees)
+        event = {"event": "search", "round": round} | round_figures(trees, _main_score(method))
+        journal.write_proposed(round, trees, event)
         return trees
 
     async def learn(self, round: int, trees: Sequence[Tree]) -> None:
         """Every Learn row in turn."""
-        if self.at.trial is None:
-            self.at.trial, self.at.trial_notes, self.at.trial_method = (
-                self.at.weights,
-                json.loads(json.dumps(self.memory.notes)),
-                self.at.method,
-            )
-        self.models.trial(
-            self.roles, functools.partial(self._at_round, self.at.trial) if self.store else None
+        journal, at, method, models = self.journal, self.at, self.method, self.models
+        if at.trial is None:
+            notes = json.loads(json.dumps(journal.memory.notes))
+            at.trial, at.trial_notes, at.trial_method = at.weights, notes, at.method
+        models.weights.trial(
+            journal.roles, functools.partial(journal.at_round, at.trial) if journal.store else None
         )
-        self.models.account = "learn"
-        self.models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
-        before = {name: self.models.engine(name).weights() for name in self.models.predecessors()}
+        models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
+        before = {name: models.engine(name).weights() for name in models.weights.predecessors()}
+        models.weights.begin_updates(row.role for row in method.learn if row.role in journal.roles)
         chosen: list[tuple[str, Sequence[Example]]] = []
         credit: list[tuple[str, Sequence[Tree]]] = []
-        with self._timed("learn", round):
-            for i, learn in enumerate(self.method.learn):
-                rng = fold(self.seed, "learn", round, i)
-                if learn.start is not None:
-                    self.models.engine(learn.role).load(self.models.snapshots[learn.start])
-                    self.models.optimisers.pop(learn.role, None)
-                rows = credited(await rescored(trees, learn, self.models, self.task), learn, self.memory)
-                examples = given.examples(learn.select, given.told(learn.select, rows, self.memory, rng))
-                found = await given.asked(learn.learner, self.models, learn, examples, self.memory, rng)
-                report = given.one(learn.learner, Report, found)
-                chosen.append((learn.role, examples))
-                credit.append((learn.role, rows))
-                self.models.require_numbers(learn.role)
-                metrics = {name: m["mean"] for name, m in report.metrics.items()}
-                self._note(
-                    {"event": "learn", "round": round, "role": learn.role, "examples": len(examples)}
-                    | metrics
-                )
-        if self.store is None and "past" in needs_of(self.method):
-            self.past[round] = list(trees)
-        self.models.succeed(before)  # only now: until here ROLE@-1 is what the round's scores took it for
-        self.at.round, self.at.weights, self.at.phase = round, round, "learnt"
-        if self.budget:
-            now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)
-            self.at.spent, self.at.dearest = now, max(self.at.dearest, now - self.at.spent)
-        self.at.versions[str(round)] = dict(self.models.version)
-        if self.store:
-            self.store.write_examples(round, chosen, trees)
-            self.store.write_credit(round, credit, trees)
+        with journal.timed("learn", round), models.charged("learn"):
+            for i, row in enumerate(method.learn):
+                examples, rows = await self._learn(round, i, row, trees)
+                chosen.append((row.role, examples))
+                credit.append((row.role, rows))
+        if journal.store is None and "past" in needs_of(method):
+            journal.past[round] = list(trees)
+        models.weights.succeed(before)  # only now: until here ROLE@-1 is what the round's scores took it for
+        at.round, at.weights, at.phase = round, round, "learnt"
+        at.price = journal.charge()
+        at.dearest = max(at.dearest, at.price)
+        at.versions[str(round)] = dict(models.version)
+        if journal.store:
+            journal.store.write_examples(round, chosen, trees)
+            journal.store.write_credit(round, credit, trees)
         if self._due(round):
-            with self._timed("write", round):
-                if self.store:
-                    self.store.save(round, self.models, self.roles)
-                self._commit()
+            with journal.timed("write", round):
+                if journal.store:
+                    journal.store.save(round, models, journal.roles)
+                journal.commit()
+
+    async def _learn(
+        self, round: int, i: int, row: Learn, trees: Sequence[Tree]
+    ) -> tuple[Sequence[Example], Sequence[Tree]]:
+        """One Learn row: (the examples it learnt from, the trees with the columns that only it saw)."""
+        memory, models = self.journal.memory, self.models
+        rng = fold(self.seed, "learn", round, i)
+        if row.start is not None:
+            models.engine(row.role).load(models.weights.snapshots[row.start])
+            models.weights.restart(row.role)
+        rows = credited(await rescored(trees, row, models, self.task), row, memory)
+        examples = given.examples(row.select, given.told(row.select, rows, memory, rng))
+        found = await given.asked(row.learner, models, row, examples, memory, rng)
+        report = given.one(row.learner, Report, found)
+        models.weights.require_numbers(row.role)
+        event = {"event": "learn", "round": round, "role": row.role, "examples": len(examples)}
+        self.journal.note(event | {name: m["mean"] for name, m in report.metrics.items()})
+        return examples, rows
 
     def _due(self, round: int) -> bool:
         """Whether the gate decides after this round. Weights are written then; rounds in between are learnt
         again, from their stored trees and to the same bytes, if the run is interrupted.
         """
-        return round % self.method.gate.every == 0 or round >= self.rounds or self._spent()
-
-    def _spent(self) -> bool:
-        """Whether another round might go beyond the budget."""
-        return self.budget is not None and self.at.spent + self.at.dearest > self.budget.amount
+        return round % self.method.gate.every == 0 or round >= self.rounds or self.journal.overspent()
 
     async def judge(self, round: int) -> None:
         """The gate's decision, where one is due; then the next round's method."""
-        gate, new = self.method.gate, None
-        self.memory.round = round - 1  # also where a run goes on from here
+        self.journal.memory.round = round - 1  # also where a run goes on from here
         due = self._due(round)
-        if due:
-            new = await self._exam("gate", round)
-            best, kept = self.at.reports["best"], self.at.reports["kept"]
-            verdict = given.verdict(gate, given.told(gate, best, kept, new))
-            if verdict.keep:
-                self.models.keep()
-                self.at.reports["kept"] = new
-                metric = getattr(gate, "metric", None)
-                if metric is None or (metric and at_least(best, new, metric)):  # "": the start stays the best
-                    self.at.reports["best"] = new
-                self.at.refusals = 0
-            else:
-                self.models.refuse()
-                self.at.weights = self.at.trial or 0
-                self.memory.notes, self.at.method = self.at.trial_notes, self.at.trial_method
-                self.models.system = self.memory.notes.get("system", {})
-                self.method = from_json(self.at.method, self.modules)
-                self.at.refusals += 1
-                if self.at.refusals >= self.patience:
-                    self.at.stopped = f"{self.at.refusals} updates in a row were refused"
-            self.at.trial = None
-            if self._spent() and not self.at.stopped:
-                self.at.stopped = f"the budget, {self.budget}, is spent"
-            self._note(
-                exam_event(round, "gate", new),
-                {
-                    "event": "gate",
-                    "round": round,
-                    "keep": verdict.keep,
-                    "why": verdict.why,
-                    "p": verdict.p,
-                    "spent": dict(spent(self.models.cost)),
-                    **({"seconds": self.at.seconds} if self.budget and self.budget.kind == "seconds" else {}),
-                },
-            )
-        if self.method.adapt is not None:
-            adapt = self.method.adapt
-            asked = (
-                self.method,
-                self.models,
-                shown(self.task, adapt),
-                self.memory,
-                new,
-                fold(self.seed, "adapt", round),
-            )
-            self.method = given.one(adapt, Method, await given.asked(adapt, *asked))
-            self.at.method = to_json(self.method)
+        new = await self._decide(round) if due else None
+        await self._adapt(round, new)
+        if due and self.journal.overspent() and not self.at.stopped:
+            self.at.stopped = f"the budget, {self.journal.budget}, is spent"
         self.at.phase = "judged"
         if due:
-            self._commit(judged=round)
-        if due and self.store:
-            self.store.forget({self.at.weights, self.at.trial or 0})
+            self.journal.commit(judged=round)
+        if due and self.journal.store:
+            self.journal.store.forget({self.at.weights, self.at.trial or 0})
+
+    async def _decide(self, round: int) -> Report:
+        """Keep the trial, or go back to what was before it; the exam that decided."""
+        journal, at, gate = self.journal, self.at, self.method.gate
+        new = await self._exam("gate", round)
+        verdict = given.verdict(gate, given.told(gate, at.reports["best"], at.reports["kept"], new))
+        if verdict.keep:
+            self.models.weights.keep()
+            metric = getattr(gate, "metric", None)
+            if metric is None or (metric and at_least(at.reports["best"], new, metric)):
+                at.reports["best"] = new  # with the metric "" the start stays the best
+            at.reports["kept"], at.refusals = new, 0
+        else:
+            self.models.weights.refuse()
+            at.weights, at.method = at.trial or 0, at.trial_method
+            journal.recall(at.trial_notes)
+            journal.method = from_json(at.method, journal.modules)
+            at.refusals += 1
+            if at.refusals >= self.patience:
+                at.stopped = f"{at.refusals} updates in a row were refused"
+        at.trial = None
+        budget = journal.budget
+        event = {"event": "gate", "round": round, "keep": verdict.keep, "why": verdict.why, "p": verdict.p}
+        event |= {"spent": dict(spent(self.models.cost))}
+        event |= {"seconds": at.seconds} if budget and budget.kind == "seconds" else {}
+        journal.note(exam_event(round, "gate", new), event)
+        return new
+
+    async def _adapt(self, round: int, new: Report | None) -> None:
+        """The next round's method; what finding it costs is this round's."""
+        journal, adapt = self.journal, self.method.adapt
+        if adapt is None:
+            return
+        task, rng = shown(self.task, adapt), fold(self.seed, "adapt", round)
+        with journal.timed("adapt", round), self.models.charged("adapt"):
+            found = await given.asked(adapt, self.method, self.models, task, journal.memory, new, rng)
+        journal.method = given.one(adapt, Method, found)
+        self.at.method = to_json(self.method)
+        self.at.dearest = max(self.at.dearest, self.at.price + journal.charge())
 
     async def finish(self) -> Result:
         """The test exam of what was kept."""
-        if self.at.phase != "finished":
-            after = await self._exam("test", self.at.round) if self.at.weights else self.at.reports["before"]
-            self.at.reports["after"] = after
-            self.at.phase = "finished"
-            self._note(
-                exam_event(self.at.round, "test", after),
-                {"event": "end", "round": self.at.round, "kept": self.at.weights, "why": self.at.stopped},
-            )
-            self._commit()
-        events = self.store.read_events() if self.store else self.events
-        reports = self.at.reports
-        system = dict(self.memory.notes.get("system", {}))
-        return Result(
-            reports["before"], reports["after"], events, self.at.cost, self.at.weights, system=system
-        )
-
-    # -- between phases
+        journal, at = self.journal, self.at
+        if at.phase != "finished":
+            after = await self._exam("test", at.round) if at.weights else at.reports["before"]
+            at.reports["after"] = after
+            at.phase = "finished"
+            end = {"event": "end", "round": at.round, "kept": at.weights, "why": at.stopped}
+            journal.note(exam_event(at.round, "test", after), end)
+            journal.commit()
+        events = journal.store.read_events() if journal.store else journal.events
+        system = dict(journal.memory.notes.get("system", {}))
+        reports = at.reports
+        return Result(reports["before"], reports["after"], events, at.cost, at.weights, system=system)
 
     async def _exam(self, split: str, round: int) -> Report:
-        self.models.account = "exam"
+        journal, exam = self.journal, self.method.exam
         self.models.fresh()
-        self.say("exam", round, {"split": split})
-        with self._timed(f"exam {split}", round):
-            report = await given.asked(self.method.exam, self.models, self.task, split, self.seed)
-        report = given.one(self.method.exam, Report, report)
+        journal.say("exam", round, {"split": split})
+        with journal.timed(f"exam {split}", round), self.models.charged("exam"):
+            report = given.one(
+                exam, Report, await given.asked(exam, self.models, self.task, split, self.seed)
+            )
         trees, report.trees = report.trees, []  # a run may hold many reports
-        if self.store and split == "test" and trees:
-            self.store.write_exam(round, trees, node_texts(self.models, trees))
+        if journal.store and split == "test" and trees:
+            journal.store.write_exam(round, trees, node_texts(self.models, trees))
         return report
-
-    @contextlib.contextmanager
-    def _timed(self, phase: str, round: int) -> Iterator[None]:
-        begin = time.perf_counter()
-        with self.store.timed(phase, round) if self.store else contextlib.nullcontext():
-            yield
-        if self.budget and self.budget.kind == "seconds" and phase in ("search", "score", "learn"):
-            self.at.seconds += time.perf_counter() - begin
-
-    def _note(self, *events: dict[str, Any]) -> None:
-        """What happened, told at once and written with the next state."""
-        for event in events:
-            self.events.append(event)
-            self.unwritten.append(event)
-            self.say(event["event"], event["round"], event)
-
-    def _commit(self, judged: int = 0) -> None:
-        self.at.notes = self.memory.notes
-        self.at.cost = {account: dict(n) for account, n in self.models.cost.items()}
-        if self.store:
-            state = dataclasses.asdict(dataclasses.replace(self.at, reports={}))
-            self.store.commit(
-                state | {"reports": {name: report_json(r) for name, r in self.at.reports.items()}},
-                self.unwritten,
-                judged,
-            )
-        self.unwritten = []
-
-    def _restored(self, state: dict[str, Any]) -> None:
-        """`_restore`, or RunBroken where the state holds what no run can go on from."""
-        try:
-            self._restore(state)
-        except SurpassError:
-            raise
-        except Exception as error:  # it may hold anything
-            raise RunBroken(
-                f"state.json holds what this run cannot go on from ({type(error).__name__}: "
-                f"{' '.join(str(error).split()):.200}); put back a copy of it, or remove it: the run "
-                "then goes back to the last round it has another of"
-            ) from error
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
-        self.at = stood(state)
-        given, self.method = self.method, from_json(self.at.method, self.modules)
-        if not isinstance(self.method, Method):
-            raise ValueError("its method is none")
-        if given.adapt is None and self.method != given:
-            raise RunBroken(
-                "state.json was written by another method than this run's: it belongs to another run, "
-                "or run.json was edited. Put back what was there, or begin a new run"
-            )
-        require(self.method, self.task, self.models, learns=True)
-        self.models.remember(snapshots(self.method))
-        self.memory.notes = self.at.notes
-        self.models.system = self.memory.notes.get("system", {})
-        self.models.cost = {account: Counter(n) for account, n in self.at.cost.items()}
-        for role in [*self.roles, *self.models.predecessors()]:
-            if self.at.trial is not None:
-                self.models.restore = (self.models.restore or {}) | {
-                    role: functools.partial(self._at_round, self.at.trial, role)
-                }
-            self.models.put_back(role, self._at_round(self.at.weights, role))
-
-    def _at_round(self, round: int, role: str) -> Snapshot:
-        assert self.store is not None, "only a stored run is restored"
-        return self.store.load(
-            round, self.models, role, self.start[role], self.at.versions[str(round)].get(role, 0)
-        )
 
 
 async def improve(
@@ -405,7 +240,7 @@ async def improve(
     seed: int = 0,
     store: Store | None = None,
     patience: int = 3,
-    say: Callable[[str, int, dict[str, Any]], None] = lambda what, round, event: None,
+    say: Say = lambda what, round, event: None,
     modules: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> Result:
@@ -420,7 +255,7 @@ async def improve(
     """
     models.forget()
     require(method, task, models, learns=True)
-    run = _Run(method, task, models, rounds, seed, store, patience, say, modules, budget)
+    run = _Run(Journal(method, task, models, seed, store, say, modules, budget), rounds, seed, patience)
     await run.begin()
     while not run.at.stopped and (run.at.round < rounds or run.at.phase == "learnt"):
         if run.at.phase != "learnt":
@@ -436,9 +271,9 @@ async def evaluate(
     """The method's exam on a split."""
     models.forget()
     require(method, task, models)
-    models.remember(snapshots(method))
-    models.account = "exam"
-    report = given.one(method.exam, Report, await given.asked(method.exam, models, task, split, seed))
+    models.weights.remember(snapshots(method))
+    with models.charged("exam"):
+        report = given.one(method.exam, Report, await given.asked(method.exam, models, task, split, seed))
     report.cost = dict(models.cost.get("exam", {}))
     return report
 

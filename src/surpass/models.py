@@ -2,71 +2,51 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
 import json
-import re
 import secrets
-import warnings
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from surpass import answers
-from surpass.engines.probe import unfinite
+from surpass import answers, words
 from surpass.engines.requests import Context, Drawn, Generate, Next, Sampling, Score
 from surpass.engines.text import as_messages
-from surpass.errors import RunBroken, SurpassError, UnmetNeed
+from surpass.errors import SurpassError, UnmetNeed
 from surpass.serving import Queue
-from surpass.types import FAILED, OPEN, Cast, Problem, Tree, fold
+from surpass.types import OPEN, Cast, Problem, Tree, fold
+from surpass.weights import Weights
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a role was: its weights (with LoRA the adapter alone) and its optimiser's state."""
-
-    weights: dict[str, torch.Tensor]
-    optimiser: dict[str, Any] | None
-    version: int
+_account: ContextVar[str] = ContextVar("account", default="search")  # whom the work is put down to
 
 
 _TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
 
 
-def _same(snapshot: Snapshot) -> Snapshot:
-    return snapshot
-
-
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
-    "policy@0" is the policy at the start, "policy@-1" as it was before the last round's update (until there
-    is one: at the start); only the names given to `remember` are held in memory. `cost` counts, per account
-    (`account` names the current one): tokens prefilled, generated, scored and trained, calls, and steps of
-    the task.
+    `weights` holds what they were before ("policy@0", "policy@-1": surpass.weights). `cost` counts
+    per account (`charged`): tokens prefilled, generated, scored and trained, calls, and steps of the task.
     """
 
     def __init__(self, engines: Mapping[str, Any] | None = None, **roles: Any):
         self.engines: dict[str, Any] = {**(engines or {}), **roles}
-        self.snapshots: dict[str, dict[str, torch.Tensor]] = {}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.version: dict[str, int] = dict.fromkeys(self.engines, 0)
         self.cost: dict[str, Counter] = {}
-        self.account = "search"
         self.batches: list[int] = []  # draws in every batch that was served
-        self.system: dict[str, str] = {}  # a role's system message
+        self.system: dict[str, str] = {}  # a role's system message, of the run's notes (`recall`)
         # what hidden tests are made with
         self.secret: Callable[[], bytes] = cache(partial(secrets.token_bytes, 16))
         self._cast: list[str] = []  # roles played by copies or by the weights of another role
-        # what a refusal brings back; None between trials
-        self.restore: dict[str, Callable[[], Snapshot]] | None = None
+        self.weights = Weights(self)
         # a new thread would count its threads anew, and another count computes other last bits
         self.threads = torch.get_num_threads()
         self._queue = Queue(self)
@@ -78,7 +58,9 @@ class Models:
         self.fresh()
         for role in self._cast:
             self.engines.pop(role, None)
-        self.snapshots, self.optimisers, self.restore, self._cast, self.system = {}, {}, None, [], {}
+        for engine in self.distinct():
+            getattr(engine, "optimisers", {}).clear()
+        self.weights, self._cast, self.system = Weights(self), [], {}
         self.version, self.cost, self.batches = dict.fromkeys(self.engines, 0), {}, []
 
     # -- roles
@@ -119,9 +101,23 @@ class Models:
     def can(self, role: str) -> frozenset[str]:
         return self.engine(role).can
 
-    def count(self, what: str, n: int = 1) -> None:
-        """Add to the current account."""
-        self.cost.setdefault(self.account, Counter())[what] += n
+    def count(self, what: str, n: int = 1, account: str | None = None) -> None:
+        """Add to an account, by default the one that is charged here (`charged`)."""
+        self.cost.setdefault(account or _account.get(), Counter())[what] += n
+
+    @property
+    def account(self) -> str:
+        """The account that is charged here."""
+        return _account.get()
+
+    @contextlib.contextmanager
+    def charged(self, account: str) -> Iterator[None]:
+        """What is asked inside, also by tasks begun there, is put down to `account`."""
+        token = _account.set(account)
+        try:
+            yield
+        finally:
+            _account.reset(token)
 
     def fresh(self) -> None:
         """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same
@@ -145,6 +141,7 @@ class Models:
         """
         if n < 1:
             raise SurpassError(f"at least one attempt has to be drawn; found n={n}")
+        self._reader(role, tree, node)
         ordinal = tree.draws[node]
         tree.draws[node] += 1
         keys = tuple(fold(tree.keys[node], ordinal, j) for j in range(n))
@@ -176,27 +173,29 @@ class Models:
         """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan
         for the first.
         """
-        return await self._ask(role, Score(Context.of(tree, node)), (tree.problem.id, tree.key, node, -1))
+        return await self._score(role, tree, node, "logp", -1)
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
         """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it
         was drawn from, under a role or snapshot; nan for the first. 0 for a model that knows nothing, the
         more the surer it is.
         """
-        return await self._ask(
-            role, Score(Context.of(tree, node), "certainty"), (tree.problem.id, tree.key, node, -3)
-        )
+        return await self._score(role, tree, node, "certainty", -3)
 
     async def value(self, role: str, tree: Tree, node: int) -> np.ndarray:
         """float32[t, H]: what the role's H value heads read after each token on the path to `node`."""
-        return await self._ask(
-            role, Score(Context.of(tree, node), "value"), (tree.problem.id, tree.key, node, -4)
-        )
+        return await self._score(role, tree, node, "value", -4)
 
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
+        self._reader(role, tree, node)
         request = Next(Context.of(tree, node), tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
+
+    async def _score(self, role: str, tree: Tree, node: int, what: str, ordinal: int) -> np.ndarray:
+        self._reader(role, tree, node)
+        order = (tree.problem.id, tree.key, node, ordinal)
+        return await self._ask(role, Score(Context.of(tree, node), what), order)
 
     async def chat(
         self, role: str, messages: Sequence[Mapping[str, str]], n: int = 1, key: int = 0, **sampling: Any
@@ -229,6 +228,8 @@ class Models:
             messages = [{"role": "system", "content": system}, *messages]
         root = tree.add(-1, "task", text.open(messages), cause=cause, key=key, aside=aside)
         tree.said[root] = as_messages(messages)
+        if hasattr(text, "vocabulary"):
+            tree.vocabulary[root] = role, text.vocabulary
         return root
 
     def tell(
@@ -250,7 +251,7 @@ class Models:
         (Tree.parts).
         """
         text, tokens = self.engine(role).text, tree.path_tokens(node)
-        heard = self._heard(text, tree, node)
+        heard = words.heard(text, tree, node)
         if heard is None:
             told = text.tell(message, int(tokens[-1]) if len(tokens) else None)
             return self._graft(tree, node, told, author, cause=cause, aside=aside)
@@ -264,27 +265,10 @@ class Models:
             tree.draws[node] += 1
             new = tree.add(-1, "task", text.open(said), cause=cause, key=key, aside=aside or tree.aside[node])
             tree.mark("continues", new, node)
+            if hasattr(text, "vocabulary"):
+                tree.vocabulary[new] = role, text.vocabulary
         tree.said[new] = said
         return new
-
-    @staticmethod
-    def _heard(
-        text: Any, tree: Tree, node: int
-    ) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
-        """(the messages of a context, the tokens of the last of them, those of the answer to it); None where
-        nobody noted the messages, or the engine renders no template.
-        """
-        path = tree.path(node)
-        if not (hasattr(text, "follow") and text.chats and path[0] in tree.said):
-            return None
-        history, asked, drawn = list(tree.said[path[0]]), tree.own(path[0]), np.zeros(0, np.int32)
-        for i in path[1:]:
-            if i in tree.said:
-                history += [text.said(asked, drawn), *tree.said[i]]
-                asked, drawn = tree.own(i), np.zeros(0, np.int32)
-            else:
-                drawn = np.concatenate([drawn, tree.own(i)])
-        return history, asked, drawn
 
     def put(
         self,
@@ -334,41 +318,29 @@ class Models:
         trailing nodes that have the same author, with the mark in front that begins a thought where the
         template wrote one before the turn (<think>). Decoded from whole tokens, never joined from pieces.
         """
-        before, nodes = self._turn(tree, node, since)
-        return (self._begun(role, tree, before) if since is None else "") + self._decoded(role, tree, nodes)
+        text = self._reader(role, tree, node).text
+        before, nodes = words.turn(tree, node, since)
+        return (words.begun(text, tree, before) if since is None else "") + words.decoded(text, tree, nodes)
 
     def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
         """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began
         before the turn: what is judged, compared and shown to others. The tree keeps what was drawn.
         """
-        before, nodes = self._turn(tree, node, since)
-        return answers.said(self._begun(role, tree, before) + self._decoded(role, tree, nodes))
+        text = self._reader(role, tree, node).text
+        before, nodes = words.turn(tree, node, since)
+        return answers.said(words.begun(text, tree, before) + words.decoded(text, tree, nodes))
 
-    @staticmethod
-    def _turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
-        """(the node before a turn, -1 for none; the turn's nodes)."""
-        path = tree.path(node)
-        if since is None:
-            first = len(path) - 1
-            while first > 0 and tree.author[path[first - 1]] == tree.author[node]:
-                first -= 1
-        else:
-            first = path.index(since) + 1 if since >= 0 else 0
-        stop = tree.stop
-        nodes = [i for i in path[first:] if stop[i] != FAILED]  # the text of one that failed is why
-        return path[first - 1] if first else -1, nodes
-
-    def _begun(self, role: str, tree: Tree, before: int) -> str:
-        """The mark with which what stands before a turn begins a thought."""
-        return (
-            answers.opening(self.engine(role).text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
-        )
-
-    def _decoded(self, role: str, tree: Tree, nodes: Sequence[int]) -> str:
-        if nodes and all(tree.text[i] is not None for i in nodes):
-            return "".join(str(tree.text[i]) for i in nodes)
-        tokens = np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32)
-        return self.engine(role).text.decode(tokens)
+    def _reader(self, role: str, tree: Tree, node: int) -> Any:
+        """The role's engine; UnmetNeed where the context's tokens are those of another tokenizer."""
+        engine = self.engine(role)
+        wrote = tree.vocabulary.get(tree.path(node)[0]) if tree.vocabulary and node >= 0 else None
+        if wrote is not None and wrote[1] != getattr(engine.text, "vocabulary", wrote[1]):
+            raise UnmetNeed(
+                f'the tokens of this context are those of "{wrote[0]}", and "{role}" ({engine.name}) has '
+                "another tokenizer: to it they are other words. Open a context of its own "
+                "(models.open) with the text"
+            )
+        return engine
 
     # -- the queue
 
@@ -391,113 +363,11 @@ class Models:
         """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
         self._queue.cancel()
 
-    # -- weights
+    def adopt(self, notes: dict[str, Any], role: str, words: str) -> None:
+        """Give a role a system message ("": none), kept in the run's notes, with which it is restored."""
+        notes.setdefault("system", {})[role] = words
+        self.recall(notes)
 
-    def require_numbers(self, role: str) -> None:
-        """RunBroken where an update left weights that are no numbers, before anything of it is written."""
-        if hasattr(engine := self.engine(role), "trainable") and (odd := unfinite(engine.trainable())):
-            raise RunBroken(f"an update of {role} left {odd}; it is not written. Try a lower lr, or float32")
-
-    def remember(self, names: Iterable[str]) -> None:
-        """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
-        for name in names:
-            if not re.fullmatch(r"\w+@(0|-1)", name):
-                raise UnmetNeed(
-                    f'snapshot "{name}" is not kept; use ROLE@0 (the start) or ROLE@-1 (before the last '
-                    "update)"
-                )
-            self.snapshots.setdefault(name, self.engine(name).weights())
-
-    def predecessors(self) -> list[str]:
-        """Those that are held of the names ROLE@-1."""
-        return [name for name in self.snapshots if name.endswith("@-1")]
-
-    def succeed(self, before: Mapping[str, dict[str, torch.Tensor]]) -> None:
-        """Let every ROLE@-1 of `before` stand for these weights, its role's ahead of an update, unless
-        nothing has changed since.
-        """
-        for name, weights in before.items():
-            now = self.engine(name).trainable()
-            if any(not torch.equal(now[key], value) for key, value in weights.items()):
-                self.snapshots[name] = weights
-
-    def _weights(self, name: str) -> dict[str, torch.Tensor]:
-        if name not in self.snapshots:
-            raise UnmetNeed(f'no snapshot "{name}" is held; there are: {", ".join(self.snapshots) or "none"}')
-        return self.snapshots[name]
-
-    def same(self, a: str, b: str) -> bool:
-        """Whether two roles or snapshots of one engine have equal weights."""
-        if a == b:
-            return True
-        first, second = (
-            self._weights(name) if "@" in name else self.engine(name).trainable() for name in (a, b)
-        )
-        return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-    def using(self, name: str):
-        """A context in which the engine of a role has a snapshot's weights."""
-        return self.engine(name).using(self._weights(name) if "@" in name else None)
-
-    def snapshot(self, role: str) -> Snapshot:
-        """A copy of a role's weights, optimiser state and version; of ROLE@-1 the weights it stands for."""
-        if "@" in role:
-            return Snapshot(self._weights(role), None, 0)
-        optimiser = self.optimisers.get(role)
-        state = copy.deepcopy(optimiser.state_dict()) if optimiser else None
-        return Snapshot(self.engine(role).weights(), state, self.version[role])
-
-    def trial(self, roles: Iterable[str], read: Callable[[str], Snapshot] | None = None) -> None:
-        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is
-        called. `read` gives them back from where they are written; without it copies are held in memory:
-        three times the weights, with an optimiser's state.
-        """
-        if self.restore is None:
-            every = dict.fromkeys([*roles, *self.predecessors()])
-            self.restore = {
-                role: partial(read, role) if read else partial(_same, self.snapshot(role)) for role in every
-            }
-
-    def keep(self) -> None:
-        """The trial's weights stand."""
-        self.restore = None
-
-    def refuse(self) -> None:
-        """Back to the weights, optimiser states and ROLE@-1 before the trial."""
-        for role, before in (self.restore or {}).items():
-            self.put_back(role, before())
-        self.restore = None
-
-    def put_back(self, role: str, snapshot: Snapshot) -> None:
-        """Give a role the weights, optimiser state and version of a snapshot; ROLE@-1 the weights."""
-        if "@" in role:
-            self.snapshots[role] = snapshot.weights
-            return
-        self.engine(role).load(snapshot.weights)
-        self.version[role] = snapshot.version
-        if snapshot.optimiser is None:
-            self.optimisers.pop(role, None)
-        else:
-            if role not in self.optimisers:
-                self.optimisers[role] = torch.optim.AdamW(
-                    list(self.engine(role).trainable().values()), fused=True
-                )
-            self.optimisers[role].load_state_dict(copy.deepcopy(snapshot.optimiser))
-
-    def optimiser(self, role: str, **settings: Any) -> torch.optim.Optimizer:
-        """This role's AdamW, made at first use and kept across rounds; `settings` (lr, weight_decay, betas,
-        eps) apply from now on.
-        """
-        if role not in self.optimisers:
-            parameters = list(self.engine(role).trainable().values())
-            if any(p.dtype in (torch.bfloat16, torch.float16) for p in parameters):
-                warnings.warn(
-                    f"the weights of {role} are trained in half precision, where updates below about "
-                    f"1/500 of a weight are lost: "
-                    'take dtype "mixed", or LoRA',
-                    stacklevel=2,
-                )
-            self.optimisers[role] = torch.optim.AdamW(parameters, fused=True, **settings)
-        for group in self.optimisers[role].param_groups:
-            group.update(settings)
-        return self.optimisers[role]
+    def recall(self, notes: Mapping[str, Any]) -> None:
+        """Take the system messages of a run's notes."""
+        self.system = notes.get("system", {})

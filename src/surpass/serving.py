@@ -56,6 +56,7 @@ class _Entry:
     role: str
     request: Any
     future: asyncio.Future
+    account: str  # that of whoever asked
     passes: int = 0  # how often an engine paused in it: then it goes first
 
 
@@ -79,7 +80,8 @@ class Queue:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self.asked += 1
-        self.entries.append(_Entry((role, type(request).__name__, *order, self.asked), role, request, future))
+        place = (role, type(request).__name__, *order, self.asked)
+        self.entries.append(_Entry(place, role, request, future, self.models.account))
         if not self.knows(loop):  # somebody else's loop: a short wait instead
             loop.call_later(PATIENCE, self.serve)
         return await future
@@ -175,7 +177,7 @@ class Queue:
         def count():  # ahead of each reply, so that nothing is lost when the last one ends the run
             new = Counter(engine.counters()) - counted
             for what, n in new.items():
-                loop.call_soon_threadsafe(self.models.count, what, n)
+                loop.call_soon_threadsafe(self.models.count, what, n, entries[0].account)
             counted.update(new)
 
         def others() -> bool:
@@ -189,7 +191,7 @@ class Queue:
         failure: SurpassError | None = None
         try:
             counted.update(engine.counters())
-            with self.models.using(role) if snapshot else contextlib.nullcontext():
+            with self.models.weights.using(role) if snapshot else contextlib.nullcontext():
                 for given in engine.serve([entry.request for entry in entries], **pauses):
                     count()
                     if self.halt:

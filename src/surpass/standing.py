@@ -30,6 +30,7 @@ class Standing:
     refusals: int = 0
     stopped: str = ""
     spent: float = 0.0  # of the budget, when the last round had been learnt
+    price: float = 0.0  # of the last round, until it had been learnt
     dearest: float = 0.0  # round so far, in the budget's currency
     seconds: float = 0.0  # of searching, scoring and learning; counted only where they are the budget
 

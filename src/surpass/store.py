@@ -47,7 +47,7 @@ from surpass import nofollow, records
 from surpass.errors import RunBroken, SurpassError
 from surpass.intact import checksum, damage, loads, round_of, seal, sealed, unsealed, write_whole
 from surpass.lock import Lock
-from surpass.models import Models, Snapshot
+from surpass.models import Models
 from surpass.tables import (
     COLUMN,
     DAMAGED,
@@ -60,6 +60,7 @@ from surpass.tables import (
     trees_to_table,
 )
 from surpass.types import Example, Tree
+from surpass.weights import Snapshot
 
 __all__ = ["FORMAT", "Store", "as_line", "columns_from", "trees_from_table", "trees_to_table"]
 
@@ -410,7 +411,7 @@ class Store:
             self.weights_folder(round, role)
             with _disk_errors(partial):
                 models.engine(role).save(partial / role)
-            optimiser = models.optimisers.get(role)
+            optimiser = getattr(models.engine(role), "optimisers", {}).get(role)
             if optimiser is not None:
                 state = optimiser.state_dict()
                 tensors = {
@@ -423,10 +424,10 @@ class Store:
                 (partial / role / "optimiser.json").write_text(
                     json.dumps(state["param_groups"]), encoding="utf-8"
                 )
-        for name in models.predecessors():
+        for name in models.weights.predecessors():
             with _disk_errors(partial):
                 save_file(
-                    {key: value.contiguous() for key, value in models.snapshots[name].items()},
+                    {key: value.contiguous() for key, value in models.weights.snapshots[name].items()},
                     partial / f"{name}.safetensors",
                 )
         seal(partial)

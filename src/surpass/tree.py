@@ -50,6 +50,8 @@ class Tree:
         self.text: list[str | None] = []
         # the messages that a node was rendered from; not stored on disk
         self.said: dict[int, Sequence[Mapping[str, Any]]] = {}
+        # whose tokens a context's are: (role, its tokenizer's vocabulary); not stored on disk
+        self.vocabulary: dict[int, tuple[str, str]] = {}
         self._tokens: list[np.ndarray] = []
         self._logp: list[np.ndarray] = []
         self._logq: list[np.ndarray] = []

@@ -163,6 +163,8 @@ class TextHooks(Protocol):
     """The tokens that the model knows: each is below this number."""
     chats: bool
     """Whether there is a chat template."""
+    vocabulary: str
+    """The same for two texts whose tokens mean the same."""
 
     def reserved(self) -> int:
         """A token that is never written in text."""
@@ -248,6 +250,11 @@ class EngineHooks(Protocol):
         """The outputs of a batch's tokens."""
         ...
 
-    def update(self, name: str, batches: Sequence[Batch], objective: Objective, step: Any) -> Any:
+    optimisers: dict[str, Any]
+    """What trains it, by the role under whose name."""
+
+    def update(
+        self, name: str, batches: Sequence[Batch], objective: Objective, step: Any, drawn_at: Any = None
+    ) -> dict[str, float]:
         """One optimiser step (surpass.engines.training.update)."""
         ...

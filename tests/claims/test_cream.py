@@ -34,7 +34,7 @@ def trust(seed: int) -> list[float]:
         before = {
             name: value + noise * torch.randn(value.shape, generator=generator) for name, value in now.items()
         }
-        models.snapshots = {"policy@0": far, "policy@-1": before}
+        models.weights.snapshots = {"policy@0": far, "policy@-1": before}
         for name, part in method.scores.items():
             for tree, column in zip(trees, models.run(part(models, task, trees)), strict=True):
                 tree.put(name, column)

@@ -54,7 +54,7 @@ def learnt(seed: int, select=None, online: bool = True) -> tuple[float, int]:
         problems=PROMPTS, simulations=8, width=3, self_evaluate=False, max_tokens=8, lr=0.1, updates=2
     )
     learn = dataclasses.replace(method.learn[0], select=select or method.learn[0].select)
-    models.remember(["policy@0"])
+    models.weights.remember(["policy@0"])
 
     def grow(round: int):
         trees = models.run(

@@ -82,7 +82,6 @@ def rejection(method: Method, ours: Run, seed: int) -> tuple[Run, int]:
     """
     search, models = searches.samples(16, method.search.temperature, 64), tiny()
     task = suite(TASK).parts[TASK]
-    models.account = "search"
     models.run(search_all(search, models, task, list(islice(task.problems("train", 0), PROBLEMS)), 0))
     n = round(ours.tokens / (models.cost["search"]["generated"] / (PROBLEMS * search.n)))
     return learnt(

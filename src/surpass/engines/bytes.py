@@ -17,6 +17,7 @@ class ByteText:
 
     chats = True
     rows = VOCABULARY
+    vocabulary = "bytes"
 
     def _line(self, message: Mapping[str, str]) -> str:
         return f"{message['role']}: {message['content']}\n"

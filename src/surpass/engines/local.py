@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines import attention, linear, probe
+from surpass.engines import attention, linear, probe, training
 from surpass.engines.adapters import adapt
 from surpass.engines.attention import TreePlan
 from surpass.engines.checkpoints import load_model, read_model
@@ -167,6 +167,7 @@ class LocalEngine:
                 f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3
             )
         self.scored = 0
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # by the role that is trained
         # draws of requests that were paused, by the request's id
         self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}
 
@@ -292,6 +293,17 @@ class LocalEngine:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 replies = following(self.causal, _to(batch, self.device), [r.candidates for r in some], form)
             yield from ((request, reply.cpu().numpy()) for request, reply in zip(some, replies, strict=True))
+
+    def update(
+        self,
+        name: str,
+        batches: Sequence[Batch],
+        objective: Any,
+        step: training.Step,
+        drawn_at: Mapping[int, int] | None = None,
+    ) -> dict[str, float]:
+        """One optimiser step; what surpass.engines.training.update gives."""
+        return training.update(self, name, batches, objective, step, drawn_at)
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         found = {name: p for name, p in self.module.named_parameters() if p.requires_grad}

@@ -28,6 +28,7 @@ class MessageText:
 
     chats = True
     rows = END + 1 + len(ROLES)
+    vocabulary = "messages"
 
     def _message(self, message: str | Mapping[str, str]) -> list[int]:
         message = {"role": "user", "content": message} if isinstance(message, str) else message

@@ -51,7 +51,8 @@ def certificates() -> ssl.SSLContext:
                 why = "" if Path(os.environ[name]).exists() else " does not exist, and"
                 raise SurpassError(
                     f"{name}={os.environ[name]}{why} cannot be used "
-                    f"({error.strerror if isinstance(error, OSError) and error.strerror else error}); set it to {holds}, or unset it"
+                    f"({(isinstance(error, OSError) and error.strerror) or error}); set it to {holds}, or "
+                    "unset it"
                 ) from None
         raise SurpassError(
             f"the trusted certificates cannot be read: {error}; SSL_CERT_FILE names another file of them"

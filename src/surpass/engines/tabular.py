@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from surpass.engines import training
 from surpass.engines.forward import LOGP
 from surpass.engines.requests import Drawn, Generate, Next, Score, uniforms
 from surpass.engines.sampling import Settings, draw
@@ -27,7 +28,7 @@ class TableText:
     chats = True
 
     def __init__(self, alphabet: str):
-        self.alphabet, self.rows = alphabet, len(alphabet) + 1
+        self.alphabet, self.rows, self.vocabulary = alphabet, len(alphabet) + 1, f"letters {alphabet}"
 
     @property
     def end(self) -> int:
@@ -85,6 +86,7 @@ class TabularEngine:
             self.module["value"] = torch.nn.Parameter(torch.zeros(size, heads))
         self.device = torch.device("cpu")
         self.size, self.scored = size, 0
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
 
     def twin(self, heads: int = 0) -> TabularEngine:
         """Another table with a copy of these logits and, if asked for, `heads` values for every context, all
@@ -132,6 +134,17 @@ class TabularEngine:
         if "certainty" in outputs:
             found["certainty"] = -(logits.mean(-1) + math.log(logits.shape[-1])) * wanted
         return Out(logits.gather(-1, batch.token[:, None])[:, 0] * wanted, **found)
+
+    def update(
+        self,
+        name: str,
+        batches: Sequence[Batch],
+        objective: Any,
+        step: training.Step,
+        drawn_at: Mapping[int, int] | None = None,
+    ) -> dict[str, float]:
+        """One optimiser step; what surpass.engines.training.update gives."""
+        return training.update(self, name, batches, objective, step, drawn_at)
 
     def to_device(self, batch: Batch) -> Batch:
         return batch

@@ -128,6 +128,12 @@ class Text:
         if rows:
             self._check_rows()
 
+    @functools.cached_property
+    def vocabulary(self) -> str:
+        """A digest of which token is which: the same for two tokenizers that read each other's tokens."""
+        known = json.dumps(sorted(self.tokenizer.get_vocab().items()))
+        return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
+
     def encode(self, text: str) -> list[int]:
         """Tokens of text that nobody drew, without special ones. SurpassError for a token that the model has
         no embedding of.

@@ -25,7 +25,6 @@ class adopt:
         report = Report("adopt")
         if examples:
             words = str(examples[0].tree.state[examples[0].nodes[0]][self.field])
-            memory.notes.setdefault("system", {})[learn.role] = words
-            models.system = memory.notes["system"]
+            models.adopt(memory.notes, learn.role, words)
             report.rows.append(Row("0", 0, "length", float(len(words))))
         return report

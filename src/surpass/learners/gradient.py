@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from surpass import given
-from surpass.errors import RunBroken, SurpassError
+from surpass.engines.training import Step
+from surpass.errors import SurpassError
 from surpass.flat import pack
 from surpass.models import Models
 from surpass.parts import Learn, Objective
-from surpass.types import Batch, Example, Figures, Memory, Out, Report, Row
-
-# nats a token: a draw_gap above is no rounding, in float32 and in half precision
-APART, APART_IN_HALF = 0.01, 0.1
+from surpass.types import Batch, Example, Memory, Report, Row
 
 
 @dataclass(frozen=True)
@@ -89,11 +85,13 @@ class gradient:
         }
         batches = self._batches(examples, voices, rng)
         steps = self.epochs * len(batches)
-        self._fill(models, engine, learn.role, [batch for update in batches for batch in update], steps)
-        optimiser = models.optimiser(learn.role, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
+        self._fill(models, learn, [batch for update in batches for batch in update], steps)
+        how = Step(self.lr, self.weight_decay, self.betas, self.clip, self.heat)
         for step in range(steps):
             update = batches[step % len(batches)]
-            self._step(models, engine, optimiser, update, report, step, {} if step else mine)
+            found = engine.update(learn.role, update, self.objective, how, {} if step else mine)
+            report.rows += [Row(str(step), 0, name, value) for name, value in found.items()]
+            models.count("trained", sum(len(batch.token) for batch in update))
         models.version[learn.role] += 1
         engine.fresh()
         return report
@@ -147,90 +145,25 @@ class gradient:
                 batch.columns["logp"] = batch.columns["logq"]
         return packed
 
-    def _fill(self, models: Models, engine, role: str, batches: list[Batch], steps: int) -> None:
-        """Log-probs under other weights, before anything changes."""
+    def _fill(self, models: Models, learn: Learn, batches: list[Batch], steps: int) -> None:
+        """Log-probs under other weights, before anything changes. "logp@start" are those of the weights as
+        they were before the round's first update, also of another row's.
+        """
+        engine, started = models.engine(learn.role), learn.start is None and models.weights.moved(learn.role)
         for name in sorted(column for column in self.objective.columns if column.startswith("logp@")):
             who = name.removeprefix("logp@")
-            if who == "start" and steps == 1:
+            if who == "start" and steps == 1 and not started:
                 continue  # the one step is taken at the start: its own log-probs are these
-            with models.using(role if who == "start" else who), torch.no_grad():
-                for batch in batches:
-                    batch.columns[name] = (
-                        "token",
-                        engine.forward(batch, temperature=self.heat).logp.double().cpu(),
-                    )
-                    models.count("scored", len(batch.token))
-
-    def _step(
-        self,
-        models: Models,
-        engine,
-        optimiser,
-        update: list[Batch],
-        report: Report,
-        step: int,
-        mine: Mapping[int, int],
-    ) -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss = 0.0
-        figures: Figures = {}
-        for batch in update:
-            batch = engine.to_device(batch)
-            outputs = self.objective.outputs
-            # where values are learnt, whoever wrote there
-            ends = torch.zeros_like(batch.trained).index_fill(0, batch.last, True)
-            out = engine.forward(batch, None, outputs, self.heat, ends)
-            sums, more = given.sums(self.objective, given.told(self.objective, out, batch))
-            more |= _draw_gap(out, batch, mine) if outputs - {"value"} else {}
-            part = sum(value / batch.totals[name] for name, value in sums.items())
-            part.backward()
-            loss += float(part.detach())
-            for name, (value, n) in more.items():
-                before = figures.get(name, (0.0, 0))
-                figures[name] = before[0] + value, before[1] + n
-            models.count("trained", len(batch.token))
-        parameters = [p for p in engine.trainable().values() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters])) if parameters else 0.0
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RunBroken(
-                f"the loss is {loss} and the gradient's norm {norm} at step {step}; the update was not "
-                "made. Try a lower lr"
+            weights = (
+                models.weights.at_start(learn.role)
+                if who == "start" and started
+                else models.weights.using(learn.role if who == "start" else who)
             )
-        means = {name: value / max(1, n) for name, (value, n) in figures.items()}
-        if "draw_gap" in means:
-            means["draw_gap_limit"] = APART if getattr(engine, "exact", True) else APART_IN_HALF
-            _refuse_apart(means["draw_gap"], means["draw_gap_limit"])
-        if parameters:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip, torch.tensor(norm))
-            optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        for name, value in {"loss": loss, "grad_norm": norm, "learning_rate": self.lr, **means}.items():
-            report.rows.append(Row(str(step), 0, name, value))
-
-
-def _draw_gap(out: Out, batch: Batch, mine: Mapping[int, int]) -> Figures:
-    """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version mine[i],
-    and their number; nothing where there are none.
-    """
-    logp, version = batch.columns["drawn"][1], batch.columns["version"][1]
-    fresh = torch.zeros_like(batch.trained)
-    for voice, now in mine.items():
-        fresh |= (batch.voice == voice) & (version == now)
-    fresh &= batch.trained & ~logp.isnan()
-    if not bool(fresh.any()):
-        return {}
-    now = out.logp.detach() if out.plain is None else out.plain
-    return {"draw_gap": (float((now.to(logp.dtype) - logp)[fresh].abs().sum()), int(fresh.sum()))}
-
-
-def _refuse_apart(gap: float, limit: float) -> None:
-    if not gap <= limit:  # nan, too
-        raise RunBroken(
-            f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from "
-            f"those at the draw, where rounding gives less than {limit:g}. The model does not compute "
-            "again what it drew, so the update was not made. Try --dtype float32, shorter prompts and "
-            "answers, or another model; docs/troubleshooting.md says more"
-        )
+            with weights, torch.no_grad():
+                for batch in batches:
+                    found = engine.forward(batch, temperature=self.heat).logp.double().cpu()
+                    batch.columns[name] = ("token", found)
+                    models.count("scored", len(batch.token))
 
 
 def _tokens(group: list[Example]) -> int:

@@ -91,7 +91,6 @@ class Balance:
             return method
         problems = list(islice(task.problems("train", fold(0, "dev")), self.dev))
         found: dict[tuple[float, float], float] = {}
-        models.account = "search"
         for temperature in self.temperatures:
             search = dataclasses.replace(method.search, temperature=temperature)
             trees = await search_all(search, models, task, problems, rng)

@@ -64,7 +64,7 @@ class implicit:
     needs = frozenset({"logprobs"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
-        alone = self.or_likelihood and models.same(self.role or self.voice, self.base)
+        alone = self.or_likelihood and models.weights.same(self.role or self.voice, self.base)
         return list(await asyncio.gather(*(self._tree(models, tree, alone) for tree in trees)))
 
     async def _tree(self, models: Models, tree: Tree, alone: bool) -> Column:

@@ -1,0 +1,58 @@
+"""A tree's turns as text, and who can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from surpass import answers
+from surpass.types import FAILED, Tree
+
+_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
+
+
+def turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
+    """(the node before a turn, -1 for none; the turn's nodes): those after the ancestor `since`, by default
+    the trailing ones of one author.
+    """
+    path = tree.path(node)
+    if since is None:
+        first = len(path) - 1
+        while first > 0 and tree.author[path[first - 1]] == tree.author[node]:
+            first -= 1
+    else:
+        first = path.index(since) + 1 if since >= 0 else 0
+    stop = tree.stop
+    nodes = [i for i in path[first:] if stop[i] != FAILED]  # the text of one that failed is why
+    return path[first - 1] if first else -1, nodes
+
+
+def begun(text: Any, tree: Tree, before: int) -> str:
+    """The mark (<think>) with which the node before a turn begins a thought; "" for none."""
+    return answers.opening(text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
+
+
+def decoded(text: Any, tree: Tree, nodes: Sequence[int]) -> str:
+    """The nodes' text, decoded from whole tokens, never joined from pieces; a server's own if it gave it."""
+    if nodes and all(tree.text[i] is not None for i in nodes):
+        return "".join(str(tree.text[i]) for i in nodes)
+    return text.decode(np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32))
+
+
+def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
+    """(a context's messages, the tokens of the last of them, those of the answer to it); None where nobody
+    noted the messages, or the engine has no template.
+    """
+    path = tree.path(node)
+    if not (hasattr(text, "follow") and text.chats and path[0] in tree.said):
+        return None
+    history, asked, drawn = list(tree.said[path[0]]), tree.own(path[0]), np.zeros(0, np.int32)
+    for i in path[1:]:
+        if i in tree.said:
+            history += [text.said(asked, drawn), *tree.said[i]]
+            asked, drawn = tree.own(i), np.zeros(0, np.int32)
+        else:
+            drawn = np.concatenate([drawn, tree.own(i)])
+    return history, asked, drawn
