@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from surpass.errors import RunBroken, SurpassError
+from surpass.journal import Journal
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.parts import from_json, to_json

@@ -1,4 +1,4 @@
-"""What all searches wait for is served as one batch, in a thread of the engines' own."""
+"""What all searches wait for is served as one batch, every engine in a lane of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _IdleSelector(selectors.DefaultSelector):
         super().__init__()
         self.queue = queue
 
-    def select(self, timeout: float | None = None):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout != 0 and self.queue.replies:
             self.queue.deliver()
             return super().select(0)
@@ -61,7 +61,12 @@ class _Entry:
 
 
 class Queue:
-    """Requests of every search, in an order that does not depend on when they came."""
+    """Requests of every search, in an order that does not depend on when they came.
+
+    A batch is all that waits when the event loop has nothing left to do and no lane is at work. A lane is a
+    thread: engines that compute on this machine share one (two at once would only slow each other down),
+    every other engine has its own, so a judge behind an API and the local policy are served at the same time.
+    """
 
     def __init__(self, models: Models):
         self.models = models
@@ -69,9 +74,10 @@ class Queue:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.asked = 0
         self.replies: deque[tuple[asyncio.Future, Any]] = deque()  # answers that nobody has heard yet
-        self.busy = self.halt = self.cancelled = self.listening = False
+        self.busy: set[int] = set()  # lanes at work
+        self.halt = self.cancelled = self.listening = False
         self.heard = threading.Event()
-        self.pool = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, (models.threads,))
+        self.lanes: dict[int, ThreadPoolExecutor] = {}  # by engine; 0: whatever computes here
 
     async def ask(self, role: str, request: Any, order: tuple) -> Any:
         """The answer to a request; where several wait they are served in the order of their roles, kinds and
@@ -100,10 +106,11 @@ class Queue:
         return self.waiting or self.listening
 
     def idle(self) -> None:
-        if self.listening:
+        """The loop has nothing left to do: serve what waits, or tell a lane that asks once it is the last."""
+        if self.listening and len(self.busy) == 1:
             self.listening = False
             self.heard.set()
-        else:
+        elif not self.listening:
             self.serve()
 
     def answered(self, future: asyncio.Future, answer: Any) -> None:
@@ -121,9 +128,9 @@ class Queue:
         _reply(*self.replies.popleft())
 
     def others(self) -> bool:
-        """For an engine in its thread: whether anything waits, once all that was answered has been heard and
-        acted upon. Only our own loop can tell, so that pauses, and with them the batches, depend on nothing
-        but the run.
+        """For an engine in its lane: whether anything waits once every other lane is done, and all searches
+        have gone on as far as they can with the answers so far. Only our own loop can tell, so that pauses,
+        and with them the batches, depend on nothing but the run.
         """
         self.heard.clear()
         # asked after clearing: who ends the run sets both, in the other order
@@ -135,7 +142,7 @@ class Queue:
         return bool(self.entries) and not self.halt
 
     def serve(self) -> None:
-        """Serve what waits, as much as fits, as one batch in the engine's thread."""
+        """Serve what waits, as much as fits, as one batch in the engines' lanes."""
         if not self.waiting:
             return
         # the order of arrival must not matter
@@ -143,18 +150,32 @@ class Queue:
         batch, self.entries = fitting(
             self.entries, lambda entry: (self.models.engine(entry.role), entry.request)
         )
-        self.busy = True
         self.models.batches.append(
             sum(len(e.request.keys) if isinstance(e.request, Generate) else 1 for e in batch)
         )
         loop = asyncio.get_running_loop() if self.loop is None else self.loop
-        self.pool.submit(self._work, batch, loop)
+        lanes: dict[int, list[_Entry]] = {}
+        for entry in batch:
+            lanes.setdefault(self._lane(entry.role), []).append(entry)
+        self.busy = set(lanes)
+        for lane, entries in lanes.items():
+            self._pool(lane).submit(self._work, lane, entries, loop)
 
-    def _work(self, batch: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
+    def _lane(self, role: str) -> int:
+        engine = self.models.engine(role)
+        return id(engine) if getattr(engine, "device", None) is None else 0
+
+    def _pool(self, lane: int) -> ThreadPoolExecutor:
+        if lane not in self.lanes:
+            threads = (self.models.threads,)
+            self.lanes[lane] = ThreadPoolExecutor(1, "surpass-engine", torch.set_num_threads, threads)
+        return self.lanes[lane]
+
+    def _work(self, lane: int, batch: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
         left: list[_Entry] = []
 
-        def finish():
-            self.busy = False
+        def finish() -> None:
+            self.busy.discard(lane)
             self.entries[:0] = left
             if self.waiting and not self.knows(loop):
                 self.serve()
@@ -174,7 +195,7 @@ class Queue:
         counted: Counter[str] = Counter()
         paused = False
 
-        def count():  # ahead of each reply, so that nothing is lost when the last one ends the run
+        def count() -> None:  # ahead of each reply, so that nothing is lost when the last one ends the run
             new = Counter(engine.counters()) - counted
             for what, n in new.items():
                 loop.call_soon_threadsafe(self.models.count, what, n, entries[0].account)
@@ -255,11 +276,13 @@ class Queue:
                 try:
                     for engine in self.models.distinct():
                         getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
-                    self.pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
+                    for pool in self.lanes.values():
+                        pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
                 finally:
                     self.loop, self.entries = None, []
                     self.replies.clear()
-                    self.busy = self.halt = self.cancelled = self.listening = False
+                    self.busy = set()
+                    self.halt = self.cancelled = self.listening = False
 
     def cancel(self) -> None:
         """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
