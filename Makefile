@@ -56,10 +56,10 @@ bench: .venv/model .venv-bench/trl  ## against TRL, pair by pair, in an environm
 	.venv/bin/python bench/products.py
 
 .venv/docs: .venv/base
-	$(PIP) mkdocs-material
+	$(PIP) mkdocs-material 'mkdocstrings[python]'
 	@touch $@
 
-docs: .venv/docs  ## the documents as a site, in site/; a link that leads nowhere is an error
+docs: .venv/docs  ## the documents and the Python reference as a site, in site/; a link that leads nowhere is an error
 	.venv/bin/mkdocs build --strict --quiet
 
 catalogue: .venv/base  ## docs/catalogue.md from the method files

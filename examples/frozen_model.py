@@ -1,5 +1,4 @@
-"""Search at inference, with a model behind an API that speaks OpenAI's chat completions: python
-examples/frozen_model.py NAME URL
+"""Search at inference with a model behind an OpenAI-compatible API: python examples/frozen_model.py NAME URL
 
 The key is taken from OPENAI_API_KEY. Answers are kept in runs/api-cache: the second call costs nothing.
 """

@@ -9,7 +9,7 @@ import surpass
 
 
 def short_and_right(prompts, completions, answer, **columns):
-    """1 for the right number, less the more words stand around it; TRL's signature."""
+    """1 for the right number, less with more words around it; TRL's signature."""
     return [
         float(right in text.split()) * 20 / (20 + len(text.split()))
         for text, right in zip(completions, answer, strict=True)
@@ -19,23 +19,11 @@ def short_and_right(prompts, completions, answer, **columns):
 def main(model: str = "tiny", rounds: int = 4) -> None:
     rng, data = random.Random(0), Path("sums.jsonl")
     sums = {tuple(rng.randint(10, 99) for _ in range(2)) for _ in range(400)}
-    data.write_text(
-        "".join(json.dumps({"prompt": f"{a} + {b} =", "answer": str(a + b)}) + "\n" for a, b in sorted(sums))
-    )
-    result = surpass.improve(
-        "grpo",
-        task=f"data:{data}",
-        reward=f"{__file__}:short_and_right",
-        model=model,
-        rounds=rounds,
-        problems=8,
-        n=8,
-        max_tokens=24,
-        test=64,
-        gate=32,
-        out="runs/own-reward",
-    )
-    print(result)
+    rows = [json.dumps({"prompt": f"{a} + {b} =", "answer": str(a + b)}) for a, b in sorted(sums)]
+    data.write_text("\n".join(rows))
+    sizes = {"rounds": rounds, "problems": 8, "n": 8, "max_tokens": 24, "test": 64, "gate": 32}
+    reward, out = f"{__file__}:short_and_right", "runs/own-reward"
+    print(surpass.improve("grpo", f"data:{data}", model, reward=reward, out=out, **sizes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Train on a task of your own, which makes its problems and judges attempts: python examples/own_task.py
-[MODEL] [ROUNDS]
-"""
+"""Train on a task of your own, with problems and a check: python examples/own_task.py [MODEL] [ROUNDS]"""
 
 import random
 import sys
@@ -17,13 +15,10 @@ class alphabetical(surpass.Task):
     letters: int = 3
 
     def problems(self, split, seed):
-        rng = random.Random(seed)
-
         def make(index):
-            some = " ".join(rng.sample("abcdefghij", self.letters))
-            return surpass.Problem(
-                some, f"Put into alphabetical order: {some}", " ".join(sorted(some.split()))
-            )
+            some = " ".join(random.Random(f"{seed} {index}").sample("abcdefghij", self.letters))
+            right = " ".join(sorted(some.split()))
+            return surpass.Problem(some, f"Put into alphabetical order: {some}", right)
 
         return unique(make, split)
 
@@ -34,18 +29,8 @@ class alphabetical(surpass.Task):
 
 
 def main(model: str = "smollm2-135m", rounds: int = 4) -> None:
-    result = surpass.improve(
-        "grpo",
-        task=alphabetical(),
-        model=model,
-        rounds=rounds,
-        problems=8,
-        n=8,
-        max_tokens=16,
-        test=64,
-        gate=32,
-    )
-    print(result)
+    sizes = {"rounds": rounds, "problems": 8, "n": 8, "max_tokens": 16, "test": 64, "gate": 32}
+    print(surpass.improve("grpo", alphabetical(), model, **sizes))
 
 
 if __name__ == "__main__":

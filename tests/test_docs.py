@@ -1,12 +1,15 @@
-"""Documents are true: their commands and their Python run, the catalogue is the method files', files that are
-named exist.
+"""Documents are true: their commands and their Python run, the catalogue is the method files', files and
+folders that are named exist, words that are explained are used, and the reference names every part.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import re
 import shlex
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import surpass
 from surpass.catalogue import catalogue, heads
 from surpass.cli import main
 from surpass.find import method_names
@@ -29,7 +33,6 @@ SMALL = {
 MEASURED = (
     "results.md",
     "tiny.md",
-    "first-hour.md",
     "no-labels.md",
 )  # their commands were run whole, with their numbers; here only once small
 
@@ -221,3 +224,100 @@ def test_files_and_tests_that_documents_name_exist():
     assert named
     missing = sorted(name for name in named if not (ROOT / name).exists())
     assert not missing
+
+
+def test_the_readmes_folders_are_those_that_exist():
+    tree = (ROOT / "README.md").read_text().partition("## How it is built")[2].split("```")[1]
+    shown = re.findall(r"^( *)([\w/]+)/ ", tree.replace("src/surpass/\n", "src/surpass/ \n"), re.M)
+    inner = {name for indent, name in shown if indent}
+    folders = {path.parent.name for path in (ROOT / "src" / "surpass").glob("*/*") if path.suffix != ".pyc"}
+    assert inner == folders - {"__pycache__"}
+    outer = {name for indent, name in shown if not indent}
+    assert outer == {"src/surpass", "bench", "docs", "examples", "tests"}
+    assert all((ROOT / name).is_dir() for name in outer)
+
+
+def glossary() -> list[str]:
+    """The words of the glossary's first column."""
+    text = (ROOT / "docs" / "concepts.md").read_text().partition("## Glossary")[2]
+    cells = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    return [word for cell in cells if cell not in ("word", "---") for word in cell.strip("`").split(", ")]
+
+
+@pytest.mark.parametrize("word", glossary())
+def test_a_word_of_the_glossary_is_used(word):
+    pages = [path for path in PAGES if path.name != "concepts.md"]
+    texts = (path.read_text() for path in [*pages, *(ROOT / "src").rglob("*.py")])
+    assert any(re.search(rf"(?<!\w){re.escape(word)}s?(?!\w)", text, re.I) for text in texts)
+
+
+def test_the_glossary_has_each_word_once():
+    assert len(glossary()) == len(set(glossary())) >= 50
+
+
+def reference() -> dict[str, list[str]]:
+    """The objects that each page of the Python reference shows, by their dotted names."""
+    pages = (ROOT / "docs").glob("api*.md")
+    return {path.name: re.findall(r"^::: (\S+)", path.read_text(), re.M) for path in pages}
+
+
+def found(name: str) -> object:
+    """The object of a dotted name."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize("name", [name for names in reference().values() for name in names])
+def test_what_the_reference_shows_exists(name):
+    assert (inspect.getdoc(found(name)) or "").strip()
+
+
+@pytest.mark.parametrize(
+    "folder",
+    "curricula searches rewards advantages selectors objectives learners measures tasks engines".split(),
+)
+def test_the_reference_shows_every_part(folder):
+    package = importlib.import_module(f"surpass.{folder}")
+    shown = {name for names in reference().values() for name in names}
+    wanted = {name: getattr(package, name) for name in package.__all__}
+    objects = {name: value for name, value in wanted.items() if callable(value)}
+    assert objects
+    missing = {
+        name
+        for name, value in objects.items()
+        if not any(found(n) is value for n in shown if n.endswith(name))
+    }
+    assert not missing
+
+
+def test_the_reference_shows_all_that_surpass_exports():
+    shown = {name for names in reference().values() for name in names}
+    objects = [found(name) for name in shown]
+    assert all(any(getattr(surpass, name) is value for value in objects) for name in surpass.__all__)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_python_in_documents_has_the_layout_of_the_code(path, tmp_path):
+    if path.name == "design.md":  # which shows shapes, not programs
+        return
+    for i, text in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S)):
+        (tmp_path / f"{i}.py").write_text(text)
+    if list(tmp_path.glob("*.py")):
+        ruff = [sys.executable, "-m", "ruff", "format", "--diff", "--config", str(ROOT / "pyproject.toml")]
+        done = subprocess.run([*ruff, str(tmp_path)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_version_stands_everywhere():
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    assert cited and cited[1] == surpass.__version__
+    assert f"\n## {surpass.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    ruff = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    hooks = re.findall(r"ruff==([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert ruff and hooks and set(hooks) == {ruff[1]}
+
+
+def test_pictures_exist_and_are_small():
+    for path in PAGES:
+        for link in re.findall(r"!\[[^]]+\]\(([^)]+)\)", path.read_text()):
+            assert (path.parent / link).stat().st_size < 200_000
