@@ -18,8 +18,8 @@ import torch
 
 from surpass import searches
 from surpass.engines import LocalEngine
-from surpass.engines.local import SCORE_TOKENS
 from surpass.engines.requests import Generate
+from surpass.engines.scoring import SCORE_TOKENS
 from surpass.find import make_task
 from surpass.flat import pack
 from surpass.models import Models

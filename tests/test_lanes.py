@@ -43,7 +43,7 @@ def test_a_judge_that_waits_keeps_no_policy_waiting():
 
 
 def test_how_long_a_judge_takes_changes_no_batch_and_no_token(nano):
-    """A long draw pauses where others wait: whether anybody does must not depend on when the judge answered."""
+    """A long draw pauses where others wait: whether they do must not depend on when the judge answered."""
 
     def grown(seconds):
         def judge(text, key):
@@ -85,7 +85,9 @@ def test_tokens_of_another_tokenizer_are_refused():
         lambda: models.run(models.next("judge", tree, root, [1])),
         lambda: models.run(models.generate("judge", tree, root)),
     ):
-        with pytest.raises(UnmetNeed, match='tokens of this context are those of "policy".*"judge".*another'):
+        with pytest.raises(
+            UnmetNeed, match=r'tokens of this context are those of "policy".*"judge".*another'
+        ):
             ask()
     twin = Models(policy=models.engine("policy"), value=models.engine("policy").twin())
     assert twin.text("value", tree, root) == "a", "a copy reads what the other wrote"

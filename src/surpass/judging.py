@@ -1,13 +1,53 @@
-"""What a task says of an attempt, and what it means that it could not read one."""
+"""What a task, or a model that is asked, says of an attempt; and what it means that none could be read."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import warnings
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from surpass.errors import SurpassError
-from surpass.types import Problem
+from surpass.types import FAILED, Column, Problem, Tree
+
+if TYPE_CHECKING:
+    from surpass.models import Models
+
+
+async def per_leaf(trees: Sequence[Tree], of: Callable[[Tree, int], Awaitable[float]]) -> list[Column]:
+    """A leaf column for every tree: of(tree, leaf), asked for all at once; nan for an attempt that failed."""
+
+    async def value(tree: Tree, leaf: int) -> float:
+        return float("nan") if tree.stop[leaf] == FAILED else await of(tree, leaf)
+
+    async def column(tree: Tree) -> Column:
+        values = await asyncio.gather(*(value(tree, leaf) for leaf in tree.leaves()))
+        return Column("leaf", np.array(values, float))
+
+    return list(await asyncio.gather(*map(column, trees)))
+
+
+def words_of(models: Models, role: str, yes: str, no: str) -> list[int]:
+    """The first tokens of two verdicts; SurpassError where they are the same."""
+    tokens = [models.encode(role, word)[0] for word in (yes, no)]
+    if tokens[0] == tokens[1]:
+        raise SurpassError(
+            f'this model\'s "{yes}" and "{no}" begin with the same token; give the verdict two words that '
+            'do not, e.g. yes="Yes", no="No", and an `ask` that names them'
+        )
+    return tokens
+
+
+async def yes_no(models: Models, role: str, tree: Tree, node: int, ask: str, words: Sequence[int]) -> float:
+    """p(yes) / (p(yes) + p(no)), in [0, 1], of `role`'s next token when it is asked right after a node, in
+    the same conversation; `words` are the two tokens. What is asked stands in the tree, aside.
+    """
+    asked = models.tell(role, tree, node, ask, aside=True)
+    yes, no = (await models.next(role, tree, asked, words)).astype(float)
+    return float(1 / (1 + np.exp(no - yes)))
 
 
 async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float:

@@ -223,6 +223,7 @@ class Models:
         """
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
+        messages = words.worded(messages, role, self.engine(role))
         system, text = self.system.get(role), self.engine(role).text
         if system and (messages := as_messages(messages))[0]["role"] != "system":
             messages = [{"role": "system", "content": system}, *messages]
@@ -251,6 +252,7 @@ class Models:
         (Tree.parts).
         """
         text, tokens = self.engine(role).text, tree.path_tokens(node)
+        message = words.worded(message, role, self.engine(role))
         heard = words.heard(text, tree, node)
         if heard is None:
             told = text.tell(message, int(tokens[-1]) if len(tokens) else None)

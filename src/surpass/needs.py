@@ -18,6 +18,7 @@ ENGINE_NEEDS = {
     "value": "a value head",
     "embed": "embeddings",
     "train": "weights to train",
+    "images": "pictures",
 }
 """What an engine may be able to do, in words."""
 TASK_NEEDS = {
@@ -42,11 +43,6 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
 
     def check(whole: Any, asks: str = "policy") -> None:
         for part, role, needs in demands(whole, asks):
-            if unknown := sorted(needs - KNOWN):
-                raise UnmetNeed(
-                    f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; needs are '
-                    f"{', '.join(sorted(KNOWN))}"
-                )
             if "one_player" in needs and len(getattr(task, "players", ("policy",))) > 1:
                 raise UnmetNeed(
                     f"{type(part).__name__} plays one player, and {type(task).__name__} has "
@@ -57,14 +53,11 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
                     f"{type(part).__name__} continues one state several times, and the states of "
                     f"{type(task).__name__} cannot be branched"
                 )
-            if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
-                words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
-                raise UnmetNeed(
-                    f'{type(part).__name__} needs {words}, which the model of "{role}" '
-                    f"({models.engine(role).name}) "
-                    f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model"
-                )
+            _ask(part, role, needs, models)
 
+    for player in getattr(task, "players", ("policy",)):
+        if player in models.engines:
+            _ask(task, player, frozenset(getattr(task, "needs", ())), models)
     anew = tuple(score for learn in method.learn for score in learn.scores.values())
     for part, _, _ in demands(
         (method.curriculum, method.search, tuple(method.scores.values()), anew, method.exam)
@@ -105,6 +98,21 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
     ):
         raise UnmetNeed(
             f"an exam of a run has problems for gate and test, at least one each; found n={dict(held)!r:.60}"
+        )
+
+
+def _ask(part: Any, role: str, needs: frozenset[str], models: Models) -> None:
+    """UnmetNeed where a need is unknown, or the role's model does not give it."""
+    if unknown := sorted(needs - KNOWN):
+        raise UnmetNeed(
+            f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; needs are '
+            f"{', '.join(sorted(KNOWN))}"
+        )
+    if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
+        words = " and ".join(ENGINE_NEEDS[need] for need in sorted(missing))
+        raise UnmetNeed(
+            f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
+            f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model"
         )
 
 

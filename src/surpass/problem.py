@@ -31,7 +31,7 @@ class Problem:
     """
 
     id: str
-    prompt: str | tuple[Mapping[str, str], ...]
+    prompt: str | tuple[Mapping[str, Any], ...]
     answer: Any = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -40,6 +40,7 @@ class Problem:
         """The prompt as text: itself, or its last user message."""
         if isinstance(self.prompt, str):
             return self.prompt
-        return next(
+        said = next(
             (message["content"] for message in reversed(self.prompt) if message["role"] == "user"), ""
         )
+        return said if isinstance(said, str) else "\n".join(part.get("text", "") for part in said).strip()

@@ -261,6 +261,10 @@ class Tree:
         begins = [i for i, n in enumerate(nodes) if self._parent[n] < 0 and self.state[n] is not None]
         return nodes[begins[-1] :] if begins else nodes
 
+    def state_at(self, node: int) -> Any:
+        """The task's state at a node: the last one on the way to it in time; None before any."""
+        return next((self.state[i] for i in reversed(self.history(node)) if self.state[i] is not None), None)
+
     def path_tokens(self, node: int) -> np.ndarray:
         """int32[t]: exactly what an engine is sent to continue `node`."""
         return np.concatenate([self._tokens[i] for i in self.path(node)])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from surpass import answers
+from surpass.errors import SurpassError, UnmetNeed
 from surpass.types import FAILED, Tree
 
 _TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
@@ -56,3 +57,34 @@ def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np
         else:
             drawn = np.concatenate([drawn, tree.own(i)])
     return history, asked, drawn
+
+
+def worded(messages: Any, role: str, engine: Any) -> Any:
+    """The messages as this engine takes them. A content may be in parts, {"type": "text", "text": ...} and
+    {"type": "image", ...}: an engine that `can` do images is given them as they are; to any other texts are
+    lines of one text, and an image is an UnmetNeed.
+    """
+    if isinstance(messages, str) or "images" in engine.can:
+        return messages
+    if isinstance(messages, Mapping):
+        return _without_parts(messages, role, engine)
+    return [one if isinstance(one, str) else _without_parts(one, role, engine) for one in messages]
+
+
+def _without_parts(message: Mapping[str, Any], role: str, engine: Any) -> Mapping[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, (list, tuple)):
+        return message
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind == "image":
+            raise UnmetNeed(
+                f'the role "{role}" was shown an image, and its engine ({engine.name}) reads text alone; '
+                f"it can: {', '.join(sorted(engine.can))}"
+            )
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise SurpassError(
+                'the parts of a message are {"type": "text", "text": TEXT} or {"type": "image", ...}; found '
+                f"{part!r:.80}"
+            )
+    return {**message, "content": "\n".join(part["text"] for part in content)}

@@ -61,6 +61,8 @@ class Task(Protocol):
 class TaskHooks(Protocol):
     """What a task may have, too."""
 
+    needs: frozenset[str]
+    """What the models of its players have to give, e.g. {"images"} where its prompts hold pictures."""
     oracle: Oracle
     """Exact knowledge; None: none."""
     reads_thoughts: bool

@@ -15,7 +15,7 @@ import numpy as np
 
 from surpass.assets.letters import ASSISTANT, END, MARKS, TOKENS, UNKNOWN
 from surpass.parts import Task
-from surpass.tasks.judge import RIGHT
+from surpass.prompts import RIGHT
 from surpass.types import fold
 
 SEED = 1

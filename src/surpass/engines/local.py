@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,19 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines import attention, linear, probe, training
+from surpass.engines import attention, linear, probe, saving, scoring, training
 from surpass.engines.adapters import adapt
 from surpass.engines.attention import TreePlan
-from surpass.engines.checkpoints import load_model, read_model
+from surpass.engines.checkpoints import load_model
 from surpass.engines.decode import Decoder
-from surpass.engines.forward import LOGP, Form, following, row_forward, tree_forward
-from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score, grown
+from surpass.engines.forward import LOGP, Form, row_forward, tree_forward
+from surpass.engines.machine import device_of, give_back_memory, hold_memory, on
+from surpass.engines.requests import NOTHING, PAUSED, Drawn, Generate, Next, Score
 from surpass.engines.text import Text
 from surpass.errors import SurpassError, TooLong
-from surpass.flat import pack
 from surpass.types import LENGTH, Batch, Out
-
-SCORE_TOKENS = 4096  # tokens in one scoring pass
 
 
 class LocalEngine:
@@ -67,7 +63,7 @@ class LocalEngine:
         trained: bool = False,
         template_args: Mapping[str, Any] | None = None,
     ):
-        device = _device(device)
+        device = device_of(device)
         if dtype == "auto":
             dtype = "float32" if device == "cpu" else "mixed" if trained and lora is None else "bfloat16"
         self.mixed = dtype == "mixed"
@@ -127,7 +123,7 @@ class LocalEngine:
     ) -> None:
         attention.register()
         if next(causal.parameters()).device.type == "cpu":
-            _hold_memory()
+            hold_memory()
         self.name, self.causal, self.tokenizer = name, causal.eval(), tokenizer
         if odd := probe.unfinite(dict(causal.named_parameters())):
             raise SurpassError(
@@ -183,7 +179,7 @@ class LocalEngine:
         temperature), for the wanted tokens, bool[T] (default: the trained ones); "value" after the tokens
         `ends`, bool[T] (default: as wanted).
         """
-        batch = _to(batch, self.device)
+        batch = on(batch, self.device)
         wanted = batch.trained if wanted is None else wanted.to(self.device)
         ends = ends if ends is None else ends.to(self.device)
         form = self.form if self.why_not_trees is None else None
@@ -202,7 +198,7 @@ class LocalEngine:
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch where this engine computes."""
-        return _to(batch, self.device)
+        return on(batch, self.device)
 
     def serve(
         self, requests: Sequence[Any], others: Callable[[], bool] = lambda: False
@@ -215,8 +211,12 @@ class LocalEngine:
         with torch.inference_mode():
             yield from self._draw([request for request in requests if isinstance(request, Generate)], others)
             for what in ("logp", "certainty", "value"):
-                yield from self._score([r for r in requests if isinstance(r, Score) and r.what == what], what)
-            yield from self._next([request for request in requests if isinstance(request, Next)])
+                yield from scoring.score(
+                    self, [r for r in requests if isinstance(r, Score) and r.what == what], what
+                )
+            yield from scoring.following_tokens(
+                self, [request for request in requests if isinstance(request, Next)]
+            )
 
     def _draw(self, requests: list[Generate], others: Callable[[], bool]) -> Iterator[tuple[Generate, Any]]:
         fitting = []
@@ -247,52 +247,6 @@ class LocalEngine:
             for r, some in zip(fitting, replies, strict=True)
             if any(reply.stop == PAUSED for reply in some)
         }
-
-    def _forests(self, requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
-        """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of
-        a batch ends at request i's node.
-        """
-        # whole trees together
-        requests = sorted(requests, key=lambda r: (r.context.forest, r.context.nodes[-1]))
-        while requests:
-            some: list[Any] = []
-            seen: set[tuple[Any, int]] = set()
-            size = 0
-            for request in requests:
-                context = request.context
-                for node, piece in zip(context.nodes, context.pieces, strict=True):
-                    if (context.forest, node) not in seen:
-                        size += len(piece)
-                if some and size > SCORE_TOKENS:
-                    break
-                some.append(request)
-                seen |= {(context.forest, node) for node in context.nodes}
-            requests = requests[len(some) :]
-            batch = pack(grown([request.context for request in some]), (), parts=False)
-            self.scored += len(batch.token)  # ahead of the replies: the last one may end the run
-            yield some, batch
-
-    def _score(self, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
-        for some, batch in self._forests(requests):
-            found = self.forward(batch, batch.parent >= (-1 if what == "value" else 0), {what})
-            scores = getattr(found, what).cpu()
-            parent = batch.parent.tolist()
-            for request, last in zip(some, batch.last.tolist(), strict=True):
-                path = []
-                while last >= 0:
-                    path.append(last)
-                    last = parent[last]
-                reply = scores[path[::-1]].numpy().astype(np.float32)
-                if what != "value":
-                    reply[0] = np.nan
-                yield request, reply
-
-    def _next(self, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
-        form = self.form if self.why_not_trees is None else None
-        for some, batch in self._forests(requests):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-                replies = following(self.causal, _to(batch, self.device), [r.candidates for r in some], form)
-            yield from ((request, reply.cpu().numpy()) for request, reply in zip(some, replies, strict=True))
 
     def update(
         self,
@@ -337,7 +291,7 @@ class LocalEngine:
         self.decoder.clear()
         self.begun.clear()
         if self.device.type == "cpu":
-            _give_back_memory()
+            give_back_memory()
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
@@ -357,59 +311,19 @@ class LocalEngine:
         return {"prefilled": self.decoder.prefilled, "scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
-        """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft have
-        names and shapes of their own.
-        """
-        from safetensors.torch import load_file
-
-        heads = Path(folder) / "value_heads.safetensors"
-        found = load_file(heads) if heads.exists() else {}
-        if self.lora is not None:
-            from peft import get_peft_model_state_dict
-
-            stored = load_file(Path(folder) / "adapter_model.safetensors")
-            mine = {name: p.detach() for name, p in self.module.named_parameters()}
-            named = {id(value): name for name, value in mine.items()}
-            there = get_peft_model_state_dict(self.module, state_dict=mine, save_embedding_layers=False)
-            found |= {named[id(value)]: stored[name] for name, value in there.items() if name in stored}
-        else:
-            found |= dict(read_model(folder, type(self.causal), self.causal.dtype).named_parameters())
-        out = {}
-        for name, parameter in self.trainable().items():
-            if name not in found or found[name].shape != parameter.shape:
-                raise SurpassError(f"{folder} does not hold the weight {name}; it belongs to another model")
-            out[name] = found[name].detach().to(self.device, parameter.dtype)
-        return out
+        """The weights that `save` wrote, named as `weights` names them."""
+        return saving.read(self, folder)
 
     def save(self, folder: str | Path) -> None:
         """A folder that transformers (or peft) loads: plain safetensors, configuration, tokenizer."""
-        with probe.own_attention(self):
-            self.module.save_pretrained(folder, safe_serialization=True)
-        if self.heads is not None:
-            from safetensors.torch import save_file
-
-            heads = {
-                name: p.detach().contiguous()
-                for name, p in self.trainable().items()
-                if name.startswith("value_heads.")
-            }
-            save_file(heads, Path(folder) / "value_heads.safetensors")
-        adapter = Path(folder) / "adapter_config.json"
-        if adapter.exists():  # peft writes a set: another order in every process
-            config = json.loads(adapter.read_text(encoding="utf-8"))
-            config = {
-                key: sorted(value) if key == "target_modules" and isinstance(value, list) else value
-                for key, value in config.items()
-            }
-            adapter.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-        self.tokenizer.save_pretrained(folder)
+        saving.save(self, folder)
 
 
-def _precision(causal) -> str:
+def _precision(causal: torch.nn.Module) -> str:
     return str(next(causal.parameters()).dtype).removeprefix("torch.")
 
 
-def _ends(causal) -> set[int]:
+def _ends(causal: Any) -> set[int]:
     """Tokens that the model's own configuration says end a turn."""
     found: set[int] = set()
     for config in (causal.generation_config, causal.config.get_text_config()):
@@ -422,46 +336,3 @@ def _ends(causal) -> set[int]:
                 )
             found |= {token} if token is not None and token >= 0 else set()
     return found
-
-
-def _hold_memory() -> None:
-    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training
-    step many page faults. Elsewhere nothing happens.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        libc.mallopt(m_mmap_threshold, 2**30)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
-
-
-def _give_back_memory() -> None:
-    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes
-    between add up.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def _device(name: str) -> str:
-    """The device that a name means, where there is one."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
-        raise SurpassError(
-            f'there is no device "{name}" for PyTorch here; give cpu, cuda, cuda:1 ... or auto'
-        ) from error
-    return name
-
-
-def _to(batch: Batch, device) -> Batch:
-    """The batch on a device."""
-    if batch.token.device == device:
-        return batch
-    fields: dict[str, Any] = {
-        name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()
-    }
-    fields["columns"] = {name: (axis, values.to(device)) for name, (axis, values) in batch.columns.items()}
-    return Batch(**fields)

@@ -15,9 +15,9 @@ from surpass.means import measured, right
 from surpass.measures.answers import exam_trees
 from surpass.models import Models
 from surpass.parts import Task
+from surpass.prompts import RIGHT
 from surpass.rewards import certainty, check, verdict
 from surpass.searches import samples
-from surpass.tasks.judge import RIGHT
 from surpass.types import Report, Row
 
 

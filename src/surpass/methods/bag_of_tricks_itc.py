@@ -23,8 +23,8 @@ from typing import Any
 
 from surpass import curricula, gates, measures, rewards, searches
 from surpass.errors import SurpassError
-from surpass.methods.self_refine import FEEDBACK, IMPROVE
 from surpass.parts import Method, Reward, Search
+from surpass.prompts import FEEDBACK, IMPROVE
 
 
 def bag_of_tricks_itc(

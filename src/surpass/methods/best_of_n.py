@@ -16,8 +16,8 @@ Works    tests/claims/test_inference.py: by "check" the accuracy is 1 - (1 - p)^
 
 from surpass import choose, curricula, gates, measures, rewards, searches
 from surpass.errors import SurpassError
-from surpass.methods.self_rewarding import RUBRIC
 from surpass.parts import Method, Reward
+from surpass.prompts import RUBRIC
 
 
 def best_of_n(n: int = 8, by: str = "judge", temperature: float = 0.7, max_tokens: int = 128) -> Method:

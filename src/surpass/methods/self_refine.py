@@ -14,25 +14,7 @@ Works    tests/claims/test_inference.py: where feedback names the mistake, accur
 
 from surpass import curricula, gates, measures, searches
 from surpass.parts import Method
-
-FEEDBACK = """Question:
-{question}
-
-Proposed answer:
-{answer}
-
-Check the proposed answer step by step. Name the first mistake and how to mend it, in one or two sentences.
-If there is nothing to mend, write only: NO CHANGE"""
-
-IMPROVE = """{question}
-
-An earlier answer was:
-{answer}
-
-What was said about it:
-{feedback}
-
-Answer the question again, from the beginning, and mend what was wrong."""
+from surpass.prompts import FEEDBACK, IMPROVE
 
 
 def self_refine(times: int = 2, temperature: float = 0.7, max_tokens: int = 256) -> Method:

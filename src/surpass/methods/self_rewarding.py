@@ -22,17 +22,7 @@ Works    tests/claims/test_votes.py: with a judge that is right the pairs are, a
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
 from surpass.parts import Learn, Method
-
-RUBRIC = """Grade an answer to a question with {worst} to {best} points, one point for each of these that holds:
-it is about the question; it deals with most of what was asked; it gives what was asked for; it is well organised; it is correct throughout.
-
-Question:
-{question}
-
-Answer:
-{answer}
-
-Say in one short sentence what is good or bad about the answer. Then end with a line "Score: N", where N is the number of points."""  # noqa: E501
+from surpass.prompts import RUBRIC
 
 
 def self_rewarding(

@@ -8,14 +8,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from surpass.errors import SurpassError
+from surpass.judging import per_leaf, words_of, yes_no
 from surpass.models import Models
 from surpass.parts import Task
+from surpass.prompts import RIGHT
 from surpass.rewards.likelihood import along, written
-from surpass.tasks.judge import RIGHT
-from surpass.types import DONE, FAILED, Column, Tree
+from surpass.types import DONE, Column, Tree
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,11 @@ class certainty:
     needs = frozenset({"logprobs"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
-        return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
-
-    async def _tree(self, models: Models, tree: Tree) -> Column:
-        return Column(
-            "leaf",
-            np.array(
-                await asyncio.gather(*(self._leaf(models, tree, leaf) for leaf in tree.leaves())), float
-            ),
-        )
+        return await per_leaf(trees, lambda tree, leaf: self._leaf(models, tree, leaf))
 
     async def _leaf(self, models: Models, tree: Tree, leaf: int) -> float:
         mine = written(tree, leaf, self.voice)
-        if not mine.any() or tree.stop[leaf] == FAILED:
+        if not mine.any():
             return float("nan")
         return float((await along(models.certainty, self.role, tree, leaf))[mine].astype(float).mean())
 
@@ -67,24 +58,10 @@ class verdict:
     needs = frozenset({"logprobs"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
-        words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
-        if words[0] == words[1]:
-            raise SurpassError(
-                f'this model\'s "{self.yes}" and "{self.no}" begin with the same token; give the '
-                'verdict two words that do not, e.g. yes="Yes", no="No", and an `ask` that names them'
-            )
-        return list(await asyncio.gather(*(self._tree(models, tree, words) for tree in trees)))
-
-    async def _tree(self, models: Models, tree: Tree, words: list[int]) -> Column:
-        values = await asyncio.gather(*(self._leaf(models, tree, leaf, words) for leaf in tree.leaves()))
-        return Column("leaf", np.array(values, float))
-
-    async def _leaf(self, models: Models, tree: Tree, leaf: int, words: list[int]) -> float:
-        if tree.stop[leaf] == FAILED:
-            return float("nan")
-        asked = models.tell(self.role, tree, leaf, self.ask, aside=True)
-        yes, no = (await models.next(self.role, tree, asked, words)).astype(float)
-        return float(1 / (1 + np.exp(no - yes)))
+        words = words_of(models, self.role, self.yes, self.no)
+        return await per_leaf(
+            trees, lambda tree, leaf: yes_no(models, self.role, tree, leaf, self.ask, words)
+        )
 
 
 @dataclass(frozen=True)
@@ -110,14 +87,11 @@ class marked:
         tokens = models.encode(self.role, self.mark) if self.mark else [models.reserved(self.role)]
         if len(tokens) != 1:
             raise SurpassError(f'a mark is one token of the model; "{self.mark}" is {len(tokens)}')
-        return list(await asyncio.gather(*(self._tree(models, tree, tokens) for tree in trees)))
-
-    async def _tree(self, models: Models, tree: Tree, mark: list[int]) -> Column:
-        leaves = tree.leaves()
-        values = await asyncio.gather(*(self._leaf(models, tree, leaf, mark) for leaf in leaves))
-        for leaf in leaves if self.graft else ():
-            models.put(self.role, tree, leaf, mark, "mark", aside=True)
-        return Column("leaf", np.array(values, float))
+        columns = await per_leaf(trees, lambda tree, leaf: self._leaf(models, tree, leaf, tokens))
+        for tree in trees if self.graft else ():
+            for leaf in tree.leaves():
+                models.put(self.role, tree, leaf, tokens, "mark", aside=True)
+        return columns
 
     async def _leaf(self, models: Models, tree: Tree, leaf: int, mark: list[int]) -> float:
         if tree.stop[leaf] != DONE:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from surpass.judging import per_leaf
 from surpass.models import Models
 from surpass.parts import Task
 from surpass.searches.turns import worth
@@ -21,8 +19,4 @@ class check:
     role: str = "policy"
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
-        return list(await asyncio.gather(*(self._tree(models, task, tree) for tree in trees)))
-
-    async def _tree(self, models: Models, task: Task, tree: Tree) -> Column:
-        values = await asyncio.gather(*(worth(models, task, tree, leaf, self.role) for leaf in tree.leaves()))
-        return Column("leaf", np.array(values, float))
+        return await per_leaf(trees, lambda tree, leaf: worth(models, task, tree, leaf, self.role))

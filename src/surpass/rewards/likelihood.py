@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surpass.judging import per_leaf
 from surpass.models import Models
 from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
@@ -33,13 +34,8 @@ class likelihood:
         return frozenset({"logprobs" if self.role else "tokens"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
-        return list(await asyncio.gather(*(self._tree(models, tree) for tree in trees)))
-
-    async def _tree(self, models: Models, tree: Tree) -> Column:
-        means = await asyncio.gather(
-            *(mean_logp(models, self.role, tree, leaf, self.voice) for leaf in tree.leaves())
-        )
-        return Column("leaf", np.exp(self.scale * np.array(means, float)))
+        means = await per_leaf(trees, lambda tree, leaf: mean_logp(models, self.role, tree, leaf, self.voice))
+        return [Column("leaf", np.exp(self.scale * mean.values)) for mean in means]
 
 
 @dataclass(frozen=True)
@@ -65,24 +61,17 @@ class implicit:
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         alone = self.or_likelihood and models.weights.same(self.role or self.voice, self.base)
-        return list(await asyncio.gather(*(self._tree(models, tree, alone) for tree in trees)))
 
-    async def _tree(self, models: Models, tree: Tree, alone: bool) -> Column:
-        async def leaf_value(leaf: int) -> float:
+        async def one(tree: Tree, leaf: int) -> float:
             if alone:
                 return await mean_logp(models, self.base, tree, leaf, self.voice)
             now, base = await asyncio.gather(
                 *(mean_logp(models, r, tree, leaf, self.voice) for r in (self.role, self.base))
             )
-            return (
-                self.beta
-                * (now - base)
-                * (1 if self.per_token else int(written(tree, leaf, self.voice).sum()))
-            )
+            tokens = 1 if self.per_token else int(written(tree, leaf, self.voice).sum())
+            return self.beta * (now - base) * tokens
 
-        return Column(
-            "leaf", np.array(await asyncio.gather(*(leaf_value(leaf) for leaf in tree.leaves())), float)
-        )
+        return await per_leaf(trees, one)
 
 
 def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:

@@ -114,7 +114,7 @@ async def play_on(
         if tree.stop[node] == FAILED:
             return node
         player = contexts.mover(node)
-        state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+        state = tree.state_at(node)
         turn: Turn = await task.step(
             models, state, models.said(_plays(models, task, player, role), tree, node)
         )
@@ -155,7 +155,7 @@ async def step_on(models: Models, task: Task, tree: Tree, node: int, role: str) 
     """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1
     where it is over.
     """
-    state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+    state = tree.state_at(node)
     turn: Turn = await task.step(models, state, models.said(role, tree, node))
     models.count("steps")
     _record(tree, node, turn)

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from surpass.judging import words_of, yes_no
 from surpass.models import Models
+from surpass.prompts import RIGHT
 from surpass.searches.turns import fill, play_on, worth
-from surpass.tasks.judge import RIGHT
 from surpass.types import Tree
 from surpass.verdicts import asking, read
 
@@ -54,14 +55,9 @@ class asked:
     needs = frozenset({"logprobs"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
-        words = [models.encode(self.role, word)[0] for word in (self.yes, self.no)]
-
-        async def one(node: int) -> float:
-            asked = models.tell(self.role, tree, node, self.ask, aside=True)
-            yes, no = (await models.next(self.role, tree, asked, words)).astype(float)
-            return float(1 / (1 + np.exp(no - yes)))
-
-        return np.array(await asyncio.gather(*(one(node) for node in nodes)), float)
+        words = words_of(models, self.role, self.yes, self.no)
+        found = (yes_no(models, self.role, tree, node, self.ask, words) for node in nodes)
+        return np.array(await asyncio.gather(*found), float)
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class truth:
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         def one(node: int) -> float:
-            state = next(tree.state[i] for i in reversed(tree.history(node)) if tree.state[i] is not None)
+            state = tree.state_at(node)
             spoken = tree.author[node] == self.role and tree.state[node] is None
             return float(
                 task.oracle.value(tree.problem, state, models.said(self.role, tree, node) if spoken else "")

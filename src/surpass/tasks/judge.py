@@ -13,6 +13,7 @@ from surpass import answers
 from surpass.errors import SurpassError
 from surpass.models import Models
 from surpass.parts import Task
+from surpass.prompts import RIGHT
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
 from surpass.tasks.maze import maze
@@ -22,7 +23,6 @@ from surpass.verdicts import word_of
 
 KINDS = ("solution", "step", "pair")
 _SOURCES = {"arithmetic": arithmetic, "countdown": countdown, "maze": maze}
-RIGHT = "Right? <yes> or <no>"
 STEP = "So far right? <yes> or <no>"
 PAIR = "Which is right? A or B"
 VERDICTS = ("yes", "no", "A", "B")

@@ -1,0 +1,56 @@
+"""What a model computes on: the device, and how its memory is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surpass.errors import SurpassError
+from surpass.types import Batch
+
+
+def hold_memory() -> None:
+    """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training
+    step many page faults. Elsewhere nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        libc.mallopt(m_mmap_threshold, 2**30)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def give_back_memory() -> None:
+    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes
+    between add up.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def device_of(name: str) -> str:
+    """The device that a name means, where there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
+        raise SurpassError(
+            f'there is no device "{name}" for PyTorch here; give cpu, cuda, cuda:1 ... or auto'
+        ) from error
+    return name
+
+
+def on(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device."""
+    if batch.token.device == device:
+        return batch
+    fields: dict[str, Any] = {
+        name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()
+    }
+    fields["columns"] = {name: (axis, values.to(device)) for name, (axis, values) in batch.columns.items()}
+    return Batch(**fields)
