@@ -14,7 +14,7 @@ trees.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +113,11 @@ class _Piece(NamedTuple):
 
 
 def _openings(
-    roots: list[tuple[int, int, np.ndarray]], offset: int, parent: int, out: list[_Piece], grow
+    roots: list[tuple[int, int, np.ndarray]],
+    offset: int,
+    parent: int,
+    out: list[_Piece],
+    grow: Callable[[int, int, int], None],
 ) -> None:
     """Lay out openings as a trie: the longest common prefix once, then each continuation, in order of first
     appearance.
@@ -270,7 +274,14 @@ def pack(
     return batch
 
 
-def _column(name, examples, trees, owner_tree, owner_token, number) -> tuple[str, Tensor]:
+def _column(
+    name: str,
+    examples: Sequence[Example],
+    trees: Sequence[Tree],
+    owner_tree: np.ndarray,
+    owner_token: np.ndarray,
+    number: dict[int, int],
+) -> tuple[str, Tensor]:
     """A column of the trees, brought to the batch's tokens or paths."""
     if name in ("logp", "logq"):
         per_token = [getattr(tree, name) for tree in trees]

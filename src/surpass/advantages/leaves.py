@@ -49,7 +49,7 @@ def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.nda
     if np.ptp(known) == 0:  # exactly 0, whatever rounding makes of the mean
         return np.where(np.isnan(r), np.nan, 0.0)
     centred = r - known.mean()
-    return centred / (known.std(ddof=1) + eps) if scale else centred
+    return np.asarray(centred / (known.std(ddof=1) + eps) if scale else centred)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def against_others(values: np.ndarray) -> np.ndarray:
     n = int(known.sum())
     if n < 2 or np.ptp(values[known]) == 0:
         return np.where(known, 0.0, np.nan)
-    return values - (values[known].sum() - values) / (n - 1)
+    return np.asarray(values - (values[known].sum() - values) / (n - 1))
 
 
 @dataclass(frozen=True)

@@ -47,4 +47,6 @@ class siblings:
                 for node in tree.dialogue(leaf):
                     total[node] += reward
                     count[node] += 1
-        return np.divide(total, count, out=np.full(len(tree), np.nan), where=count > 0)
+        means = np.full(len(tree), np.nan)
+        np.divide(total, count, out=means, where=count > 0)
+        return means

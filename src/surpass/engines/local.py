@@ -58,7 +58,7 @@ class LocalEngine:
         model: str,
         dtype: str = "auto",
         device: str = "auto",
-        lora: dict | None = None,
+        lora: dict[str, Any] | None = None,
         memory_tokens: int = 65536,
         trained: bool = False,
         template_args: Mapping[str, Any] | None = None,
@@ -73,9 +73,9 @@ class LocalEngine:
     @classmethod
     def of(
         cls,
-        causal,
-        tokenizer,
-        lora: dict | None = None,
+        causal: Any,
+        tokenizer: Any,
+        lora: dict[str, Any] | None = None,
         memory_tokens: int = 65536,
         template_args: Mapping[str, Any] | None = None,
     ) -> LocalEngine:
@@ -114,10 +114,10 @@ class LocalEngine:
 
     def _setup(
         self,
-        causal,
-        tokenizer,
+        causal: Any,
+        tokenizer: Any,
         name: str,
-        lora: dict | None,
+        lora: dict[str, Any] | None,
         memory_tokens: int,
         template_args: Mapping[str, Any] | None,
     ) -> None:

@@ -227,11 +227,11 @@ class OpenAIEngine:
         loop = asyncio.new_event_loop()
         work = loop.create_task(Round(self).answer(missing, ready))
 
-        def run():
+        def run() -> None:
             with contextlib.closing(loop), contextlib.suppress(asyncio.CancelledError):
                 loop.run_until_complete(work)
 
-        def give_up():
+        def give_up() -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 loop.call_soon_threadsafe(work.cancel)
 

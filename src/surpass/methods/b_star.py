@@ -30,6 +30,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ from surpass.given import score_all
 from surpass.models import Models
 from surpass.parts import Learn, Method, Task
 from surpass.searches.round import search_all
-from surpass.types import Tree, fold
+from surpass.types import Memory, Report, Tree, fold
 
 
 def b_star(
@@ -86,13 +87,16 @@ class Balance:
     dev: int
     period: int = 1
 
-    async def __call__(self, method, models: Models, task: Task, memory, report, rng):
+    async def __call__(
+        self, method: Method, models: Models, task: Task, memory: Memory, report: Report | None, rng: int
+    ) -> Method:
         if memory.round % self.period:
             return method
+        now: Any = method.search
         problems = list(islice(task.problems("train", fold(0, "dev")), self.dev))
         found: dict[tuple[float, float], float] = {}
         for temperature in self.temperatures:
-            search = dataclasses.replace(method.search, temperature=temperature)
+            search = dataclasses.replace(now, temperature=temperature)
             trees = await search_all(search, models, task, problems, rng)
             await score_all(method.scores, models, task, trees)
             texts = [[models.text("policy", tree, leaf) for leaf in tree.leaves()] for tree in trees]
@@ -105,11 +109,10 @@ class Balance:
             return method
         temperature, tau = max(found, key=found.__getitem__)
         memory.notes["balance"] = [[*key, value] for key, value in found.items()]
-        learn = dataclasses.replace(
-            method.learn[0], select=dataclasses.replace(method.learn[0].select, threshold=tau)
-        )
+        select: Any = method.learn[0].select
+        learn = dataclasses.replace(method.learn[0], select=dataclasses.replace(select, threshold=tau))
         return dataclasses.replace(
-            method, search=dataclasses.replace(method.search, temperature=temperature), learn=(learn,)
+            method, search=dataclasses.replace(now, temperature=temperature), learn=(learn,)
         )
 
     def of(self, tree: Tree, texts: Sequence[str], tau: float) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surpass.flat import spread
 from surpass.objectives.weights import LOGP, base_logp, check_normaliser, path_weights
+from surpass.parts import Objective
 from surpass.types import Batch, Figures, Out
 
 
@@ -78,7 +79,7 @@ class only:
     """
 
     voice: str
-    term: Any
+    term: Objective
 
     @property
     def columns(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.searches.turns import fill
 from surpass.types import FAILED, Column, Tree
+
+Ask = Callable[[Tree, str, str], Awaitable[float]]
+"""The probability that the first of two texts is the better answer."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class duels:
         return list(await asyncio.gather(*(_table(models, tree, ask, self.voice) for tree in trees)))
 
 
-async def _table(models: Models, tree: Tree, ask, voice: str) -> Column:
+async def _table(models: Models, tree: Tree, ask: Ask, voice: str) -> Column:
     """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being
     asked.
     """
