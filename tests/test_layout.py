@@ -11,8 +11,8 @@ import surpass
 
 ROOT = Path(surpass.__file__).parent
 ORDER = """
-    errors answers verdicts shown files nofollow intact records lock hints means problem tree types tables
-    budget verifier walls sandbox worlds protocols demands part_json parts prompts judging given flat
+    errors answers verdicts shown files nofollow intact records lock hints means problem columns tree types
+    tables budget verifier walls sandbox worlds protocols demands part_json parts prompts judging given flat
     engines serving words weights models tasks choose searches curricula rewards advantages selectors
     objectives learners measures gates needs identity store texts alarms result figures standing journal
     loop methods catalogue find report view forecast progress trackers sample api compare export options

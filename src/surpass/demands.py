@@ -19,8 +19,8 @@ SIGNED = frozenset({"enough", "margin", "threshold", "worst"})  # compared with 
 
 
 def check_numbers(part: Any) -> None:
-    """The numbers in surpass's own parts by the names that all share: COUNTS are at least 1, top_p is a
-    share, no other is below 0 but the SIGNED.
+    """SurpassError where a number in one of surpass's own parts is out of range. A name means the same in
+    every part: COUNTS are at least 1, top_p is in (0, 1], the SIGNED are any number, all others at least 0.
     """
     if not dataclasses.is_dataclass(part) or not type(part).__module__.startswith("surpass."):
         return

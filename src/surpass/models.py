@@ -27,9 +27,6 @@ R = TypeVar("R")
 _account: ContextVar[str] = ContextVar("account", default="search")  # whom the work is put down to
 
 
-_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
-
-
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
@@ -66,15 +63,14 @@ class Models:
     # -- roles
 
     def cast(self, cast: Mapping[str, Cast]) -> None:
-        """Give every role of `cast` that no model was given for somebody to play it."""
+        """Find an engine for every role of `cast` that has none: another role's, or a copy of it."""
         for role, part in cast.items():
             if role not in self.engines:
                 like = self.engine(part.like)
                 if not part.shared and not hasattr(like, "twin"):
                     raise UnmetNeed(
-                        f'the role "{role}" is played by a copy of "{part.like}", and {like.name} '
-                        f"cannot be copied; use a local "
-                        f"model, or give the role one of its own: Models({role}=...)"
+                        f'the role "{role}" is played by a copy of "{part.like}", and {like.name} cannot be '
+                        f"copied; use a local model, or give the role one of its own: Models({role}=...)"
                     )
                 self.engines[role] = like if part.shared else like.twin(part.heads)
                 self.version[role] = 0
@@ -120,9 +116,7 @@ class Models:
             _account.reset(token)
 
     def fresh(self) -> None:
-        """Forget computed prefixes: called where a phase begins, so that a resumed phase computes the same
-        floats.
-        """
+        """Forget computed prefixes. A phase begins so: resumed, it then computes the same floats."""
         for engine in self.distinct():
             engine.fresh()
 
@@ -133,15 +127,13 @@ class Models:
     # -- asking
 
     async def generate(self, role: str, tree: Tree, node: int, n: int = 1, **sampling: Any) -> list[int]:
-        """n new children of `node`, drawn by `role`; keyword arguments are those of
-        surpass.engines.requests.Sampling.
+        """n new children of `node`, drawn by `role`; `sampling` takes the fields of requests.Sampling.
 
-        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is in the
-        batch.
+        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is served.
         """
         if n < 1:
             raise SurpassError(f"at least one attempt has to be drawn; found n={n}")
-        self._reader(role, tree, node)
+        words.reader(tree, node, role, self.engine(role))
         ordinal = tree.draws[node]
         tree.draws[node] += 1
         keys = tuple(fold(tree.keys[node], ordinal, j) for j in range(n))
@@ -176,9 +168,8 @@ class Models:
         return await self._score(role, tree, node, "logp", -1)
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: for each token on the path to `node`, KL(uniform || p) in nats of the distribution p it
-        was drawn from, under a role or snapshot; nan for the first. 0 for a model that knows nothing, the
-        more the surer it is.
+        """float32[t]: KL(uniform || p) in nats for each token on the path to `node`, p the distribution it was
+        drawn from, under a role or snapshot; nan for the first. 0 where the model knows nothing.
         """
         return await self._score(role, tree, node, "certainty", -3)
 
@@ -188,12 +179,12 @@ class Models:
 
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
         """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
-        self._reader(role, tree, node)
+        words.reader(tree, node, role, self.engine(role))
         request = Next(Context.of(tree, node), tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
 
     async def _score(self, role: str, tree: Tree, node: int, what: str, ordinal: int) -> np.ndarray:
-        self._reader(role, tree, node)
+        words.reader(tree, node, role, self.engine(role))
         order = (tree.problem.id, tree.key, node, ordinal)
         return await self._ask(role, Score(Context.of(tree, node), what), order)
 
@@ -316,33 +307,20 @@ class Models:
         return self.engine(role).text.reserved()
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """The text of the path to `node` after the ancestor `since`; by default of the last turn: the
-        trailing nodes that have the same author, with the mark in front that begins a thought where the
-        template wrote one before the turn (<think>). Decoded from whole tokens, never joined from pieces.
+        """The text after the ancestor `since`, or of the last turn: the trailing nodes of one author, and in
+        front of them the mark (<think>) with which the template may have begun a thought.
         """
-        text = self._reader(role, tree, node).text
+        text = words.reader(tree, node, role, self.engine(role)).text
         before, nodes = words.turn(tree, node, since)
         return (words.begun(text, tree, before) if since is None else "") + words.decoded(text, tree, nodes)
 
     def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """`text` without the thoughts in it (surpass.answers.said), also one that the chat template began
-        before the turn: what is judged, compared and shown to others. The tree keeps what was drawn.
+        """`text` without its thoughts (surpass.answers.said): what is judged, compared and shown to others.
+        The tree keeps what was drawn.
         """
-        text = self._reader(role, tree, node).text
+        text = words.reader(tree, node, role, self.engine(role)).text
         before, nodes = words.turn(tree, node, since)
         return answers.said(words.begun(text, tree, before) + words.decoded(text, tree, nodes))
-
-    def _reader(self, role: str, tree: Tree, node: int) -> Any:
-        """The role's engine; UnmetNeed where the context's tokens are those of another tokenizer."""
-        engine = self.engine(role)
-        wrote = tree.vocabulary.get(tree.path(node)[0]) if tree.vocabulary and node >= 0 else None
-        if wrote is not None and wrote[1] != getattr(engine.text, "vocabulary", wrote[1]):
-            raise UnmetNeed(
-                f'the tokens of this context are those of "{wrote[0]}", and "{role}" ({engine.name}) has '
-                "another tokenizer: to it they are other words. Open a context of its own "
-                "(models.open) with the text"
-            )
-        return engine
 
     # -- the queue
 

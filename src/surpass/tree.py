@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from surpass.columns import Column, aligned
 from surpass.errors import SurpassError
 from surpass.problem import OPEN, Problem, fold
-
-
-class Column(NamedTuple):
-    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not
-    judged.
-    """
-
-    axis: str
-    values: np.ndarray
 
 
 class Tree:
@@ -84,9 +76,7 @@ class Tree:
         node = len(self._parent)
         cause = parent if cause is None else cause
         if not (-1 <= parent < node and -1 <= cause < node):
-            raise ValueError(
-                f"node {node} cannot have parent {parent} and cause {cause}: both must come before it"
-            )
+            raise ValueError(f"node {node} cannot come after parent {parent} and cause {cause}")
         tokens = np.asarray(list(tokens), np.int32)
         unknown = np.full(len(tokens), np.nan, np.float32)
         logp = unknown if logp is None else np.asarray(logp, np.float32)
@@ -325,21 +315,8 @@ class Tree:
                 "the method"
             )
         column, leaves = self._columns[name]
-        if column.axis in ("leaf", "pair"):
-            now = self.leaves()
-            if tuple(now) == leaves:
-                return column
-            where = {node: i for i, node in enumerate(leaves)}
-            take = np.array([where.get(node, -1) for node in now], int)
-            values = np.concatenate([column.values, np.full((1, *column.values.shape[1:]), np.nan)])[take]
-            if column.axis == "pair":
-                values = np.concatenate([values, np.full((len(now), 1), np.nan)], 1)[:, take]
-            return Column(column.axis, values)
         n = len(self) if column.axis == "node" else int(self.span[-1])
-        missing = np.full((n - len(column.values), *column.values.shape[1:]), np.nan)
-        return Column(
-            column.axis, np.concatenate([column.values, missing]) if len(missing) else column.values
-        )
+        return aligned(column, leaves, self.leaves() if column.axis in ("leaf", "pair") else (), n)
 
     def values_at(self, name: str, nodes: Sequence[int]) -> np.ndarray:
         """float64[len(nodes)]: a leaf or node column read at nodes; nan where a leaf column has no value."""

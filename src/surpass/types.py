@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from surpass.columns import Column
 from surpass.errors import SurpassError
 from surpass.means import measured
 from surpass.problem import DONE, FAILED, INVALID, LENGTH, OPEN, STOPS, Problem, fold
-from surpass.tree import Column, Tree
+from surpass.tree import Tree
 
 if TYPE_CHECKING:
     import torch

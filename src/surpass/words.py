@@ -59,6 +59,17 @@ def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np
     return history, asked, drawn
 
 
+def reader(tree: Tree, node: int, role: str, engine: Any) -> Any:
+    """The role's engine; UnmetNeed where the context's tokens are those of another tokenizer."""
+    wrote = tree.vocabulary.get(tree.path(node)[0]) if tree.vocabulary and node >= 0 else None
+    if wrote is not None and wrote[1] != getattr(engine.text, "vocabulary", wrote[1]):
+        raise UnmetNeed(
+            f'the tokens of this context are those of "{wrote[0]}", and "{role}" ({engine.name}) has another '
+            "tokenizer: to it they are other words. Open a context of its own (models.open) with the text"
+        )
+    return engine
+
+
 def worded(messages: Any, role: str, engine: Any) -> Any:
     """The messages as this engine takes them. A content may be in parts, {"type": "text", "text": ...} and
     {"type": "image", ...}: an engine that `can` do images is given them as they are; to any other texts are

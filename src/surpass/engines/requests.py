@@ -147,9 +147,10 @@ def uniforms(key: int, n: int) -> np.ndarray:
 
 
 def fitting(entries: Sequence[Any], of: Callable[[Any], tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    """(served now, left waiting) of entries in order, `of` which are an engine and its request. Draws are
-    served as far as the engine has `room` for their keys and values: so the first dialogues go on to their
-    ends while what was computed of them is still there, and the others begin after them.
+    """(entries to serve now, entries that wait), both in order; of(entry) gives its engine and its request.
+
+    An engine with `room` takes draws as long as their keys and values fit. So the first dialogues reach their
+    ends while their prefixes are still in memory, and the others begin after them.
     """
     left: dict[int, float] = {}
     now: list[Any] = []
