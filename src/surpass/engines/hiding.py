@@ -16,6 +16,9 @@ def hidden(text: str, key: str) -> str:
     any of its characters escaped as URLs, JSON or HTML do. A key of fewer than SHORTEST characters, or of up
     to 16 letters alone, is as good as public and may be part of ordinary words: there only `key: EMPTY` and
     `Bearer EMPTY` are hidden.
+
+    >>> hidden("wrong key sk-12345678", "sk-12345678")
+    'wrong key [key]'
     """
     return _pattern(key).sub(r"\g<before>[key]", text) if key else text
 

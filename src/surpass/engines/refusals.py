@@ -29,6 +29,10 @@ def refused(error: Any, words: str, body: Mapping[str, Any]) -> str | None:
     """The parameter of `body` that a refusal names, to be said otherwise ("max_tokens", "stream") or left
     out; None where it is about something else, such as a number out of its range. `error` is what the server
     sent, as JSON, and `words` its message.
+
+    >>> words = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    >>> refused({}, words, {"max_tokens": 64, "temperature": 1.0})
+    'max_tokens'
     """
     fields = _fields(error)
     found = [name for name in body if name not in KEPT and (name in fields or _says(words, name))]

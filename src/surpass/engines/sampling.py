@@ -55,6 +55,11 @@ def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, T
 
     logp is under softmax(logits); logq under the tempered and truncated distribution the token was drawn from
     (0 where the temperature is 0: the choice was certain).
+
+    >>> logits = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
+    >>> token, logp, logq = draw(logits, Settings.of([Sampling(top_k=2)], "cpu"), torch.tensor([0.6]))
+    >>> int(token), round(float(logp.exp()), 4), round(float(logq.exp()), 4)
+    (1, 0.25, 0.5)
     """
     logits = logits.float()
     greedy = settings.temperature == 0

@@ -27,6 +27,9 @@ def asked_to_wait(headers: Mapping[str, str], words: str) -> float | None:
     forms, read by the server's own clock where it tells the time), by what the message says ("try again in
     1m30.5s", "retryDelay": "34s"), or by when rate limits start anew (x-ratelimit-reset-*: of those that are
     used up, else of all, the latest); None where nothing is said.
+
+    >>> asked_to_wait({"Retry-After": "20"}, ""), asked_to_wait({}, "Please try again in 1m30s.")
+    (20.0, 90.0)
     """
     headers = {name.lower(): value.strip() for name, value in headers.items()}
     if _NUMBER.fullmatch(headers.get("retry-after-ms", "")):
@@ -59,7 +62,11 @@ def _said(words: str) -> float | None:
 
 
 def duration(words: str) -> float | None:
-    """The seconds of "90s", "1m30.5s", "2 minutes and 3 seconds"; None where there is no length of time."""
+    """The seconds of "90s", "1m30.5s", "2 minutes and 3 seconds"; None where there is no length of time.
+
+    >>> duration("1m30.5s"), duration("2 minutes and 3 seconds"), duration("soon")
+    (90.5, 123.0, None)
+    """
     parts = _PART.findall(words)
     lengths = [
         float(n) * (1e-3 if unit.lower().startswith(("ms", "milli")) else _UNITS[unit[0].lower()])

@@ -25,6 +25,11 @@ def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> 
     """A solution of "a + b * c ...", products first, otherwise from left to right: one step a line ("b * c =
     d"), then "Answer: x". `slips` may hold what to add to a step's result, by number: planted errors, from
     which the rest follows.
+
+    >>> print(worked("2 + 3 * 4"))
+    3 * 4 = 12
+    2 + 12 = 14
+    Answer: 14
     """
     numbers = [int(x) for x in re.findall(r"(?<!\d)\d+", expression)]
     operators = re.findall(r"[+\-*]", expression)
@@ -126,6 +131,9 @@ class arithmetic(Task):
 def first_wrong_line(right: str, text: str) -> int | None:
     """The first whole line of `text` (from 0) that is not that of `right`; an unfinished last line has to
     begin it.
+
+    >>> first_wrong_line("3 * 4 = 12\\n2 + 12 = 14", "3 * 4 = 12\\n2 + 12 = 15")
+    1
     """
     wanted = [line.split() for line in right.split("\n")]
     lines = text.split("\n")

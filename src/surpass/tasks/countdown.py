@@ -44,7 +44,11 @@ def steps(numbers: Numbers, operators: str) -> Iterator[tuple[int, str, int, Num
 
 @functools.lru_cache(maxsize=2**16)
 def solvable(numbers: Numbers, target: int, operators: str) -> bool:
-    """Whether some sequence of legal steps makes the target the result of its last step. Exhaustive."""
+    """Whether some sequence of legal steps makes the target the result of its last step. Exhaustive.
+
+    >>> solvable((2, 3, 4), 20, "+-*"), solvable((2, 3, 4), 23, "+-*")
+    (True, False)
+    """
     return any(
         (target in after and result(a, op, b) == target) or solvable(after, target, operators)
         for a, op, b, after in steps(numbers, operators)

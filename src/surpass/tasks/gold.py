@@ -20,6 +20,9 @@ def says(gold: str) -> bool:
     r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. Of ".",
     "$", \text{}, \boxed{} or <answer></answer> nothing is left, and an attempt that says nothing would equal
     it.
+
+    >>> says("42"), says("#### "), says(r"\boxed{}")
+    (True, False, False)
     """
     gold = of_gold(gold)
     left = _BARE_MARK.sub("", plain(gold))

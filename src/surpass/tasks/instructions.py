@@ -192,7 +192,11 @@ FAMILIES: dict[str, Family] = {
 
 
 def broken(specs: Sequence[Spec], text: str) -> list[str]:
-    """The names of the constraints that a finished text does not obey; a text without a word obeys none."""
+    """The names of the constraints that a finished text does not obey; a text without a word obeys none.
+
+    >>> broken([["words", 3], ["include", "fox"]], "the red dog")
+    ['include']
+    """
     seen = read(text)
     return [name for name, *args in specs if not seen.words or not FAMILIES[name].holds(seen, *args)]
 
