@@ -13,13 +13,14 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
-from surpass.tasks.games import kuhn, tictactoe
 from surpass.tasks.instructions import instructions
 from surpass.tasks.judge import judge
 from surpass.tasks.kgqa import kgqa
+from surpass.tasks.kuhn import kuhn
 from surpass.tasks.maze import maze
 from surpass.tasks.rooms import rooms
 from surpass.tasks.sql import sql
+from surpass.tasks.tictactoe import tictactoe
 from surpass.types import Problem, Turn
 
 STANDARD: dict[str, dict[str, Any]] = {
