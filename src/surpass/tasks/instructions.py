@@ -240,4 +240,5 @@ class instructions(Task):
 
     @property
     def oracle(self) -> Composer:
+        """A writer of texts under which all constraints hold."""
         return Composer(self.words)

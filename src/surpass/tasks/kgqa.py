@@ -172,6 +172,7 @@ class kgqa(Task):
 
     @property
     def oracle(self) -> Oracle:
+        """A player that searches for one fact after another."""
         return Guide(self)
 
 

@@ -149,9 +149,7 @@ class RoomsOracle(Oracle):
         return f"go {rng.choice(walls)}" if walls else f"drop {state['goal'][0]}"
 
     def distance(self, problem: Problem, state: Any) -> int:
-        """The fewest turns to success for a player who knows the whole house, whatever `left` is; 0 after
-        success.
-        """
+        """The fewest turns to success for a player who knows the house, `left` or not; 0 after success."""
         turns = _plan(state, state["map"])[0]
         if turns is None:
             raise SurpassError(
