@@ -148,8 +148,9 @@ def refused(tests: Any) -> str:
     if not (isinstance(tests, Mapping) and isinstance(tests.get("function"), str)):
         return f"{wanted}; found {tests!r:.80}"
     calls, results = tests.get("calls"), tests.get("results")
-    lists = isinstance(calls, list) and isinstance(results, list)
-    if not (lists and all(isinstance(call, list) for call in calls)):
+    if not (isinstance(calls, list) and isinstance(results, list)) or not all(
+        isinstance(call, list) for call in calls
+    ):
         return f"{wanted}; found {tests!r:.80}"
     if not calls or len(calls) != len(results):
         return (
