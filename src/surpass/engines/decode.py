@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines.attention import Groups, Measure, RowPlan, using
+from surpass.engines.attention import using
 from surpass.engines.batches import Row, batches, room
 from surpass.engines.forward import hidden_states
 from surpass.engines.prefix_cache import PrefixCache, common_length
 from surpass.engines.requests import PAUSED, Drawn, Generate, Sampling, uniforms
+from surpass.engines.row_attention import Groups, Measure, RowPlan
 from surpass.engines.sampling import Settings, draw
 from surpass.engines.text import Text
 from surpass.engines.whole_rows import whole_rows
