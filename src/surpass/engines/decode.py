@@ -120,8 +120,7 @@ class Decoder:
 
     def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor, kv: Tensor) -> Tensor:
         """Logits [U, V] after each prompt. Writes the keys and values that follow the shared prefix into kv
-        [layers, 2, U, n_kv, P, D], and every prompt into the cache. Prompts come with the fewest new tokens
-        first.
+        [layers, 2, U, n_kv, P, D], and every prompt into the cache. Prompts with few new tokens come first.
         """
         logits, a = [], 0
         while a < len(prompts):
