@@ -88,7 +88,7 @@ def _convert(gguf: Path) -> Path:
     return folder
 
 
-def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
+def read_model(where: Path | str, kind: Any, dtype: torch.dtype) -> Any:
     """A causal language model of transformers, from safetensors alone; `kind` is its class or
     AutoModelForCausalLM. SurpassError where the files lack some of its weights, which transformers would make
     up.
@@ -104,7 +104,7 @@ def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
     return model
 
 
-def load_model(name: str, dtype: str):
+def load_model(name: str, dtype: str) -> tuple[Any, Any]:
     """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the
     CPU.
     """

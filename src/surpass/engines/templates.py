@@ -70,7 +70,7 @@ class Template:
     result as the user's words, messages of one role in a row as one.
     """
 
-    def __init__(self, tokenizer, date: str, arguments: Mapping[str, Any]):
+    def __init__(self, tokenizer: Any, date: str, arguments: Mapping[str, Any]):
         self.tokenizer, self.date, self.arguments = tokenizer, date, dict(arguments)
         self.source = _source(tokenizer)
         self._check_arguments()
@@ -270,7 +270,7 @@ class Template:
         return rest[len(bare) :] if rest.startswith(bare) else None
 
 
-def _source(tokenizer) -> str:
+def _source(tokenizer: Any) -> str:
     """The template's text; of several the one named default, or the only one."""
     found = tokenizer.chat_template
     if not isinstance(found, Mapping):
