@@ -36,9 +36,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _escaped(character: str) -> str:
-    """A pattern of a character, plain or escaped; percent signs may be escaped too, and backslashes
-    doubled.
-    """
+    """A pattern of a character, plain or escaped; percent signs and backslashes may be escaped again."""
     codes = {ord(character), ord(character.swapcase()), ord(character.lower())}
     ways = list(map(re.escape, {character, html.escape(character)}))
     for code in codes:

@@ -77,9 +77,8 @@ def duration(words: str) -> float | None:
 
 
 def _seconds(value: str, clock: str) -> float | None:
-    """Seconds until a time, which may be given as seconds, as a length of time, as Unix time in seconds or
-    milliseconds, or as a date. A date has whole seconds, so one is added. `clock` is the server's Date
-    header.
+    """Seconds until a time that is given as seconds, as a length of time, as Unix time in seconds or
+    milliseconds, or as a date; a date has whole seconds, so one is added. `clock`: the server's Date header.
     """
     now = _date(clock) or time.time()
     if _NUMBER.fullmatch(value):
