@@ -175,7 +175,7 @@ def test_what_shows_only_in_longer_texts_is_tried_at_that_length(changes, monkey
 
 
 def test_draws_are_compared_at_load_too(monkeypatch):
-    from surpass.engines.attention import RowPlan
+    from surpass.engines.row_attention import RowPlan
 
     answer = RowPlan._answer
     monkeypatch.setattr(RowPlan, "_answer", lambda self, *given: 0.9 * answer(self, *given))

@@ -25,9 +25,9 @@ import torch
 from surpass import choose, rewards
 from surpass.alarms import alarms
 from surpass.engines import replies
-from surpass.engines.asking import Round
 from surpass.engines.messages import MessageText
 from surpass.engines.openai_api import OpenAIEngine
+from surpass.engines.posting import Post
 from surpass.engines.requests import Context, Generate, Next, Sampling, Score
 from surpass.engines.waits import asked_to_wait
 from surpass.errors import BudgetSpent, EngineError, RunBroken, SurpassError
@@ -1113,14 +1113,14 @@ def test_a_server_that_is_gone_is_given_up(server):
 
 def test_a_server_that_serves_others_is_not_gone(server, monkeypatch):
     """A crowded server may refuse the connections of one request, and still be there for the next."""
-    post = Round._post
+    sent = Post.sent
 
     async def crowded(self, draw):
         if draw.key == 0:
             raise replies.Fault("no connection: refused", deaf=True)
-        return await post(self, draw)
+        return await sent(self, draw)
 
-    monkeypatch.setattr(Round, "_post", crowded)
+    monkeypatch.setattr(Post, "sent", crowded)
     server.pause = lambda body: 0.01
     found = [
         reply

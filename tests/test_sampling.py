@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from surpass.engines import LocalEngine
-from surpass.engines.attention import Groups
 from surpass.engines.decode import Decoder
 from surpass.engines.prefix_cache import PrefixCache
 from surpass.engines.requests import Context, Generate, Next, Sampling, Score, uniforms
+from surpass.engines.row_attention import Groups
 from surpass.engines.sampling import Settings, draw
 from surpass.errors import EngineError, SurpassError
 from surpass.types import DONE, LENGTH, OPEN, Problem, Tree

@@ -168,8 +168,8 @@ class Models:
         return await self._score(role, tree, node, "logp", -1)
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: KL(uniform || p) in nats for each token on the path to `node`, p the distribution it was
-        drawn from, under a role or snapshot; nan for the first. 0 where the model knows nothing.
+        """float32[t]: KL(uniform || p) in nats, p the distribution of each token on the path to `node`, under
+        a role or snapshot; nan for the first. 0 where the model knows nothing.
         """
         return await self._score(role, tree, node, "certainty", -3)
 

@@ -11,7 +11,7 @@ import torch
 from surpass.engines import TabularEngine
 from surpass.models import Models
 from surpass.tasks.game_values import EQUILIBRIUM, at
-from surpass.tasks.games import kuhn
+from surpass.tasks.kuhn import kuhn
 
 NAMES = {"k": "check", "b": "bet", "c": "call", "f": "fold"}
 RANDOM = dict.fromkeys(EQUILIBRIUM, 0.5)  # the chance of a bet or call, by information state

@@ -23,7 +23,7 @@ from surpass.methods.spiral_games import spiral_games
 from surpass.models import Models
 from surpass.searches.round import search_all
 from surpass.tasks.game_values import exploitability as exact
-from surpass.tasks.games import tictactoe
+from surpass.tasks.tictactoe import tictactoe
 from surpass.types import Column, Memory
 
 SEEDS, ROUNDS, GAMES = (1, 2, 3), 60, 1024

@@ -30,8 +30,9 @@ from surpass.tasks.game_values import (
     sharpest,
     slips,
 )
-from surpass.tasks.games import information_states, kuhn, tictactoe
+from surpass.tasks.kuhn import information_states, kuhn
 from surpass.tasks.splits import SHARES, split_of
+from surpass.tasks.tictactoe import tictactoe
 from surpass.types import Problem
 
 EMPTY = "...\n...\n..."

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surpass.errors import SurpassError
-from surpass.tasks.instructions import FAMILIES, WORDS, compose, instructions, read
+from surpass.tasks.constraints import FAMILIES, WORDS, read
+from surpass.tasks.instructions import compose, instructions
 from surpass.tasks.splits import SHARES
 from surpass.types import Problem
 

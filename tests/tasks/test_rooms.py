@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surpass.errors import SurpassError
-from surpass.tasks.rooms import DIRECTIONS, KEY, rooms
+from surpass.tasks.rooms import rooms
+from surpass.tasks.rooms_house import DIRECTIONS, KEY
 from surpass.tasks.splits import SHARES, split_of
 
 TASKS = [

@@ -1,5 +1,5 @@
-"""The tokenizer and the shape of the models that ship with surpass: one token a character, and a few that
-mark turns.
+"""The tokenizer and the shapes of the models that ship with surpass: a token for each character, and a few
+for turns, calls and verdicts.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from typing import Any
 
 END, SYSTEM, USER, ASSISTANT = "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 TURNS = (END, SYSTEM, USER, ASSISTANT)
-# text like any other, but one token each
+# plain text, but one token each
 MARKS = ("<call>", "</call>", "<result>", "</result>", "<yes>", "<no>")
-UNKNOWN = "\x7f"  # stands for what is neither printable ASCII nor a line's end
+UNKNOWN = "\x7f"  # stands for what is neither printable ASCII nor a newline
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127))) + UNKNOWN
 VOCABULARY = 107
 TEMPLATE = (
@@ -25,7 +25,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def make_tokenizer():
+def make_tokenizer() -> Any:
     """A tokenizer of transformers: printable ASCII and line ends, one token a character; a chat template."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -46,9 +46,9 @@ def make_tokenizer():
     return tokenizer
 
 
-def make_causal(shape: str, seed: int = 0):
-    """A Llama of transformers with fresh float32 weights: normal, std 0.02, and 0 where a layer adds to the
-    stream.
+def make_causal(shape: str, seed: int = 0) -> Any:
+    """A Llama of transformers with fresh float32 weights: normal with std 0.02, but 0 where a layer adds to
+    the residual stream.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -3,8 +3,10 @@
 surpass run grpo --task data:problems.jsonl --reward myreward.py:myreward
 """
 
+from typing import Any
 
-def myreward(prompts, completions, **columns):
+
+def myreward(prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
     """One number per completion; None where it cannot be judged. May be async.
 
     `columns` has a list for every other column of the data, e.g. columns["answer"]. Completions are text, or

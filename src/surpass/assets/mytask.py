@@ -6,7 +6,9 @@ surpass run tree_grpo --task mytask.py --rounds 6 --max-tokens 32       make it 
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import surpass
 from surpass.tasks import unique
@@ -18,29 +20,22 @@ class mytask(surpass.Task):
 
     digits: int = 3
 
-    def problems(self, split, seed):
-        """Problems of "train", "gate" or "test". `unique` puts every problem into one split, by a hash, and
-        drops repeats.
-        """
+    def problems(self, split: str, seed: int) -> Iterator[surpass.Problem]:
+        """Problems of "train", "gate" or "test". `unique` puts each into one split, by a hash."""
         rng = random.Random(seed)
 
-        def make(index):
+        def make(index: int) -> surpass.Problem:
             n = rng.randrange(10**self.digits)
-            # id (equal ids are the same problem), prompt (text, or a list of chat messages), answer (only
-            # `check` sees it)
+            # id (equal ids are the same problem), prompt (text or chat messages), answer (seen by `check`)
             return surpass.Problem(str(n), f"Write the number that comes after {n}.", str(n + 1))
 
         return unique(make, split)
 
-    def check(self, models, problem, text):
-        """The value of an answer: 1 right, 0 wrong, anything between; None if it cannot be judged. May be
-        async.
-        """
+    def check(self, models: Any, problem: surpass.Problem, text: str) -> Any:
+        """The value of an answer: 1 right, 0 wrong, or between; None: cannot be judged. May be async."""
         return self.final_answer(text) == problem.answer
 
-    def final_answer(self, text):
-        """What is compared when attempts vote (self_consistency, tree_vote, ttrl). Leave it out where answers
-        cannot be compared.
-        """
+    def final_answer(self, text: str) -> str | None:
+        """What attempts are compared by in votes (tree_vote, ttrl ...). Leave it out if nothing can be."""
         numbers = re.findall(r"\d+", text)
         return numbers[-1] if numbers else None

@@ -1,5 +1,5 @@
-"""LoRA: a model's weights stay, and pairs of small matrices beside some of them are trained (Hu et al. 2021),
-by peft.
+"""LoRA by peft: a model's weights stay, and pairs of small matrices beside some of them are trained (Hu et
+al. 2021).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ ALL = "all-linear"  # peft's word for every linear layer but the head
 
 
 def adapt(causal: Any, name: str, lora: Mapping[str, Any]) -> Any:
-    """The model with an adapter in it. `lora` holds arguments of peft.LoraConfig; under "targets", names of
-    what is adapted, whole or from a dot on: of layers ("q_proj"), of weights that are no layer of their own
+    """The model with an adapter in it. `lora` holds arguments of peft.LoraConfig. Its "targets" name what is
+    adapted, by a whole name or its end after a dot: layers ("q_proj"), weights that are no layer of their own
     ("experts.gate_up_proj"), or "all-linear", the default.
 
-    SurpassError where a name is none or peft refuses; a warning names fused experts that get no adapter.
+    SurpassError where nothing has such a name or peft refuses; a warning names experts without an adapter.
     """
     from peft import LoraConfig, get_peft_model
 
     settings = dict(lora)
     targets = tuple(settings.pop("targets", ()))
-    torch.manual_seed(0)  # the adapter's random half repeats
+    torch.manual_seed(0)  # the adapter's random half is the same in every run
     try:
         module = get_peft_model(
             causal, LoraConfig(**{"task_type": "CAUSAL_LM"} | _chosen(causal, targets) | settings)
@@ -44,7 +44,7 @@ def adapt(causal: Any, name: str, lora: Mapping[str, Any]) -> Any:
 
 
 def _chosen(causal: Any, targets: tuple[str, ...]) -> dict[str, Any]:
-    """What peft.LoraConfig wants to know of the targets: layers here, weights there."""
+    """The targets as arguments of peft.LoraConfig, which keeps layers and weights apart."""
     if not targets:
         return {"target_modules": ALL}
     layers, weights, unknown = [], [], []
@@ -100,7 +100,7 @@ def _fused(model: Any) -> list[str]:
 
 
 def _tell_of_experts(module: Any, name: str) -> None:
-    """A warning where weights that hold many matrices are left as they are."""
+    """Warn of weights that hold many matrices and get no adapter."""
     adapted = {
         f"{_plain(path)}.{layer.parameter_name}"
         for path, layer in module.named_modules()

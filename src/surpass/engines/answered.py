@@ -1,4 +1,4 @@
-"""Whether what an engine answered is an answer to what it was asked: an engine may be anybody's."""
+"""Whether an engine's reply answers the request; a user's own engine may reply anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from surpass.types import FAILED, OPEN
 
 
 def answered(engine: Any, request: Any, reply: Any) -> Any:
-    """The reply, or the EngineError that says what is wrong with it. An exception that is no SurpassError
-    becomes one, so that none that ends a process reaches a search.
+    """The reply, or an EngineError that tells what is wrong with it. Any exception that is no SurpassError
+    becomes an EngineError, so that a search meets none that would end the process.
     """
     name = getattr(engine, "name", type(engine).__name__)
     if isinstance(reply, SurpassError):

@@ -1,16 +1,14 @@
-"""The HTTP requests behind a chat API's draws: sent, repeated, put off, and each given an answer."""
+"""Draws from a chat API: each is tried, repeated or put off until it has an answer, within the budget."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import difflib
 import math
 import queue
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +16,22 @@ import httpx2 as httpx
 import numpy as np
 
 from surpass.engines import network
-from surpass.engines.refusals import refused
-from surpass.engines.replies import (
-    Fault,
-    Hopeless,
-    Lost,
-    Reply,
-    read_json,
-    read_reply,
-    read_usage,
-    said,
-    short,
-    words_of,
-)
+from surpass.engines.posting import Post
+from surpass.engines.replies import Fault, Hopeless, Reply, read_json, read_reply, read_usage, short
 from surpass.engines.requests import Drawn, Generate, uniforms
-from surpass.engines.waits import asked_to_wait
 from surpass.errors import BudgetSpent, EngineError, SurpassError
 
 if TYPE_CHECKING:
     from surpass.engines.openai_api import OpenAIEngine
 
 LONGEST_PAUSE = 60.0  # seconds between two tries, where the server names none
-WORTH_SAYING = 2.0  # seconds of waiting that a person is told of
-LEAST_BYTES, BYTES_A_TOKEN, MOST_BYTES = 2**20, 2**12, 2**25
-"""Bytes of an answer at most: so many, and so many more a token that was asked for (log-probabilities of
-twenty others and all), never above the last. What is longer is no answer.
-"""
-MOST_HOPS = 3  # redirections that are followed
+WORTH_SAYING = 2.0  # a person is told of a wait of so many seconds
 NOTHING = np.zeros(2, np.int64)
-ADVICE = {
-    401: "set the environment variable OPENAI_API_KEY",
-    403: "this key may not use this model",
-    404: "is the model's name right, and the url, which mostly ends in /v1?",
-}
 
 
 @dataclass(eq=False)
 class Asked:
-    """A request, its replies so far by place, and whether it was answered."""
+    """A request, its replies so far by the number of the draw, and whether it was answered."""
 
     request: Generate
     replies: dict[int, Drawn | SurpassError] = field(default_factory=dict)
@@ -64,8 +40,8 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One draw: which of its request's, what is sent, bytes of the prompt, and what it costs at worst
-    (Purse).
+    """One draw of a request: its number and key, the body to send, the bytes of its prompt, and its cost at
+    worst (Purse).
     """
 
     asked: Asked
@@ -78,55 +54,58 @@ class Draw:
 
 @dataclass
 class Round:
-    """The HTTP requests of one call of `serve`, in an event loop of their own."""
+    """All draws of one call of `serve`, in an event loop of their own."""
 
     engine: OpenAIEngine
     over: SurpassError | None = None  # why no more requests are sent
-    heard: float = 0.0  # when the server last said anything
-    told: bool = False  # that it cannot be reached
-    busy: float | None = None  # since when it has been too busy to answer anything
-    until: float = 0.0  # when it asks to be left alone no longer
-    said: float = 0.0  # until when a person knows that it is waited for
+    told: bool = False  # whether a person was told that the server cannot be reached
+    busy: float | None = None  # since when the server has been too busy for any answer
+    until: float = 0.0  # until when the server asks for no requests
+    said: float = 0.0  # until when a person expects to wait
+    post: Post = field(init=False)
+    settled: asyncio.Event = field(init=False, default_factory=asyncio.Event)  # a draw under way was paid for
 
-    async def answer(self, draws: Sequence[Draw], ready: queue.SimpleQueue) -> None:
-        """Put every draw with its answer, as they come, and None at the end."""
+    async def answer(
+        self, draws: Sequence[Draw], ready: queue.SimpleQueue[tuple[Draw, Drawn | SurpassError] | None]
+    ) -> None:
+        """Put each draw with its answer into the queue when it is answered, and None at the end."""
         engine, todo = self.engine, iter(draws)
-        self.settled = asyncio.Event()
         limits = httpx.Limits(
             max_connections=engine.concurrency, max_keepalive_connections=engine.concurrency
         )
-        timeout = httpx.Timeout(None, connect=min(10.0, engine.timeout))  # a whole try is timed in _post
+        timeout = httpx.Timeout(None, connect=min(10.0, engine.timeout))  # a whole try is timed in Post
         headers = {"Authorization": f"Bearer {engine._key}"} if engine._key else {}
         if engine._key and "api-version=" in engine.query:
             headers["api-key"] = engine._key  # what Azure calls it
 
-        async def work():
-            for draw in todo:  # all share one iterator
+        async def work() -> None:
+            for draw in todo:  # all workers share one iterator
                 ready.put((draw, await self._until_answered(draw)))
 
         try:
             settings = {"headers": headers, "limits": limits, "timeout": timeout}
             async with (
-                network.client(engine._trusted, engine.url, **settings) as self.client,
+                network.client(engine._trusted, engine.url, **settings) as client,
                 asyncio.TaskGroup() as group,
             ):
+                self.post = Post(engine, client)
                 for _ in range(min(engine.concurrency, len(draws))):
                     group.create_task(work())
-        except SurpassError as error:  # the environment has changed
+        except SurpassError as error:  # the proxies or certificates of the environment have changed
             for draw in todo:
                 ready.put((draw, error))
         finally:
             ready.put(None)
 
     async def _until_answered(self, draw: Draw) -> Drawn | SurpassError:
-        """The answer of the first try that gets one, or why there is none."""
+        """The answer of the first try that succeeds, or why none did."""
         engine, began = self.engine, time.monotonic()
         last, deaf, pause, tries, faults = "", True, 0.0, 0, 0
         try:
             while faults <= engine.retries:
                 await asyncio.sleep(pause)
                 while (left := self.until - time.monotonic()) > 0 and not self.over:
-                    await asyncio.sleep(left + pause % 1)  # not all at once
+                    await asyncio.sleep(left + pause % 1)  # so that not all ask at once
                 if self.over:
                     return self.over
                 engine.counts["retries"] += tries > 0
@@ -135,14 +114,7 @@ class Round:
                     reply = await self._try(draw)
                 except Fault as fault:
                     last, deaf, jitter = str(fault), deaf and fault.deaf, float(uniforms(draw.key, tries)[-1])
-                    longest = (
-                        min(LONGEST_PAUSE, engine.wait / 4) if fault.busy and engine.wait else LONGEST_PAUSE
-                    )
-                    pause = min(engine.delay * 2 ** (tries - 1), longest)
-                    asked = (
-                        fault.wait if engine.wait or fault.wait is None else min(fault.wait, LONGEST_PAUSE)
-                    )
-                    pause = (pause if asked is None else asked) + engine.delay * jitter
+                    pause = self._pause(fault, tries) + engine.delay * jitter
                     if fault.busy and engine.wait:
                         self._put_off(fault, pause)
                         continue
@@ -161,7 +133,7 @@ class Round:
                 f"no answer from {engine.url} after {tries} tries over {time.monotonic() - began:.1f} "
                 f"seconds; the last reason: {last}"
             )
-            if deaf and self.heard < began:
+            if deaf and self.post.heard < began:
                 self.over = self.over or error
             return error
         except SurpassError as error:
@@ -173,9 +145,17 @@ class Round:
                 f"{type(error).__name__} while asking {engine.url}: {short(str(error), engine._key)}"
             )
 
+    def _pause(self, fault: Fault, tries: int) -> float:
+        """Seconds to wait before another try: what the server asks for, else twice as long after each try."""
+        wait, delay = self.engine.wait, self.engine.delay
+        if fault.wait is not None:
+            return fault.wait if wait else min(fault.wait, LONGEST_PAUSE)
+        longest = min(LONGEST_PAUSE, wait / 4) if fault.busy and wait else LONGEST_PAUSE
+        return min(delay * 2 ** (tries - 1), longest)
+
     def _put_off(self, fault: Fault, pause: float) -> None:
-        """The server is too busy for a request for `pause` seconds: others wait too, where it said so.
-        Hopeless where it has been for too long.
+        """A busy server gets this request again after `pause` seconds; if it asked to wait, the others wait
+        too. Hopeless where it has been busy for too long.
         """
         engine, now = self.engine, time.monotonic()
         self.busy = now if self.busy is None else self.busy
@@ -198,14 +178,14 @@ class Round:
             )
 
     async def _try(self, draw: Draw) -> Reply:
-        """Send a draw once. Fault where another try may help, EngineError where none will, BudgetSpent."""
+        """Send a draw once. Fault where another try may help, EngineError where none will; BudgetSpent."""
         engine = self.engine
-        worst = bill = await self._room(draw)  # what the server does not tell is charged at its worst
+        worst = bill = await self._room(draw)  # charged in full where the server does not tell the cost
         try:
-            response = await self._post(draw)
+            response = await self.post.sent(draw)
             if not response.is_success:
                 bill = NOTHING
-                raise await self._refusal(response)
+                raise await self.post.refusal(response)
             data = read_json(response, engine._key)
             prompt, used = read_usage(data)
             bill = np.where([prompt is None, used is None], worst, [prompt or 0, used or 0])
@@ -230,8 +210,8 @@ class Round:
             self.settled.set()
 
     async def _room(self, draw: Draw) -> np.ndarray:
-        """What a draw costs at worst, once the budget holds that; BudgetSpent where waiting for others will
-        not help.
+        """Wait until the budget holds what a draw costs at worst, and return that cost. BudgetSpent where no
+        draw under way could leave enough.
         """
         purse = self.engine.purse
         while not purse.fits(worst := purse.worst(draw.cost)):
@@ -243,144 +223,6 @@ class Round:
                 raise self.over
         purse.hold(worst)
         return worst
-
-    async def _post(self, draw: Draw) -> httpx.Response:
-        """What the server says, of whatever status; a parameter that it refuses is said otherwise or left
-        out, from then on where that helps.
-        """
-        engine, left, hops = self.engine, dict.fromkeys(self.engine.refused, ""), 0
-        while True:
-            body = _body(draw.body, left)
-            response = await self._send(body)
-            target = (
-                response.headers.get("location") if response.status_code in (301, 302, 307, 308) else None
-            )
-            if target and hops < MOST_HOPS:
-                engine.address = self._followed(response.url, response.url.join(target))
-                hops += 1
-                continue
-            if response.status_code in (400, 422, 500, 501):
-                error, words = words_of(response)
-                name = (
-                    refused(error, words, body)
-                    if response.status_code < 500 or "support" in words.lower()
-                    else None
-                )
-                if name is not None and name not in left:
-                    left[name] = short(words, engine._key)
-                    continue
-            if response.is_success:
-                self._learnt(left)
-            return response
-
-    async def _send(self, body: dict[str, Any]) -> httpx.Response:
-        """One request, whole. Fault where none got through."""
-        engine = self.engine
-        engine.counts["calls_made"] += 1
-        try:
-            async with asyncio.timeout(engine.timeout):
-                most = min(
-                    LEAST_BYTES
-                    + BYTES_A_TOKEN * body.get("max_tokens", body.get("max_completion_tokens", 0)),
-                    MOST_BYTES,
-                )
-                response = await network.fetched(
-                    self.client, "POST", engine.address, most, engine._key, json=body
-                )
-        except network.Oversized as error:
-            raise Lost(f"{engine.url} sends {error}", None) from None
-        except TimeoutError:
-            raise Fault(f"no whole answer within {engine.timeout:g} seconds") from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise Hopeless(
-                    f"the certificate of {engine.url} is not trusted "
-                    f"({short(str(error), engine._key)}); SSL_CERT_FILE names a file of further "
-                    "certificates to trust"
-                ) from None
-            raise Fault(
-                f"no connection{network.by_way_of(engine.url)}: {short(str(error), engine._key)}", deaf=True
-            ) from None
-        except httpx.HTTPError as error:
-            raise Fault(f"{type(error).__name__}: {short(str(error), engine._key)}") from None
-        self.heard = time.monotonic()
-        return response
-
-    def _followed(self, source: httpx.URL, target: httpx.URL) -> str:
-        """Where a redirection leads; Hopeless for another server, which is not sent the key."""
-        if network.same_server(source, target):
-            return str(target)
-        base = short(
-            str(target.copy_with(query=None, fragment=None)).removesuffix("/chat/completions"),
-            self.engine._key,
-        )
-        if target.scheme not in ("http", "https"):
-            raise Hopeless(f"{self.engine.url} sends requests on to {base}, which is no server")
-        raise Hopeless(
-            f"{self.engine.url} sends requests on to another server, which is not given the key; if "
-            f"that is the right one: --url {base}"
-        )
-
-    def _learnt(self, left: Mapping[str, str]) -> None:
-        """Parameters that an answer was got without are left out from now on; what that changes is said
-        once.
-        """
-        engine = self.engine
-        for name in left.keys() - engine.refused:
-            engine.refused.add(name)
-            means = {"seed": "draws will not repeat", "stop": "answers are cut here instead"}.get(
-                name, "the server's own takes its place"
-            )
-            if name not in ("max_tokens", "stream", "stream_options"):
-                warnings.warn(
-                    f'{engine.url} takes no {name} ("{left[name]}"); it is left out: {means}', stacklevel=2
-                )
-
-    async def _refusal(self, response: httpx.Response) -> Exception:
-        """What to raise for a status that is no success."""
-        engine, status, words = self.engine, response.status_code, said(response, self.engine._key)
-        broke = "insufficient_quota" in response.text  # a 429 that no waiting cures
-        if (status in (408, 409, 429) or status >= 500) and not broke:
-            wait = asked_to_wait(response.headers, response.text[:10_000])
-            return Fault(f"HTTP {status}: {words}", wait, busy=status in (429, 529) or wait is not None)
-        advice = f"; {ADVICE[status]}" if status in ADVICE else ""
-        offered = await self._offered() if status == 404 else ""
-        kind = Hopeless if status in (401, 404) or broke else EngineError
-        return kind(f"{engine.url} answered HTTP {status}: {words}{advice}{offered}")
-
-    async def _offered(self) -> str:
-        """The names nearest to the model's that the server offers, as words; none where it does not tell."""
-        engine = self.engine
-        with contextlib.suppress(
-            httpx.HTTPError,
-            network.Oversized,
-            TimeoutError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ):
-            async with asyncio.timeout(10):
-                response = await network.fetched(
-                    self.client, "GET", f"{engine.url}/models{engine.query}", LEAST_BYTES, engine._key
-                )
-            names = [str(model["id"])[:100] for model in response.json()["data"][:1000]]
-            near = ", ".join(difflib.get_close_matches(engine.name, names, 3, 0))
-            return f" The nearest of its {len(names)} models: {short(near, engine._key)}" if names else ""
-        return ""
-
-
-def _body(asked: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
-    """What is sent in place of what is asked for, given the parameters that the server refused."""
-    body = {name: value for name, value in asked.items() if name not in left or name == "max_tokens"}
-    if "max_tokens" in left:
-        body["max_completion_tokens"] = body.pop("max_tokens")
-    if "stream" in left:
-        body |= {"stream": True} | (
-            {} if "stream_options" in left else {"stream_options": {"include_usage": True}}
-        )
-    return body
 
 
 def _cut(reply: Reply, stops: Sequence[str]) -> Reply:

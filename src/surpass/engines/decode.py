@@ -1,9 +1,8 @@
-"""Continues many token prefixes at once: shared prefixes computed once, rows that end leave the batch."""
+"""Continues many token prefixes at once: shared prefixes are computed once, rows that end leave the batch."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,44 +11,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surpass.engines.attention import Groups, Measure, RowPlan, using
+from surpass.engines.attention import using
+from surpass.engines.batches import Row, batches, room
 from surpass.engines.forward import hidden_states
 from surpass.engines.prefix_cache import PrefixCache, common_length
-from surpass.engines.requests import PAUSED, Drawn, Generate, uniforms
+from surpass.engines.requests import PAUSED, Drawn, Generate, Sampling, uniforms
+from surpass.engines.row_attention import Groups, Measure, RowPlan
 from surpass.engines.sampling import Settings, draw
 from surpass.engines.text import Text
+from surpass.engines.whole_rows import whole_rows
 from surpass.errors import EngineError
 from surpass.types import DONE, LENGTH, OPEN
 
 PREFILL_TOKENS = 8192  # tokens in one prefill pass, padding included
-PREFILL_LEAST = 1024  # up to which padding does not matter
-GROWTH = 32  # tokens of room that rows begin with; it doubles when it is full, by when many rows have ended
-
-
-@dataclass
-class _Row:
-    """One draw under way: which, what was drawn of it before a pause, and the text it goes on from."""
-
-    request: int
-    draw: int
-    before: Drawn
-    text: np.ndarray
+PREFILL_LEAST = 1024  # a pass of so many tokens costs the same with padding
+GROWTH = 32  # tokens that the buffers of rows hold at first; they double when full, when many rows have ended
 
 
 @dataclass
 class Decoder:
     """Draws continuations from a causal language model of transformers.
 
-    `stops` tells for token ids which may complete a stop string, and whether a text ends one
-    (surpass.engines.text).
+    `text` tells which tokens may complete a stop string, and whether a text does (surpass.engines.text);
+    `ends` are tokens that end a turn. Keys and values of at most `max_tokens` tokens are in memory at once:
+    as many for the cache, and as many for a batch. `cached=False` is for models that do not compute the same
+    with surpass's attention: every step then runs whole rows again.
     """
 
     causal: Any  # a causal language model of transformers
     text: Text
     ends: frozenset[int]
     context: int
-    max_tokens: int  # tokens whose keys and values may be in memory at once, cache and batch each
-    # False: the model cannot be trusted with our attention; every step runs whole rows again
+    max_tokens: int
     cached: bool = True
 
     def __post_init__(self) -> None:
@@ -60,13 +53,13 @@ class Decoder:
         self.device, self.dtype = weight.device, weight.dtype
         if self.cached:
             self.layers, self.n_kv, self.width = self._measured()
-        # keeps outgrown buffers: elsewhere memory that was given back is at hand again
+        # whether outgrown buffers are kept: a GPU's allocator has freed memory at hand, a CPU's has not
         self.hoards = self.device.type == "cpu"
         self.prefilled = 0
 
     def _measured(self) -> tuple[int, int, int]:
-        """(layers with attention, key heads, width of keys or values, the wider): what a pass over one token
-        shows.
+        """(layers with attention, key heads, the wider of the keys' and values' widths), as a pass over one
+        token shows them.
         """
         seen, one = Measure(), torch.zeros(1, 1, dtype=torch.int64, device=self.device)
         with torch.inference_mode(), using(self.causal, seen):
@@ -79,13 +72,13 @@ class Decoder:
         return len(seen.shapes), n_kv.pop(), max(width for _, width in seen.shapes)
 
     def clear(self) -> None:
-        """Forget all keys and values, as new weights demand, and give their memory back."""
+        """Forget all keys and values, which new weights make wrong, and free their memory."""
         self.cache.clear()
         self.kept.clear()
 
     def _buffers(self, *shape: int, name: str = "") -> Tensor:
-        """[layers, 2, *shape, D] for keys and values: zeros, or whatever was last in the memory of this name,
-        which is kept from batch to batch, because fresh memory can cost more than what is computed in it.
+        """[layers, 2, *shape, D] for keys and values: zeros, or, with a name, memory that is kept from batch
+        to batch and holds old values. Fresh memory can cost more than what is computed in it.
         """
         sizes = (self.layers, 2, *shape, self.width)
         n = math.prod(sizes)
@@ -93,27 +86,24 @@ class Decoder:
             return torch.zeros(sizes, dtype=self.dtype, device=self.device)
         if name not in self.kept or len(self.kept[name]) < n:
             self.kept.pop(name, None)
-            # a masked NaN would still be a NaN
+            # zeros, because a NaN that is masked is still a NaN
             self.kept[name] = torch.zeros(n + n // 4, dtype=self.dtype, device=self.device)
         return self.kept[name][:n].view(sizes)
 
     def _forward(
         self, tokens: Tensor, lens: Tensor, buffers: Tensor, prefix: Tensor, groups: Groups | None = None
     ) -> Tensor:
-        """Hidden states [B, Q, hidden] of new tokens [B, Q] behind each row's own; buffers are filled in
-        place.
-        """
+        """Hidden states [B, Q, hidden] of new tokens [B, Q] after each row's own; fills the buffers."""
         plan = RowPlan(buffers, lens, prefix, tokens.shape[1], groups)
         with using(self.causal, plan):
             return hidden_states(self.causal, tokens, plan.depth.clamp(max=self.context - 1))
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
+        """Parts of keys and values as one tensor [layers, 2, n_kv, tokens, D]."""
         return torch.cat(parts, -2) if parts else self._buffers(self.n_kv, 0)
 
     def _prefix(self, tokens: np.ndarray) -> Tensor:
-        """Keys and values [layers, 2, n_kv, len(tokens), D] of a prefix, from the cache or computed in
-        pieces.
-        """
+        """Keys and values [layers, 2, n_kv, len(tokens), D] of a prefix; what the cache lacks is computed."""
         n, parts = self.cache.find(tokens)
         done = self._joined(parts)
         while n < len(tokens):
@@ -129,8 +119,8 @@ class Decoder:
         return done
 
     def _prefill(self, prompts: Sequence[np.ndarray], shared: int, prefix: Tensor, kv: Tensor) -> Tensor:
-        """Logits [U, V] after each prompt; afterwards kv [layers, 2, U, n_kv, P, D] holds what follows the
-        shared prefix, and the cache every prompt. Prompts come with the fewest new tokens first.
+        """Logits [U, V] after each prompt. Writes the keys and values that follow the shared prefix into kv
+        [layers, 2, U, n_kv, P, D], and every prompt into the cache. Prompts with few new tokens come first.
         """
         logits, a = [], 0
         while a < len(prompts):
@@ -138,7 +128,7 @@ class Decoder:
             found = []
             for prompt in prompts[a:]:
                 n, parts = self.cache.find(prompt[:-1])
-                # fewer than at first, where an earlier batch computed a part
+                # it may be fewer than before, because an earlier batch may have computed a part
                 own = len(prompt) - max(n, shared)
                 wider = max(widest, own)
                 padded = wider * (b - a + 1)
@@ -150,9 +140,17 @@ class Decoder:
             a = b
         return torch.cat(logits)
 
-    def _prefill_batch(self, prompts, found, shared, prefix, kv, n_new) -> Tensor:
-        """Each row computes its last `n_new` tokens or fewer: what it lacks, and where padding would not fit
-        into kv, what it knew.
+    def _prefill_batch(
+        self,
+        prompts: Sequence[np.ndarray],
+        found: Sequence[tuple[int, list[Tensor]]],
+        shared: int,
+        prefix: Tensor,
+        kv: Tensor,
+        n_new: int,
+    ) -> Tensor:
+        """Logits after each prompt. Each row computes at most its last `n_new` tokens: those that the cache
+        lacks, and some that it has where padding would not fit into kv.
         """
         starts = [min(n, shared + kv.shape[-2] - n_new) for n, _ in found]
         lens = [len(prompt) - start for prompt, start in zip(prompts, starts, strict=True)]
@@ -173,59 +171,30 @@ class Decoder:
     def run(
         self, requests: Sequence[Generate], begun: Sequence[Sequence[Drawn]], others: Callable[[], bool]
     ) -> Iterator[tuple[int, int, Drawn]]:
-        """(request number, draw number, what was drawn), each as it ends. `begun` holds what was drawn
-        already, NOTHING where nothing was. Where half of a batch's rows have ended and there are `others` to
-        serve, the rest comes back PAUSED.
+        """(request number, draw number, what was drawn), each as it ends. `begun` holds what each draw has
+        already, NOTHING at first. Once half of a batch's rows have ended and others() is true, because more
+        requests wait, the rest comes back PAUSED.
         """
         if not self.cached:
-            yield from self._run_whole_rows(requests)
+            for i, j, drawn, computed in whole_rows(
+                self.causal, self.text, self.ends, self.context, requests
+            ):
+                self.prefilled += computed
+                yield i, j, drawn
             return
         rows = [
-            _Row(i, j, drawn, np.concatenate([request.tokens, drawn.tokens]))
+            Row(i, j, drawn, np.concatenate([request.tokens, drawn.tokens]))
             for i, request in enumerate(requests)
             for j, drawn in enumerate(begun[i])
             if drawn.stop == PAUSED
         ]
-        for chunk in self._chunks(requests, rows):
-            yield from self._run_chunk(requests, chunk, others)
+        for batch in batches(requests, rows, self.context, self.max_tokens):
+            yield from self._run_batch(requests, batch, others)
 
-    def _chunks(self, requests, rows) -> Iterator[list[_Row]]:
-        """Rows in order, as many at a time as the buffers may hold: their own tokens (one and a half times
-        that while they grow, and on a CPU, where outgrown memory is kept for the next batch, up to two and a
-        half) and each prompt once; and not so unequal that groups, which are padded to the largest, are
-        mostly padding.
-        """
-        chunk: list[_Row] = []
-        own = longest = largest = 0
-        counts: Counter[bytes] = Counter()
-        for row in rows:
-            request = requests[row.request]
-            key = row.text.tobytes()
-            wanted = (
-                max(own, self._room(request, row)),
-                max(longest, len(row.text)),
-                max(largest, counts[key] + 1),
-            )
-            groups = len(counts) + (counts[key] == 0)
-            held = wanted[0] * (len(chunk) + 1) + wanted[1] * groups
-            if chunk and (held > self.max_tokens or wanted[2] * groups > 4 * (len(chunk) + 1) + 256):
-                yield chunk
-                chunk, wanted, counts = [], (self._room(request, row), len(row.text), 1), Counter()
-            chunk.append(row)
-            counts[key] += 1
-            own, longest, largest = wanted
-        if chunk:
-            yield chunk
-
-    def _room(self, request: Generate, row: _Row | None = None) -> int:
-        """How many tokens may be drawn after this prefix, or are left to a row."""
-        return max(0, min(request.sampling.max_tokens, self.context - len(request.tokens))) - (
-            len(row.before.tokens) if row else 0
-        )
-
-    def _run_chunk(
-        self, requests: Sequence[Generate], rows: list[_Row], others: Callable[[], bool]
+    def _run_batch(
+        self, requests: Sequence[Generate], rows: list[Row], others: Callable[[], bool]
     ) -> Iterator[tuple[int, int, Drawn]]:
+        """Compute the different texts of the rows, once each, and draw."""
         texts = {row.text.tobytes(): row.text for row in rows}
         new = {key: len(tokens) - self.cache.find(tokens[:-1])[0] for key, tokens in texts.items()}
         order = sorted(texts, key=lambda key: (new[key], len(texts[key])))
@@ -237,38 +206,40 @@ class Decoder:
         own = torch.tensor([len(p) - shared for p in prompts], device=self.device)
         kv = self._buffers(len(prompts), self.n_kv, int(own.max()), name="prompts")
         logits = self._prefill(prompts, shared, prefix, kv)
-        # the last token of what was paused is counted where it was drawn
-        self.prefilled -= len(
-            texts.keys() - {row.text.tobytes() for row in rows if not len(row.before.tokens)}
-        )
+        # the last token of a paused row was counted when it was drawn
+        fresh = {row.text.tobytes() for row in rows if not len(row.before.tokens)}
+        self.prefilled -= len(texts.keys() - fresh)
         at = torch.tensor([number[row.text.tobytes()] for row in rows], device=self.device)
         yield from self._steps(requests, rows, logits[at], Groups(kv, own, at), prefix, others)
 
     def _steps(
-        self, requests, rows, logits, groups: Groups, prefix, others
+        self,
+        requests: Sequence[Generate],
+        rows: list[Row],
+        logits: Tensor,
+        groups: Groups,
+        prefix: Tensor,
+        others: Callable[[], bool],
     ) -> Iterator[tuple[int, int, Drawn]]:
+        """Draw a token for each row at every step, until all have ended; `logits` follow the rows' texts."""
         samplings = [requests[row.request].sampling for row in rows]
         settings = Settings.of(samplings, self.device)
-        rooms = torch.tensor([self._room(requests[row.request], row) for row in rows], device=self.device)
-        n_most = int(rooms.max()) if len(rows) else 0
-        noise = np.stack(
-            [
-                uniforms(requests[row.request].keys[row.draw], len(r) + n_most)[len(r) :]
-                for row in rows
-                for r in [row.before.tokens]
-            ]
+        rooms = torch.tensor(
+            [room(requests[row.request], self.context, row) for row in rows], device=self.device
         )
-        noise = torch.from_numpy(noise).to(self.device)
+        n_most = int(rooms.max()) if len(rows) else 0
+        keys = [(requests[row.request].keys[row.draw], len(row.before.tokens)) for row in rows]
+        drawn_at = np.stack([uniforms(key, n + n_most)[n:] for key, n in keys])
+        noise = torch.from_numpy(drawn_at).to(self.device)
         ends = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
         ends[[token for token in self.ends if token < self.vocabulary]] = True
         may_stop = torch.stack([self._may_stop(sampling) for sampling in dict.fromkeys(samplings)])
         kind = torch.tensor([list(dict.fromkeys(samplings)).index(s) for s in samplings], device=self.device)
         drawn = torch.zeros(len(rows), n_most, dtype=torch.int64, device=self.device)
         logp, logq = (torch.zeros(len(rows), n_most, device=self.device) for _ in range(2))
-        slot = torch.arange(len(rows), device=self.device)  # which row sits in each live place
-        buffers = self._buffers(
-            len(rows), self.n_kv, min(GROWTH, n_most), name="rows"
-        )  # every live row has drawn the same number of tokens
+        slot = torch.arange(len(rows), device=self.device)  # the row in each place of the batch
+        # every row in the batch has drawn the same number of tokens
+        buffers = self._buffers(len(rows), self.n_kv, min(GROWTH, n_most), name="rows")
 
         def finish(place: int, stop: int) -> tuple[int, int, Drawn]:
             row = int(slot[place])
@@ -303,26 +274,27 @@ class Decoder:
                 grown[..., :t, :] = buffers[:, :, : len(slot)]
                 buffers = grown
                 if not self.hoards:
-                    self.kept = {
-                        name: some
-                        for name, some in self.kept.items()
-                        if name in ("prompts", f"rows from {t}")
-                    }
+                    wanted = ("prompts", f"rows from {t}")
+                    self.kept = {name: some for name, some in self.kept.items() if name in wanted}
             hidden = self._forward(
                 token[:, None], torch.full_like(slot, t), buffers[:, :, : len(slot)], prefix, groups
             )
             logits = self.causal.get_output_embeddings()(hidden[:, 0]).float()
 
-    def _may_stop(self, sampling) -> Tensor:
+    def _may_stop(self, sampling: Sampling) -> Tensor:
+        """bool[vocabulary]: the tokens after which a row may have to stop."""
         mask = self.text.may_stop(sampling.stop, self.vocabulary).to(self.device)
         if sampling.stop_tokens:
             mask = mask.clone()
             mask[list(sampling.stop_tokens)] = True
         return mask
 
-    def _finish(self, row: _Row, tokens, logp, logq, stop: int, kv) -> tuple[int, int, Drawn]:
+    def _finish(
+        self, row: Row, tokens: np.ndarray, logp: np.ndarray, logq: np.ndarray, stop: int, kv: Tensor
+    ) -> tuple[int, int, Drawn]:
+        """What a row has drawn, before its pause and after."""
         tokens = tokens.astype(np.int32)
-        # it may be continued: keep what was computed (all but the last token)
+        # it may be continued, so what was computed is kept: all but the last token
         if stop in (OPEN, PAUSED) and len(tokens) > 1:
             self.cache.add(np.concatenate([row.text, tokens[:-1]]), len(row.text), kv)
         old = row.before
@@ -332,8 +304,8 @@ class Decoder:
         return row.request, row.draw, Drawn(tokens, logp, logq, stop)
 
     @staticmethod
-    def _compact(over, used: int, buffers, *values) -> list[Tensor]:
-        """Live rows move down into the places of ended ones, so that a step touches live rows only."""
+    def _compact(over: Tensor, used: int, buffers: Tensor, *values: Tensor) -> list[Tensor]:
+        """Move rows into the places of those that are over, so that the first places hold all that go on."""
         n_live = int((~over).sum())
         holes = torch.nonzero(over[:n_live]).flatten()
         movers = n_live + torch.nonzero(~over[n_live:]).flatten()
@@ -343,38 +315,9 @@ class Decoder:
                 value[holes] = value[movers]
         return [value[:n_live].clone() for value in values]
 
-    def _run_whole_rows(self, requests) -> Iterator[tuple[int, int, Drawn]]:
-        """The slow path for models whose attention we cannot replace: each step runs every live row from its
-        start.
-        """
-        for i, request in enumerate(requests):
-            for j, key in enumerate(request.keys):
-                noise = torch.from_numpy(uniforms(key, max(1, self._room(request)))).to(self.device)
-                settings = Settings.of([request.sampling], self.device)
-                tokens, logp, logq, stop = request.tokens.tolist(), [], [], LENGTH
-                for t in range(self._room(request)):
-                    logits = self.causal(
-                        input_ids=torch.tensor([tokens], device=self.device), use_cache=False
-                    ).logits[:, -1]
-                    # computed again, all but the token that was just drawn
-                    self.prefilled += len(tokens) - (t > 0)
-                    token, p, q = draw(logits, settings, noise[t : t + 1])
-                    tokens.append(int(token))
-                    logp.append(float(p))
-                    logq.append(float(q))
-                    new = tokens[len(request.tokens) :]
-                    if tokens[-1] in self.ends:
-                        stop = DONE
-                        break
-                    if self.text.stopped(new, request.sampling.stop, request.sampling.stop_tokens):
-                        stop = OPEN
-                        break
-                new = np.array(tokens[len(request.tokens) :], np.int32)
-                yield i, j, Drawn(new, np.array(logp, np.float32), np.array(logq, np.float32), stop)
-
 
 def _put(into: Tensor, parts: list[Tensor], skip: int, most: int) -> None:
-    """Copy the parts, joined along dim -2, without their first `skip` tokens, `most` at the most."""
+    """Copy at most `most` tokens of the parts, joined along dim -2, without the first `skip`."""
     at = -skip
     for part in parts:
         first, last = max(0, at), min(most, at + part.shape[-2])

@@ -1,5 +1,5 @@
-"""A model's folder, looked at before anything of it is loaded: it may come from anybody. What it claims is
-compared with what it holds.
+"""Examines a model's folder before it is loaded, since it may be anybody's: whether it holds what
+it claims.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from surpass.engines.guard import LOAD, Beyond, Refused, guard
 from surpass.errors import SurpassError
 
 WEIGHTS = tuple(".safetensors .gguf .bin .pt .pth .h5 .msgpack .onnx .data .ckpt .pkl .npz .ot .pb".split())
-# bytes of the largest file that holds no weights, and of one that holds no vocabulary either
+# the most bytes of a file without weights, and of one without a vocabulary
 SMALL, SMALLER = 1 << 28, 1 << 25
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 HEADER = 100_000_000  # bytes of a header of safetensors, as its own reader allows
-LAYERS, EXPERTS, POSITIONS = 256, 2048, 1 << 25  # up to which a configuration may ask without weights for it
+LAYERS, EXPERTS, POSITIONS = 256, 2048, 1 << 25  # a configuration may claim as many, whatever its weights
 _SIZE = re.compile(
     r"hidden|intermediate|vocab|embd|embed|inner|ffn|ff_|head|dim|channel|kernel|conv|state_size|_rank|width|size"
 )
@@ -32,9 +32,9 @@ _NO_SIZE = re.compile(r"window|chunk|position|length|token_id|theta|max_|_id$|im
 
 
 def look(folder: Path, name: str) -> int:
-    """How many numbers the weights of a folder hold. SurpassError where it holds what is no file, an adapter
-    instead of a model, an index that leads out of it, a header that says what is not there, or a
-    configuration that asks for more than there is.
+    """How many numbers the weights of a folder hold. SurpassError where the folder holds something that is no
+    file, an adapter instead of a model, an index that names files outside it, a header that claims more than
+    its file holds, or a configuration that claims more than the weights.
     """
     files = {path.name: path for path in sorted(folder.iterdir()) if path.exists()}
     for path in files.values():
@@ -50,8 +50,8 @@ def look(folder: Path, name: str) -> int:
         base = _object(files["adapter_config.json"], name).get("base_model_name_or_path")
         raise SurpassError(
             f'"{name}" holds an adapter, made for {str(base)!r:.80}, and a model is wanted: no other is '
-            f"loaded in its name. Merge the two first "
-            "(surpass export RUN --to hf, or peft's merge_and_unload), and give that folder"
+            "loaded in its name. Merge the two first (surpass export RUN --to hf, or peft's "
+            "merge_and_unload), and give that folder"
         )
     for file in files:
         if file.endswith(".index.json"):
@@ -89,7 +89,7 @@ def _object(path: Path, name: str) -> dict[str, Any]:
 
 
 def _within(index: Mapping[str, Any], files: Mapping[str, Path], file: str, name: str) -> None:
-    """SurpassError where an index of weights names a file that is not one of this folder's own."""
+    """SurpassError where an index of weights names a file outside this folder."""
     named = index.get("weight_map")
     if not isinstance(named, dict):
         raise _wrong(name, f"{file} has no weight_map")
@@ -99,8 +99,8 @@ def _within(index: Mapping[str, Any], files: Mapping[str, Path], file: str, name
 
 
 def _tensors(path: Path, name: str) -> list[int]:
-    """The number of numbers of each tensor in a file of safetensors, as its header says; SurpassError where
-    the file does not hold them.
+    """How many numbers each tensor of a safetensors file has, by its header; SurpassError where the file does
+    not hold them.
     """
     size = path.stat().st_size
     try:
@@ -132,7 +132,7 @@ def _tensors(path: Path, name: str) -> list[int]:
 
 
 def _entries(config: Any) -> Iterator[tuple[str, Any]]:
-    """(name, value) of a configuration and of those in it."""
+    """(name, value) of every entry of a configuration, and of the configurations in it."""
     if isinstance(config, dict):
         for key, value in config.items():
             yield str(key), value
@@ -140,8 +140,8 @@ def _entries(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _require_held(config: Mapping[str, Any], tensors: int, numbers: int, name: str) -> None:
-    """SurpassError where a configuration asks for more layers than there are tensors, or for a size above the
-    number of all numbers: what builds such a model takes the memory before it notices.
+    """SurpassError where a configuration claims more layers than there are tensors, or a size above the count
+    of all numbers: building such a model would fill the memory before it fails.
     """
     for key, value in _entries(config):
         if type(value) not in (int, float) or isinstance(value, bool):
@@ -164,16 +164,16 @@ def _require_held(config: Mapping[str, Any], tensors: int, numbers: int, name: s
 
 
 def require_size(model: Any, config: Any, held: int, name: str) -> None:
-    """SurpassError where a model, built without memory, would need far more numbers than its files hold."""
+    """SurpassError where a model (on the device "meta") has far more numbers than its files hold."""
     wanted = sum(p.numel() for p in model.parameters())
     if wanted > (16 if getattr(config, "quantization_config", None) else 2) * held + 4096:
         raise _wrong(name, f"its configuration asks for {wanted} numbers, and its files hold {held}")
 
 
 def try_tokenizer(folder: Path, name: str, known: Path) -> None:
-    """SurpassError where loading or using the tokenizer of a folder takes too much, or ends the process: it
-    is tried in another one. What came through is noted in the folder `known` by a digest of all files that
-    hold no weights, and not tried again.
+    """SurpassError where the tokenizer of a folder takes too much to load or use, or ends the process; it is
+    tried in another one. A tokenizer that passes is noted in the folder `known`, by a digest of all files
+    without weights, and is not tried again.
     """
     digest, size = hashlib.sha256(), 0
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in WEIGHTS):

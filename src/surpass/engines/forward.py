@@ -1,10 +1,11 @@
-"""Log-probabilities of a batch's tokens: one pass over the forest, or over unrolled rows as the reference."""
+"""Log-probs of a batch's tokens: in one pass over the forest, or over unrolled rows as the reference."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from surpass.types import Batch, Out
 
 LOGP = frozenset({"logp"})
 CHUNK = 2**24  # logits in one piece: rows x vocabulary
-KEPT = 2**26  # logits kept for the gradient rather than computed again
+KEPT = 2**26  # so many logits are kept for the gradient; more are computed again
 Form = type[TreePlan] | type[FlexPlan]  # how attention over a forest is computed
 
 
@@ -27,8 +28,8 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """logits / temperature, in float32 or better; and the log-probs of `token` before, without a gradient
-    (none where nothing changes).
+    """logits / temperature, in float32 or better; and the log-probs of `token` at temperature 1, without a
+    gradient (empty at temperature 1).
     """
     logits = _at_least_float32(logits)
     if temperature == 1:
@@ -40,10 +41,10 @@ def _tempered(logits: Tensor, token: Tensor, temperature: float) -> tuple[Tensor
 def _score(
     hidden: Tensor, head: torch.nn.Module, token: Tensor, beside: Sequence[str], real: int, temperature: float
 ) -> tuple[Tensor, ...]:
-    """(logp, logp at temperature 1, then what is named in `beside`) of `token` [n] under p = softmax(logits /
-    temperature), logits those of `hidden` [n, d], in float32 or better. "entropy" is that of p over V tokens,
-    "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0: all; what follows in
-    a vocabulary is padding).
+    """(logp, logp at temperature 1, then what `beside` names) of `token` [n] under p = softmax(logits /
+    temperature), in float32 or better; the logits are those after `hidden` [n, d]. "entropy" is that of p
+    over all V tokens. "certainty" is KL(uniform || p) = -mean of log(V p) over the first `real` tokens (0:
+    all); the rest of a vocabulary is padding.
     """
     logits, plain = _tempered(_read(head, hidden), token, temperature)
     normaliser = logits.logsumexp(-1)
@@ -62,13 +63,13 @@ def _beside(name: str, logits: Tensor, normaliser: Tensor, real: int) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """log softmax(hidden @ weight.T / temperature)[token] [n], in pieces. Logits are kept for the gradient
-    while they are few, else computed again.
+    """log softmax(hidden @ weight.T / temperature)[token] [n], in pieces. Few logits are kept for the
+    gradient; many are computed again.
     """
 
     @staticmethod
     def forward(
-        ctx, hidden: Tensor, weight: Tensor, token: Tensor, temperature: float
+        ctx: Any, hidden: Tensor, weight: Tensor, token: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad) and len(token) * len(weight) <= KEPT
         ctx.temperature, ctx.logits, logp, normaliser, plain = temperature, [], [], [], []
@@ -84,7 +85,7 @@ class _LogProb(torch.autograd.Function):
         return torch.cat(logp), before
 
     @staticmethod
-    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         hidden, weight, token, normaliser = ctx.saved_tensors
         size = max(1, CHUNK // len(weight))
         parts, to_weight = [], torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
@@ -96,7 +97,7 @@ class _LogProb(torch.autograd.Function):
                 if ctx.logits[i] is not None
                 else _tempered(times(h, weight), t, ctx.temperature)[0]
             )
-            ctx.logits[i] = None  # changed in place: a second backward pass computes it again
+            ctx.logits[i] = None  # they change in place, so a second backward pass computes them again
             error = logits.sub_(z[:, None]).exp_().mul_(-g[:, None])  # d logp / d logits = onehot - p
             error[torch.arange(len(t), device=t.device), t] += g
             if ctx.temperature != 1:
@@ -117,8 +118,8 @@ def _chunked(
     real: int,
     temperature: float,
 ) -> tuple[Tensor, ...]:
-    """As _score; the full [n, V] exists at once only while it is small (KEPT, CHUNK), else gradients
-    recompute it piece by piece.
+    """As _score, in pieces: the logits [n, V] are in memory at once only if they are few (KEPT, CHUNK); else
+    gradients compute them again, piece by piece.
     """
     if not beside and len(token) and type(head) in (torch.nn.Linear, Linear) and head.bias is None:
         with torch.autocast(hidden.device.type, enabled=False):
@@ -132,29 +133,29 @@ def _chunked(
     return tuple(torch.cat(some) for some in zip(*pieces, strict=True))
 
 
-def _hidden(causal, batch: Batch, form: Form) -> Tensor:
+def _hidden(causal: Any, batch: Batch, form: Form) -> Tensor:
     """[T, d]: the last hidden states of a forest."""
     with using(causal, form(batch.parent, batch.end)):
         return hidden_states(causal, batch.token[None], batch.depth[None])[0]
 
 
-def hidden_states(causal, token: Tensor, position: Tensor) -> Tensor:
-    """[B, Q, d]: the last hidden states of tokens [B, Q] at positions [B, Q], attention being whatever it is
-    (attention.using).
+def hidden_states(causal: Any, token: Tensor, position: Tensor) -> Tensor:
+    """[B, Q, d]: the last hidden states of tokens [B, Q] at positions [B, Q], with the attention that is in
+    use (attention.using).
     """
-    mask = torch.zeros(1, 1, 1, 1, device=token.device)  # a ready-made mask, so that transformers builds none
+    mask = torch.zeros(1, 1, 1, 1, device=token.device)  # a mask is given, so transformers builds none
     return body(causal)(
         input_ids=token, position_ids=position, attention_mask=mask, use_cache=False
     ).last_hidden_state
 
 
-def body(causal) -> torch.nn.Module:
-    """What a causal language model has below its head."""
+def body(causal: Any) -> torch.nn.Module:
+    """A causal language model without its head."""
     return causal.base_model if causal.base_model is not causal else causal.model
 
 
 def tree_forward(
-    causal,
+    causal: Any,
     batch: Batch,
     wanted: Tensor,
     outputs: Iterable[str] = LOGP,
@@ -164,17 +165,18 @@ def tree_forward(
     heads: torch.nn.Linear | None = None,
     ends: Tensor | None = None,
 ) -> Out:
-    """Out with the `outputs` (see Out), every shared prefix computed once: those of a token's distribution,
-    softmax(logits / temperature), where wanted [T] is True, and "value", what `heads` read after a token,
-    where ends [T] is True (default: as wanted).
+    """Out with the `outputs` (see Out), where each shared prefix is computed once.
+
+    Outputs of a token's distribution, softmax(logits / temperature), are given where wanted [T] is True;
+    "value", what `heads` read after a token, where ends [T] is True (default: as wanted).
     """
     hidden = _hidden(causal, batch, form)
     found: dict[str, Tensor] = {}
     if beside := _distribution(outputs):
         where = torch.nonzero(wanted).flatten()
         vocabulary = causal.config.get_text_config().vocab_size
-        # index_select, for brackets add up the gradient of tokens that several follow in any order, and its
-        # bytes differ
+        # index_select, because indexing adds up the gradients of a token that several follow in any order,
+        # and runs would differ in bytes
         scores = _chunked(
             hidden.index_select(0, batch.parent[where]),
             causal.get_output_embeddings(),
@@ -196,8 +198,8 @@ def tree_forward(
 
 
 def _distribution(outputs: Iterable[str]) -> list[str]:
-    """What is asked of the tokens' distributions: "logp" and what else there is, in a fixed order; nothing
-    where only values are.
+    """The outputs that are of the tokens' distributions: "logp", then the others in a fixed order; none where
+    only values are wanted.
     """
     if unknown := set(outputs) - {"logp", "value", "entropy", "certainty"}:
         raise SurpassError(
@@ -208,19 +210,19 @@ def _distribution(outputs: Iterable[str]) -> list[str]:
 
 
 def _named(beside: Sequence[str], temperature: float) -> list[str]:
-    """The names of what _score gives; "" for what nobody wants: at temperature 1 there is no other log-prob."""  # noqa: E501
+    """The names of what _score gives; "" where the log-prob at temperature 1 is no other than "logp"."""
     return ["logp", "plain" if temperature != 1 else "", *beside[1:]]
 
 
 def _valued(heads: torch.nn.Linear | None, hidden: Tensor, where: Tensor, n: int) -> Tensor:
-    """[n, H]: what the heads read in `hidden`, at `where`; 0 elsewhere."""
+    """[n, H]: what the heads read in `hidden`, at the places `where`; 0 elsewhere."""
     assert heads is not None, "a role that gives values has heads"
     empty = torch.zeros(n, heads.out_features, device=hidden.device)
     return empty.index_copy(0, where, _read(heads, hidden))
 
 
 def row_forward(
-    causal,
+    causal: Any,
     batch: Batch,
     wanted: Tensor,
     outputs: Iterable[str] = LOGP,
@@ -229,9 +231,8 @@ def row_forward(
     heads: torch.nn.Linear | None = None,
     ends: Tensor | None = None,
 ) -> Out:
-    """The same from unrolled, padded rows through the model's own forward: the definition, and the path for
-    models that cannot take our attention. A token shared by several paths takes its value from the first of
-    them.
+    """The same from unrolled, padded rows through the model's own forward. This is the definition, and serves
+    models that cannot use surpass's attention. A token shared by several paths takes the value of the first.
     """
     rows, beside = unroll(batch), _distribution(outputs)
     device = batch.token.device
@@ -261,7 +262,7 @@ def row_forward(
 
 
 def _first(rows: Rows, begin: int) -> Tensor:
-    """int64[3, N]: (row, place, token of the batch) where each token stands first, from place `begin` on."""
+    """int64[3, N]: (row, place, token of the batch) of each token's first place, from place `begin` on."""
     seen: set[int] = set()
     found = []
     for p in range(len(rows.at)):
@@ -272,16 +273,21 @@ def _first(rows: Rows, begin: int) -> Tensor:
     return torch.tensor(found, dtype=torch.int64).reshape(-1, 3).T
 
 
-def _rows_at_once(causal, token: Tensor) -> int:
+def _rows_at_once(causal: Any, token: Tensor) -> int:
     return max(1, KEPT // (token.shape[1] * causal.config.get_text_config().vocab_size))
 
 
 def _row_scores(
-    causal, token: Tensor, mask: Tensor, beside: Sequence[str], real: int, temperature: float, hidden: bool
+    causal: Any,
+    token: Tensor,
+    mask: Tensor,
+    beside: Sequence[str],
+    real: int,
+    temperature: float,
+    hidden: bool,
 ) -> tuple[Tensor, ...]:
-    """(what _score gives [P, R - 1] of every token of rows [P, R] but the first, then the last hidden states
-    [P, R, d], empty unless `hidden`); one pass of the model's own, which ends below its head where nothing is
-    asked of distributions.
+    """(what _score gives, [P, R - 1], for each token of rows [P, R] after the first; then the last hidden
+    states [P, R, d], empty unless `hidden`). One pass of the model; without its head, if `beside` is empty.
     """
     kept: list[Tensor] = []
     given = {"input_ids": token, "attention_mask": mask.long(), "use_cache": False}
@@ -306,9 +312,11 @@ def _row_scores(
     return logp, plain, *more, kept[0] if kept else logits.new_zeros(len(token))
 
 
-def following(causal, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None) -> list[Tensor]:
-    """Per path the log-probabilities of its candidates as the next token; the full [P, V] never exists at
-    once. `form`: how the model computes attention over the forest; None: it runs whole rows.
+def following(
+    causal: Any, batch: Batch, candidates: Sequence[Sequence[int]], form: Form | None
+) -> list[Tensor]:
+    """Per path the log-probabilities of its candidates as the next token; [P, V] is never in memory at once.
+    `form` is how the model computes attention over the forest; None: it runs whole rows.
     """
     if form:
         ends, head = _hidden(causal, batch, form).index_select(0, batch.last), causal.get_output_embeddings()

@@ -1,5 +1,5 @@
-"""The header of a GGUF file, read by hand before the library reads it: what it says lies in the file does lie
-there. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""Checks the header of a GGUF file before the library reads it: the file has to hold what its header claims.
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from surpass.errors import SurpassError
 
-SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of a value of each kind
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of a value, by kind
 STRING, ARRAY = 8, 9
-DEEP = 4  # arrays in arrays
+DEEP = 4  # how deep arrays may be nested
 
 
 def require_whole(path: Path) -> None:

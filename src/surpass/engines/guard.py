@@ -1,6 +1,5 @@
-"""Asks a process of its own, under limits, to do what a stranger's files could make endless: render a chat
-template, read a tokenizer. What hangs, panics, aborts or fills the memory there ends there, and is one
-message here.
+"""Gives work that a stranger's files could make endless to a process under limits: rendering a chat template,
+reading with a tokenizer. If that process hangs, panics, aborts or fills its memory, this one gets a message.
 """
 
 from __future__ import annotations
@@ -22,33 +21,33 @@ from typing import Any
 from surpass.engines.guarded import MOST
 from surpass.errors import SurpassError
 
-RENDER = {"seconds": 2.0, "memory": 1 << 29}  # of processor time, and bytes beside what the process has
+RENDER = {"seconds": 2.0, "memory": 1 << 29}  # of processor time; bytes on top of what the process uses
 ENCODE = {"seconds": 10.0, "memory": 1 << 31}
-LOAD = {"seconds": 5.0, "memory": 1 << 32}  # and half a second more a megabyte
-PATIENCE = 60.0  # seconds that a busy machine may take beside ten times what is given
+LOAD = {"seconds": 5.0, "memory": 1 << 32}  # and half a second more for each megabyte
+PATIENCE = 60.0  # seconds that a busy machine may take on top of ten times the limit
 
 
 class Refused(SurpassError):
-    """What was tried says no: a template's raise_exception, a file that cannot be read."""
+    """The work was refused: by a template's raise_exception, or over a file that cannot be read."""
 
 
 class Beyond(SurpassError):
-    """What was tried needs more than it is given, or ended its process."""
+    """The work needs more than its limits, or ended its process."""
 
 
 class Guard:
-    """One process, started when it is first needed and again after each time that something ended it. `seed`
-    is that of its hashes.
+    """One process, started when it is first needed, and again whenever it has ended. `seed` is its
+    hash seed.
     """
 
     def __init__(self, seed: int = 0):
         self.seed, self.lock = seed, threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self.owner = 0
-        self.held: set[str] = set()  # what the process was sent, and knows by a key from then on
+        self.held: set[str] = set()  # keys of the tokenizers that the process has been sent
 
     def begin(self) -> subprocess.Popen[bytes]:
-        """The process, started unless it runs: it imports what it needs while we go on."""
+        """The process, started unless it runs; its imports run at the same time as this process."""
         if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
             kept = {
                 name: value
@@ -90,8 +89,8 @@ class Guard:
         return self.process
 
     def ask(self, do: str, limits: dict[str, Any], **given: Any) -> Any:
-        """What came of it. Refused where it says no; Beyond where it took more than the limits, or ended the
-        process.
+        """The result of the work `do`. Refused where it is refused; Beyond where it needs more than the
+        limits or ends the process.
         """
         body = json.dumps({"do": do, **limits, **given}).encode()
         with self.lock:
@@ -103,7 +102,7 @@ class Guard:
             except (OSError, ValueError, EOFError, TimeoutError) as error:
                 raise Beyond(self._end(process, error, limits)) from error
             except BaseException:
-                self._end(process, None, limits)  # half an answer is no beginning of the next
+                self._end(process, None, limits)  # else the next answer would begin with the rest of this
                 raise
         if "found" in reply:
             return reply["found"]
@@ -133,7 +132,7 @@ class Guard:
     def _end(
         self, process: subprocess.Popen[bytes], error: BaseException | None, limits: dict[str, Any]
     ) -> str:
-        """End the process, and say how it ended."""
+        """End the process; return in words why."""
         with_own = isinstance(error, (TimeoutError, ValueError))
         if with_own or error is None:
             process.kill()
@@ -158,12 +157,12 @@ class Guard:
             try:
                 if pipe is not None:
                     pipe.close()
-            except OSError:  # what could not be written any more
+            except OSError:  # it could not write what was left
                 pass
         self.process = None
 
     def end(self) -> None:
-        """End the process, if it is ours."""
+        """End the process, if this process has started it."""
         if self.process is not None and self.owner == os.getpid():
             process = self.process
             process.kill()
@@ -173,7 +172,7 @@ class Guard:
 
 @functools.cache
 def guard(seed: int = 0) -> Guard:
-    """The process that this one asks; with another seed another one."""
+    """The process for this seed; there is one for each."""
     made = Guard(seed)
     atexit.register(made.end)
     return made

@@ -1,6 +1,5 @@
-"""What runs in a process of its own, under limits: a stranger's chat template and tokenizer. Nothing of
-surpass is imported here, and neither torch nor transformers, so that it starts in a tenth of a second.
-surpass.engines.guard starts it and asks.
+"""Runs a stranger's chat template or tokenizer in a process of its own, under limits. It imports nothing of
+surpass, nor torch or transformers, so that it starts in a tenth of a second. surpass.engines.guard starts it.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 MOST = 1 << 28  # bytes of a request or a reply
-LONGER = 200  # times that a normaliser, pre-tokeniser or decoder may make a text as long
-ADDED = 1 << 17  # tokens beside those of its model that a tokenizer may have
-PLAIN = 1_000_000  # characters that a template may write beside REPEATS times what it was given
+LONGER = 200  # how many times longer a normaliser, pre-tokeniser or decoder may make a text
+ADDED = 1 << 17  # how many tokens a tokenizer may add to those of its model
+PLAIN = 1_000_000  # characters that a template may write in addition to REPEATS times its input
 REPEATS = 20
 
 
 class Beyond(Exception):
-    """What was asked needs more than it is given."""
+    """The work needs more than its limits."""
 
 
 # -- templates
@@ -31,8 +30,8 @@ class Beyond(Exception):
 
 @functools.cache
 def environment() -> Any:
-    """Jinja as chat templates know it from transformers, sandboxed; without what is another thing each time:
-    random, lipsum, sets.
+    """Jinja as transformers gives it to chat templates, sandboxed, without what differs from one rendering to
+    the next: random, lipsum, sets.
     """
     import jinja2
     import jinja2.ext
@@ -40,56 +39,62 @@ def environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(jinja2.ext.Extension):
-        """{% generation %}: what stands in it is written as it is."""
+        """{% generation %}: its content is written as it is."""
 
         tags = {"generation"}
 
-        def parse(self, parser):
+        def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return jinja2.nodes.CallBlock(self.call_method("_whole"), [], [], body).set_lineno(line)
 
-        def _whole(self, caller):
+        def _whole(self, caller: Callable[[], str]) -> str:
             return caller()
 
     class Environment(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset({"-"})
 
-        def call_binop(self, context, operator, left, right):
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             found = super().call_binop(context, operator, left, right)
             if isinstance(found, (set, frozenset)):
                 raise jinja2.exceptions.SecurityError("sets have no order that repeats")
             return found
 
     class Dict:
-        def __call__(self, *args, **kwargs):
+        def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
             return dict(*args, **kwargs)
 
-        def fromkeys(self, *args, **kwargs):
+        def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
             return dict.fromkeys(*args, **kwargs)
 
     class Namespace(jinja2.utils.Namespace):
-        def __init__(*args, **kwargs):
+        def __init__(*args: Any, **kwargs: Any) -> None:
             self, args = args[0], args[1:]
             given = dict(*args, **kwargs)
             for name in given:
                 _public(name)
             jinja2.utils.Namespace.__init__(self, given)
 
-        def __setitem__(self, name, value):
+        def __setitem__(self, name: str, value: Any) -> None:
             _public(name)
             jinja2.utils.Namespace.__setitem__(self, name, value)
 
-    def _public(name):
+    def _public(name: Any) -> None:
         if isinstance(name, str) and name.startswith("_"):
             raise jinja2.exceptions.SecurityError(
                 f"a namespace holds no name that begins with an underscore: {name!r}"
             )
 
-    def raise_exception(message):
+    def raise_exception(message: str) -> NoReturn:
         raise jinja2.exceptions.TemplateError(message)
 
-    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    def tojson(
+        x: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
         return json.dumps(
             x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
         )
@@ -107,7 +112,7 @@ def compiled(source: str) -> Any:
 
 
 def render(source: str, names: Mapping[str, Any], date: tuple[int, int, int]) -> str:
-    """The template with these names; strftime_now tells the date given."""
+    """The text that a template writes, given these names; strftime_now tells `date`."""
     from datetime import datetime
 
     size = len(json.dumps(names))
@@ -118,7 +123,7 @@ def render(source: str, names: Mapping[str, Any], date: tuple[int, int, int]) ->
 
 
 def reads(source: str) -> list[str]:
-    """The names that a template is to be given."""
+    """The names that a template reads."""
     import jinja2.meta
 
     return sorted(jinja2.meta.find_undeclared_variables(environment().parse(source)))
@@ -128,8 +133,8 @@ def reads(source: str) -> list[str]:
 
 
 def longer(node: Any) -> float:
-    """How many times as long the parts of a tokenizer, as in tokenizer.json, could make a text; what spells
-    letters otherwise counts as 1.
+    """How many times longer the parts of a tokenizer, as tokenizer.json holds them, can make a text. Parts
+    that only change letters count as 1.
     """
     if not isinstance(node, dict):
         return 1.0
@@ -156,7 +161,7 @@ def longer(node: Any) -> float:
 
 
 def _precompiled(charsmap: str) -> float:
-    """The longest of the texts that a table of SentencePiece puts in the place of a character."""
+    """The length of the longest text that a table of SentencePiece puts in place of a character."""
     import base64
 
     raw = base64.b64decode(charsmap)
@@ -193,7 +198,7 @@ TRIED = [
 
 
 def unfit(parts: Mapping[str, Any]) -> str:
-    """Why a tokenizer of these parts is not used, whatever the text; "" if nothing speaks against them."""
+    """Why a tokenizer with these parts cannot be used, whatever the text; "" if it can."""
     for name in PARTS:
         if not (times := longer(parts.get(name))) <= LONGER:
             return f"its {name} could make a text {times:.3g} times as long"
@@ -203,8 +208,8 @@ def unfit(parts: Mapping[str, Any]) -> str:
 
 
 def tokenizer(folder: str) -> str:
-    """Why the tokenizer of a folder cannot be used; "" if nothing speaks against it. It is loaded, and made
-    to read and write.
+    """Why the tokenizer of a folder cannot be used; "" if it can. It is loaded, and reads and
+    writes texts.
     """
     from tokenizers import Tokenizer
 
@@ -237,7 +242,7 @@ def tokenizer(folder: str) -> str:
 
 
 def _literals(data: Mapping[str, Any]) -> list[str]:
-    """Texts that a tokenizer's own rules look for."""
+    """Texts that a tokenizer's own rules replace."""
     found: list[str] = []
 
     def walk(node: Any) -> None:
@@ -261,7 +266,7 @@ def _held(key: str) -> list[Any]:
 
 
 def encode(key: str, text: str, special: bool, whole: str = "") -> list[int]:
-    """The tokens of a text by the tokenizer of that key, which comes with the first request as JSON."""
+    """The tokens of a text by the tokenizer named `key`; the first request brings it, as JSON in `whole`."""
     from tokenizers import Tokenizer
 
     held = _held(key)
@@ -277,8 +282,8 @@ def encode(key: str, text: str, special: bool, whole: str = "") -> list[int]:
 
 
 def limited(seconds: float, memory: int) -> None:
-    """From now on so many seconds of processor time, after which the kernel ends this process, and so much
-    more memory.
+    """Limit this process, from now on, to `seconds` of processor time, after which the kernel ends it, and to
+    `memory` more bytes.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
@@ -286,7 +291,7 @@ def limited(seconds: float, memory: int) -> None:
             now = int(file.read().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (now + memory if hard < 0 else min(now + memory, hard), hard))
-    except (OSError, ValueError):  # no Linux: time alone is limited
+    except (OSError, ValueError):  # not Linux: only time is limited
         return
 
 
@@ -299,6 +304,7 @@ WORK: dict[str, Callable[..., Any]] = {
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The reply to a request: {"found": result}, {"refused": why} or {"beyond": which limit}."""
     limited(request.pop("seconds"), request.pop("memory"))
     memory = "more memory than it is given"
     try:
@@ -316,6 +322,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Answer requests from stdin on stdout, each with its length before it, until stdin is closed."""
     read, write = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):

@@ -1,4 +1,4 @@
-"""An API key is shown and kept nowhere, also where a server says it back in another form."""
+"""Hides an API key in text, also where a server repeats it in another form, so none is shown or kept."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import functools
 import html
 import re
 
-# characters of a key that is a secret; "x", "EMPTY" and "none" only fill a field that a server wants
+# characters of a secret key, at least; "x", "EMPTY" and "none" only fill a field that a server wants
 SHORTEST = 8
 
 
 def hidden(text: str, key: str) -> str:
-    """The text with [key] in place of the key: as it is, in other cases, in base64 and hexadecimal, and with
-    any of its characters escaped as URLs, JSON or HTML do. A key of fewer than SHORTEST characters, or of up
-    to 16 letters alone, is as good as public and may be part of ordinary words: there only `key: EMPTY` and
-    `Bearer EMPTY` are hidden.
+    """The text with [key] in place of the key: as it is, in another case, in base64 or hexadecimal, or with
+    characters escaped as in URLs, JSON or HTML. A key of fewer than SHORTEST characters, or of at most 16
+    letters and nothing else, is no secret and may be part of ordinary words; such a key is hidden only after
+    "key" or "Bearer".
+
+    >>> hidden("wrong key sk-12345678", "sk-12345678")
+    'wrong key [key]'
     """
     return _pattern(key).sub(r"\g<before>[key]", text) if key else text
 
@@ -33,9 +36,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _escaped(character: str) -> str:
-    """A pattern of a character, as it is or escaped; a percent sign may itself be escaped, and backslashes
-    doubled.
-    """
+    """A pattern of a character, plain or escaped; percent signs and backslashes may be escaped again."""
     codes = {ord(character), ord(character.swapcase()), ord(character.lower())}
     ways = list(map(re.escape, {character, html.escape(character)}))
     for code in codes:
@@ -48,8 +49,8 @@ def _escaped(character: str) -> str:
 
 
 def _base64(key: bytes) -> list[str]:
-    """Patterns of what the key is in base64, wherever in a longer text it stands; the characters that its
-    neighbours share are left out.
+    """Patterns of the key in the base64 of a longer text, at each of three offsets, without the characters
+    that also depend on the text around it.
     """
     found = []
     for before in range(3):

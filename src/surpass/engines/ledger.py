@@ -1,4 +1,4 @@
-"""What requests to a chat API may cost, what they have cost, and their answers on disk."""
+"""What requests to a chat API may cost and have cost, and their answers on disk."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from surpass.errors import BudgetSpent, SurpassError
 
 
 class Purse:
-    """Budgets, what was spent, and what requests under way may cost yet. Costs are int64[2]: prompt and
+    """The budgets, what was spent, and what requests under way may still cost. A cost is int64[2]: prompt and
     completion tokens.
     """
 
     def __init__(self, tokens: int, dollars: float, price: tuple[float, float]):
         self.tokens, self.dollars, self.price = tokens, dollars, np.array(price, float)
         self.spent, self.held = np.zeros(2, np.int64), np.zeros(2, np.int64)
-        # by how much a prompt cost more than its worst case: a template that says a lot by itself
+        # how much more than its worst case a prompt has cost, because of the server's template
         self.excess = 0
 
     def worst(self, cost: np.ndarray) -> np.ndarray:
-        """The worst case of a request, int64[2], by what was learnt so far."""
+        """The worst case of a request, int64[2], corrected by the bills so far."""
         return cost + [self.excess, 0]
 
     def fits(self, worst: np.ndarray) -> bool:
-        """Whether the budgets hold what was spent, what is under way, and this."""
+        """Whether the budgets hold this on top of what was spent and what is under way."""
         whole = self.spent + self.held + worst
         return not (self.tokens and whole.sum() > self.tokens) and not (
             self.dollars and self._dollars(whole) > self.dollars
         )
 
     def hold(self, worst: np.ndarray) -> None:
-        """A request goes under way."""
+        """Reserve the worst case of a request that is sent now."""
         self.held += worst
 
     def settle(self, worst: np.ndarray, bill: np.ndarray) -> None:
-        """A request that was under way has cost this."""
+        """Replace the worst case of a request by its bill."""
         self.held -= worst
         self.spent += bill
         self.excess += max(0, int(bill[0] - worst[0]))
@@ -52,7 +52,7 @@ class Purse:
         return float(cost @ self.price) / 1e6
 
     def empty(self, worst: np.ndarray, cache: Cache | None) -> BudgetSpent:
-        """What to raise for a request that does not fit."""
+        """The exception for a request that does not fit."""
         found = []
         if self.tokens:
             found.append(
@@ -75,7 +75,7 @@ class Purse:
 
 @dataclass(frozen=True)
 class Cache:
-    """One JSON file per reply in a folder; a file that cannot be read is as good as none."""
+    """One JSON file per reply in a folder; a file that cannot be read counts as missing."""
 
     folder: Path
 
@@ -94,12 +94,12 @@ class Cache:
             data = json.loads(self._path(name).read_bytes())
             if isinstance(data["text"], str) and data["finish"] in ENDS:
                 reply = Reply(data["text"], data["finish"], count(data, "used"))
-                return None if reply.hollow else reply  # written before hollow ones were left out
+                return None if reply.hollow else reply  # an older version kept hollow ones
         return None
 
     def put(self, name: str, reply: Reply) -> None:
-        """Keep a reply, but for a hollow one, which may have been a hiccup. A disk that is full costs a
-        warning, not the answer, which is paid for.
+        """Keep a reply, unless it is hollow, which may be a hiccup. If the disk is full, only a warning
+        follows: the answer is paid for.
         """
         if reply.hollow:
             return

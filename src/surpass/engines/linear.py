@@ -1,15 +1,15 @@
 """Matrix products in float32 by oneDNN, on processors that MKL serves badly.
 
-PyTorch's CPU builds leave float32 products to MKL, which keeps its fast code to Intel's own processors.
-oneDNN, in the same builds, has none to keep, and takes half the time on an AMD EPYC with AVX-512
-(docs/bench.md). Which of the two computes depends on the processor alone, never on a measurement: another
-choice would be other last digits.
+PyTorch's CPU builds leave float32 products to MKL, which runs its fast code only on Intel's processors.
+oneDNN, in the same builds, takes half the time on an AMD EPYC with AVX-512 (docs/bench.md). Which of the two
+computes depends on the processor alone, never on a measurement, because their last digits differ.
 """
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @functools.cache
 def foreign() -> bool:
-    """Whether this is a processor of x86-64 that is not Intel's, and oneDNN is there."""
+    """Whether this is an x86-64 processor that is not Intel's, and PyTorch has oneDNN."""
     if not (
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
@@ -51,7 +51,7 @@ def times(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _dense(x: Tensor) -> Tensor:
-    """oneDNN takes a matrix or its transpose, not every view."""
+    """The same values as a matrix or a transpose, the only views that oneDNN takes."""
     return x if x.is_contiguous() or (x.ndim == 2 and x.T.is_contiguous()) else x.contiguous()
 
 
@@ -59,14 +59,14 @@ class _Linear(torch.autograd.Function):
     """y = x W^T of rows x [n, k], and with the gradient g of y: g W for x, g^T x for W."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         return times(x, weight)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        grad = grad.contiguous()  # a sum's gradient is one number seen many times; copied once
+        grad = grad.contiguous()  # a sum's gradient is an expanded number: it is copied once, here
         to_x = times(grad, weight.T) if ctx.needs_input_grad[0] else None
         to_weight = times(grad.T, x.T) if ctx.needs_input_grad[1] else None
         return to_x, to_weight
@@ -83,14 +83,14 @@ class Linear(torch.nn.Linear):
             or x.ndim < 2
         ):
             return F.linear(x, self.weight, self.bias)
-        # a view that is made out here may be changed in place, as some models do
+        # a view made outside the function may be changed in place, which some models do
         y = _Linear.apply(x.flatten(0, -2), self.weight).view(*x.shape[:-1], len(self.weight))
         return y if self.bias is None else y + self.bias
 
 
 def adopt(module: torch.nn.Module) -> None:
-    """Where it is worth it, the linear layers of `module` compute with oneDNN from now on; their weights stay
-    what and where they are.
+    """From now on the linear layers of `module` compute with oneDNN, where that is faster (`foreign`). Their
+    weights are not touched.
     """
     if foreign():
         for layer in module.modules():

@@ -1,6 +1,4 @@
-"""A tokenizer for engines that speak in chat messages: the bytes of every message, and markers between
-them.
-"""
+"""A tokenizer for engines that take chat messages: the bytes of each message, and markers between them."""
 
 from __future__ import annotations
 
@@ -19,11 +17,14 @@ ANSWER = MARKERS["assistant"]  # the last token where an answer is to begin
 
 
 class MessageText:
-    """Ids 0 to 255 are bytes of UTF-8, 256 ends a turn, 257 and on begin a message of a role, in the order of
-    `ROLES`.
+    """Ids 0 to 255 are bytes of UTF-8, 256 ends a turn, ids from 257 on begin a message of a role in
+    ROLES.
 
-    `messages` is the inverse of `open` and `tell`, so any path of a tree is a list of chat messages again,
+    `messages` is the inverse of `open` and `tell`: it turns any path of a tree into chat messages again,
     without loss and without the model's own tokenizer. Lone surrogates, which are no text, become "?".
+
+    >>> MessageText().messages(MessageText().open("Hi"))
+    [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': ''}]
     """
 
     chats = True
@@ -53,8 +54,8 @@ class MessageText:
     def tell(
         self, message: str | Mapping[str, str] | Sequence[Mapping[str, str]], last: int | None
     ) -> list[int]:
-        """Tokens that follow an answer whose last token was `last`: its end if it has none, the message or
-        messages, the next answer's beginning.
+        """Tokens that follow an answer whose last token was `last`: the end of its turn if it has none, the
+        message or messages, and the beginning of the next answer.
         """
         said = [message] if isinstance(message, (str, Mapping)) else message
         return [
@@ -67,8 +68,8 @@ class MessageText:
         return list(text.encode("utf-8", "replace"))
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of one message; where a message begins, a line with its role. Bytes that are no UTF-8
-        become U+FFFD.
+        """The text of the tokens; each message among them begins a line with its role. Bytes that are no
+        UTF-8 become U+FFFD.
         """
         text = bytearray()
         for token in map(int, tokens):
@@ -79,8 +80,8 @@ class MessageText:
         return text.decode("utf-8", "replace")
 
     def messages(self, tokens: Sequence[int] | np.ndarray) -> list[dict[str, str]]:
-        """The messages of a whole context. The last is the assistant's so far: "" where an answer is to
-        begin.
+        """The messages of a whole context; the last is the assistant's so far, "" at the beginning of an
+        answer.
 
         SurpassError for text outside of any message, and for tokens of another engine.
         """

@@ -1,5 +1,5 @@
-"""The way to a server: what the environment says of proxies and certificates, with a message that names the
-variable where it is wrong.
+"""The connection to a server, with the proxies and certificates that the environment names; where one cannot
+be used, a message names the variable.
 """
 
 from __future__ import annotations
@@ -19,17 +19,13 @@ from surpass.engines.hiding import hidden
 from surpass.errors import SurpassError
 
 CHARSETS = {"utf-8", "utf8", "utf-16", "latin-1", "iso-8859-1", "ascii", "us-ascii", "windows-1252"}
-_OF_THE_WAY = {
-    "content-encoding",
-    "content-length",
-    "transfer-encoding",
-    "content-type",
-}  # headers of how a body came, not of what it is
+# headers about how a body was sent, not about what it is
+_OF_THE_WAY = {"content-encoding", "content-length", "transfer-encoding", "content-type"}
 
 
 def certificates() -> ssl.SSLContext:
-    """Whom to trust: SSL_CERT_FILE, SSL_CERT_DIR, else what comes with the system. SurpassError where these
-    are no such thing.
+    """The trusted certificates: SSL_CERT_FILE, SSL_CERT_DIR, else the system's. SurpassError where these
+    cannot be read.
     """
     folder = os.environ.get("SSL_CERT_DIR")
     if (
@@ -60,8 +56,8 @@ def certificates() -> ssl.SSLContext:
 
 
 def client(trusted: ssl.SSLContext, url: str, **settings: Any) -> httpx.AsyncClient:
-    """A client for one server, through the proxy that the environment names for it. SurpassError that names
-    the variable where that cannot be used.
+    """A client for one server, through the proxy that the environment names for it; SurpassError, with the
+    name of the variable, where that proxy cannot be used.
     """
     name, proxy = proxy_for(url)
     try:
@@ -79,8 +75,8 @@ def client(trusted: ssl.SSLContext, url: str, **settings: Any) -> httpx.AsyncCli
 async def fetched(
     client: httpx.AsyncClient, method: str, url: str, most: int, key: str, **settings: Any
 ) -> httpx.Response:
-    """A whole response, unpacked, in which the key is hidden, of at most `most` bytes: a stream may have no
-    end, and 4 MB may be packed from 4 GB. Oversized for a longer one.
+    """A whole response, unpacked, with the key hidden. Oversized where it has more than `most` bytes: a
+    stream may be endless, and 4 MB may unpack to 4 GB.
     """
     async with client.stream(method, url, **settings) as response:
         packed = [
@@ -120,8 +116,8 @@ class Oversized(Exception):
 
 
 def proxy_for(url: str) -> tuple[str, str]:
-    """(the variable, the proxy it names) for requests to `url`; ("", "") where they go straight, because none
-    is named or NO_PROXY has the host, a domain above it, a network that holds it, or *.
+    """(the variable, the proxy it names) for requests to `url`; ("", "") where there is no proxy, or NO_PROXY
+    names the host, a domain above it, a network that contains it, or *.
     """
     parts, named = httpx.URL(url), getproxies_environment()
     scheme = next((name for name in (parts.scheme, "all") if named.get(name, "").strip()), None)
@@ -137,14 +133,17 @@ def proxy_for(url: str) -> tuple[str, str]:
 
 
 def by_way_of(url: str) -> str:
-    """The proxy that requests to `url` go through, in words; "" where there is none."""
+    """The proxy for requests to `url`, in words for a message; "" where there is none."""
     name, proxy = proxy_for(url)
     return f" (by way of {name}={_shown(proxy)})" if name else ""
 
 
 def same_server(one: httpx.URL, other: httpx.URL) -> bool:
-    """Whether two addresses are of one server, which may be sent the same key; HTTPS at the second instead of
-    HTTP is, too.
+    """Whether two addresses are of one server, so that both may get the same key. The second may be HTTPS
+    where the first is HTTP.
+
+    >>> same_server(httpx.URL("http://a.org/v1"), httpx.URL("https://a.org/v1"))
+    True
     """
     if (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port):
         return True
@@ -156,8 +155,10 @@ def same_server(one: httpx.URL, other: httpx.URL) -> bool:
 
 
 def _covers(part: str, host: str) -> bool:
-    """Whether an entry of NO_PROXY covers a host: *, the host, a domain above it, or a network such as
-    10.0.0.0/8.
+    """Whether an entry of NO_PROXY covers a host: *, the host, a domain above it, or a network (10.0.0.0/8).
+
+    >>> _covers(".example.org", "api.example.org"), _covers("10.0.0.0/8", "10.1.2.3")
+    (True, True)
     """
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")) in ipaddress.ip_network(part.strip("[]"), strict=False)
@@ -166,5 +167,5 @@ def _covers(part: str, host: str) -> bool:
 
 
 def _shown(words: str) -> str:
-    """Without a password."""
+    """The words without the user name and password of an address."""
     return re.sub(r"//[^/@\s]*@", "//", words)

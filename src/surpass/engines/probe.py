@@ -1,5 +1,5 @@
-"""What a model that was just loaded may be trusted with, found out by trying: our attention, and texts of
-which length.
+"""Tries out what a model that was just loaded can be trusted with: surpass's attention, and how
+long texts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from surpass.errors import SurpassError
 from surpass.flat import pack
 from surpass.types import Batch, Example, Problem, Tree
 
-EXACT, ROUNDED = 2e-3, 0.5  # nats that log-probs of one text may differ by, in float32 and in half precision
+EXACT, ROUNDED = 2e-3, 0.5  # nats by which log-probs of a text may differ, in float32 and in half precision
 LONGEST = 2048  # tokens of the longest text that is tried
-_LENGTH = re.compile(r"window|chunk|local|sparse|top_?k|floor_scale")  # settings that may be lengths of text
+_LENGTH = re.compile(r"window|chunk|local|sparse|top_?k|floor_scale")  # settings that may be a text's length
 _NO_LENGTH = re.compile(r"expert|layer|group|feed_forward|router")
 
 
 def limit_of(causal: Any) -> float:
-    """How far log-probs of one text may be apart, in the precision of the weights."""
+    """How far two log-probs of a text may be apart, in the precision of the weights."""
     return EXACT if next(causal.parameters()).dtype in (torch.float32, torch.float64) else ROUNDED
 
 
 @contextmanager
 def own_attention(engine: Any) -> Iterator[None]:
-    """The attention that the model came with."""
+    """Within it, the model computes with the attention that it came with."""
     now = engine.causal.config._attn_implementation
     _set(engine.causal, engine.own)
     try:
@@ -45,8 +45,8 @@ def own_attention(engine: Any) -> Iterator[None]:
 
 
 def unfinite(weights: Mapping[str, torch.Tensor]) -> str:
-    """Which weight holds a number that is none, in words; "" if none does. One sum a weight: nan and inf come
-    through it, and what only overflows in it is looked at again.
+    """Which weight holds nan or infinity, in words; "" if none does. Each weight is summed, which shows both;
+    where a sum is not finite, the weight itself is examined, because the sum may have overflowed.
     """
     for name, weight in weights.items():
         weight = weight.detach()
@@ -58,7 +58,7 @@ def unfinite(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 class _NoNumbers(SurpassError):
-    """A model whose own forward gives nan."""
+    """The model's own forward gives nan."""
 
 
 def _require_numbers(engine: Any, logp: torch.Tensor) -> None:
@@ -80,12 +80,11 @@ def _set(causal: Any, name: str) -> None:
 
 
 def distrust(engine: Any, memory_tokens: int) -> str | None:
-    """None if our attention gives a random forest the log-probs of the model's own, and draws what the model
-    would draw; else the reason.
+    """None if surpass's attention gives the same log-probs on a random forest as the model's own, and the
+    same draws; else the reason why not. Sets `engine.form` and `engine.decoder`.
 
-    Models whose layers ignore a mask (sliding windows, convolutions, linear attention), change the logits
-    afterwards or think otherwise of longer texts show here; they are served by whole rows. `engine.form` and
-    `engine.decoder` are set.
+    This finds models whose layers ignore a mask (sliding windows, convolutions, linear attention), that
+    change the logits afterwards, or that compute differently for longer texts; these run whole rows.
     """
     causal, why = engine.causal, ""
     lengths = _lengths(causal.config.get_text_config(), engine.context)
@@ -95,7 +94,7 @@ def distrust(engine: Any, memory_tokens: int) -> str | None:
         why = f"beyond its {long[0]} it may compute otherwise, and texts of that length are not tried"
     for form in () if why else attention.forms(engine.device):
         engine.form = form
-        # a compiled kernel has to serve other lengths and the arithmetic of `mixed`, too
+        # a compiled kernel also has to serve other lengths, and the arithmetic of `mixed`
         checks = (
             [(12, False)]
             if form is TreePlan
@@ -123,7 +122,7 @@ def distrust(engine: Any, memory_tokens: int) -> str | None:
 
 
 class _Apart(Exception):
-    """Two ways to compute the same differ."""
+    """Two ways to compute the same give different numbers."""
 
 
 def _require(gap: float, limit: float) -> None:
@@ -132,8 +131,8 @@ def _require(gap: float, limit: float) -> None:
 
 
 def _lengths(config: Any, context: int) -> list[tuple[str, int]]:
-    """(setting, length): what in a configuration may be a length, below the context, at which the model
-    changes its mind.
+    """(setting, length) of a configuration's settings that may be a length, below the context, from which on
+    the model computes differently.
     """
     data = config.to_dict()
     if not data.get("use_sliding_window", True):
@@ -157,7 +156,7 @@ def _forest(engine: Any, nodes: int) -> Tree:
 
 
 def _chain(engine: Any, length: int) -> Tree:
-    """A text of `length` tokens with two ends of one token."""
+    """A text of `length` tokens whose last token has two alternatives."""
     rng, tree = np.random.default_rng(0), Tree(Problem("probe", ""))
     root = tree.add(-1, "policy", rng.integers(0, _vocabulary(engine), min(length, engine.context) - 1))
     for token in rng.integers(0, _vocabulary(engine), 2):
@@ -176,8 +175,8 @@ def _packed(engine: Any, tree: Tree) -> Batch:
 
 
 def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
-    """How far the log-probs of a tree are from those of whole rows. The gradient of a fused kernel is another
-    kernel: its relative distance from TreePlan's counts, too.
+    """How far the log-probs of a tree are from those of whole rows. A fused kernel has another kernel for its
+    gradient, so the gradient's relative distance from TreePlan's counts too.
     """
     causal, batch = engine.causal, _packed(engine, tree)
     with own_attention(engine), torch.inference_mode():
@@ -186,7 +185,7 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
     with torch.autocast(engine.device.type, torch.bfloat16, enabled=mixed):
         with torch.inference_mode():
             gap = (wanted - tree_forward(causal, batch, batch.trained, form=engine.form).logp).abs().max()
-        # one parameter, whose gradient is not 0: an adapter's first half has none while the second is 0
+        # one parameter with a gradient: an adapter's first half has none while its second half is 0
         first = next(
             (p for name, p in engine.module.named_parameters() if p.requires_grad and "lora_A" not in name),
             None,
@@ -201,8 +200,8 @@ def _gap(engine: Any, tree: Tree, mixed: bool) -> float:
 
 
 def _drawn_gap(engine: Any, decoder: Decoder) -> float:
-    """How far in the mean the log-probs of a few draws, together and from prompts that share a beginning, are
-    from those of whole rows.
+    """The mean distance of log-probs from those of whole rows, over a few draws in one batch whose prompts
+    share a beginning.
     """
     rng, size = np.random.default_rng(1), max(1, min(8, engine.context // 4))
     prompt = rng.integers(0, _vocabulary(engine), size).astype(np.int32)
@@ -228,9 +227,7 @@ def _drawn_gap(engine: Any, decoder: Decoder) -> float:
 
 
 def _require_causal(engine: Any) -> None:
-    """SurpassError where what follows a token changes its log-probability, even in the model's own
-    forward.
-    """
+    """SurpassError where later tokens change a token's log-probability, even in the model's own forward."""
     chain = _packed(engine, _chain(engine, 24))
     row = chain.token[None, : int(chain.last[0]) + 1]
     try:
@@ -257,9 +254,9 @@ def _require_causal(engine: Any) -> None:
 
 
 def steady(causal: Any, context: int) -> int:
-    """The number of tokens, at most `context`, up to which a text's rotary frequencies do not depend on how
-    long the text is. Beyond, those of longrope and dynamic NTK scaling follow the longest text of a pass, so
-    that what is drawn would be scored otherwise.
+    """The number of tokens, at most `context`, up to which a text's rotary frequencies do not depend on its
+    length. Beyond it, longrope and dynamic NTK scaling take the frequencies from the longest text of a pass,
+    so that a drawn text would get other log-probs when it is scored.
     """
     ropes = [
         module for module in causal.modules() if isinstance(getattr(module, "rope_type", None), (str, dict))
@@ -276,7 +273,7 @@ def _steady(rope: Any, which: dict[str, Any], context: int) -> int:
     device = next((buffer.device for buffer in rope.buffers()), torch.device("cpu"))
 
     def same(n: int) -> bool:
-        """Whether a text of n tokens turns its first two as a short one does."""
+        """Whether a text of n tokens rotates its first two as a short text does."""
         tried, x = copy.deepcopy(rope), torch.zeros(1, 1, 1, device=device)
         short, long = (tried(x, torch.tensor([[0, 1, last]], device=device), **which) for last in (1, n - 1))
         return all(torch.equal(a[:, :2], b[:, :2]) for a, b in zip(short, long, strict=True))

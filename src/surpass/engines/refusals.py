@@ -1,4 +1,4 @@
-"""Which parameter a server's refusal is about, whatever words it uses."""
+"""Finds the parameter that a server's refusal is about, in whatever words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# never left out: that would be another request
+# never left out, because without them it would be another request
 KEPT = ("model", "messages", "stream", "max_tokens", "max_completion_tokens")
-_NEUTRAL = {"temperature": 1, "top_p": 1}  # the value with which it changes nothing
-# of several that are named, what draws lose least without goes first
+_NEUTRAL = {"temperature": 1, "top_p": 1}  # values that change nothing
+# of several that are named, the first of these is left out: draws lose the least without it
 _ORDER = ("seed", "top_p", "temperature")
 _NO = re.compile(
     r"not support|unsupported|unexpected|unknown|unrecognized|extra|not permitted|not allowed|instead", re.I
@@ -26,9 +26,13 @@ _STREAM = re.compile(r"only|must|enable|require|not support|unsupported|true", r
 
 
 def refused(error: Any, words: str, body: Mapping[str, Any]) -> str | None:
-    """The parameter of `body` that a refusal names, to be said otherwise ("max_tokens", "stream") or left
-    out; None where it is about something else, such as a number out of its range. `error` is what the server
-    sent, as JSON, and `words` its message.
+    """The parameter of `body` that a refusal names, which is then renamed ("max_tokens"), added ("stream") or
+    left out; None where the refusal is about something else, such as a number out of range. `error` is the
+    JSON that the server sent, and `words` its message.
+
+    >>> words = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    >>> refused({}, words, {"max_tokens": 64, "temperature": 1.0})
+    'max_tokens'
     """
     fields = _fields(error)
     found = [name for name in body if name not in KEPT and (name in fields or _says(words, name))]
@@ -43,12 +47,12 @@ def refused(error: Any, words: str, body: Mapping[str, Any]) -> str | None:
 
 
 def _says(words: str, name: str) -> bool:
-    """Whether a message has a parameter's name in it: top_p, `top_p`, topP, "top-p"."""
+    """Whether a message contains a parameter's name, as top_p, `top_p`, topP or "top-p"."""
     return bool(re.search(rf"(?<![\w-]){name.replace('_', '[_ -]?')}(?![\w-])", words, re.I))
 
 
 def _fields(error: Any) -> set[str]:
-    """The names that an error's own fields give: OpenAI's param, and the last step of each loc of FastAPI."""
+    """The parameters in an error's own fields: OpenAI's "param", and the last step of FastAPI's "loc"."""
     if isinstance(error, Mapping):
         found = {error["param"]} if isinstance(error.get("param"), str) else set()
         loc = error.get("loc")

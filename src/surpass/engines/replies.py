@@ -1,4 +1,4 @@
-"""What a chat API answers, read out of HTTP: whole or as a stream, in the shapes that servers give it."""
+"""Reads a chat API's answers out of HTTP: whole or as a stream, in the various shapes that servers use."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _BROKEN = re.compile(
     r"filter|safety|refus|block|prohibit|recit|error|abort|cancel|spii|malformed|insufficient|fail|timeout|moderat|sensitive",
     re.I,
 )
-_READ = 20_000  # characters of a server's words about a fault
+_READ = 20_000  # characters that are read of a server's message about a fault
 _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "summary")
 
 
 class Fault(Exception):
-    """A try failed for a reason that may pass. `wait`: seconds that the server asks for; `deaf`: nobody could
-    be reached; `busy`: the server is well and has too much to do.
+    """A try failed for a reason that may pass. `wait`: the seconds that the server asks to wait; `deaf`: the
+    server could not be reached; `busy`: the server works, but has too much to do.
     """
 
     def __init__(self, reason: str, wait: float | None = None, deaf: bool = False, busy: bool = False):
@@ -42,11 +42,11 @@ class Fault(Exception):
 
 
 class Hopeless(EngineError):
-    """Why this request and every other one to the server is in vain."""
+    """Why no request to this server can succeed."""
 
 
 class Lost(EngineError):
-    """A draw that came to nothing, and the tokens that were drawn all the same."""
+    """A draw that gave nothing, and the tokens that it cost."""
 
     def __init__(self, reason: str, used: int | None):
         super().__init__(reason)
@@ -55,8 +55,8 @@ class Lost(EngineError):
 
 @dataclass(frozen=True)
 class Reply:
-    """The text, how it ended ("stop" or "length"), and its tokens as the server counted them (None where it
-    does not say).
+    """The text, how it ended ("stop" or "length"), and how many tokens the server counted (None:
+    not told).
     """
 
     text: str
@@ -65,13 +65,11 @@ class Reply:
 
     @property
     def hollow(self) -> bool:
-        """Whether it ended by itself and says nothing."""
+        """Whether it is empty although it was not cut off."""
         return self.finish == "stop" and not self.text.strip()
 
     def drawn(self) -> Drawn:
-        """The text's bytes. Where the server does not say how many tokens it drew, four bytes count as
-        one.
-        """
+        """The bytes of the text. Where the server does not tell its tokens, four bytes count as one."""
         tokens = list(self.text.encode("utf-8", "replace"))
         used = math.ceil(len(tokens) / 4) if self.used is None else self.used
         tokens += [END] if ENDS[self.finish] == DONE else []
@@ -80,8 +78,8 @@ class Reply:
 
 
 def read_json(response: httpx.Response, key: str) -> Any:
-    """A response's JSON; that of a stream of events, which some servers send unasked, as if it had come
-    whole. Fault where it is broken or cut off, Hopeless for a web page.
+    """A response's JSON. A stream of events, which some servers send unasked, becomes one whole answer. Fault
+    where it is broken or cut off, Hopeless for a web page.
     """
     kind = response.headers.get("content-type", "")
     text = response.text.lstrip("\ufeff \t\r\n")
@@ -100,7 +98,7 @@ def read_json(response: httpx.Response, key: str) -> Any:
 
 
 def _whole(text: str, key: str) -> Any:
-    """The events of a stream (chat.completion.chunk) as the one answer that they are parts of."""
+    """The one answer whose parts are the events of a stream (chat.completion.chunk)."""
     said_, thought, refusal, finish, usage, over = "", "", "", None, None, False
     for event in re.split(r"\r?\n\r?\n|\r\r", text):
         data = "\n".join(
@@ -132,8 +130,11 @@ def _whole(text: str, key: str) -> Any:
 
 
 def text_of(content: Any) -> str | None:
-    """A message's text: itself, or its parts of text joined; thoughts are no part of it. None where there is
-    none. TypeError for what is no content at all.
+    """The text of a message's content: itself, or its parts of text joined, without thoughts; None where
+    there is none. TypeError where it is no content.
+
+    >>> text_of([{"type": "thinking", "text": "hm"}, {"type": "text", "text": "42"}])
+    '42'
     """
     if content is None or isinstance(content, str):
         return content
@@ -150,15 +151,15 @@ def text_of(content: Any) -> str | None:
 
 
 def read_usage(data: Any) -> tuple[int | None, int | None]:
-    """Prompt and completion tokens as billed; None for what is not told."""
+    """Prompt and completion tokens as billed; None for each that is not told."""
     usage = data.get("usage") if isinstance(data, dict) else None
     return count(usage, "prompt_tokens"), count(usage, "completion_tokens")
 
 
 def read_reply(data: Any, key: str, most: int) -> Reply:
     """The reply in a response's JSON, to a request for `most` tokens. An answer that was cut off before it
-    said anything is one of no text. Fault for JSON of another shape, Lost for an answer that is no whole
-    attempt: a refusal, one that a filter took away, a call of a tool, nothing but thoughts.
+    said anything has the text "". Fault for JSON of another shape. Lost for an answer that is no whole
+    attempt: a refusal, one that a filter removed, a call of a tool, or thoughts alone.
     """
     if isinstance(data, dict) and data.get("error") and not data.get("choices"):
         raise Fault(f"an error instead of an answer: {short(_message(data), key)}")
@@ -189,7 +190,7 @@ def read_reply(data: Any, key: str, most: int) -> Reply:
 
 
 def _refused(content: Any) -> str:
-    """What a part of content says that is a refusal."""
+    """The refusal among the parts of a content; "" where there is none."""
     parts = content if isinstance(content, list) else ()
     return next(
         (str(part["refusal"]) for part in parts if isinstance(part, Mapping) and part.get("refusal")), ""
@@ -197,14 +198,11 @@ def _refused(content: Any) -> str:
 
 
 def _instead(message: Mapping[str, Any]) -> str:
-    """What a message holds in place of text."""
+    """What a message holds in place of text, in words for a message; "" if nothing."""
     if message.get("tool_calls") or message.get("function_call"):
         return " but a call of a tool"
-    return (
-        " but thoughts"
-        if message.get("reasoning_content") or message.get("reasoning") or message.get("content")
-        else ""
-    )
+    thoughts = message.get("reasoning_content") or message.get("reasoning") or message.get("content")
+    return " but thoughts" if thoughts else ""
 
 
 def is_page(response: httpx.Response) -> bool:
@@ -215,10 +213,10 @@ def is_page(response: httpx.Response) -> bool:
 
 
 def _message(found: Any) -> str:
-    """The words in an error, wherever they stand."""
+    """The message of an error, in whichever field it is."""
     for name in ("error", "message", "detail", "msg"):
         found = (found.get(name) or found) if isinstance(found, dict) else found
-    # FastAPI's, without what was sent
+    # FastAPI's list of errors, without the request's own values
     if isinstance(found, list) and found and all(isinstance(item, Mapping) for item in found):
         return "; ".join(
             f"{'.'.join(map(str, _steps(item)))}: {_message(dict(item))}".strip(": ") for item in found
@@ -231,7 +229,7 @@ def _steps(item: Mapping[str, Any]) -> list[Any]:
 
 
 def words_of(response: httpx.Response) -> tuple[Any, str]:
-    """(the JSON, None where it is none; the message) of a server's refusal; of a web page, its text."""
+    """(the JSON or None, the message) of a server's refusal; for a web page, its text is the message."""
     try:
         found = json.loads(response.text)
     except (ValueError, RecursionError):
@@ -243,13 +241,13 @@ def words_of(response: httpx.Response) -> tuple[Any, str]:
 
 
 def said(response: httpx.Response, key: str) -> str:
-    """A server's own message, in one short line."""
+    """A server's own message, on one short line."""
     return short(words_of(response)[1], key) or response.reason_phrase
 
 
 def short(text: str, key: str) -> str:
-    """At most 300 characters of somebody else's words, on one line, without the API key."""
-    # half a surrogate pair can be neither printed nor kept
+    """The first 300 characters of a foreign text, on one line, without the API key."""
+    # half a surrogate pair can be neither printed nor stored
     text = text[:_READ].encode("utf-8", "replace").decode()
     return " ".join(hidden(text, key).split())[:300]
 

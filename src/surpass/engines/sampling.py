@@ -1,4 +1,4 @@
-"""Draws one token per row from logits, and says how probable it was."""
+"""Draws one token per row from logits, and gives its log-probability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from surpass.engines.requests import Sampling
 
 
 class Settings(NamedTuple):
-    """One value per row [B], so that rows with different settings share a batch."""
+    """The settings of each row, [B] each, so that rows with different settings share a batch."""
 
     temperature: Tensor
     top_k: Tensor
@@ -20,8 +20,8 @@ class Settings(NamedTuple):
     min_p: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Sampling], device) -> Settings:
-        def column(name, dtype):
+    def of(cls, rows: Sequence[Sampling], device: torch.device | str) -> Settings:
+        def column(name: str, dtype: torch.dtype) -> Tensor:
             return torch.tensor([getattr(row, name) for row in rows], dtype=dtype, device=device)
 
         return cls(
@@ -36,8 +36,8 @@ class Settings(NamedTuple):
 
 
 def _truncate(logq: Tensor, settings: Settings) -> Tensor:
-    """logq [B, V] with what top_k, top_p and min_p exclude set to -inf; a sort, so only called where one of
-    them is set.
+    """logq [B, V], -inf where top_k, top_p and min_p exclude a token. It sorts, so it is only called if one
+    of them is set.
     """
     ranked, order = logq.sort(dim=-1, descending=True, stable=True)
     rank = torch.arange(logq.shape[-1], device=logq.device)
@@ -50,11 +50,16 @@ def _truncate(logq: Tensor, settings: Settings) -> Tensor:
 
 
 def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(token int64[B], logp float32[B], logq float32[B]) from logits [B, V] by inverting the distribution at
-    uniform [B].
+    """(token int64[B], logp float32[B], logq float32[B]) from logits [B, V], by inverting the cumulative
+    distribution at uniform [B].
 
-    logp is under softmax(logits); logq under the tempered and truncated distribution the token was drawn from
-    (0 where the temperature is 0: the choice was certain).
+    logp is under softmax(logits). logq is under the tempered and truncated distribution that the token was
+    drawn from; 0 at temperature 0, where the choice is certain.
+
+    >>> logits = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
+    >>> token, logp, logq = draw(logits, Settings.of([Sampling(top_k=2)], "cpu"), torch.tensor([0.6]))
+    >>> int(token), round(float(logp.exp()), 4), round(float(logq.exp()), 4)
+    (1, 0.25, 0.5)
     """
     logits = logits.float()
     greedy = settings.temperature == 0
@@ -67,8 +72,7 @@ def draw(logits: Tensor, settings: Settings, uniform: Tensor) -> tuple[Tensor, T
     if bool(((settings.top_k > 0) | (settings.top_p < 1) | (settings.min_p > 0)).any()):
         logq = _truncate(logq, settings).log_softmax(-1)
     cdf = logq.exp().cumsum(-1, dtype=torch.float64)
-    # "right" steps over tokens of probability zero; the total is used because rounding leaves it a little off
-    # one
+    # "right" steps over tokens of probability 0; the total, because rounding leaves it a little off 1
     token = torch.searchsorted(cdf, (uniform * cdf[:, -1])[:, None], right=True)[:, 0].clamp(
         max=logits.shape[-1] - 1
     )

@@ -1,4 +1,4 @@
-"""Chat templates: what a model's own template makes of messages, and what it can take."""
+"""Chat templates: the text that a model's own template makes of messages, and which messages it takes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ Message = Mapping[str, Any]
 
 USER, ANSWER = "u5er", "an5wer"  # unlikely in a template's own words
 GIVEN = ("messages", "add_generation_prompt", "strftime_now", "raise_exception")
-"""Names that every template is given, so that nobody else may give them."""
+"""Names that every template is given, which no argument may have."""
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|start|channel|return|call)\|>|\Z)", re.DOTALL
 )
-_REASONING = ("reasoning_content", "thinking", "reasoning")  # what templates call a message's thoughts
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # names that templates use for thoughts
 
 
 def as_messages(said: str | Message | Sequence[Message]) -> list[Message]:
-    """Text as one user message, a message as a list of one."""
+    """Text as a list of one user message, a message as a list of one.
+
+    >>> as_messages("Hi")
+    [{'role': 'user', 'content': 'Hi'}]
+    """
     if isinstance(said, str):
         return [{"role": "user", "content": said}]
     return [said] if isinstance(said, Mapping) else list(said)
 
 
 def answer(said: str) -> Message:
-    """What a model wrote, as the assistant's message. Templates take thoughts out of "content" themselves;
-    those of gpt-oss, which refuse channels there, get the thoughts apart.
+    """What a model wrote, as the assistant's message. Templates remove thoughts from "content" themselves;
+    those of gpt-oss refuse channels there, so that they get the thoughts in a field of their own.
     """
     channels = _CHANNEL.findall(said)
     if not channels:
@@ -48,8 +52,8 @@ def answer(said: str) -> Message:
 
 
 def in_words(message: Message) -> Message:
-    """The message with its tool calls as text, `<tool_call>JSON</tool_call>` a line, where nobody reads them
-    as such.
+    """The message with its tool calls as text, a `<tool_call>` for each, for readers that know no
+    tool calls.
     """
     calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
     lines = [f"<tool_call>\n{json.dumps(dict(call), ensure_ascii=False)}\n</tool_call>" for call in calls]
@@ -60,17 +64,17 @@ def in_words(message: Message) -> Message:
 
 
 class Template:
-    """The chat template of a tokenizer of transformers, rendered as transformers does in a process of its
-    own, under limits (surpass.engines.guard): a template is a program, and whoever wrote it may be anybody.
+    """The chat template of a tokenizer of transformers, rendered as transformers does, but in a process of
+    its own, under limits (surpass.engines.guard): a template is a program, and anybody may have written it.
 
-    A template that prints the date is given one fixed date, whichever way it asks, so that runs repeat; there
-    is no other clock, nor chance, in it, and one that still writes otherwise in another process is refused.
-    `arguments` are more names that it reads, such as enable_thinking. What a template cannot take it is given
-    otherwise, and a note says so once: a system message as the beginning of the first user message, a tool's
-    result as the user's words, messages of one role in a row as one.
+    So that runs repeat, a template that prints the date always gets the same date. It has no other clock and
+    no random numbers, and one that still writes something else in another process is refused. `arguments` are
+    more names that it reads, such as enable_thinking. Messages that a template cannot take are changed, and a
+    warning says so once: a system message becomes the beginning of the first user message, a tool's result
+    the user's words, and several messages of one role in a row become one.
     """
 
-    def __init__(self, tokenizer, date: str, arguments: Mapping[str, Any]):
+    def __init__(self, tokenizer: Any, date: str, arguments: Mapping[str, Any]):
         self.tokenizer, self.date, self.arguments = tokenizer, date, dict(arguments)
         self.source = _source(tokenizer)
         self._check_arguments()
@@ -87,7 +91,7 @@ class Template:
         try:
             reads = set(guard().ask("reads", RENDER, source=self.source))
         except (Refused, Beyond):
-            return  # rendering says it
+            return  # rendering reports it
         for name in self.arguments:
             if name not in reads or name in GIVEN:
                 others = sorted(reads - {*GIVEN, "bos_token", "eos_token", "pad_token", "unk_token"})
@@ -97,17 +101,9 @@ class Template:
                 )
 
     def _require_repeats(self) -> None:
-        """SurpassError where another process writes something else: an object's address, the order of a
-        set.
-        """
-        names = self._names(
-            [
-                {"role": "user", "content": USER},
-                {"role": "assistant", "content": ANSWER},
-                {"role": "user", "content": USER},
-            ],
-            True,
-        )
+        """SurpassError where another process writes something else, such as an object's address."""
+        asked, answered = {"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}
+        names = self._names([asked, answered, asked], True)
         try:
             repeats = _repeats(self.source, json.dumps(names), self.day)
         except Beyond as error:
@@ -119,8 +115,8 @@ class Template:
             )
 
     def render(self, messages: Sequence[Message], answer_next: bool) -> str:
-        """The messages as text, with `answer_next` up to where the next answer begins. SurpassError where the
-        template refuses them.
+        """The messages as text; with `answer_next` also the beginning of the next answer. SurpassError where
+        the template refuses them.
         """
         fitting = self._fitting(messages)
         try:
@@ -141,9 +137,7 @@ class Template:
 
     @functools.cached_property
     def _in_parts(self) -> bool:
-        """Whether the template shows contents only where they are lists of parts, as those of models that
-        also see do.
-        """
+        """Whether the template shows contents only as lists of parts, as those of vision models do."""
         for content, parts in ((USER, False), ([{"type": "text", "text": USER}], True)):
             try:
                 if USER in self._applied([{"role": "user", "content": content}], True):
@@ -153,8 +147,8 @@ class Template:
         return False
 
     def _names(self, messages: Sequence[Mapping[str, Any]], answer_next: bool) -> dict[str, Any]:
-        """What a template is given, as transformers gives it; values that are no JSON are told by their
-        kind.
+        """The names that a template is given, as by transformers; a value that is no JSON is named by its
+        type.
         """
         special = {
             name: value if isinstance(value, list) else str(value)
@@ -178,7 +172,7 @@ class Template:
         )
 
     def _given_up(self, error: Beyond) -> str:
-        """The message, from now on at once: each try would take as long."""
+        """The message of an error that is raised at once from now on, because each try would take as long."""
         self._broken = f"the model's chat template cannot be used: {error}"
         return self._broken
 
@@ -199,7 +193,7 @@ class Template:
             ) from error
 
     def _fitting(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages in a form that this template shows all of."""
+        """The messages in a form of which this template shows everything."""
         fitting = [in_words(m) if m.get("tool_calls") and not self.reads_calls else m for m in messages]
         roles = {message["role"] for message in fitting}
         if "tool" in roles and not self._shows("tool", any(m.get("tool_calls") for m in fitting)):
@@ -212,7 +206,7 @@ class Template:
 
     @functools.lru_cache(maxsize=8)  # noqa: B019
     def _shows(self, role: str, called: bool = False) -> bool:
-        """Whether a message of this role is seen in what the template writes."""
+        """Whether the template's text contains a message of this role."""
         said = {"role": "user", "content": USER}
         call = {"type": "function", "id": "call00001", "function": {"name": "f", "arguments": {}}}
         spoken = (
@@ -238,8 +232,8 @@ class Template:
 
     @functools.cached_property
     def ending(self) -> tuple[str, bool]:
-        """What the template writes after an answer, before the next turn; and whether the beginning of
-        another answer stands in it, which some templates write always. "" where it cannot be tried.
+        """(what the template writes after an answer, before the next turn; whether this contains the
+        beginning of another answer, which some templates always write). "" where it cannot be tried.
         """
         turns = [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}]
         try:
@@ -255,9 +249,9 @@ class Template:
         """What the template writes after the answer `said` to `history` when `new` messages and the beginning
         of the next answer follow.
 
-        `opened` is the thought that the template itself began before the answer, if it did. None where it
-        then writes otherwise what came before: thoughts left out of earlier turns, a system message moved. An
-        answer that it merely trims stays as it is.
+        `opened` is the beginning of a thought that the template wrote before the answer, or "". None where
+        the template now rewrites what came before, such as by leaving out thoughts of earlier turns or moving
+        a system message. An answer that it only strips of blanks is no such case.
         """
         before = self.render(history, True)
         whole = self.render([*history, answer(opened + said), *new], True)
@@ -270,8 +264,8 @@ class Template:
         return rest[len(bare) :] if rest.startswith(bare) else None
 
 
-def _source(tokenizer) -> str:
-    """The template's text; of several the one named default, or the only one."""
+def _source(tokenizer: Any) -> str:
+    """The template's text; of several templates the one named default, or the only one."""
     found = tokenizer.chat_template
     if not isinstance(found, Mapping):
         return str(found)
@@ -284,7 +278,7 @@ def _source(tokenizer) -> str:
 
 
 class _Refuses(SurpassError):
-    """A template that does not take these messages; it may take others."""
+    """The template refuses these messages; it may take others."""
 
 
 @functools.cache
@@ -298,8 +292,8 @@ def _ours() -> frozenset[str]:
 
 @functools.lru_cache(maxsize=64)
 def _repeats(source: str, names: str, day: tuple[int, int, int]) -> bool:
-    """Whether two processes, whose hashes and addresses differ, write the same; true where the template takes
-    none of it.
+    """Whether two processes with different hashes and addresses write the same; true if the template refuses
+    the messages.
     """
     if source in _ours():
         return True
@@ -309,14 +303,14 @@ def _repeats(source: str, names: str, day: tuple[int, int, int]) -> bool:
             for seed in (0, 1)
         )
     except Refused:
-        return True  # said where it is rendered
+        return True  # rendering reports it
     finally:
         guard(1).end()
     return one == other
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:
-    """System messages as the beginning of the first user message; later ones as the user's words."""
+    """System messages at the beginning become part of the first user message, later ones user messages."""
     first = next((i for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
     system = "\n\n".join(str(m["content"]) for m in messages[:first])
     rest = [{**m, "role": "user"} if m["role"] == "system" else m for m in messages[first:]]
@@ -326,7 +320,7 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
 
 
 def _joined(messages: Sequence[Message]) -> list[Message]:
-    """Messages of one role in a row as one."""
+    """Several messages of one role in a row become one, but not the assistant's."""
     out: list[Message] = []
     for message in messages:
         if out and out[-1]["role"] == message["role"] != "assistant" and len(message) == len(out[-1]) == 2:

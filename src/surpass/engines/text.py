@@ -1,15 +1,14 @@
-"""Between chat messages and tokens: templates, stop strings, decoding. Drawn tokens are never turned into
-text and back.
+"""Between chat messages and tokens: templates, stop strings, decoding. Drawn tokens never become text and
+tokens again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,102 +17,31 @@ from torch import Tensor
 
 from surpass.answers import opening
 from surpass.engines.guard import ENCODE, Beyond, Refused, guard
-from surpass.engines.guarded import PARTS, regexes, unfit
 from surpass.engines.templates import ANSWER, USER, Message, Template, answer, as_messages
+from surpass.engines.trusted import telling, trusted
 from surpass.errors import SurpassError
 
 __all__ = ["Text", "as_messages"]
 
 
-_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n%s]*|\s*[\r\n"
-    r"]+|\s+(?!\S)|\s+"
-)
-KNOWN = frozenset(
-    {
-        _WORDS % ("", ""),
-        _WORDS % ("{1,3}", ""),
-        _WORDS % ("{1,3}", "/"),
-        _WORDS % ("{1,2}", ""),
-        r"\p{N}{1,3}",
-        r"\p{N}",
-        r"\d",
-        r"\d{1,3}",
-        r"[0-9]",
-        r"[0-9][0-9][0-9]",
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| "
-        r"?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-        r"[^\r\n"
-        r"\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n"
-        r"\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| "  # noqa: E501
-        r"?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        r"[一-龥぀-ゟ゠-ヿ]+",
-        r"[\s\S]",
-        r"\s+",
-        r" {2,}",
-        r"\n",
-        r"[\r\n]",
-        r"[\n\r\t]",
-        r"\s{2,}|[\n\r\t]",
-        r" ?[^(\s|[.,!?…。，、।۔،])]+",
-    }
-)
-"""Regular expressions of tokenizers in common use; none of them needs more than a few steps a character."""
-
-
-@contextlib.contextmanager
-def telling(what: str) -> Iterator[None]:
-    """A panic of the tokenizer's native code, which is no Exception, as a SurpassError."""
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise SurpassError(
-            f"the model's tokenizer {what}: its code panics: {' '.join(str(error).split())[:200]}"
-        ) from error
-
-
-def _trusted(tokenizer: Any) -> tuple[Any, str]:
-    """(the native tokenizer or None, a key where it is to be asked in another process, else ""). SurpassError
-    where it could make texts far longer. It draws no lots: a model with BPE dropout would read one text in
-    many ways.
-    """
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    if core is None or not hasattr(core, "to_str"):
-        return None, ""
-    if getattr(core.model, "dropout", None):
-        core.model.dropout = None
-    parts = {
-        name: json.loads(part.__getstate__())
-        for name in PARTS
-        if (part := getattr(core, name, None)) is not None
-    }
-    if why := unfit(parts):
-        raise SurpassError(f"the model's tokenizer cannot be used: {why}")
-    strange = regexes(list(parts.values())) - KNOWN
-    return core, hashlib.blake2b(core.to_str().encode(), digest_size=16).hexdigest() if strange else ""
-
-
 class Text:
     """A tokenizer of transformers with its chat template (surpass.engines.templates).
 
-    `ends` are tokens that end a turn beside the end of text and what the template writes after an answer: a
-    model's own list. `rows` is how many tokens the model's table of embeddings holds (0: all). `arguments`
-    are given to the template.
+    `ends` are the model's own list of tokens that end a turn, besides the end of text and what the template
+    writes after an answer. `rows` is how many tokens the model's table of embeddings holds (0: all).
+    `arguments` are given to the template.
     """
 
     def __init__(
         self,
-        tokenizer,
+        tokenizer: Any,
         date: str = "01 January 2026",
         ends: Iterable[int] = (),
         rows: int = 0,
         arguments: Mapping[str, Any] | None = None,
     ):
         self.tokenizer, self.rows = tokenizer, rows
-        self._core, self._apart = _trusted(tokenizer)
+        self._core, self._apart = trusted(tokenizer)
         self.chats = bool(getattr(tokenizer, "chat_template", None))
         if arguments and not self.chats:
             raise SurpassError(
@@ -124,7 +52,7 @@ class Text:
         known = {tokenizer.eos_token_id, self._template_end}
         self.ends = frozenset({int(token) for token in {*ends, *known} if token is not None})
         marks = {tokenizer.bos_token_id, tokenizer.pad_token_id} - {None}
-        self.silent = self.ends | {int(token) for token in marks}  # say nothing: begin, end or fill up a turn
+        self.silent = self.ends | {int(token) for token in marks}  # begin, end or pad a turn, and say nothing
         if rows:
             self._check_rows()
 
@@ -135,15 +63,13 @@ class Text:
         return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of text that nobody drew, without special ones. SurpassError for a token that the model has
-        no embedding of.
+        """The tokens of a text that was not drawn, without special ones. SurpassError for a token without an
+        embedding in the model.
         """
         return self._known(self._read(text, False))
 
     def _read(self, text: str, special: bool) -> list[int]:
-        """The tokens of a text. Where a tokenizer searches by expressions that are not known to end, another
-        process does it.
-        """
+        """The tokens of a text, read in another process if the tokenizer's expressions may not end."""
         if self._apart:
             given = {} if self._apart in guard().held else {"whole": self._core.to_str()}
             try:
@@ -158,6 +84,7 @@ class Text:
             return self.tokenizer(text, add_special_tokens=special)["input_ids"]
 
     def _known(self, tokens: list[int]) -> list[int]:
+        """The tokens; SurpassError where the model has no embedding of one."""
         if self.rows and tokens and max(tokens) >= self.rows:
             raise SurpassError(self._beyond([max(tokens)]))
         return tokens
@@ -172,9 +99,7 @@ class Text:
         )
 
     def _check_rows(self) -> None:
-        """SurpassError where the template writes a token that the model does not have, or no end of a turn
-        can be drawn.
-        """
+        """SurpassError where the template writes a token without an embedding, or no turn could end."""
         vocabulary = self.tokenizer.get_added_vocab().values()
         beyond = sorted({*self.ends, *vocabulary} - set(range(self.rows)) - {self.tokenizer.pad_token_id})
         if self.ends and self.ends <= set(beyond):
@@ -189,7 +114,7 @@ class Text:
 
     @functools.cached_property
     def _template_end(self) -> int | None:
-        """The token with which the template ends a turn; None where it writes none, or plain text."""
+        """The token with which the template ends a turn; None where it ends it without one."""
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
         ending, begins = self.template.ending if self.chats else ("", False)
         tokens = self._read(ending.lstrip(), False) if ending.strip() else []
@@ -210,9 +135,7 @@ class Text:
         return int(end)
 
     def reserved(self) -> int:
-        """A token that no text is made of: the last special one that neither ends nor begins a turn, else the
-        one for the unknown.
-        """
+        """A token that no text contains: the last special one that the chat template does not use."""
         used = set(self.silent)
         if self.chats:
             turns = [
@@ -235,9 +158,8 @@ class Text:
     def open(self, messages: str | Sequence[Message]) -> list[int]:
         """Tokens of a new context, up to where an answer begins.
 
-        Text counts as one user message where the model has a chat template, and as the raw beginning where it
-        has none: then with the tokens that the tokenizer puts before a text, and without those it puts after
-        one.
+        Text counts as one user message where the model has a chat template. Where it has none, text is the
+        raw beginning, with the tokens that the tokenizer puts before a text and without those after it.
         """
         if self.chats:
             return self._begun(self.encode(self.template.render(as_messages(messages), True)))
@@ -247,13 +169,13 @@ class Text:
                 "prompt as plain text, or use the instruction-tuned version of the model"
             )
         plain, whole = self.encode(messages), self._known(self._read(messages, True))
-        if not plain:  # what stands before a text, and not what stands after one
+        if not plain:  # only what stands before a text
             return [token for token in whole if token == self.tokenizer.bos_token_id][:1]
         at = next((i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain), None)
         return self._begun(whole if at is None else whole[: at + len(plain)])
 
     def _begun(self, tokens: list[int]) -> list[int]:
-        """The tokens with one beginning of text, where both a text and its tokenizer wrote one."""
+        """The tokens with one beginning of text, where both the template and the tokenizer wrote one."""
         while (
             len(tokens) > 1
             and tokens[0] == tokens[1] == self.tokenizer.bos_token_id != self.tokenizer.eos_token_id
@@ -262,8 +184,8 @@ class Text:
         return tokens
 
     def thinks_first(self, prompt: Sequence[int] | np.ndarray) -> str:
-        """The mark with which these tokens, what stands before an answer, begin a thought, e.g. "<think>\\n":
-        what is drawn then is a thought from its first token on. "" where they begin none.
+        """The mark of a thought, such as "<think>\\n", with which a prompt ends, so that what is drawn begins
+        within the thought; "" where it ends with none.
         """
         tail = self._write([int(token) for token in prompt[-24:]], skip_special_tokens=False)
         return opening(tail) if self.chats else ""
@@ -273,9 +195,9 @@ class Text:
         return answer(self.thinks_first(prompt) + self.decode(drawn))
 
     def tell(self, message: str | Message | Sequence[Message], last: int | None) -> list[int]:
-        """Tokens that follow an answer whose last token was `last`: its end of turn if it has none, the
+        """Tokens that follow an answer whose last token was `last`: the end of its turn if it has none, the
         message or messages, and the beginning of the next answer. Only this suffix is rendered; what was
-        drawn stays as it is. For an answer whose history is not known; `follow` is exact.
+        drawn stays as it is. Use it where the history is not known; `follow` is exact.
         """
         if not self.chats:
             return self.encode("\n".join(str(one["content"]) for one in as_messages(message)))
@@ -295,8 +217,8 @@ class Text:
         drawn: Sequence[int] | np.ndarray,
         message: Any,
     ) -> list[int] | None:
-        """As `tell`, after the answer `drawn` to `history`, of which `prompt` are the last tokens; None where
-        the template writes otherwise what is in the context already, so that a new one has to be opened.
+        """As `tell`, after the answer `drawn` to `history`, whose last tokens are `prompt`. None where the
+        template would rewrite what is already in the context, so that a new one has to be opened.
         """
         rest = self.template.after(
             history, self.thinks_first(prompt), self.decode(drawn), as_messages(message)
@@ -304,8 +226,8 @@ class Text:
         return None if rest is None else self._suffix(rest, int(drawn[-1]) if len(drawn) else None)
 
     def _suffix(self, rest: str, last: int | None) -> list[int] | None:
-        """Tokens of the rest, of which an end that was drawn is not written again. None where what was drawn,
-        e.g. one speaker's mark, is no end that this rest could go on from, e.g. with another's.
+        """Tokens of the rest; an end that was drawn is not written again. None where the end that was drawn
+        is not the one that the rest begins with, such as the mark of another speaker.
         """
         if last in self.ends:
             mark = self._write([last], skip_special_tokens=False)
@@ -316,8 +238,8 @@ class Text:
         return self.encode(rest)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of whole tokens, without those that begin or end a turn or fill it up; other special ones,
-        such as a model's marks of thoughts, tools and channels, are text.
+        """The text of whole tokens, without those that begin, end or pad a turn. Other special tokens, such
+        as a model's marks of thoughts, tools and channels, are text.
         """
         said = [int(token) for token in tokens if int(token) not in self.silent]
         return self._write(said, skip_special_tokens=False)
@@ -332,19 +254,12 @@ class Text:
 
     @functools.lru_cache(maxsize=64)  # noqa: B019
     def may_stop(self, stop: tuple[str, ...], vocabulary: int) -> Tensor:
-        """bool[vocabulary]: tokens that could complete one of the strings: those whose text holds the last
-        character of one.
-        """
+        """bool[vocabulary]: tokens that could complete a stop string: their text has its last character."""
         mask = torch.zeros(vocabulary, dtype=torch.bool)
         if stop:
-            lasts = {string[-1] for string in stop}
-            mask[
-                [
-                    i
-                    for i, piece in enumerate(self._pieces)
-                    if i < vocabulary and ("\ufffd" in piece or not lasts.isdisjoint(piece))
-                ]
-            ] = True
+            lasts = {*(string[-1] for string in stop), "\ufffd"}  # U+FFFD: a part of some character
+            pieces = self._pieces[:vocabulary]
+            mask[[i for i, piece in enumerate(pieces) if not lasts.isdisjoint(piece)]] = True
         return mask
 
     def stopped(self, tokens: list[int], stop: tuple[str, ...], stop_tokens: tuple[int, ...]) -> bool:

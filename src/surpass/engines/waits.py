@@ -1,4 +1,4 @@
-"""How long a busy server asks to be left alone, in the ways that servers say it."""
+"""Reads how long a busy server asks to wait, in the ways that servers say it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ _RESET = re.compile(r"(?:x-|anthropic-)?ratelimit-(?:(.*)-)?reset(?:-(.*))?")
 
 
 def asked_to_wait(headers: Mapping[str, str], words: str) -> float | None:
-    """Seconds from now, by `retry-after-ms` and `Retry-After` (seconds, or a date in any of HTTP's three
-    forms, read by the server's own clock where it tells the time), by what the message says ("try again in
-    1m30.5s", "retryDelay": "34s"), or by when rate limits start anew (x-ratelimit-reset-*: of those that are
-    used up, else of all, the latest); None where nothing is said.
+    """The seconds to wait, by the first of these that the server sends; None if it sends none.
+
+    `retry-after-ms`; `Retry-After`, in seconds or as a date in any of HTTP's three forms (by the server's own
+    clock where it tells the time); the message ("try again in 1m30.5s", "retryDelay": "34s"); the latest
+    reset of its rate limits (x-ratelimit-reset-*), of those that are used up, else of all.
+
+    >>> asked_to_wait({"Retry-After": "20"}, ""), asked_to_wait({}, "Please try again in 1m30s.")
+    (20.0, 90.0)
     """
     headers = {name.lower(): value.strip() for name, value in headers.items()}
     if _NUMBER.fullmatch(headers.get("retry-after-ms", "")):
@@ -59,7 +63,11 @@ def _said(words: str) -> float | None:
 
 
 def duration(words: str) -> float | None:
-    """The seconds of "90s", "1m30.5s", "2 minutes and 3 seconds"; None where there is no length of time."""
+    """The seconds of "90s", "1m30.5s", "2 minutes and 3 seconds"; None where there is no length of time.
+
+    >>> duration("1m30.5s"), duration("2 minutes and 3 seconds"), duration("soon")
+    (90.5, 123.0, None)
+    """
     parts = _PART.findall(words)
     lengths = [
         float(n) * (1e-3 if unit.lower().startswith(("ms", "milli")) else _UNITS[unit[0].lower()])
@@ -69,9 +77,8 @@ def duration(words: str) -> float | None:
 
 
 def _seconds(value: str, clock: str) -> float | None:
-    """Seconds from now until a time that is given as seconds, as a length of time, as Unix time in seconds or
-    milliseconds, or as a date; a date knows whole seconds alone, so one is added. `clock`: the server's Date
-    header.
+    """Seconds until a time that is given as seconds, as a length of time, as Unix time in seconds or
+    milliseconds, or as a date; a date has whole seconds, so one is added. `clock`: the server's Date header.
     """
     now = _date(clock) or time.time()
     if _NUMBER.fullmatch(value):

@@ -65,7 +65,7 @@ class kuhn_exploitability:
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         from surpass.tasks.game_values import exploitability
-        from surpass.tasks.games import information_states
+        from surpass.tasks.kuhn import information_states
 
         states = information_states()
         both = dict(

@@ -5,10 +5,10 @@ from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.code import code
 from surpass.tasks.countdown import countdown
 from surpass.tasks.data import data
-from surpass.tasks.games import kuhn, tictactoe
 from surpass.tasks.instructions import instructions
 from surpass.tasks.judge import judge
 from surpass.tasks.kgqa import kgqa
+from surpass.tasks.kuhn import kuhn
 from surpass.tasks.maze import maze
 from surpass.tasks.question import question
 from surpass.tasks.reasoning_gym import reasoning_gym
@@ -18,6 +18,7 @@ from surpass.tasks.rooms import rooms
 from surpass.tasks.splits import unique
 from surpass.tasks.sql import sql
 from surpass.tasks.suite import suite
+from surpass.tasks.tictactoe import tictactoe
 
 TASKS = tuple(
     "arithmetic code countdown data instructions judge kgqa kuhn maze reasoning_gym reward_code rooms "

@@ -1,6 +1,4 @@
-"""Sums, differences and products of several terms, solved one step a line, with the exact value of every
-prefix.
-"""
+"""Sums, differences and products of several terms, solved one step a line; any prefix has an exact value."""
 
 from __future__ import annotations
 
@@ -22,9 +20,14 @@ _APPLY = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a 
 
 
 def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> str:
-    """A solution of "a + b * c ...", products first, otherwise from left to right: one step a line ("b * c =
-    d"), then "Answer: x". `slips` may hold what to add to a step's result, by number: planted errors, from
-    which the rest follows.
+    """A solution of "a + b * c ...", one step a line ("b * c = d"), then "Answer: x". Products come first,
+    else it goes from left to right. `slips` plants errors: what to add to a step's result, by the step's
+    number; the rest follows from them.
+
+    >>> print(worked("2 + 3 * 4"))
+    3 * 4 = 12
+    2 + 12 = 14
+    Answer: 14
     """
     numbers = [int(x) for x in re.findall(r"(?<!\d)\d+", expression)]
     operators = re.findall(r"[+\-*]", expression)
@@ -42,7 +45,7 @@ def worked(expression: str, slips: Mapping[int, int] = MappingProxyType({})) -> 
 class arithmetic(Task):
     """Sums, differences and products of several terms, one step a line.
 
-    `terms` numbers of up to `digits` digits joined by `operators` (out of +-*; products come first). The
+    `terms` numbers of up to `digits` digits are joined by `operators` (out of +-*; products come first). The
     prompt holds `shots` worked examples as earlier turns. check gives 1 for the right final answer, else 0.
     """
 
@@ -68,7 +71,7 @@ class arithmetic(Task):
         return [self._expression(-1, i) for i in range(self.shots)]
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed; those shown as examples are left out."""
+        """Problems of a split, ordered by the seed, without those shown as examples."""
         examples = self._examples()
         turns: list[dict[str, str]] = []
         for example in examples:
@@ -86,9 +89,7 @@ class arithmetic(Task):
         return Problem(problem_id(f"arithmetic {expression}"), prompt, answer, {"expression": expression})
 
     def reworded(self, problem: Problem, seed: int) -> tuple[Any, ...] | None:
-        """The same sum with its terms, and the factors of its products, in another order; None where there is
-        no other.
-        """
+        """The prompt with the sum's terms and factors in another order; None where there is no other."""
         parts = re.findall(r"([+-]?) ?(\d+(?: \* \d+)*)", problem.meta["expression"])
         for attempt in range(20):
             rng = random.Random(fold(seed, "reworded", attempt))
@@ -109,23 +110,26 @@ class arithmetic(Task):
         return float(self.final_answer(text) == problem.answer)
 
     def final_answer(self, text: str) -> str | None:
+        """What votes compare: the answer after a mark, in one form; None where there is no mark."""
         found = final_answer(text)
         return None if found is None else normal(found)
 
     def first_wrong_step(self, problem: Problem, text: str) -> int | None:
-        """The line (from 0) of the first step that is not the exact next one; None if every step is. For
-        tests and measures.
-        """
+        """The line (from 0) of the first step that is not the exact next one; None if every step is."""
         return first_wrong_line(worked(problem.meta["expression"]), text)
 
     @property
     def oracle(self) -> ArithmeticOracle:
+        """The worked solution, and the exact value of every prefix."""
         return ArithmeticOracle()
 
 
 def first_wrong_line(right: str, text: str) -> int | None:
-    """The first whole line of `text` (from 0) that is not that of `right`; an unfinished last line has to
-    begin it.
+    """The first line (from 0) of `text` that differs from that of `right`; None if there is none. The last
+    line may be unfinished: it has to begin the right one.
+
+    >>> first_wrong_line("3 * 4 = 12\\n2 + 12 = 14", "3 * 4 = 12\\n2 + 12 = 15")
+    1
     """
     wanted = [line.split() for line in right.split("\n")]
     lines = text.split("\n")
@@ -140,19 +144,19 @@ def first_wrong_line(right: str, text: str) -> int | None:
     return None
 
 
-_OFF = (1, -1, 1, -1, 2, -2, 10, -10, 9, -9, 11, 20)  # carries and neighbours: what a small model gets wrong
+_OFF = (1, -1, 1, -1, 2, -2, 10, -10, 9, -9, 11, 20)  # the usual errors of small models: carries, neighbours
 
 
 @dataclass(frozen=True)
 class ArithmeticOracle:
-    """The exact value of every prefix: 1 while each whole line is the right next step, else 0."""
+    """The oracle of arithmetic. A text is worth 1 while each line is the right next step, else 0."""
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
         """The worked solution."""
         return worked(problem.meta["expression"])
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A solution with one planted error, carried through to a wrong answer."""
+        """A solution with one planted error, followed through to a wrong answer."""
         expression = problem.meta["expression"]
         steps = len(re.findall(r"[+\-*]", expression))
         for _ in range(20):

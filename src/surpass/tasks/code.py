@@ -1,4 +1,4 @@
-"""Write a small function: what it has to do is said in words, and hidden tests say whether it does."""
+"""Write a small function: a prompt says in words what it has to do, and hidden tests say whether it does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.unit_tests import normal, passed
 from surpass.types import Problem, Turn, fold
 
-TESTS, SHOWN = 12, 2  # tests of a problem; of these, whose results are shown
+TESTS, SHOWN = 12, 2  # tests of a problem; how many of them a prompt shows
 VOWELS = "aeiou"
 
 
 class Step(NamedTuple):
-    """One thing to do with what came before, x: from a list of whole numbers or a text to one of these or a
-    number.
+    """One thing to do with x, what came before: a list of whole numbers or a text. It gives a list of whole
+    numbers, a text or a number.
     """
 
     takes: str
@@ -125,7 +125,7 @@ STEPS = (
     ),
     Step("text", "number", "return how many words it has", "len(x.split())", lambda x, k: len(x.split())),
 )
-_alone = functools.cache(functools.partial(secrets.token_bytes, 16))  # the secret where no run is
+_alone = functools.cache(functools.partial(secrets.token_bytes, 16))  # the secret outside a run
 ARTICLE = {"list": "a list of whole numbers", "text": "a text"}
 
 
@@ -133,10 +133,10 @@ ARTICLE = {"list": "a list of whole numbers", "text": "a text"}
 class code(Task):
     """Write a Python function that does `steps` things (1 to 5) in turn; hidden tests run it in the sandbox.
 
-    check is 1 where all tests pass, else 0; with `partial` = 1 it is the share of them. A function may take
-    `seconds`. Tests tell the right function from every one that leaves out a step, and from one that returns
-    a constant. Their arguments are drawn with the run's secret (Models.secret): a program that makes this
-    task's problems again, to look up what is wanted, does not find them there.
+    check is 1 where all tests pass, else 0; with `partial` = 1 it is the share that passes. A function may
+    take `seconds`. The tests tell the right function from every one that leaves out a step, and from one that
+    returns a constant. Their arguments are drawn with the run's secret (Models.secret), so a program that
+    generates this task's problems again does not find the hidden tests.
     """
 
     steps: int = 2
@@ -150,8 +150,8 @@ class code(Task):
             )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """`answer` is examples in the form of tests, of which the last two are shown; none of them is a
-        hidden test. meta["plan"] are the steps' numbers, meta["k"] theirs.
+        """`answer` is examples in the form of tests, none of which is a hidden test; a prompt shows the last
+        two. meta["plan"] holds the numbers of the steps in STEPS, meta["k"] each step's k.
         """
         return unique(lambda i: self._problem(random.Random(fold(seed, "code", i))), split)
 
@@ -188,15 +188,17 @@ class code(Task):
         return share if self.partial else float(share == 1)
 
     def final_answer(self, text: str) -> str | None:
+        """What votes compare: the program in one form; None where there is none."""
         return normal(text, "f")
 
     @property
     def oracle(self) -> Writer:
+        """A writer that does the steps one a line."""
         return Writer()
 
 
 def _plan(rng: random.Random, n: int) -> list[int]:
-    """Numbers of n different steps that follow from each other; a step that gives a number is the last."""
+    """The numbers of n different steps, each taking what the one before gives; a number comes last."""
     kind, plan = rng.choice(["list", "list", "text"]), []
     for i in range(n):
         fits = [
@@ -209,8 +211,8 @@ def _plan(rng: random.Random, n: int) -> list[int]:
 
 
 def _tests(rng: random.Random, plan: Sequence[int], ks: Sequence[int]) -> dict[str, Any] | None:
-    """Tests of a plan, the first of them an empty argument; None where they do not tell it from one that
-    leaves out a step or does nothing.
+    """Tests of a plan, the first with an empty argument; None where they do not tell it from a plan that
+    leaves out a step, or from a constant.
     """
     inputs = [_input(rng, STEPS[plan[0]].takes, i) for i in range(TESTS)]
     results = [_run(plan, ks, x) for x in inputs]
@@ -225,9 +227,7 @@ def _tests(rng: random.Random, plan: Sequence[int], ks: Sequence[int]) -> dict[s
 
 @functools.lru_cache(512)
 def hidden(id: str, plan: tuple[int, ...], ks: tuple[int, ...], secret: bytes) -> dict[str, Any]:
-    """The tests that judge a problem's programs: their arguments follow from the secret, not from the
-    seed.
-    """
+    """The tests that judge a problem's programs; their arguments follow from the secret, not the seed."""
     rng = random.Random(hashlib.blake2b(id.encode(), key=secret).digest())
     while (tests := _tests(rng, plan, ks)) is None:
         pass
@@ -241,7 +241,7 @@ def _run(plan: Sequence[int], ks: Sequence[int], x: Any) -> Any:
 
 
 def _input(rng: random.Random, takes: str, i: int) -> Any:
-    """The first is empty."""
+    """The i-th argument of the tests; the first is empty."""
     if takes == "list":
         return [rng.randint(-9, 9) for _ in range(rng.randint(3, 8) if i else 0)]
     words = [
@@ -258,18 +258,18 @@ def _source(plan: Sequence[int], ks: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Writer:
-    """Does the steps one a line."""
+    """The oracle of code: it does the steps one a line."""
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
         return _source(problem.meta["plan"], problem.meta["k"])
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A step is left out, or the function has another name."""
+        """A program that leaves out a step, or whose function has another name."""
         at = rng.randrange(len(problem.meta["plan"]) + 1)
         plan, ks = ([*values[:at], *values[at + 1 :]] for values in (problem.meta["plan"], problem.meta["k"]))
         source = _source(plan, ks)
         return source if len(plan) < len(problem.meta["plan"]) else source.replace("def f", "def g")
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """1: a program can always be written anew until it ends."""
+        """1, because until a turn ends the program can be written anew."""
         return 1.0

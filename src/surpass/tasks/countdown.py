@@ -1,6 +1,4 @@
-"""Reach a target with the given numbers, one step a line; an exhaustive solver knows the value of every
-partial solution.
-"""
+"""Reach a target with the given numbers, one step a line. An exhaustive solver values partial solutions."""
 
 from __future__ import annotations
 
@@ -23,7 +21,11 @@ Numbers = tuple[int, ...]
 
 
 def result(a: int, operator: str, b: int) -> int | None:
-    """a operator b; None for a difference below 0, which is no legal step."""
+    """a operator b; None for a difference below 0, which is no legal step.
+
+    >>> result(7, "*", 3), result(3, "-", 7)
+    (21, None)
+    """
     if operator == "-":
         return a - b if a >= b else None
     return a + b if operator == "+" else a * b
@@ -44,7 +46,11 @@ def steps(numbers: Numbers, operators: str) -> Iterator[tuple[int, str, int, Num
 
 @functools.lru_cache(maxsize=2**16)
 def solvable(numbers: Numbers, target: int, operators: str) -> bool:
-    """Whether some sequence of legal steps makes the target the result of its last step. Exhaustive."""
+    """Whether some sequence of legal steps makes the target the result of its last step. Exhaustive.
+
+    >>> solvable((2, 3, 4), 20, "+-*"), solvable((2, 3, 4), 23, "+-*")
+    (True, False)
+    """
     return any(
         (target in after and result(a, op, b) == target) or solvable(after, target, operators)
         for a, op, b, after in steps(numbers, operators)
@@ -55,9 +61,9 @@ def solvable(numbers: Numbers, target: int, operators: str) -> bool:
 class countdown(Task):
     """Reach the target with the given numbers, each used at most once.
 
-    `numbers` of them, from 1 to `largest`; targets up to `limit`, each made with all the numbers and
-    `operators` (out of +-*), so every problem has a solution. A step is a line "a + b = c (what is left)";
-    check gives 1 where all steps are legal and the last one's result is the target, else 0.
+    `numbers` of them are given, from 1 to `largest`. A target is at most `limit`; it is made from all the
+    numbers with `operators` (out of +-*), so every problem has a solution. A step is a line "a + b = c (what
+    is left)". check gives 1 where all steps are legal and the last one gives the target, else 0.
     """
 
     numbers: int = 4
@@ -100,14 +106,12 @@ class countdown(Task):
         return float(done is not None and done[1] == problem.answer)
 
     def final_answer(self, text: str) -> str | None:
-        """The last step's result."""
+        """What votes compare: the result of the last step; None where there is no step."""
         found = [match for line in text.splitlines() if (match := _STEP.fullmatch(line))]
         return found[-1][4] if found else None
 
     def _played(self, problem: Problem, text: str) -> tuple[Numbers, int | None] | None:
-        """(numbers left, result of the last step) after every line with an "=" in it; None where one is no
-        legal step.
-        """
+        """(numbers left, result of the last step) after all lines with an "="; None if one is not legal."""
         left, last = sorted(problem.meta["numbers"]), None
         for line in text.splitlines():
             if "=" not in line:
@@ -130,6 +134,7 @@ class countdown(Task):
 
     @property
     def oracle(self) -> CountdownOracle:
+        """An exhaustive solver."""
         return CountdownOracle(self)
 
 
@@ -141,12 +146,12 @@ def _line(a: int, operator: str, b: int, said: int, left: Numbers, rng: random.R
 
 @dataclass(frozen=True)
 class CountdownOracle:
-    """An exhaustive solver."""
+    """The oracle of countdown: an exhaustive solver."""
 
     task: countdown
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A solution, drawn at random among those a random search finds first."""
+        """The first solution that a random search finds."""
         left, target, operators = tuple(sorted(problem.meta["numbers"])), problem.answer, self.task.operators
         lines: list[str] = []
         while True:
@@ -162,9 +167,7 @@ class CountdownOracle:
                 return "\n".join(lines)
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """Legal steps to a wrong result, or a right-looking solution whose arithmetic or remaining numbers
-        are wrong.
-        """
+        """Legal steps to a wrong result, or a solution with wrong arithmetic in one line."""
         target, operators = problem.answer, self.task.operators
         for attempt in range(10):
             if rng.random() < 0.4 or attempt == 9:

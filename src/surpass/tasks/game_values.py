@@ -1,8 +1,7 @@
-"""The exact values of tictactoe and kuhn poker: minimax and expectimax over boards, the equilibria, what a
-player can know.
+"""Exact values of tictactoe and kuhn poker: minimax, expectimax, equilibria, and what a player can know.
 
-Rules are open-spiel's. Seats are 0 (moves first) and 1; `skill` is the probability that the other seat's move
-is an optimal one, and not one drawn uniformly from the legal ones.
+The rules are open-spiel's. Seat 0 moves first, then seat 1. `skill` is the probability that the other seat
+makes an optimal move; else it draws uniformly from the legal moves.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def rules(name: str) -> Any:
 
 
 def at(name: str, history: Sequence[int]) -> Any:
-    """open-spiel's own state after the actions of `history`; a new one each time, since it can be changed."""
+    """open-spiel's own state after the actions of `history`: a new one each time, because it is mutable."""
     state = rules(name).new_initial_state()
     for action in history:
         state.apply_action(action)
@@ -35,9 +34,7 @@ def at(name: str, history: Sequence[int]) -> Any:
 
 
 class _Position(NamedTuple):
-    """A board of tictactoe: who moves (-1: it is over), the board after each action, and what the first
-    player has won.
-    """
+    """A board: who moves (-1: it is over), the board after each action, and what the first player won."""
 
     player: int
     moves: Mapping[int, str]
@@ -46,9 +43,7 @@ class _Position(NamedTuple):
 
 @cache
 def positions() -> dict[str, _Position]:
-    """Every reachable board of tictactoe, as open-spiel writes it ("x.o\\n.x.\\n..."), with what may
-    follow.
-    """
+    """Every reachable board of tictactoe, as open-spiel writes it ("x.o\\n.x.\\n..."), and what follows."""
     found: dict[str, _Position] = {}
     waiting = [at("tic_tac_toe", [])]
     while waiting:
@@ -73,7 +68,7 @@ def minimax(board: str, seat: int) -> float:
 
 @cache
 def optimal(board: str) -> tuple[int, ...]:
-    """The minimax-optimal actions of whoever moves; where the game can be won at once, only those that do."""
+    """The minimax-optimal actions of whoever moves; if some of them win at once, only those."""
     here = positions()[board]
     kept = tuple(
         a for a, child in here.moves.items() if minimax(child, here.player) == minimax(board, here.player)
@@ -84,8 +79,8 @@ def optimal(board: str) -> tuple[int, ...]:
 
 @cache
 def expectimax(board: str, seat: int, skill: float) -> float:
-    """What the seat gets on average if it plays best and the other one moves optimally with probability
-    `skill`, else at random; both draw uniformly. skill=1 is minimax.
+    """What the seat gets on average if it plays best and the other seat plays with `skill`, drawing uniformly
+    among its optimal moves too. skill=1 is minimax.
     """
     here = positions()[board]
     if not here.moves:
@@ -99,7 +94,7 @@ def expectimax(board: str, seat: int, skill: float) -> float:
 
 @cache
 def sharpest(board: str) -> tuple[int, ...]:
-    """The optimal actions that leave the other player the most ways to go wrong."""
+    """The optimal actions that leave the other player the most ways to err."""
     here = positions()[board]
 
     def traps(child: str) -> int:
@@ -112,8 +107,8 @@ def sharpest(board: str) -> tuple[int, ...]:
 
 @cache
 def slips(board: str, skill: float) -> tuple[int, ...]:
-    """Actions that lose something against best play and against this opponent too; if none does, the worst
-    there are.
+    """Actions that cost value both against best play and against this opponent; if there are none, the worst
+    against this opponent.
     """
     here = positions()[board]
     after = {action: expectimax(child, here.player, skill) for action, child in here.moves.items()}
@@ -125,8 +120,11 @@ def slips(board: str, skill: float) -> tuple[int, ...]:
 def equilibrium(alpha: float = 1 / 3) -> dict[str, float]:
     """Kuhn poker's equilibrium in which the first player bluffs with probability `alpha` in [0, 1/3].
 
-    The probability of a bet (or call) by open-spiel's information state: own card 0 to 2, then p (pass) and b
-    (bet).
+    Gives the probability of a bet (or call) by open-spiel's information state: own card 0 to 2, then p for
+    each pass and b for each bet.
+
+    >>> equilibrium(alpha=0.25)["2"]
+    0.75
     """
     first = {"0": alpha, "1": 0.0, "2": 3 * alpha, "0pb": 0.0, "1pb": alpha + 1 / 3, "2pb": 1.0}
     return first | {"0p": 1 / 3, "1p": 0.0, "2p": 1.0, "0b": 0.0, "1b": 1 / 3, "2b": 1.0}
@@ -136,11 +134,11 @@ EQUILIBRIUM = equilibrium()
 
 
 def exploitability(bets: Mapping[str, float]) -> tuple[float, float]:
-    """(chips the first player wins a game, NashConv) of strategies for both seats of kuhn poker, given as in
-    `equilibrium`.
+    """(chips that the first player wins per game, NashConv) of strategies for both seats of kuhn poker, given
+    in the form of `equilibrium`.
 
-    NashConv is what the two could win more by a best response each, added up: 0 exactly in an equilibrium.
-    Raises a SurpassError if an information state is missing or a probability is none.
+    NashConv adds up what each player could gain by a best response: 0 exactly in an equilibrium. Raises a
+    SurpassError if an information state is missing or a probability is not in [0, 1].
     """
     wrong = [info for info in EQUILIBRIUM if not 0 <= bets.get(info, -1) <= 1]
     if wrong:
@@ -158,9 +156,7 @@ def exploitability(bets: Mapping[str, float]) -> tuple[float, float]:
 
 @cache
 def _expected(history: tuple[int, ...], seat: int, skill: float) -> dict[float, float]:
-    """The probability of each result for the seat that plays the equilibrium, the other one with `skill`;
-    both cards known.
-    """
+    """The probability of each result for a seat that plays the equilibrium; both cards are known."""
     game = at("kuhn_poker", history)
     if game.is_terminal():
         return {game.returns()[seat]: 1.0}
@@ -176,9 +172,7 @@ def _expected(history: tuple[int, ...], seat: int, skill: float) -> dict[float, 
 
 @cache
 def known(history: tuple[int, ...], seat: int, skill: float) -> dict[float, float]:
-    """As _expected, but only the seat's own card is known: the other's is as likely as the moves it has made
-    make it.
-    """
+    """As _expected, where only the seat's own card is known; the other seat's moves tell about its card."""
     chances: dict[float, float] = {}
     total = 0.0
     for card in {0, 1, 2} - {history[seat]}:
@@ -189,7 +183,7 @@ def known(history: tuple[int, ...], seat: int, skill: float) -> dict[float, floa
                 info = at("kuhn_poker", [*deal, *history[2 : 2 + made]]).information_state_string()
                 bet = skill * EQUILIBRIUM[info] + (1 - skill) / 2
                 weight *= bet if action else 1 - bet
-        # a move that the opponent never makes says nothing about the cards; it is kept just above impossible
+        # a move that the opponent never makes tells nothing: no card may become impossible by it
         weight = max(weight, 1e-300)
         total += weight
         for result, chance in _expected((*deal, *history[2:]), seat, skill).items():

@@ -13,13 +13,15 @@ _BARE_MARK = re.compile(
     r"\b(?:the )?(?:final )?answer(?:(?: is)?[ \t*_]*:| is\Z)",
     re.IGNORECASE,
 )
-BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that nobody sees
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that are invisible
 
 
 def says(gold: str) -> bool:
-    r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. Of ".",
-    "$", \text{}, \boxed{} or <answer></answer> nothing is left, and an attempt that says nothing would equal
-    it.
+    r"""Whether a right answer says anything: a letter, a digit, a sign such as +, <, √ or an emoji. ".", "$",
+    \text{}, \boxed{} and <answer></answer> do not, and an attempt that says nothing would equal them.
+
+    >>> says("42"), says("#### "), says(r"\boxed{}")
+    (True, False, False)
     """
     gold = of_gold(gold)
     left = _BARE_MARK.sub("", plain(gold))

@@ -1,209 +1,33 @@
-"""Short texts under several constraints at once (count, include, order, format), each judged by an exact
-checker.
-
-A word is what stands between blanks or newlines, without the punctuation around it; what holds no letter and
-no digit is no word. Words and letters are compared without regard to case. Newlines at the end of a text do
-not count; everything else does.
-"""
+"""Short texts under several constraints at once (count, include, order, format), each judged exactly."""
 
 from __future__ import annotations
 
 import math
 import random
-import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from surpass.errors import SurpassError
 from surpass.models import Models
 from surpass.parts import Task
-from surpass.tasks.gold import BLANK
+from surpass.tasks.constraints import FAMILIES, NOTHING, WORDS, Seen, Spec, broken, read
 from surpass.tasks.splits import problem_id, unique
 from surpass.types import Problem, fold
 
-WORDS = tuple(
-    "ant bed box cat cow cup dog egg fox hat ink jar key map net owl pen red sun van bird blue boat "
-    "book cake door fish frog gold hand king lamp leaf milk moon rain road star tree wolf apple bread "
-    "chair cloud eagle grass green horse house knife lemon light music ocean paper plant river stone "
-    "table water".split()
-)
-"""What problems name and what the oracle writes: twenty words each of three, four and five letters."""
-
-LETTERS = "aeilnorst"
-MARKS = "!?.;"
 SIZES = ("words", "lines", "list")
 RIVALS = (("lines", "list"), ("times", "distinct"))
 
-Spec = Sequence[Any]
-"""One constraint as JSON: the name of its family, then its arguments."""
-
-
-class Seen(NamedTuple):
-    """A text as the checkers see it: itself, its lines, its words as written and in lower case."""
-
-    text: str
-    lines: list[str]
-    words: list[str]
-    low: list[str]
-
-
-def read(text: str) -> Seen:
-    """The lines and words of a text; newlines at its end are dropped, an empty text has no lines."""
-    text = text.rstrip("\n")
-    words = [part.strip(string.punctuation) for part in text.split() if _spelt(part)]
-    return Seen(text, text.split("\n") if text else [], words, [word.lower() for word in words])
-
-
-def _spelt(text: str) -> bool:
-    """Whether a letter or a digit that can be seen is in a text: a blank of no width is no word."""
-    return any(c.isalnum() and c not in BLANK for c in text)
-
-
-NOTHING = read("")
-
-
-def _rows(seen: Seen, start: str = "") -> bool:
-    """Whether every line begins with `start` and holds a word."""
-    return all(line.startswith(start) and _spelt(line) for line in seen.lines)
-
-
-def _before(seen: Seen, first: str, second: str) -> bool:
-    """Whether `second` is absent or comes after the first `first`."""
-    return second not in seen.low or first in seen.low[: seen.low.index(second)]
-
-
-def _one_case(seen: Seen, case: str) -> bool:
-    return not any(c.isupper() if case == "lower" else c.islower() for c in seen.text)
-
-
-def _near(rng: random.Random, number: int) -> int:
-    return number + rng.choice((-1, 1))
-
-
-class Family(NamedTuple):
-    """A kind of constraint. `args` are those of one constraint: JSON values, in the order of the places in
-    `says`.
-
-    draw(rng, words, fresh): arguments, no number above `words`; fresh() is a word that no other constraint
-    names. holds(seen, *args): the finished text obeys. wrong(rng, *args): what somebody obeys instead who
-    gets it slightly wrong. open(seen, *args): some text that goes on in a new line below it obeys; None: as
-    holds.
-    """
-
-    says: str
-    draw: Callable[[random.Random, int, Callable[[], str]], list[Any]]
-    holds: Callable[..., bool]
-    wrong: Callable[..., list[Spec]]
-    open: Callable[..., bool] | None = None
-
-
-FAMILIES: dict[str, Family] = {
-    "words": Family(
-        "Write {} words.",
-        lambda rng, words, fresh: [rng.randint(2, words)],
-        lambda seen, n: len(seen.words) == n,
-        lambda rng, n: [["words", _near(rng, n)]],
-        lambda seen, n: len(seen.words) <= n,
-    ),
-    "lines": Family(
-        "Use exactly {} lines.",
-        lambda rng, words, fresh: [rng.randint(2, min(4, words))],
-        lambda seen, n: len(seen.lines) == n and _rows(seen),
-        lambda rng, n: [["lines", _near(rng, n)]],
-        lambda seen, n: len(seen.lines) < n and _rows(seen),
-    ),
-    "list": Family(
-        'Make a list of {} lines, each starting with "- ".',
-        lambda rng, words, fresh: [rng.randint(2, min(4, words))],
-        lambda seen, n: len(seen.lines) == n and _rows(seen, "- "),
-        lambda rng, n: [rng.choice((["list", _near(rng, n)], ["lines", n]))],
-        lambda seen, n: len(seen.lines) < n and _rows(seen, "- "),
-    ),
-    "start": Family(
-        'Start with the word "{}".',
-        lambda rng, words, fresh: [fresh()],
-        lambda seen, word: seen.low[:1] == [word],
-        lambda rng, word: [["include", word]],
-        lambda seen, word: seen.low[:1] in ([], [word]),
-    ),
-    "include": Family(
-        'Include "{}".',
-        lambda rng, words, fresh: [fresh()],
-        lambda seen, word: word in seen.low,
-        lambda rng, word: [],
-        lambda seen, word: True,
-    ),
-    "times": Family(
-        'Say "{}" {} times.',
-        lambda rng, words, fresh: [fresh(), rng.randint(2, min(3, words))],
-        lambda seen, word, n: seen.low.count(word) == n,
-        lambda rng, word, n: [["times", word, _near(rng, n)]],
-        lambda seen, word, n: seen.low.count(word) <= n,
-    ),
-    "order": Family(
-        'Use "{}" before "{}".',
-        lambda rng, words, fresh: [fresh(), fresh()],
-        lambda seen, first, second: second in seen.low and _before(seen, first, second),
-        lambda rng, first, second: [["order", second, first]],
-        _before,
-    ),
-    "sorted": Family(
-        "Put the words in alphabetical order.",
-        lambda rng, words, fresh: [],
-        lambda seen: all(a <= b for a, b in pairwise(seen.low)),
-        lambda rng: [],
-    ),
-    "distinct": Family(
-        "Do not repeat a word.",
-        lambda rng, words, fresh: [],
-        lambda seen: len(set(seen.low)) == len(seen.low),
-        lambda rng: [["times", rng.choice(WORDS), 2]],
-    ),
-    "avoid": Family(
-        'Do not use the letter "{}".',
-        lambda rng, words, fresh: [rng.choice(LETTERS)],
-        lambda seen, letter: letter not in seen.text.lower(),
-        lambda rng, letter: [["include", rng.choice([word for word in WORDS if letter in word])]],
-    ),
-    "length": Family(
-        "Use only words of {} letters.",
-        lambda rng, words, fresh: [rng.randint(3, 5)],
-        lambda seen, n: all(len(word) == n and word.isalpha() for word in seen.words),
-        lambda rng, n: [["include", rng.choice([word for word in WORDS if len(word) != n])]],
-    ),
-    "case": Family(
-        "Use only {} case.",
-        lambda rng, words, fresh: [rng.choice(("lower", "upper"))],
-        _one_case,
-        lambda rng, case: [["case", "first"]],
-    ),
-    "end": Family(
-        'End with "{}".',
-        lambda rng, words, fresh: [rng.choice(MARKS)],
-        lambda seen, mark: seen.text.endswith(mark),
-        lambda rng, mark: rng.choice(([], [["end", rng.choice(MARKS.replace(mark, ""))]])),
-        lambda seen, mark: True,
-    ),
-}
-"""The families by name, in the order in which a prompt says them."""
-
-
-def broken(specs: Sequence[Spec], text: str) -> list[str]:
-    """The names of the constraints that a finished text does not obey; a text without a word obeys none."""
-    seen = read(text)
-    return [name for name, *args in specs if not seen.words or not FAMILIES[name].holds(seen, *args)]
-
 
 def _named(specs: Sequence[Spec]) -> set[str]:
-    """The words that constraints speak of."""
+    """The words that the constraints name."""
     return {arg for _, *args in specs for arg in args if arg in WORDS}
 
 
 def _needed(specs: Sequence[Spec], low: Sequence[str]) -> list[str]:
-    """The words still to be written after the words `low`; one that has to come first is the first."""
+    """The words still to be written after the words `low`; the one that has to come first stands first."""
     need: list[str] = []
     for name, *args in specs:
         if name == "start" and not low:
@@ -223,7 +47,7 @@ def _pick(
     barred: AbstractSet[str],
     rng: random.Random,
 ) -> list[str] | None:
-    """`count` words in a right order, those needed among them; None if the inventory has too few that fit."""
+    """`count` words in a right order, the needed ones among them; None if too few words of WORDS fit."""
     only: dict[str, Any] = {name: args for name, *args in specs}
     (letter,), (length,) = only.get("avoid", ("-",)), only.get("length", (0,))
     first = need[:1] if "start" in only and not low else []
@@ -244,7 +68,7 @@ def _pick(
 
 
 def _room(specs: Sequence[Spec], seen: Seen) -> tuple[int | None, int | None]:
-    """(words, lines) that are to follow `seen`; None where their number is free."""
+    """How many (words, lines) have to follow `seen`; None where their number is free."""
     only = {name: args[0] for name, *args in specs if name in SIZES}
     lines = only.get("lines", only.get("list"))
     words = only["words"] - len(seen.words) if "words" in only else None
@@ -258,9 +82,9 @@ def compose(
     seen: Seen = NOTHING,
     barred: AbstractSet[str] = frozenset(),
 ) -> str | None:
-    """What to write below `seen` so that the specs hold: about `most` words at most where their number is
-    free, and none that is `barred`. None: no way was found. Specs may contradict each other: `broken` tells
-    whether the text is right.
+    """A text to write below `seen` so that the specs hold, without the `barred` words; None: none was found.
+    Where the number of words is free, it has about `most` at most. Specs may contradict each other, so
+    `broken` has the last word.
     """
     need = _needed(specs, seen.low)
     counted, lines = _room(specs, seen)
@@ -286,7 +110,7 @@ def compose(
 
 
 def _lost(specs: Sequence[Spec], seen: Seen) -> bool:
-    """Whether nothing that is written in a new line below `seen` can make all specs hold."""
+    """Whether no text in new lines below `seen` can make all specs hold."""
     if not all((FAMILIES[name].open or FAMILIES[name].holds)(seen, *args) for name, *args in specs):
         return True
     need = _needed(specs, seen.low)
@@ -300,7 +124,7 @@ def _lost(specs: Sequence[Spec], seen: Seen) -> bool:
 
 @dataclass(frozen=True)
 class Composer:
-    """The oracle: writes at most `most` words where their number is free."""
+    """The oracle of instructions: it writes at most `most` words where their number is free."""
 
     most: int
 
@@ -309,7 +133,7 @@ class Composer:
         return compose(problem.answer, self.most, rng) or ""
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A text that gets one constraint slightly wrong, sometimes another with it: its check is below 1."""
+        """A text that gets one constraint slightly wrong, sometimes one more: its check is below 1."""
         specs = problem.answer
         for _ in range(40):
             at = rng.randrange(len(specs))
@@ -321,9 +145,9 @@ class Composer:
         return ""
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """1 if the lines of `text` are right or can still become so by going on in a new line, 0 if not, nan
-        where that is not known (words outside the inventory might do). This is full success alone: what check
-        pays for a part is left out.
+        """1 if the lines of `text` are right, or can become so by going on in a new line; 0 if they cannot;
+        nan if that is not known, because words outside WORDS might help. What check pays for a part of the
+        constraints is left out.
         """
         if not broken(problem.answer, text):
             return 1.0
@@ -337,12 +161,11 @@ class Composer:
 
 @dataclass(frozen=True)
 class instructions(Task):
-    """`fewest` to `constraints` constraints on a text of up to `words` words: count, include, order and
-    format, exactly checked.
+    """Texts of up to `words` words under `fewest` to `constraints` constraints, each checked exactly.
 
     `families` names the kinds of constraint to draw from, separated by blanks or commas; "": all. check gives
-    1 if all hold, else half the share that does; a text without a word gets 0. With several constraints the
-    first is one of size, where `families` has one. SurpassError if the knobs allow no problem.
+    1 if all hold, else half the share that holds; a text without a word gets 0. Among several constraints one
+    sets the size, where `families` has one that does. SurpassError if the settings allow no problem.
     """
 
     constraints: int = 3
@@ -370,7 +193,7 @@ class instructions(Task):
         return self.families.replace(",", " ").split() or list(FAMILIES)
 
     def _draw(self, rng: random.Random, number: int, tries: int = 4000) -> list[Spec]:
-        """Specs that hold together in at most `words` words, in the order in which they are said."""
+        """Specs that can hold together in at most `words` words, in the order of FAMILIES."""
         names = list(dict.fromkeys(self._families()))
         sizes = [name for name in names if name in SIZES]
         for _ in range(tries):
@@ -394,9 +217,7 @@ class instructions(Task):
         )
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed; the answer of a problem is its constraints as
-        JSON.
-        """
+        """Problems of a split, ordered by the seed; a problem's answer is its constraints as JSON."""
         return unique(lambda i: self._problem(random.Random(fold(seed, "instructions", i))), split)
 
     def _problem(self, rng: random.Random) -> Problem:
@@ -414,9 +235,10 @@ class instructions(Task):
         return 1.0 if kept == len(problem.answer) else kept / len(problem.answer) / 2
 
     def broken(self, problem: Problem, text: str) -> list[str]:
-        """The names of the constraints that a finished text does not obey, in the order of the prompt."""
+        """The names of the constraints that a finished text breaks, in the order of the prompt."""
         return broken(problem.answer, text)
 
     @property
     def oracle(self) -> Composer:
+        """A writer of texts under which all constraints hold."""
         return Composer(self.words)

@@ -1,5 +1,5 @@
-"""Judging shown work: is this solution right, is this step right, which of two is better? Truth comes from
-the task judged.
+"""Judge shown work: is this solution right, are these steps right, which of two is right? The judged task
+knows the truth.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ VERDICTS = ("yes", "no", "A", "B")
 
 
 def said(text: str) -> str:
-    """The verdict that a text states (verdicts.word_of), else the first word after a mark such as "Answer:"
-    or of what it says; lower case, without brackets and punctuation; "" if there is none.
+    """The verdict that a text states (verdicts.word_of); else the first word after a mark such as "Answer:";
+    else its first word. In lower case, without brackets and punctuation; "" if there is none.
+
+    >>> said("<yes>"), said("Answer: B")
+    ('yes', 'b')
     """
     words = (word_of(text, VERDICTS) or answers.final_answer(text) or answers.said(text)).split()
     return words[0].strip("<>.,:;!\"'()*[]").lower() if words else ""
@@ -38,12 +41,11 @@ def said(text: str) -> str:
 
 @dataclass(frozen=True)
 class judge(Task):
-    """Judge a shown solution, the steps so far, or which of two solutions is right.
+    """Judge whether a shown solution, or its first steps, are right, or which of two solutions is.
 
-    The work shown solves a problem of the task `of` (with its `parameters`), right or with a planted error,
-    equally often; `kind` is solution, step, pair or all. check gives 1 for the true verdict (yes, no, A, B),
-    else 0. The problems judged belong to the same split, so nothing is judged in training that is solved in a
-    test.
+    The work shown solves a problem of the task `of` (with its `parameters`); half of the time it has a
+    planted error. `kind` is solution, step, pair or all. check gives 1 for the true verdict (yes, no, A, B),
+    else 0. A judged problem is of the same split, so training judges nothing that is solved in a test.
     """
 
     of: str = "arithmetic"
@@ -82,7 +84,7 @@ class judge(Task):
             first, second = (good, bad) if truth else (bad, good)
             work, ask, answer = f"A:\n{first}\nB:\n{second}", PAIR, "A" if truth else "B"
         elif kind == "step":
-            # a slip may be wrong in its end alone (a path that stops), and then no step is
+            # a slip may be wrong only because it ends too soon, and then no step of it is wrong
             for _ in range(20):
                 lines = (good if truth else bad).split("\n")
                 ends = [
@@ -93,7 +95,7 @@ class judge(Task):
                 if ends:
                     break
                 bad = oracle.slip(problem, {}, rng)
-            # of a wrong solution the first wrong step is shown last
+            # a wrong solution is shown up to its first wrong step
             n = (rng.choice(ends) if truth else ends[0]) if ends else len(lines)
             work, ask, answer = "\n".join(lines[:n]), STEP, "yes" if truth or not ends else "no"
         else:
@@ -105,16 +107,18 @@ class judge(Task):
         return float(said(text) == str(problem.answer).lower())
 
     def final_answer(self, text: str) -> str | None:
+        """What votes compare: the verdict; None where there is none."""
         return said(text) or None
 
     @property
     def oracle(self) -> JudgeOracle:
+        """The true verdict."""
         return JudgeOracle()
 
 
 @dataclass(frozen=True)
 class JudgeOracle:
-    """The true verdict."""
+    """The oracle of judge: it knows the true verdict."""
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
         return f"<{problem.answer}>" if problem.answer in ("yes", "no") else str(problem.answer)

@@ -1,6 +1,4 @@
-"""A grid with a key, a door and a goal, and a small learner for it: what a reward function can be tried out
-on.
-"""
+"""A grid with a key, a door and a goal, and a small learner in it, on which reward functions are tried."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ def move(world: World, state: State, action: str) -> State:
 
 
 def make(size: int, rng: random.Random) -> World:
-    """A world with a wall from top to bottom: the agent starts left of it, where the key is too; the goal is
-    right of it.
-    """
+    """A world with a wall from top to bottom: left of it the start and the key, right of it the goal."""
     wall = size // 2 + rng.randrange(-1, 1)
     left = [[r, c] for r in range(size) for c in range(wall)]
     start, key = rng.sample(left, 2)
@@ -47,7 +43,7 @@ def make(size: int, rng: random.Random) -> World:
 
 class Grid:
     """Every state of a world, numbered: states [S], after[S, 4] (the number of the state after each action),
-    goal[S], start.
+    goal[S] (whether it is the goal), and the number of the start.
     """
 
     def __init__(self, world: World):
@@ -74,9 +70,9 @@ class Grid:
 
 
 class Record(NamedTuple):
-    """What was seen while agents learned, at C checkpoints: the share whose greedy walk reaches the goal, the
-    mean length of these walks, and each component's mean per step of the training since the last checkpoint,
-    all float[C].
+    """What training brought at C checkpoints, all float[C]: the share of agents whose greedy walk reaches the
+    goal, the mean length of these walks, and the mean of each part of the reward per training step since the
+    last checkpoint.
     """
 
     success: np.ndarray
@@ -97,9 +93,10 @@ def learn(
     discount: float = 0.97,
     random_moves: float = 0.2,
 ) -> Record:
-    """`agents` independent learners of Q(s, a) += rate (r + discount max Q(s', .) - Q(s, a)), at most
-    `horizon` steps an episode (0: four times the square root of the number of states), with `random_moves` as
-    the share of moves at random. `reward` and `parts` are [S, 4].
+    """Train `agents` independent Q-learners, Q(s, a) += rate (r + discount max Q(s', .) - Q(s, a)).
+
+    An episode has at most `horizon` steps (0: four times the square root of the number of states);
+    `random_moves` is the share of random moves. `reward` and `parts` are [S, 4].
     """
     rng, count = np.random.default_rng(seed), len(grid.states)
     horizon = horizon or int(4 * np.sqrt(count))

@@ -1,4 +1,4 @@
-"""The other side of kgqa: given an answer, find facts and ask a question that only it answers."""
+"""The proposer's side of kgqa: given an answer, find facts and ask a question that only it answers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ASKED = re.compile(r"Question:\s*(.+)")
 
 @dataclass(frozen=True)
 class kgqa_proposals(Task):
-    """Problems whose answer is known and whose question is wanted. A turn searches, as in kgqa, or writes
-    "Question: ..." and ends.
+    """Problems that give an answer and want a question. A turn searches, as in kgqa, or ends the attempt with
+    "Question: ...".
 
-    What a question is worth is decided later, by whoever tries to answer it: check gives nan.
+    Whoever tries to answer a question decides later what it is worth, so check gives nan.
     """
 
     of: kgqa
@@ -51,16 +51,12 @@ class kgqa_proposals(Task):
         call = parse(text, self.of.tools)
         if isinstance(call, Call):
             told, seen, _ = self.of.look_up(state["world"], call.argument)
-            state |= {
-                "seen": sorted({*state["seen"], *seen}),
-                "searches": [*state["searches"], call.argument],
-            }
+            state["seen"] = sorted({*state["seen"], *seen})
+            state["searches"] = [*state["searches"], call.argument]
             counts = {"searches": 1.0}
         else:
-            told, counts = (
-                refusal(call or "write <call>search WORDS</call> or Question: ..."),
-                {"malformed": 1.0},
-            )
+            told = refusal(call or "write <call>search WORDS</call> or Question: ...")
+            counts = {"malformed": 1.0}
         if state["turn"] >= self.of.max_turns:
             return Turn(state, valid=isinstance(call, Call), counts=counts | {"out_of_turns": 1.0})
         return Turn(state, {"policy": told}, "policy", valid=isinstance(call, Call), counts=counts)
@@ -69,9 +65,9 @@ class kgqa_proposals(Task):
         return float("nan")
 
     def posed(self, problem: Problem, state: Any, text: str) -> tuple[Problem | None, str, list[str]]:
-        """(the question as a problem of kgqa, or None; why not; the documents that were found). Refused: no
-        question, fewer than 5 words or more than 300 characters, the answer in the question, nothing found, a
-        search made twice.
+        """(the question as a problem of kgqa, or None; why it is refused, or ""; the documents found).
+        Refused are: no question, fewer than 5 words or more than 300 characters, the answer in the question,
+        nothing found, a search made twice.
         """
         world, name = self.of.world(problem.answer["world"]), problem.answer["answer"]
         documents = [world.documents[i] for i in state["seen"]]
@@ -91,33 +87,20 @@ class kgqa_proposals(Task):
                 return None, why, documents
         start, path = self._read(question)
         answer = {"answer": name, "world": problem.answer["world"], "start": start, "path": path}
-        return (
-            Problem(
-                problem_id(f"kgqa {question} {problem.answer['world']}"),
-                self.of.prompt(question),
-                answer,
-                {"hops": len(path)},
-            ),
-            "",
-            documents,
-        )
+        id = problem_id(f"kgqa {question} {problem.answer['world']}")
+        posed = Problem(id, self.of.prompt(question), answer, {"hops": len(path)})
+        return posed, "", documents
 
     def _read(self, question: str) -> tuple[str, list[str]]:
-        """(entity, relations) of "... the R of the R of NAME?", for the oracle; ("", []) of any other
-        question.
-        """
+        """(entity, relations) of "... the R of the R of NAME?", for the oracle; ("", []) of any other."""
         parts = re.split(r"\bof\b", question.rstrip("?. "))
         relations = [part.replace("the", "").split()[-1] for part in parts[:-1] if part.split()]
-        return (
-            (parts[-1].strip(), relations[::-1])
-            if len(parts) > 1 and len(relations) == len(parts) - 1
-            else ("", [])
-        )
+        if len(parts) < 2 or len(relations) != len(parts) - 1:
+            return "", []
+        return parts[-1].strip(), relations[::-1]
 
     def truly(self, problem: Problem) -> bool:
-        """Whether the documents themselves give this answer to a question of the usual form: for measures,
-        not for training.
-        """
+        """Whether the documents give this answer to a question of the usual form. For measures alone."""
         at, path = problem.answer["start"], problem.answer["path"]
         said = re.findall(
             r"^The (\w+) of (.+) is (.+)\.$",

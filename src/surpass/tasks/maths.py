@@ -1,9 +1,9 @@
-"""Whether two written answers are equal (surpass.verifier says what that means), in a process of its own.
+"""Whether two written answers are equal (in the sense of surpass.verifier), decided in a process of its own.
 
-A model under training writes 9^{9^{9^9}} sooner or later, and a library of arithmetic then stands in one
-multiplication that no thread and no signal handler interrupts. So the kernel ends a worker that used SECONDS
-of processor time on one question: the answer counts as not equal. A worker starts at the first question and
-lives as long as the process.
+A model under training writes 9^{9^{9^9}} sooner or later. A library of arithmetic then hangs in one
+multiplication, which no thread and no signal handler can interrupt. So the kernel ends a worker that has used
+SECONDS of processor time on one question, and the answers count as not equal. Workers start at the first
+question and live as long as the process.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from surpass.tasks.gold import says
 
 SECONDS = 1.0  # of processor time for one question
 MEMORY = 4 * 2**30  # bytes of address space of a worker
-LONGEST = 1000  # characters of an answer that is read as mathematics; a longer one is compared as text
+LONGEST = 1000  # characters of an answer that is read as mathematics; longer ones are compared as text
 WORKERS = min(8, os.cpu_count() or 1)
 
 
-# -- what is asked, here
+# -- questions, asked in this process
 
 
 def equal(gold: str, text: str) -> bool:
-    """Whether the answer that `text` states (surpass.answers) equals `gold`: an answer, or a whole solution
-    that states one. In a text without a mark that is all of it, or the only value that it names; the latter
-    only where the gold answer is of nothing counted or measured, because what stands beside a number in a
-    sentence is not read. An answer longer than LONGEST is compared as text. Nothing equals a gold answer that
-    holds nothing but marks: "." or "$".
+    """Whether the answer that `text` states (surpass.answers) equals that of `gold`, an answer or a whole
+    solution that states one.
+
+    A text without a mark is itself the answer, or else the only value that it names. The latter counts only
+    where the gold answer has no unit, because the words beside a number in a sentence are not read. Answers
+    longer than LONGEST are compared as text. Nothing equals a gold answer of nothing but marks, "." or "$".
     """
     right, given = of_gold(gold), final_answer(text)
     answers = (given,) if given is not None else (folded(said(text)).strip(), candidate(text) or "")
@@ -47,9 +48,7 @@ def equal(gold: str, text: str) -> bool:
 
 
 def canonical(text: str) -> str | None:
-    r"""One text for the forms that an answer may have: 1,000 and 1000, \frac12 and 0.5. None where `text`
-    states no answer.
-    """
+    r"""One text for all forms of an answer, as 1,000 and 1000, or \frac12 and 0.5; None if none is stated."""
     given = stated(text)
     if given is None:
         return None
@@ -57,7 +56,11 @@ def canonical(text: str) -> str | None:
 
 
 def written(answer: Any) -> str:
-    """An answer of a data set as text; numbers in full."""
+    """An answer of a data set as text, with numbers in full.
+
+    >>> written(1e-07), written("42"), written([1, 2])
+    ('0.0000001', '42', '[1, 2]')
+    """
     if isinstance(answer, float):
         return format(Decimal(repr(answer)), "f")
     return answer if isinstance(answer, str) else json.dumps(answer)
@@ -73,14 +76,14 @@ class _Ended(Exception):
 class _Worker:
     """One process that answers one question at a time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.process: Any = subprocess.Popen(
             [sys.executable, "-c", "from surpass.tasks.maths import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            process_group=0,  # Ctrl-C is for the run; a worker ends when its pipe is closed
+            process_group=0,  # Ctrl-C reaches the run alone; a worker ends when its pipe closes
         )
         self.ready = False
 
@@ -115,9 +118,7 @@ _places = threading.BoundedSemaphore(WORKERS)
 
 
 def scored(*question: str) -> float:
-    """What surpass.tasks.reasoning_gym.scored gives, got in a worker; 0 where it ran out of time or
-    raised.
-    """
+    """surpass.tasks.reasoning_gym.scored in a worker; 0 where it ran out of time or raised."""
     return float(_ask("gym", *question) or 0.0)
 
 
@@ -133,7 +134,7 @@ def _ask(*question: str) -> Any:
             answer = worker.ask(*question)
         except _Ended:
             worker.end()
-            # begun now, so that the next question need not wait for its imports
+            # started now, so that the next question does not wait for its imports
             worker, answer = _Worker(), None
         _idle.append(worker)
         return answer
@@ -145,12 +146,12 @@ def _end() -> None:
         _idle.pop().end()
 
 
-# -- what is answered, there
+# -- answers, given in a worker
 
 
 def serve() -> None:
-    """A worker: one line ["equal", gold, answer], ["equal", gold, whole text, value in it], ["canonical",
-    answer] or ["gym", what reasoning_gym.scored takes] in, one line of JSON out.
+    """The loop of a worker: one line of JSON out for each line of JSON in. A line is ["equal", gold, answer],
+    ["equal", gold, whole text, value in it], ["canonical", answer] or ["gym", *what scored takes].
     """
     import contextlib
     import logging
@@ -160,7 +161,7 @@ def serve() -> None:
 
     logging.disable()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is no answer
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     out.write(b"ready\n")
@@ -169,14 +170,14 @@ def serve() -> None:
         kind, *texts = json.loads(line)
         work: Any = {"equal": _equal, "canonical": canonical}.get(kind)
         if kind == "gym":
-            from surpass.tasks.reasoning_gym import scored as work  # before the clock starts, as sympy
+            from surpass.tasks.reasoning_gym import scored as work  # before the clock starts, like sympy
 
         seconds = 3 * SECONDS if kind == "gym" else SECONDS  # sympy simplifies integrals
-        # nobody handles its signal, so the kernel ends this process
+        # no handler is set for its signal, so the kernel ends this process
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             answer = work(*texts)
-        except Exception:  # arithmetic raises whatever it likes on nonsense; so does a lack of memory
+        except Exception:  # nonsense makes arithmetic raise anything, and so does a lack of memory
             answer = None
         signal.setitimer(signal.ITIMER_PROF, 0)
         out.write(json.dumps(answer).encode() + b"\n")

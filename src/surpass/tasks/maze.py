@@ -1,6 +1,4 @@
-"""A maze as a text grid: a path of moves from S to E, paid only at the end; breadth-first search knows every
-distance.
-"""
+"""A maze as a text grid: a path of moves from S to E, paid at the end. Exact distances are known."""
 
 from __future__ import annotations
 
@@ -29,7 +27,11 @@ def find(grid: Sequence[str], mark: str) -> Cell:
 
 
 def after(grid: Sequence[str], cell: Cell, move: str) -> Cell | None:
-    """Where a move leads; None into a wall or out of the grid."""
+    """Where a move leads; None into a wall or out of the grid.
+
+    >>> after(["S#", ".E"], (0, 0), "D"), after(["S#", ".E"], (0, 0), "R")
+    ((1, 0), None)
+    """
     r, c = cell[0] + MOVES[move][0], cell[1] + MOVES[move][1]
     return (r, c) if 0 <= r < len(grid) and 0 <= c < len(grid[r]) and grid[r][c] != "#" else None
 
@@ -51,9 +53,9 @@ def distances(grid: Sequence[str], to: Cell) -> dict[Cell, int]:
 class maze(Task):
     """A path from S to E through a square text grid, one move a line; paid only at the end.
 
-    `size` cells a side, about `walls` of them walls, the shortest path at least `apart` moves. A line is a
-    move (U D L R) and, if the player likes, the row and column it leads to, which must then be right. check
-    gives 1 where every move is possible and the last one reaches E, else 0.
+    The grid has `size` cells a side; about a share `walls` of its cells are walls; the shortest path has at
+    least `apart` moves. A line is a move (U D L R), optionally with the row and column it leads to, which
+    then have to be right. check gives 1 where every move is possible and the last one reaches E, else 0.
     """
 
     size: int = 5
@@ -96,13 +98,11 @@ class maze(Task):
         return float(self._walked(grid, text) == find(grid, "E"))
 
     def final_answer(self, text: str) -> str | None:
-        """The moves alone."""
+        """What votes compare: the moves alone; None where there are none."""
         return "".join(match[1] for line in text.splitlines() if (match := _LINE.fullmatch(line))) or None
 
     def _walked(self, grid: Sequence[str], text: str) -> Cell | None:
-        """Where the lines of `text` lead; None where one is no move, is impossible, or names the wrong
-        cell.
-        """
+        """Where the lines of `text` lead; None if one is no move, is impossible, or names a wrong cell."""
         cell: Cell = find(grid, "S")
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) > 4 * self.size**2:
@@ -121,12 +121,13 @@ class maze(Task):
 
     @property
     def oracle(self) -> MazeOracle:
+        """Breadth-first search."""
         return MazeOracle(self)
 
 
 @dataclass(frozen=True)
 class MazeOracle:
-    """Breadth-first search."""
+    """The oracle of maze: breadth-first search."""
 
     task: maze
 
@@ -160,7 +161,7 @@ class MazeOracle:
                 if min(there) >= 0
                 else "\n".join(lines[:at] + lines[at + 1 :] if len(lines) > 1 else ["U 99,99"])
             )
-        # straight towards E, whatever stands in the way
+        # straight towards E, through walls
         lines, cell = lines[:at], self.task._walked(grid, "\n".join(lines[:at])) or find(grid, "S")
         for _ in range(2 * self.task.size):
             if cell == end:

@@ -15,8 +15,11 @@ _LIST = re.compile(r"\s*\[?\s*\{\s*[\"'](role|content)[\"']")
 
 
 def unpacked(value: Any) -> Any:
-    """The list of messages that a text holds, as JSON or as Python writes one, or that a single message is;
-    anything else as it is.
+    """The list of messages that a text holds, written as JSON or as Python writes it; a single message as a
+    list; anything else unchanged.
+
+    >>> unpacked('[{"role": "user", "content": "Hi"}]')
+    [{'role': 'user', 'content': 'Hi'}]
     """
     if isinstance(value, str) and _LIST.match(value):
         for read in (json.loads, ast.literal_eval):
@@ -31,9 +34,7 @@ def unpacked(value: Any) -> Any:
 
 
 def asked(value: list[Any], place: str, column: str) -> tuple[Mapping[str, Any], ...]:
-    """Messages up to the last that the model does not write itself; what follows is a completion, not a
-    prompt.
-    """
+    """The messages without the assistant's at the end, which are a completion and no part of the prompt."""
     turns = [_turn(turn, place, column) for turn in value]
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
@@ -43,9 +44,7 @@ def asked(value: list[Any], place: str, column: str) -> tuple[Mapping[str, Any],
 
 
 def _turn(turn: Any, place: str, column: str) -> Mapping[str, Any]:
-    """A message as {"role", "content"}, and where there are any its "tool_calls", and the "name" of the tool
-    that speaks.
-    """
+    """A message as {"role", "content"}, with its "tool_calls" and its tool's "name" where it has them."""
     if not (isinstance(turn, dict) and isinstance(turn.get("role"), str)):
         raise SurpassError(
             f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}'
@@ -54,7 +53,7 @@ def _turn(turn: Any, place: str, column: str) -> Mapping[str, Any]:
     if isinstance(content, list):
         content = "\n".join(_part(part, place, column) for part in content)
     if content is None and (calls or turn["role"] == "assistant"):
-        content = ""  # it called a tool and said nothing
+        content = ""  # it called a tool without a word
     if not isinstance(content, str):
         raise SurpassError(
             f'{place}: "{column}" wants messages {{"role": text, "content": text}}; found {turn!r:.60}'
@@ -80,9 +79,7 @@ def _part(part: Any, place: str, column: str) -> str:
 
 
 def _call(call: Any, place: str, column: str) -> Mapping[str, Any]:
-    """A call in the form that templates read: arguments as an object, also where a data set holds them as
-    text.
-    """
+    """A call in the form that templates read: its arguments are an object, even if the data set has text."""
     function = call.get("function", call) if isinstance(call, dict) else None
     if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
         raise SurpassError(

@@ -15,9 +15,8 @@ from surpass.types import Problem
 
 @dataclass(frozen=True)
 class question(Task):
-    """The problem `text`, with `instruction` after it; check gives nan. Answers are compared as the task data
-    compares them: by what an attempt states (surpass.tasks.maths.canonical); where it states nothing, by its
-    last line.
+    """The problem `text`, followed by `instruction`; check gives nan. Votes compare what an attempt states
+    (surpass.tasks.maths.canonical), as in the task data, or its last line where it states nothing.
     """
 
     text: str
@@ -32,5 +31,6 @@ class question(Task):
         return float("nan")
 
     def final_answer(self, text: str) -> str | None:
+        """What votes compare: the answer that the text states, else its last line; None where it is empty."""
         lines = [line for line in said(text).splitlines() if line.strip()]
         return maths.canonical(text) or (plain(lines[-1]) or None if lines else None)

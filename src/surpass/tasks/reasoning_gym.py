@@ -69,20 +69,20 @@ CURATED: dict[str, dict[str, Any]] = {
     "prime_factorization": {"max_value": 999},
     "spell_backward": {"min_word_len": 3, "max_word_len": 4},
 }
-"""Sets and parameters for small models, the easiest for SmolLM2-135M first (docs/tasks.md has the figures); a
-set that it never solves is at the end.
+"""Sets and parameters for small models, from the easiest for SmolLM2-135M (docs/tasks.md has the figures) to
+one that it never solves.
 """
 
 
 @dataclass(frozen=True)
 class reasoning_gym(Task):
-    """Problems of reasoning-gym's data set `name`, made with `parameters` (its own, e.g. {"min_terms": 3};
-    CURATED has some for small models).
+    """Problems of reasoning-gym's data set `name`, made with its own `parameters`, such as {"min_terms": 3};
+    CURATED has some for small models.
 
-    The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; sums
-    (chain_sum) are solved one step a line. An answer is what follows "Answer:"; check gives the data set's
-    own score, 0 where no answer is stated. A scorer that runs an answer as Python is given formulas alone, in
-    a process with limits.
+    The prompt holds `shots` solved examples as earlier turns, none of which is ever a problem; in chain_sum
+    they are solved one step a line. An answer is what follows "Answer:". check gives the data set's own
+    score, and 0 where no answer is stated. A scorer that runs an answer as Python gets only formulas, in a
+    process with limits.
     """
 
     name: str = "chain_sum"
@@ -112,10 +112,10 @@ class reasoning_gym(Task):
         object.__setattr__(self, "_maker", maker)
 
     def _entry(self, seed: int, index: int) -> dict[str, Any]:
-        # its items are a function of seed + index alone, so any seed is an offset into one endless list
+        # an item depends on seed + index alone, so a seed is an offset into one endless list
         try:
             return self._maker[fold(seed, self.name, index) % _SEEDS]
-        except Exception as error:  # some sets accept parameters that they then cannot make a problem with
+        except Exception as error:  # some sets accept parameters with which they cannot make a problem
             why = f"{type(error).__name__}: {error}".rstrip(": ")
             raise SurpassError(
                 f'reasoning-gym\'s "{self.name}" could not make a problem with {dict(self.parameters)}: {why}'
@@ -130,9 +130,7 @@ class reasoning_gym(Task):
         return f"Answer: {entry['answer']}"
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed, without repeats; those shown as examples are
-        left out.
-        """
+        """Problems of a split, ordered by the seed, without repeats and without those shown as examples."""
         examples = self._examples()
         shown = {example["question"] for example in examples}
         turns: list[dict[str, str]] = []
@@ -154,7 +152,7 @@ class reasoning_gym(Task):
         if answer is None:
             return 0.0
         try:
-            # of a composite one
+            # a composite data set names the one that an entry is from
             source = (problem.answer.get("metadata") or {}).get("source_dataset", self.name)
             if not evaluates(source):
                 return float(self._maker.score_answer(answer, problem.answer))
@@ -169,6 +167,7 @@ class reasoning_gym(Task):
             return 0.0
 
     def final_answer(self, text: str) -> str | None:
+        """What votes compare: the answer after a mark, in one form; None where there is no mark."""
         found = final_answer(text)
         return None if found is None else normal(found)
 
@@ -179,7 +178,11 @@ _NAMES = frozenset(
 
 
 def _is_formula(answer: str) -> bool:
-    """Whether an answer is a formula of the usual functions: no attribute, no text, no other name."""
+    """Whether an answer is a formula of the usual functions, without attributes, text and other names.
+
+    >>> _is_formula("2*sin(x) + 1"), _is_formula("x.__class__")
+    (True, False)
+    """
     names = re.findall(r"[A-Za-z]+", answer)
     plain = re.fullmatch(r"(?:[A-Za-z0-9\s+\-*/^(),]|\.(?!\s*[A-Za-z]))*", answer)
     return (
@@ -191,8 +194,8 @@ def _is_formula(answer: str) -> bool:
 
 @functools.cache
 def evaluates(name: str) -> bool:
-    """Whether a data set's scorer gives an answer to sympy's parser, which runs it as Python: a policy would
-    learn to call whatever it likes there. Scorers that use eval itself get ast.literal_eval in its place.
+    """Whether a data set's scorer gives an answer to sympy's parser, which runs it as Python, so that a
+    policy could learn to call anything. A scorer that uses eval itself gets ast.literal_eval in its place.
     """
     from reasoning_gym.factory import DATASETS
 
@@ -212,7 +215,7 @@ def _made(name: str, parameters: str) -> Any:
 
 
 def scored(name: str, parameters: str, answer: str, entry: str) -> float:
-    """A data set's own score of an answer, in a worker of surpass.tasks.maths. `entry`: the problem, pickled
-    by the process that asks.
+    """A data set's own score of an answer; runs in a worker of surpass.tasks.maths. `entry` is the problem,
+    pickled by the process that asks.
     """
     return float(_made(name, parameters).score_answer(answer, pickle.loads(base64.b64decode(entry))))

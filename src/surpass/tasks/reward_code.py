@@ -1,6 +1,4 @@
-"""Write a reward function: it is run in the sandbox, agents learn with it, and it is worth how many of them
-reach the goal.
-"""
+"""Write a reward function: it runs in the sandbox, agents learn with it, and its worth is their success."""
 
 from __future__ import annotations
 
@@ -56,12 +54,12 @@ write a better function in one block of Python."""  # noqa: E501
 
 @dataclass(frozen=True)
 class reward_code(Task):
-    """Write a reward function from an environment's source; worth is the success of agents trained with it.
+    """Write a reward function, given an environment's source; it is worth what agents learn from it.
 
-    The environment is a `size` x `size` grid with a key, a door and a goal; `agents` tabular learners train
-    for `episodes` with the program's rewards, which are computed in the sandbox for every possible move.
-    check is the share that reaches the goal over the last three of ten checkpoints, in [0, 1]; 0 for a
-    program that does not run.
+    The environment is a `size` x `size` grid with a key, a door and a goal. The sandbox computes the
+    program's rewards for every possible move, and `agents` tabular learners train with them for `episodes`.
+    check is the share of agents that reach the goal, over the last three of ten checkpoints, in [0, 1]; 0 for
+    a program that does not run.
     """
 
     size: int = 8
@@ -92,33 +90,32 @@ class reward_code(Task):
 
     async def trial(self, models: Models, problem: Problem, text: str) -> tuple[float, str]:
         """(what a program is worth, what was seen while agents learned with it), with other random numbers
-        than check's; nan and the error for a program that does not run.
+        than in check; (nan, the error) for a program that does not run.
         """
         record = await self.trained(problem, text, "trial")
         return (math.nan, record) if isinstance(record, str) else (_worth(record), _told(record))
 
     async def trained(self, problem: Problem, text: str, purpose: str) -> keydoor.Record | str:
-        """What training with a program brought, or why there was none. `purpose` names the random numbers."""
+        """The record of training with a program, or why there is none. `purpose` names the random numbers."""
         world = problem.meta["world"]
         grid = keydoor.Grid(world)
         ran = await sandbox.call(program(text, "reward"), "reward", [(world, *step) for step in grid.steps()])
         found = _tables(ran)
         if isinstance(found, str):
             return found
-        total, parts = (
-            found[0].reshape(-1, 4),
-            {name: values.reshape(-1, 4) for name, values in found[1].items()},
-        )
+        total = found[0].reshape(-1, 4)
+        parts = {name: values.reshape(-1, 4) for name, values in found[1].items()}
         seed = fold(0, purpose, problem.id)
         return await asyncio.to_thread(keydoor.learn, grid, total, parts, self.episodes, self.agents, seed)
 
     @property
     def oracle(self) -> RewardCodeOracle:
+        """A reward function that is known to work."""
         return RewardCodeOracle(self)
 
 
 def _tables(ran: list[sandbox.Ran]) -> tuple[np.ndarray, dict[str, np.ndarray]] | str:
-    """(total, parts by name) of every move, or what is wrong with what a program returned."""
+    """(total, parts by name) of every move, or what is wrong with the values that a program returned."""
     totals, rows = [], []
     for value, error in ran:
         if error:
@@ -137,7 +134,7 @@ def _tables(ran: list[sandbox.Ran]) -> tuple[np.ndarray, dict[str, np.ndarray]] 
 
 
 def _worth(record: keydoor.Record) -> float:
-    """Success over the last three checkpoints: the best one would be optimistic."""
+    """The mean success over the last three checkpoints; the best checkpoint would be optimistic."""
     return float(record.success[-3:].mean())
 
 
@@ -150,7 +147,7 @@ def _told(record: keydoor.Record) -> str:
         )
 
     lines = [line("success", record.success), line("steps of an episode", record.length)]
-    # a name is the program's own words: it may not pass for a line of this record
+    # the program chooses these names: none may pass for a line of this record
     lines += [
         line("part " + re.sub(r"[^\w .-]", "?", name, flags=re.ASCII)[:40], values)
         for name, values in record.parts.items()
@@ -186,18 +183,20 @@ _BAD = (
 
 @dataclass(frozen=True)
 class RewardCodeOracle:
-    """A reward that is known to work: steps saved on the way by key and door."""
+    """The oracle of reward_code: a reward that is known to work, the steps saved on the way by key
+    and door.
+    """
 
     task: reward_code
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """The same program for every problem: it reads the world."""
+        """The same program for every problem; it reads the world."""
         return _GOOD
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """No reward, one for the wrong thing, or a program that does not run."""
+        """A reward of 0, one for the wrong thing, or a program that does not run."""
         return rng.choice(_BAD)
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """1: a program can always be written anew until it ends."""
+        """1, because until a turn ends the program can be written anew."""
         return 1.0

@@ -1,7 +1,5 @@
-"""Rows of .jsonl, .json, .csv and .parquet files, of folders of them, and of data sets on the Hugging Face
-Hub.
-
-Everything is read into memory at once: a million rows of one kilobyte take a few gigabytes.
+"""Rows of .jsonl, .json, .csv and .parquet files, of folders of these, and of data sets on the Hugging Face
+Hub. All rows are read into memory: a million rows of one kilobyte take a few gigabytes.
 """
 
 from __future__ import annotations
@@ -30,26 +28,24 @@ SPLITS = {
 }
 """Names that files and Hub splits may have, and the split of surpass that each means."""
 MOST_BYTES = 16 * 2**20  # of one line
-# that a Parquet file may hold, unpacked; the environment variable SURPASS_DATA_GB sets another bound
-MOST_GB = 1.0
-A_VALUE = 40  # bytes of a value in Python, at least
-MOST_DEPTH = 64  # lists and objects inside one another: what is read must also be writable as JSON
+MOST_GB = 1.0  # of an unpacked Parquet file; the environment variable SURPASS_DATA_GB sets another bound
+A_VALUE = 40  # bytes that a value takes in Python, at least
+MOST_DEPTH = 64  # of lists and objects inside one another, because what is read is also written as JSON
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 _SHARD = re.compile(r"-\d+-of-\d+$")  # as in train-00000-of-00002.parquet
 
 
 class Row(NamedTuple):
-    """One row, and where it stands, for messages: "FILE line 17"."""
+    """A row, and its place as messages name it: "FILE line 17"."""
 
     place: str
     values: dict[str, Any]
 
 
 def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
-    """Rows by the split that the source itself names ("train", "gate", "test"), under "" where it names none;
-    of each, the first `limit` (0: all). SurpassError with the file, and the line where there is one, for
-    whatever cannot be read.
+    """Rows by the split that the source names ("train", "gate", "test"; "" where it names none); of each
+    split the first `limit` (0: all). SurpassError for what cannot be read, with its file and line.
     """
     path = at_home(source)
     if not source:
@@ -72,7 +68,7 @@ def read(source: str, limit: int = 0) -> dict[str, list[Row]]:
 
 
 def stamp(source: str) -> tuple:
-    """What changes when a file of the source does: names, sizes and times. () for a data set on the Hub."""
+    """Names, sizes and times of the source's files, to tell whether one has changed; () for the Hub."""
     path = at_home(source)
     if not source or not os.path.exists(path):
         return ()
@@ -80,8 +76,12 @@ def stamp(source: str) -> tuple:
 
 
 def json_value(value: Any, depth: int = 0) -> Any:
-    """The value as JSON holds it: nan is None; what JSON has no form for (dates, bytes, infinities) is text.
-    ValueError where it is nested too deeply or holds half a surrogate pair, which no file could store."""
+    """The value as JSON holds it: nan becomes None; dates, bytes and infinities become text. ValueError where
+    it is nested too deeply, or holds half a surrogate pair, which no file can store.
+
+    >>> json_value({"a": (1, float("nan"), float("inf"))})
+    {'a': [1, None, 'inf']}
+    """
     if depth > MOST_DEPTH:
         raise ValueError(f"lists and objects stand more than {MOST_DEPTH} deep inside one another")
     if isinstance(value, Mapping):
@@ -117,9 +117,8 @@ def _files(path: Path) -> list[tuple[str, Path]]:
     inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in READERS)
     named = [(SPLITS.get(_SHARD.sub("", file.stem).lower()), file) for file in inside]
     files = [(split, file) for split, file in named if split]
-    if not files or (
-        len(files) < len(named) and not {"", "train"} & {split for split, _ in files}
-    ):  # one file is meant for train
+    # where none is named train, a file of another name may be meant
+    if not files or (len(files) < len(named) and not {"", "train"} & {split for split, _ in files}):
         there = ", ".join(file.name for file in inside[:8]) or "no data file at all"
         raise SurpassError(
             f"the folder {path} wants files named train, test, validation or gate, such as train.jsonl "
@@ -200,7 +199,7 @@ def _json(path: Path) -> Numbered:
 
 
 def _parsed(raw: bytes, place: str) -> Any:
-    """JSON out of bytes. NaN and Infinity are no JSON."""
+    """The JSON value in some bytes. NaN and Infinity are no JSON."""
 
     def refuse(word: str) -> Any:
         raise ValueError(f"{word} is no JSON value; write null")
@@ -220,7 +219,7 @@ def _parsed(raw: bytes, place: str) -> Any:
 
 
 def _csv(path: Path) -> Numbered:
-    """Every cell stays the text it is: 007 and 1,000 are answers, not numbers to guess at."""
+    """Every cell is read as text, because 007 and 1,000 may be answers and not numbers."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -246,7 +245,7 @@ def _parquet(path: Path) -> Numbered:
         columns = [file.schema.column(i) for i in range(len(file.schema))]
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         chunks = [(columns[i], group.column(i)) for group in groups for i in range(len(columns))]
-        # a text that comes often stands in the file once, and so it does in memory until all is known to fit
+        # a text that comes often stands in the file once; so it does in memory, until all is known to fit
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         sizes = (
             max(chunk.total_uncompressed_size, chunk.num_values * max(A_VALUE, column.length or 0))
@@ -261,7 +260,7 @@ def _parquet(path: Path) -> Numbered:
 
 
 def _unpacked(array: Any) -> int:
-    """The bytes of an Arrow array once each of its texts stands for itself."""
+    """The bytes of an Arrow array after repeated texts, which it holds once, are copied out."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -272,18 +271,12 @@ def _unpacked(array: Any) -> int:
         return sum(map(_unpacked, array.flatten()))
     if pa.types.is_map(array.type):
         return _unpacked(array.keys) + _unpacked(array.items)
-    nested = (
-        pa.types.is_list(array.type)
-        or pa.types.is_large_list(array.type)
-        or pa.types.is_fixed_size_list(array.type)
-    )
-    return _unpacked(array.flatten()) if nested else array.nbytes
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return _unpacked(array.flatten()) if any(kind(array.type) for kind in lists) else array.nbytes
 
 
 def _fits(path: Path, size: int) -> None:
-    """SurpassError for a file that holds more than it may: a few kilobytes of Parquet may be gigabytes of
-    rows.
-    """
+    """SurpassError for too large a file: a few kilobytes of Parquet can hold gigabytes of rows."""
     given = os.environ.get("SURPASS_DATA_GB") or str(MOST_GB)
     if not re.fullmatch(r"\d{1,6}(\.\d+)?", given):
         raise SurpassError(f"SURPASS_DATA_GB={given} is no number of gigabytes, such as {MOST_GB}")
@@ -317,14 +310,14 @@ READERS: dict[str, Callable[[Path], Numbered]] = {
 
 
 def _first(error: BaseException) -> str:
-    """An exception's message on one line, without signs that nobody can see: it may quote the file."""
+    """An exception's message on one line, without invisible characters: it may quote the file."""
     words = "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split())[:300])
     return words or type(error).__name__
 
 
 def _hub(source: str) -> Iterator[tuple[str, str, Iterator[Row]]]:
-    """(split, name, rows) of "ID" or "ID:CONFIG". Splits of other names count only where no name is known:
-    then as one.
+    """(split, name, rows) of "ID" or "ID:CONFIG". Splits whose names are not in SPLITS count only where none
+    is; then they are taken as one.
     """
     name, _, config = source.partition(":")
     try:
@@ -339,8 +332,8 @@ def _hub(source: str) -> Iterator[tuple[str, str, Iterator[Row]]]:
     except Exception as error:
         raise SurpassError(
             f'there is no file or folder "{source}", and the Hugging Face Hub did not give it '
-            f"({type(error).__name__}: "
-            f"{_first(error)}); check the id (ID:CONFIG picks a configuration) and the network"
+            f"({type(error).__name__}: {_first(error)}); check the id (ID:CONFIG picks a configuration) and "
+            "the network"
         ) from error
     parts = dict(loaded) if isinstance(loaded, Mapping) else {"": loaded}
     known = {part: SPLITS[part.lower()] for part in parts if part.lower() in SPLITS}

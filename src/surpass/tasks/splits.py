@@ -1,6 +1,4 @@
-"""Which split a problem belongs to: decided by a hash of what the player sees, so no problem is ever in
-two.
-"""
+"""Which split a problem belongs to: a hash of what the player sees decides, so that none is in two."""
 
 from __future__ import annotations
 
@@ -14,12 +12,16 @@ SHARES = {"test": 20, "gate": 15, "train": 65}  # percent
 
 
 def problem_id(text: str) -> str:
-    """Sixteen hexadecimal digits that name a problem by what the player sees."""
+    """A problem's id: sixteen hexadecimal digits, a hash of what the player sees."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def split_of(id: str) -> str:
-    """ "test", "gate" or "train", a fixed function of the problem's id."""
+    """ "test", "gate" or "train", a fixed function of the problem's id.
+
+    >>> split_of(problem_id("What is 2 + 2?"))
+    'train'
+    """
     at = int(hashlib.blake2b(f"split:{id}".encode(), digest_size=4).hexdigest(), 16) % 100
     for split, share in SHARES.items():
         if at < share:
@@ -29,8 +31,8 @@ def split_of(id: str) -> str:
 
 
 def unique(make: Callable[[int], Problem], split: str, patience: int = 2000) -> Iterator[Problem]:
-    """Problems make(0), make(1), ... that belong to a split, without repeats, until `patience` in a row bring
-    none.
+    """Those of make(0), make(1), ... that belong to a split, without repeats, until `patience` calls in a row
+    give no new one.
     """
     if split not in SHARES:
         raise SurpassError(f'there is no split "{split}"; there are: {", ".join(SHARES)}')

@@ -17,16 +17,16 @@ from surpass.tasks.sql_questions import WORDS, database, posed
 from surpass.tasks.sql_sandbox import Refused, connect, library, parsed, run, statement_of
 from surpass.types import Problem, fold
 
-_DATABASES, _TRIES = 3, 4  # of a question; sets of them that are tried before another question is asked
+_DATABASES, _TRIES = 3, 4  # databases of a question; sets of them to try before another question is made
 
 
 def score(answer: dict[str, Any], text: str) -> float:
-    """The value of a turn in [0, 1], in steps:
+    """The value of a turn in [0, 1], by how far its statement gets:
 
-    0.0 not one SELECT that parses, or one that is refused (writes, other functions, too long, too slow, too
-    much); 0.1 parses, and SQLite finds an error (a column that is not there); 0.2 runs on every database;
-    0.3 and reads the right tables and gives the right number of columns; 1.0 and gives the right rows on
-    every database.
+    0.0: it is not one SELECT that parses, or it is refused (it writes, calls other functions, is too long,
+    takes too long or gives too much). 0.1: it parses, but SQLite finds an error, such as a missing column.
+    0.2: it runs on every database. 0.3: it also reads the right tables and gives the right number of columns.
+    1.0: it gives the right rows on every database.
     """
     statement = statement_of(text)
     tree = parsed(statement)
@@ -55,7 +55,9 @@ def score(answer: dict[str, Any], text: str) -> float:
 
 
 def _differ(answer: dict[str, Any]) -> bool:
-    """Whether the right rows are not the same on every database: else a constant would be right, SELECT 1."""
+    """Whether the right rows differ between the databases; else a constant such as SELECT 1 could
+    be right.
+    """
     first = None
     for which in range(_DATABASES):
         connection = connect(database(answer, which))
@@ -72,10 +74,10 @@ def _differ(answer: dict[str, Any]) -> bool:
 class sql(Task):
     """Questions about generated databases, answered by one SELECT statement that SQLite runs.
 
-    `tables` (1 to 3) are shown; questions are of levels 1 to `level` (at most 4), or of that level alone if
-    `exact`: 1 a list or a count, 2 totals, order and limit, 3 two conditions and groups, 4 joins, three
-    conditions, queries in queries. Tables have 6 to `rows` rows, a column of words `values` different ones.
-    check gives 0, 0.1, 0.2, 0.3 or 1 (see `score`).
+    A question shows `tables` tables (1 to 3). Its level is from 1 to `level` (at most 4), or just `level` if
+    `exact`: 1 is a list or a count; 2 totals, order and limit; 3 two conditions, and groups; 4 joins, three
+    conditions, nested queries. A table has 6 to `rows` rows, a column of words `values` different ones. check
+    gives 0, 0.1, 0.2, 0.3 or 1 (see `score`).
     """
 
     tables: int = 2
@@ -94,9 +96,7 @@ class sql(Task):
         library()
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of a split in an order given by the seed, without repeats; one question has one set of
-        databases.
-        """
+        """Problems of a split, ordered by the seed, without repeats; a question has one set of databases."""
         return unique(lambda i: self._problem(seed, i), split)
 
     def _problem(self, seed: int, index: int) -> Problem:
@@ -116,14 +116,13 @@ class sql(Task):
         return score(problem.answer, text)
 
     def final_answer(self, text: str) -> str | None:
-        """The statement in sqlglot's own layout, so that votes count queries that differ in layout only as
-        equal.
-        """
+        """What votes compare: the statement in sqlglot's layout; None where it does not parse."""
         tree = parsed(statement_of(text))
         return None if tree is None else tree.sql(dialect="sqlite", normalize=True, comments=False)
 
     @property
     def oracle(self) -> Knows:
+        """The statement that the question was made from."""
         return Knows()
 
 
@@ -159,13 +158,13 @@ _EDITS: tuple[tuple[str, Callable[[re.Match[str]], Sequence[str]]], ...] = (
 
 @dataclass(frozen=True)
 class Knows:
-    """The task's exact knowledge: the statement the question was made from, in its one canonical layout."""
+    """The oracle of sql: it knows the statement that the question was made from."""
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
         return problem.answer["sql"]
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """The right statement with one edit that makes it worth less than 1, as running it shows."""
+        """The right statement with one edit that makes it worth less than 1; running it shows that it is."""
         right, tables = problem.answer["sql"], problem.answer["tables"]
         others = {
             column: [c for c in columns if c != column] for columns in tables.values() for column in columns
@@ -177,14 +176,12 @@ class Knows:
             for found in re.finditer(pattern, right):
                 edited += [right[: found.start()] + new + right[found.end() :] for new in choices(found)[:3]]
         rng.shuffle(edited)
-        # a table without its last letter is never there
+        # no table has the name of another without its last letter
         last = re.sub(r"FROM (\w+)\w", r"FROM \1", right)
         return next((text for text in edited if score(problem.answer, text) < 1), last)
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
-        """check of a whole statement, 1 for a beginning of the right one; nan (not known) for text that is
-        neither.
-        """
+        """1 for a beginning of the right statement, check for a whole one, else nan (not known)."""
         if problem.answer["sql"].startswith(text):
             return 1.0
         return score(problem.answer, text) if parsed(statement_of(text)) is not None else float("nan")

@@ -48,101 +48,22 @@ _NUMBERS = {
     "wins": (1, 50),
     "year": (1950, 2020),
 }
-# things, the column that names them, their columns; events about them, their columns; people behind the
-# events, their columns
-_THEMES = (
-    (
-        "books",
-        "title",
-        "genre color year pages price",
-        "loans",
-        "month region days fine",
-        "readers",
-        "town team age points",
-    ),
-    (
-        "films",
-        "title",
-        "genre region year minutes cost",
-        "tickets",
-        "month color seats price",
-        "guests",
-        "town team age points",
-    ),
-    (
-        "cars",
-        "model",
-        "color material year speed price",
-        "trips",
-        "month town miles hours",
-        "drivers",
-        "region team age wins",
-    ),
-    (
-        "boats",
-        "label",
-        "color material year length speed",
-        "races",
-        "month region miles points",
-        "sailors",
-        "town team age wins",
-    ),
-    (
-        "plants",
-        "label",
-        "color region height weeks price",
-        "sales",
-        "month town cost weight",
-        "buyers",
-        "region team age visits",
-    ),
-    (
-        "games",
-        "title",
-        "genre color year levels price",
-        "scores",
-        "month region points minutes",
-        "players",
-        "town team age wins",
-    ),
-    (
-        "horses",
-        "label",
-        "color region height weight speed",
-        "shows",
-        "month town points hours",
-        "riders",
-        "genre team age wins",
-    ),
-    (
-        "songs",
-        "title",
-        "genre region year seconds plays",
-        "votes",
-        "month color points days",
-        "fans",
-        "town team age visits",
-    ),
-    (
-        "lamps",
-        "model",
-        "color material height weight price",
-        "repairs",
-        "month town hours cost",
-        "owners",
-        "region team age visits",
-    ),
-    (
-        "courses",
-        "title",
-        "genre region weeks hours cost",
-        "exams",
-        "month color points minutes",
-        "students",
-        "town team age wins",
-    ),
-)
+# one theme a line: things, the column that names them, their columns | events about them, their columns |
+# people behind the events, their columns
+_THEMES = """
+books title genre color year pages price | loans month region days fine | readers town team age points
+films title genre region year minutes cost | tickets month color seats price | guests town team age points
+cars model color material year speed price | trips month town miles hours | drivers region team age wins
+boats label color material year length speed | races month region miles points | sailors town team age wins
+plants label color region height weeks price | sales month town cost weight | buyers region team age visits
+games title genre color year levels price | scores month region points minutes | players town team age wins
+horses label color region height weight speed | shows month town points hours | riders genre team age wins
+songs title genre region year seconds plays | votes month color points days | fans town team age visits
+lamps model color material height weight price | repairs month town hours cost | owners region team age visits
+courses title genre region weeks hours cost | exams month color points minutes | students town team age wins
+"""
 _COMPARED = {">": "over", ">=": "at least", "<": "under", "<=": "at most"}
+_SENSES = {"=": "", "!=": "not "} | {sign: f"{words} " for sign, words in _COMPARED.items()}
 _TOTALS = {"MAX": "highest", "MIN": "lowest", "AVG": "average", "SUM": "total"}
 # (what is asked, number of conditions); "joined" and "unused" need a second table
 _KINDS: dict[int, tuple[tuple[str, int], ...]] = {
@@ -187,8 +108,8 @@ class _Source:
         return column if table == self.base else f"{table[:-1]} {column}"
 
     def columns(self, kinds: dict[str, Any] | None = None) -> list[tuple[str, str]]:
-        """(table, column) of the words, the numbers, or (None) all that may be listed; keys and links are
-        left out.
+        """(table, column) of the words, of the numbers, or (None) of all that may be listed, keys and links
+        not among them.
         """
         of = [
             (table, column)
@@ -224,18 +145,14 @@ class _Source:
 def _said(column: str, operator: str, constants: list[Any]) -> str:
     if operator == "BETWEEN":
         return f"{column} from {constants[0]} to {constants[1]}"
-    return (
-        f"{column} "
-        f"{'' if operator == '=' else 'not ' if operator == '!=' else _COMPARED[operator] + ' '}{constants[0]}"  # noqa: E501
-    )
+    return f"{column} {_SENSES[operator]}{constants[0]}"
 
 
 def _written(name: str, operator: str, constants: list[Any]) -> str:
     if operator == "BETWEEN":
         return f"{name} BETWEEN {constants[0]} AND {constants[1]}"
-    return f"{name} {operator} " + (
-        f"'{constants[0]}'" if isinstance(constants[0], str) else str(constants[0])
-    )
+    value = f"'{constants[0]}'" if isinstance(constants[0], str) else constants[0]
+    return f"{name} {operator} {value}"
 
 
 def _condition(rng: random.Random, table: str, column: str, values: int) -> list[Any]:
@@ -251,7 +168,9 @@ def _condition(rng: random.Random, table: str, column: str, values: int) -> list
 
 def _schema(rng: random.Random, count: int) -> tuple[dict[str, list[str]], list[list[str]]]:
     """(the columns of each of `count` tables, the links [child, column, parent, key] among them)."""
-    things, title, about, events, details, people, person = rng.choice(_THEMES)
+    of_things, of_events, of_people = rng.choice(_THEMES.strip().splitlines()).split(" | ")
+    things, title, about = of_things.split(" ", 2)
+    (events, details), (people, person) = of_events.split(" ", 1), of_people.split(" ", 1)
     tables = {things: ["id", title, *_columns(rng, about)]}
     tables[events] = [things[:-1], people[:-1], *_columns(rng, details)]
     tables[people] = ["name", *_columns(rng, person)]
@@ -277,7 +196,7 @@ def _columns(rng: random.Random, names: str) -> list[str]:
 def _compose(
     rng: random.Random, kind: str, n: int, source: _Source, values: int
 ) -> tuple[str, str, dict[str, Any]]:
-    """(question, statement, what else the answer holds). The columns asked for never stand in a condition."""
+    """(question, statement, what else the answer holds). No condition is about a column that is asked for."""
     heads, numbers, words = source.columns(), source.columns(_NUMBERS), source.columns(WORDS)
     one = rng.choice({"total": numbers, "group": words, "having": words, "different": words}.get(kind, heads))
     two = rng.choice(
@@ -366,11 +285,11 @@ def posed(
 
 
 def database(answer: dict[str, Any], which: int) -> dict[str, list[dict[str, Any]]]:
-    """The rows of every table of the problem's database number `which`; all of them have rows on both sides
-    of each condition.
+    """The rows of every table of the problem's database number `which`. Each condition of the question holds
+    in some rows and fails in others.
 
-    Row r of each table belongs to one story: r = 0 meets every condition of the question, r = j + 1 all but
-    condition j, by as little as possible. So a query that drops or bends a condition gives another result.
+    Row 0 of each table meets every condition. Row j + 1 just misses condition j and meets the others. So a
+    query that drops or changes a condition gives another result.
     """
     rng = random.Random(fold(answer["seed"], "rows", which))
     links = {(child, column): (parent, key) for child, column, parent, key in answer["links"]}
@@ -400,7 +319,7 @@ def database(answer: dict[str, Any], which: int) -> dict[str, list[dict[str, Any
 
 
 def _drawn(rng: random.Random, column: str, n: int, values: int) -> list[Any]:
-    """n values of a column. Numbers and what names a row never repeat: an order by them has no ties."""
+    """n values of a column. Numbers and names of rows never repeat, so an order by them has no ties."""
     if column in WORDS:
         return rng.choices(WORDS[column][:values], k=n)
     if column in _NUMBERS:

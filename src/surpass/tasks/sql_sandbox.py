@@ -1,6 +1,4 @@
-"""Statements that nobody has looked at: one SELECT, parsed by sqlglot and run by SQLite, that can only read,
-and only a little.
-"""
+"""Runs untrusted statements: one SELECT, parsed by sqlglot and run by SQLite, that can only read a little."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from surpass.answers import blocks, said
 from surpass.errors import SurpassError
 
 MOST_CHARACTERS, MOST_STEPS, MOST_ROWS, MOST_PARTS, MOST_DEPTH = 1000, 50_000, 500, 8, 64
-"""Limits of a statement: its characters, its SQLite instructions, its result's rows, its tables and its
-SELECTs, its tree's depth.
-"""
+"""Limits of a statement: characters, SQLite instructions, rows, tables and SELECTs, depth of its tree."""
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2000,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: MOST_CHARACTERS,
@@ -51,7 +47,7 @@ def library() -> Any:
         import sqlglot
     except ImportError as error:
         raise SurpassError("the task sql needs its package: pip install 'surpass[sql]'") from error
-    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it warns of junk, which here is no news
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it warns of junk, which is common here
     return sqlglot
 
 
@@ -60,12 +56,7 @@ class Refused(Exception):
 
 
 def connect(rows: dict[str, list[dict[str, Any]]]) -> sqlite3.Connection:
-    """A database in memory that holds the rows and from now on only lets the named tables be read, within
-    _LIMITS.
-
-    More than MOST_STEPS instructions interrupt a statement: a count, so it does not depend on the machine's
-    speed.
-    """
+    """A database in memory that holds the rows. Statements can only read the named tables, within _LIMITS."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for table, held in rows.items():
         columns = ", ".join(
@@ -79,7 +70,7 @@ def connect(rows: dict[str, list[dict[str, Any]]]) -> sqlite3.Connection:
         connection.setlimit(limit, most)
 
     def allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        # no column: rows are only counted, and the name may be that of a WITH
+        # without a column rows are only counted, and the name may come from a WITH
         known = str(first).lower() in rows or (
             second == "" and not str(first).lower().startswith(("sqlite_", "pragma_"))
         )
@@ -92,8 +83,9 @@ def connect(rows: dict[str, list[dict[str, Any]]]) -> sqlite3.Connection:
 
 
 def run(connection: sqlite3.Connection, statement: str) -> tuple[int, list[tuple[Any, ...]]] | None:
-    """(columns, rows) of one statement; None if SQLite finds it wrong (a column that is not there). Raises
-    Refused for what may not be done or takes too much.
+    """(number of columns, rows) of one statement; None where SQLite finds an error, such as a missing column.
+    Refused for what is not allowed or takes too much: more than MOST_STEPS instructions, a count that does
+    not depend on the machine's speed.
     """
     steps = 0
 
@@ -122,8 +114,11 @@ def run(connection: sqlite3.Connection, statement: str) -> tuple[int, list[tuple
 
 
 def statement_of(text: str) -> str:
-    """The statement in a turn: the last fenced block that begins as one, else the first block, else all of
-    it, without comments and a closing semicolon.
+    """The statement in a turn, without comments and a closing semicolon: the last fenced block that begins
+    with SELECT or WITH, else the first block, else the whole text.
+
+    >>> statement_of("SELECT name FROM books; -- all of them")
+    'SELECT name FROM books'
     """
     text = said(text)
     if len(text) > 4 * MOST_CHARACTERS:
@@ -136,11 +131,11 @@ def statement_of(text: str) -> str:
 
 
 def parsed(statement: str) -> Any | None:
-    """sqlglot's tree of one SELECT (or UNION of SELECTs) of at most MOST_PARTS tables and SELECTs; None for
+    """sqlglot's tree of one SELECT (or UNION of SELECTs) with at most MOST_PARTS tables and SELECTs; None for
     all else.
 
-    Brackets, joins and what is called are bounded first, the tree's depth afterwards, because sqlglot's time
-    can be exponential in their depth.
+    Brackets, joins and calls are checked before sqlglot sees them, because its time can be exponential in
+    their depth; the depth of the tree is checked afterwards.
     """
     lower = statement.lower()
     if len(statement) > MOST_CHARACTERS or not re.match(r"(?:select|with)\b", lower) or "/*" in lower:
@@ -156,7 +151,7 @@ def parsed(statement: str) -> Any | None:
     sqlglot = library()
     try:
         trees = sqlglot.parse(statement, dialect="sqlite")
-    except Exception:  # its parser is not made for junk: besides its own errors it may raise nearly anything
+    except Exception:  # on junk its parser may raise nearly anything besides its own errors
         return None
     if (
         len(trees) != 1
@@ -169,9 +164,7 @@ def parsed(statement: str) -> Any | None:
 
 
 def _deep(tree: Any) -> bool:
-    """Whether a tree is deeper than what sqlglot, which recurses, can write again: a model stuck in a loop
-    writes a::b::b::b...
-    """
+    """Whether a tree is too deep for sqlglot, which recurses, to write: a model in a loop writes a::b::b."""
     level = [tree]
     for _ in range(MOST_DEPTH):
         level = [child for node in level for child in node.iter_expressions()]

@@ -13,13 +13,14 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.arithmetic import arithmetic
 from surpass.tasks.countdown import countdown
-from surpass.tasks.games import kuhn, tictactoe
 from surpass.tasks.instructions import instructions
 from surpass.tasks.judge import judge
 from surpass.tasks.kgqa import kgqa
+from surpass.tasks.kuhn import kuhn
 from surpass.tasks.maze import maze
 from surpass.tasks.rooms import rooms
 from surpass.tasks.sql import sql
+from surpass.tasks.tictactoe import tictactoe
 from surpass.types import Problem, Turn
 
 STANDARD: dict[str, dict[str, Any]] = {
@@ -36,9 +37,7 @@ STANDARD: dict[str, dict[str, Any]] = {
 }
 """One difficulty for each task; what the tiny model makes of it stands in docs/tiny.md."""
 FIT = {"tiny": ("arithmetic", "sql")}
-"""By model, the tasks at which it is good enough, and bad enough, to show what methods do: the model's name
-stands for them.
-"""
+"""The tasks at which a model is neither too good nor too bad to show what methods do, by its name."""
 _TASKS = {
     t.__name__: t
     for t in (arithmetic, countdown, maze, instructions, tictactoe, kuhn, kgqa, rooms, judge, sql)
@@ -47,10 +46,10 @@ _TASKS = {
 
 @dataclass(frozen=True)
 class suite(Task):
-    """Every task of the suite at its standard difficulty, mixed one problem of each in turn.
+    """The tasks of the suite, each at its standard difficulty, mixed: one problem of each in turn.
 
-    `names` chooses some of them, separated by blanks or commas ("" or "all": all; "tiny": those that fit this
-    model).
+    `names` chooses some of them, separated by blanks or commas ("" or "all": all; "tiny": those that suit the
+    model tiny).
     """
 
     names: str = ""
@@ -73,11 +72,11 @@ class suite(Task):
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The tasks by name."""
+        """The tasks that are mixed, by name."""
         return dict(self._parts)  # type: ignore[attr-defined]
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """One problem of each task in turn, of those that have more."""
+        """One problem of each task in turn, as long as it has more; meta["task"] names the task."""
         waiting = {name: task.problems(split, seed) for name, task in self.parts.items()}
         while waiting:
             for name in list(waiting):
@@ -98,7 +97,7 @@ class suite(Task):
         return await self.parts[problem.meta["task"]].check(models, problem, text)
 
     def final_answer(self, text: str) -> str | None:
-        """What the attempt states with a mark, in one form; where there is none, the whole attempt."""
+        """What votes compare: what the attempt states with a mark, in one form, else the whole attempt."""
         found = final_answer(text)
         return (said(text).strip() if found is None else normal(found)) or None
 

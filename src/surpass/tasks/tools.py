@@ -1,7 +1,7 @@
-"""Tools in a turn's text: what a player calls and what it is told.
+"""Calls of tools in a turn's text, and what the player is told.
 
-A call is `<call>NAME ARGUMENT</call>`; what stands before it in the same turn is thinking, what stands after
-it is not read. A turn may be cut before the closing tag, so that may be missing. What a tool says is
+A call is `<call>NAME ARGUMENT</call>`. What stands before it in the same turn is thinking; what stands after
+it is not read. The closing tag may be missing, because a turn may be cut. What a tool returns is told as
 `<result>...</result>`.
 """
 
@@ -13,25 +13,24 @@ from typing import NamedTuple
 
 OPENS, CLOSES = "<call>", "</call>"
 LONGEST = 400
-"""How many characters an argument may have where a task says nothing else."""
+"""How many characters an argument may have by default."""
 _CUT = " ..."
 _UNSHOWN = re.compile(r"[^\n -~]")
 
 
 class Call(NamedTuple):
-    """One use of a tool: its name, and the argument without surrounding blanks (never empty, at most
-    `longest` characters).
-    """
+    """One call of a tool: its name, and its argument without surrounding blanks, which is never empty."""
 
     name: str
     argument: str
 
 
 def parse(text: str, names: Sequence[str], longest: int = LONGEST) -> Call | str | None:
-    """The first call in a turn; or what was wrong with it, in a few words for `refusal`; or None if the turn
-    holds no call.
+    """The first call in a turn, or what is wrong with it, as a reason for `refusal`; None where the turn
+    holds no call. `names` are the tools that exist. Nothing is raised, whatever the text.
 
-    `names` are the tools that there are. Any text may be given; nothing is raised.
+    >>> parse("I look it up. <call>search red fox</call>", ["search"])
+    Call(name='search', argument='red fox')
     """
     before, tag, after = text.partition(OPENS)
     if not tag:
@@ -51,8 +50,11 @@ def parse(text: str, names: Sequence[str], longest: int = LONGEST) -> Call | str
 
 
 def result(text: str, limit: int) -> tuple[str, bool]:
-    """(`<result>...</result>`, whether it was cut): what a tool says, cut to `limit` characters (tags not
-    counted), of which " ..." marks the cut. Whatever is not printable ASCII or a newline becomes "?".
+    """(`<result>...</result>`, whether it was cut): a tool's result in at most `limit` characters between the
+    tags; " ..." marks a cut. What is neither printable ASCII nor a newline becomes "?".
+
+    >>> result("twelve letters", 10)
+    ('<result>twelve ...</result>', True)
     """
     cut = len(text) > limit
     shown = text[: max(limit - len(_CUT), 0)] + _CUT[-limit:] * (limit > 0) if cut else text
@@ -60,7 +62,7 @@ def result(text: str, limit: int) -> tuple[str, bool]:
 
 
 def refusal(reason: str) -> str:
-    """What a player is told about a turn that could not be played: `<result>error: REASON</result>`."""
+    """What a player is told of a turn that cannot be played: `<result>error: REASON</result>`."""
     return f"<result>error: {reason}</result>"
 
 

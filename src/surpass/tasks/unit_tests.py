@@ -1,4 +1,4 @@
-"""Unit tests of a program that a model wrote: it runs in the sandbox, its results are compared out here."""
+"""Unit tests of a program that a model wrote: it runs in the sandbox; its results are compared outside."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from surpass.answers import blocks, said, unix
 from surpass.errors import SurpassError
 
 LONGEST = 10_000  # characters of a program
-_MOST_LINES = 300  # of a text with words around its program
+_MOST_LINES = 300  # of a text in which a program without a fence is looked for
 _CODE = re.compile(r"(?:async def|def|class|import|@)\b|from [\w.]+ import\b|@")
 
 
 def program(text: str, function: str = "") -> str:
     """The program in an attempt: the last fenced block that defines `function` ("": any), else the last
-    block; all of it where there is none.
+    block; the whole text where there is no block.
 
-    It is judged by the function: what follows its definition, uses of it that print or end the program, is
-    left out but for what it needs, and what it needs from other blocks (imports, helpers) is put to it. A
-    block that does not parse is given as it is.
+    Only the function is judged. So what follows its definition in the block, such as calls that print, is
+    left out unless the function needs it, and what the function needs from other blocks (imports, helpers) is
+    added. A block that does not parse is taken as it is.
     """
     found = [content for _, content in blocks(text)]
     if not found:
@@ -53,35 +53,29 @@ def program(text: str, function: str = "") -> str:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of "\\d", which is the program's affair
+        with warnings.catch_warnings(action="ignore"):  # about "\\d", which is the program's affair
             return ast.parse(source) if len(source) <= LONGEST else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def _defines(source: str, tree: ast.Module | None, function: str) -> bool:
-    """Whether a block defines a function of this name, or any for ""; judged by its look where it does not
-    parse.
-    """
+    """Whether a block defines a function of this name ("": any); a guess where the block does not parse."""
     if tree is None:
-        return (
-            re.search(rf"^(?:async )?def {re.escape(function) or '[A-Za-z_]'}", source, re.MULTILINE)
-            is not None
-        )
+        pattern = rf"^(?:async )?def {re.escape(function) or '[A-Za-z_]'}"
+        return re.search(pattern, source, re.MULTILINE) is not None
     return any(_binds(part, function) for part in tree.body)
 
 
 def _binds(part: ast.stmt, function: str) -> bool:
-    """Whether a statement makes a function of this name, or any for "". An f that a file or a number is
-    called is none.
-    """
+    """Whether a statement defines a function of this name ("": any), by def or by assigning a lambda."""
     made = isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
     made |= isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda)
     return made and (not function or function in _bound(part))
 
 
 def _bound(part: ast.stmt) -> set[str]:
-    """The names that a statement makes."""
+    """The names that a statement binds."""
     if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return {part.name}
     if isinstance(part, (ast.Import, ast.ImportFrom)):
@@ -92,20 +86,18 @@ def _bound(part: ast.stmt) -> set[str]:
 
 
 def _needed(body: list[ast.stmt], others: list[ast.stmt]) -> list[ast.stmt]:
-    """Of other statements those that make a name which the body uses and does not make, and what these need
-    in turn; of several that make it the last.
+    """The statements out of `others` that bind a name which the body uses and does not bind, and those that
+    these need in turn; of several that bind a name the last.
     """
     made = set().union(*map(_bound, body))
     wanted = [name for part in body for name in _used(part)]
     found: list[ast.stmt] = []
     while wanted:
         name = wanted.pop()
-        maker = (
-            next((part for part in reversed(others) if name in _bound(part)), None)
-            if name not in made
-            else None
-        )
+        if name in made:
+            continue
         made.add(name)
+        maker = next((part for part in reversed(others) if name in _bound(part)), None)
         if maker is not None and maker not in found:
             found.append(maker)
             wanted += _used(maker)
@@ -113,7 +105,7 @@ def _needed(body: list[ast.stmt], others: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _used(part: ast.stmt) -> list[str]:
-    """The names of the module that a statement reads; not those of its functions' own variables."""
+    """The names that a statement reads from its module, without the local variables of its functions."""
     try:
         tables = [symtable.symtable(ast.unparse(part), "program", "exec")]
     except (SyntaxError, RecursionError):
@@ -127,9 +119,7 @@ def _used(part: ast.stmt) -> list[str]:
 
 
 def _in_words(text: str, function: str) -> str:
-    """The longest run of whole lines, from the first that looks like code, that is a program; the text where
-    there is none.
-    """
+    """The longest run of lines, from the first that looks like code, that is a program; else the text."""
     if _parsed(text) is not None:
         return text
     lines = text.split("\n")
@@ -142,8 +132,8 @@ def _in_words(text: str, function: str) -> str:
 
 
 def normal(text: str, function: str = "") -> str | None:
-    """The program without comments, in one layout, so that votes count programs that differ in no more as
-    one; None for what is none.
+    """The program in one layout, without comments, so that votes count programs as equal that differ only in
+    these; None where there is no program.
     """
     tree = _parsed(program(text, function))
     try:
@@ -153,15 +143,13 @@ def normal(text: str, function: str = "") -> str | None:
 
 
 def refused(tests: Any) -> str:
-    """What is wrong with the form of some tests: "" if nothing."""
+    """What is wrong with the form of some tests; "" if nothing is."""
     wanted = 'tests are {"function": NAME, "calls": [[ARGUMENT, ...], ...], "results": [VALUE, ...]}'
     if not (isinstance(tests, Mapping) and isinstance(tests.get("function"), str)):
         return f"{wanted}; found {tests!r:.80}"
     calls, results = tests.get("calls"), tests.get("results")
-    if not (
-        isinstance(calls, list)
-        and isinstance(results, list)
-        and all(isinstance(call, list) for call in calls)
+    if not (isinstance(calls, list) and isinstance(results, list)) or not all(
+        isinstance(call, list) for call in calls
     ):
         return f"{wanted}; found {tests!r:.80}"
     if not calls or len(calls) != len(results):
@@ -173,8 +161,8 @@ def refused(tests: Any) -> str:
 
 
 async def passed(text: str, tests: Mapping[str, Any], limits: sandbox.Limits | None = None) -> float:
-    """The share in [0, 1] of tests that the program in `text` passes. The job gets the arguments alone, so it
-    cannot know what is wanted, and whatever it returns is compared here.
+    """The share in [0, 1] of tests that the program in `text` passes. The program is given only arguments,
+    and its results are compared here, so that it cannot know what is wanted.
     """
     if wrong := refused(tests):
         raise SurpassError(wrong)
@@ -190,7 +178,11 @@ async def passed(text: str, tests: Mapping[str, Any], limits: sandbox.Limits | N
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal; true is not 1, and 2.0 is 2."""
+    """Whether two JSON values are equal; true is not 1, and 2.0 is 2.
+
+    >>> same([2.0], [2]), same(True, 1)
+    (True, False)
+    """
     if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, (int, float)):
         if isinstance(a, list) and isinstance(b, list):
             return len(a) == len(b) and all(map(same, a, b))
