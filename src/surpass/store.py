@@ -155,7 +155,8 @@ class Store:
         return run
 
     def secret(self) -> bytes:
-        """What the hidden tests of this run are made with; drawn at first use, so that no seed gives it away.
+        """What the hidden tests of this run are made with; drawn at first use, so that no seed
+        gives it away.
         """
         path = self.folder / "secret"
         if not nofollow.there(path):
@@ -299,7 +300,8 @@ class Store:
         return self.folder / "weights" / f"{round:04d}" / role
 
     def save(self, round: int, models: Models, roles: Iterable[str]) -> None:
-        """Save the roles' weights and optimisers after a round's updates, and the weights before (ROLE@-1).
+        """Save the roles' weights and optimisers after a round's updates, and the weights before
+        (ROLE@-1).
         """
         final = self.folder / "weights" / f"{round:04d}"
         partial = final.with_suffix(".partial")
