@@ -32,6 +32,7 @@ from surpass.report.read import read_run
 from surpass.store import Store
 from surpass.view import Viewer, pages, runs, server
 from surpass.view.runs import Busy, Runs
+from surpass.view.trees import tree_of
 from test_markup import Skeleton
 from test_report import branching_tree, flat_tree, whole_run
 from test_view import get, viewer  # noqa: F401
@@ -360,7 +361,7 @@ def look(folder):
             ask(lambda: found.outcomes((name, 0), ("one", -1))),
         ]
         answers += [
-            ask(lambda i=i, kind=kind: found.tree(run, kind == "trees", i, kind))
+            ask(lambda i=i, kind=kind: tree_of(run, kind == "trees", i, kind))
             for kind in ("trees", "exams")
             for i in (0, 1, 5)
         ]

@@ -30,6 +30,7 @@ from surpass.report.style import STYLE
 from surpass.store import as_line
 from surpass.view import pages
 from surpass.view.runs import Busy, Runs, Unclear
+from surpass.view.trees import tree_of
 
 SECONDS = 5.0  # for the head of a request to arrive, all of it
 MOST_HEAD = 16_384  # bytes of it
@@ -301,7 +302,7 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
     "parts": _json(lambda runs, wanted: pages.parts(runs.run(wanted.get("name", "")))),
     "attempts": _json(lambda runs, wanted: runs.page(runs.run(wanted.get("name", "")), wanted)),
     "tree": _json(
-        lambda runs, wanted: runs.tree(
+        lambda runs, wanted: tree_of(
             runs.run(wanted.get("name", "")),
             _number(wanted, "round"),
             _number(wanted, "tree"),
