@@ -34,8 +34,9 @@ def normal(node: Node) -> Node:
 
 
 def _listed(parts: tuple[Node, ...], items: list[Node], joined: str) -> Node:
-    """A list: x = 1, x = 2 as the values; x = 1, y = 2 as what each name is; "x < 1 or x > 2" as a union,
-    "x > 1 and x < 2" as an interval."""
+    """A list: x = 1, x = 2 as values; x = 1, y = 2 as a value for each name; "x < 1 or x > 2" as a union,
+    "x > 1 and x < 2" as an interval.
+    """
     names = [
         part[2][0][1] for part in parts if part[0] == "rel" and part[1] == ("=",) and part[2][0][0] == "sym"
     ]

@@ -17,6 +17,21 @@ class Unreadable(ValueError):
     """A text is no formula that this grammar knows."""
 
 
+RELATIONS = {
+    "=": "=",
+    "==": "=",
+    "approx": "=",
+    "<": "<",
+    "lt": "<",
+    ">": ">",
+    "gt": ">",
+    "<=": "<=",
+    "le": "<=",
+    ">=": ">=",
+    "ge": ">=",
+    "!=": "!=",
+    "ne": "!=",
+}
 FUNCTIONS = set(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp abs max min gcd lcm "
     "floor ceil sqrt det".split()
