@@ -8,8 +8,8 @@ class SurpassError(Exception):
 
 
 class UnmetNeed(SurpassError):
-    """A part needs something that the engine or the task cannot do; raised before the first token is
-    drawn.
+    """A part needs something that the engine or the task cannot do; raised before the first token
+    is drawn.
     """
 
 
@@ -23,6 +23,10 @@ class TooLong(EngineError):
 
 class BudgetSpent(SurpassError):
     """The next request could cost more than what is left of a budget of tokens or dollars."""
+
+
+class Damaged(SurpassError):
+    """A file of a run's folder is not what a run has there, and is not used."""
 
 
 class RunBroken(SurpassError):

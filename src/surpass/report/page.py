@@ -13,10 +13,10 @@ from typing import Any
 
 from surpass import nofollow
 from surpass.alarms import alarms
+from surpass.errors import Damaged
 from surpass.intact import write_whole
 from surpass.report import attempts
 from surpass.report.curves import curves
-from surpass.report.folder import Damaged
 from surpass.report.markup import Html, fill, joined
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE

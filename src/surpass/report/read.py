@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from surpass.errors import SurpassError
+from surpass.errors import Damaged, SurpassError
 from surpass.gates import paired, strict
 from surpass.means import SHARES, bounds
-from surpass.report.folder import MOST_EVENTS, Damaged, batches, count, json_object, lines, numbered, trees
+from surpass.report.folder import MOST_EVENTS, batches, count, json_object, lines, numbered, trees
 from surpass.store import READS
 from surpass.types import Report, Row, Tree
 

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from surpass.errors import SurpassError
-from surpass.report.folder import Damaged
+from surpass.errors import Damaged, SurpassError
 from surpass.report.style import STYLE
 from surpass.store import as_line
 from surpass.view import pages
