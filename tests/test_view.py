@@ -1,19 +1,19 @@
 """The server behind surpass view: whom it answers, and that what it says of a run is what the run holds."""
 
-import http.client
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
+from report_data import EVIL, branching_tree, exam, flat_tree, whole_run, write
+from servers import get
 from surpass.errors import SurpassError
 from surpass.store import Store
 from surpass.texts import pieces
@@ -21,7 +21,6 @@ from surpass.types import DONE, LENGTH, Column, Problem, Tree
 from surpass.view import Viewer
 from surpass.view.runs import Runs
 from surpass.view.trees import CUT, LONGEST, _cut, tree_of
-from test_report import EVIL, branching_tree, exam, flat_tree, whole_run, write
 
 
 def many(n, round):
@@ -75,28 +74,6 @@ def root(tmp_path):
     (tmp_path / "secret" / "events.jsonl").write_text('{"event": "exam", "round": 0}\n')
     os.symlink(tmp_path / "secret", tmp_path / "runs" / "link")
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def viewer(root):
-    server = Viewer(root)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def get(server, path, token=None, method="GET", **headers):
-    """(status, headers, body) of a request; `path` comes after the token."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, f"/{server.token if token is None else token}/{path}", headers=headers)
-    answer = connection.getresponse()
-    body = answer.read().decode()
-    connection.close()
-    return answer.status, dict(answer.getheaders()), body
 
 
 def test_it_listens_on_loopback_alone_and_its_address_holds_the_token(viewer):

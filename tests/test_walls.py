@@ -11,13 +11,12 @@ import uuid
 
 import pytest
 
+from sandboxes import gives, missing
 from surpass import sandbox
 from surpass.sandbox import Limits, Ran
 from surpass.walls import inside, start, syscalls
-from test_sandbox import gives, missing, none_ahead
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
-assert none_ahead  # a fixture
 
 SHARED = {
     "/dev/null": "/dev/null",
