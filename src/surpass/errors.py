@@ -1,4 +1,4 @@
-"""Every error that surpass raises on purpose: one sentence each, saying what was wanted, what was found and
+"""Every error that surpass raises on purpose. Its message says what was wanted, what was found,
 what to do.
 """
 
