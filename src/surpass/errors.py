@@ -1,6 +1,4 @@
-"""Every error that surpass raises on purpose. Its message says what was wanted, what was found,
-what to do.
-"""
+"""Every error that surpass raises on purpose. A message says what is wrong and what to do."""
 
 
 class SurpassError(Exception):
@@ -8,9 +6,7 @@ class SurpassError(Exception):
 
 
 class UnmetNeed(SurpassError):
-    """A part needs something that the engine or the task cannot do; raised before the first token
-    is drawn.
-    """
+    """A part needs something that the engine or the task cannot do; raised before the first draw."""
 
 
 class EngineError(SurpassError):

@@ -119,8 +119,8 @@ def lines(
 def batches(
     root: Path, name: str, rows: int = 64, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The table root/name in batches of `rows` rows; nothing where there is none. Damaged where it is damaged
-    or unpacks to too much.
+    """The table root/name in batches of `rows` rows; nothing where it is missing. Damaged where it cannot be
+    read, or unpacks to too much.
     """
     file, size = opened(root, name), 0
     if file is None:
@@ -149,7 +149,7 @@ def batches(
 
 
 def count(root: Path, name: str) -> int:
-    """The rows of the table root/name."""
+    """The number of rows of the table root/name."""
     file = opened(root, name)
     if file is None:
         return 0
