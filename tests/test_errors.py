@@ -418,7 +418,7 @@ def test_a_model_that_scores_its_draws_otherwise_ends_the_run_before_an_update(
 def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, tmp_path, monkeypatch, model):
     from safetensors import SafetensorError
 
-    from surpass import weights
+    from surpass import saved_weights
 
     def full(*arguments, **options):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -437,7 +437,7 @@ def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, 
         "1.0",
     ]
     with monkeypatch.context() as disk:
-        disk.setattr(weights, "save_file", full)
+        disk.setattr(saved_weights, "save_file", full)
         disk.setattr(LocalEngine, "save", full)
         assert main(words) == 2
     assert "No space left on device" in told(capsys, tmp_path, model, model)

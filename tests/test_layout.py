@@ -14,8 +14,8 @@ ORDER = (
     "errors answers verdicts shown files nofollow intact records lock hints means tree types tables budget "
     "verifier walls sandbox parts judging given flat engines serving models tasks choose searches "
     "curricula rewards advantages selectors objectives learners measures gates needs identity states "
-    "weights store texts alarms result figures standing loop methods catalogue find report view forecast "
-    "progress trackers sample api compare export options resuming shell cli".split()
+    "saved_weights store texts alarms result figures standing loop methods catalogue find report view "
+    "forecast progress trackers sample api compare export options resuming shell cli".split()
 )
 # modules imported by all of a level's files but standing outside the order
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")

@@ -42,7 +42,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from surpass import nofollow, records, states, weights
+from surpass import nofollow, records, saved_weights, states
 from surpass.errors import RunBroken, SurpassError
 from surpass.intact import checksum, loads, seal, sealed, write_whole
 from surpass.lock import Lock
@@ -308,7 +308,7 @@ class Store:
         if nofollow.there(partial):
             shutil.rmtree(partial)  # refuses a link, and follows none
         partial.mkdir(parents=True)  # even where a round learns only words, and no role has new weights
-        weights.write(partial, models, [self.weights_folder(round, role).name for role in roles])
+        saved_weights.write(partial, models, [self.weights_folder(round, role).name for role in roles])
         seal(partial)
         if nofollow.there(final):
             shutil.rmtree(final)
@@ -326,7 +326,7 @@ class Store:
             self.weights_folder(round, role)
         folder = self.folder / "weights" / f"{round:04d}"
         try:
-            return weights.read(folder, models, role, start, version)
+            return saved_weights.read(folder, models, role, start, version)
         except SurpassError:
             raise
         except Exception as error:  # the files may hold anything, so any error may be raised
