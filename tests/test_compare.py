@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from report_data import Page, reports
+from small_methods import digest, small
 from surpass.budget import KINDS, Budget, flops, spent
 from surpass.cli import main
 from surpass.compare import Entry, Runs, difference, holm, judged
@@ -19,7 +20,6 @@ from surpass.learners import gradient
 from surpass.loop import improve
 from surpass.report.comparison import bands, on_grid, write_comparison
 from surpass.store import Store
-from test_conformance import digest, small
 from tiny import copy_letter, nano_models
 
 # -- budgets

@@ -326,10 +326,10 @@ def test_what_a_run_began_with_is_what_it_goes_on_with(run, change, says, place,
 
 def test_a_judge_is_the_one_that_a_run_began_with(nano, tmp_path):
     """A role that is never trained, in a run from Python."""
+    from small_methods import small
     from surpass.loop import improve
     from surpass.models import Models
     from surpass.store import Store
-    from test_conformance import small
     from tiny import copy_letter
 
     def go(judge: int, rounds: int):
