@@ -51,9 +51,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def json_lines(text: bytes) -> list[Any]:
-    """The values of JSON lines, without lines that are no JSON: torn by a full disk or a crash, or
-    foreign.
-    """
+    """The values of JSON lines, without those that are no JSON: torn by a crash, or foreign."""
     found = []
     for line in text.split(b"\n"):
         try:
@@ -104,9 +102,7 @@ def sealed(line: str) -> str:
 
 
 def unsealed(root: Path, name: str) -> dict[str, Any] | None:
-    """The object that `sealed` wrote to root/name; None where the file is missing or not as it was
-    written.
-    """
+    """The object that `sealed` wrote to root/name; None where that is missing or changed."""
     try:
         value = loads(nofollow.read(root, name) or b"")
         wanted = value.pop("sha256", None)
@@ -126,8 +122,6 @@ def checksum(path: Path) -> str:
 
 
 def round_of(name: str) -> int | None:
-    """The round that a file or folder is named for (its stem has four digits or more); None for
-    other names.
-    """
+    """The round that a file or folder is named for, by four digits or more; None for other names."""
     stem = name.partition(".")[0]
     return int(stem) if re.fullmatch(r"[0-9]{4,9}", stem) and f"{int(stem):04d}" == stem else None

@@ -187,5 +187,5 @@ def _used(folder: Path, other: dict[str, Any]) -> str:
         f"the run {folder} is in use by {who}; wait for it or stop it"
         if here
         else f"the run {folder} is in use by {who}, says {folder / PID}: its file system has no locks, and "
-        "whether that process still lives is not to be seen from here. If it is over, remove that file"
+        "whether that process still runs cannot be seen from here. If it has ended, remove that file"
     )

@@ -14,9 +14,8 @@ def right(value: float) -> float:
 
 
 def bounds(metric: str, m: Mapping[str, float]) -> tuple[float, float] | None:
-    """The mean of a share over all n + missing problems, if those not judged were all 0, and if they were all
-    1. None where all or none were judged, and for metrics that are no shares. `m` is a metric of
-    `Report.metrics`.
+    """The mean of a share over all n + missing problems, if those not judged were all 0, and if all 1. None
+    where all or none were judged, and for metrics that are no shares. `m` is a metric of `Report.metrics`.
     """
     n, missing = m.get("n") or 0, m.get("missing") or 0
     if not (n and missing and metric.startswith(SHARES)):
@@ -25,9 +24,7 @@ def bounds(metric: str, m: Mapping[str, float]) -> tuple[float, float] | None:
 
 
 def measured(metric: str, m: Mapping[str, float], digits: int = 3) -> str:
-    """A metric in words: its mean and standard error; of a share that was not judged everywhere, its bounds
-    first.
-    """
+    """A metric in words: mean and standard error; before them its bounds, if it has any."""
     n, missing = m.get("n") or 0, m.get("missing") or 0
     if not n:
         return f"not known   (n=0, {missing} not judged)" if missing else "not known   (n=0)"

@@ -51,7 +51,7 @@ def refused(path: Path | str, mode: int, wanted: str = "a plain file") -> Damage
     if stat.S_ISLNK(mode):
         return Damaged(
             f"{words}: in a run's folder, which may come from somebody else, no link is followed. If "
-            "you laid it, to keep a part of the run elsewhere, move the whole folder there and name "
+            "you made it to keep a part of the run elsewhere, move the whole folder there and name "
             "that, or a link to the whole folder"
         )
     return Damaged(f"{words}. Remove it, or begin a new run elsewhere")
@@ -102,8 +102,7 @@ def _open(path: Path, at: int, flags: int, fits: Callable[[int], bool], wanted: 
 
 def descriptor(root: Path | str, name: str, flags: int = os.O_RDONLY) -> int:
     """A file descriptor of the plain file root/name. Damaged where a folder on the way is none, where the
-    file is a link, a pipe or a device, and, if it is to be written, where it has a second name. OSError as
-    `os.open`.
+    file is a link, a pipe or a device, and, to write, where it has a second name. OSError as `os.open`.
     """
     *folders, last = Path(name).parts
     if os.path.isabs(name) or ".." in folders or last == "..":
@@ -146,9 +145,7 @@ def opened(root: Path | str, name: str, mode: str = "rb") -> Any:
 
 
 def read(root: Path | str, name: str, most: int | None = None) -> bytes | None:
-    """What root/name holds, at most `most` bytes of it; None where there is no such file. Damaged and OSError
-    as `descriptor`.
-    """
+    """The first `most` bytes of root/name, or all; None where there is none. Errors as `descriptor`."""
     try:
         with opened(root, name) as file:
             return file.read(-1 if most is None else most)

@@ -215,9 +215,7 @@ def checked(config: Mapping[str, Any], where: Any, shape: Any = None) -> None:
 
 
 def events(text: bytes) -> list[dict[str, Any]]:
-    """The events in JSON lines. Other lines are left out, and so are fields that do not belong to an event of
-    that kind.
-    """
+    """The events in JSON lines, without other lines, and without fields foreign to such an event."""
     return [found for value in json_lines(text) if (found := event(value)) is not None]
 
 

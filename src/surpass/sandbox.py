@@ -109,7 +109,7 @@ def _read(data: bytes, n: int) -> list[Ran]:
     if len(results) != n or not all(isinstance(error, str) for _, error in results):
         return [Ran(None, "wrote something that is no result")] * n
     if _deep(found):
-        return [Ran(None, f"returned more than {DEEPEST} lists or mappings in each other")] * n
+        return [Ran(None, f"returned more than {DEEPEST} levels of lists or mappings")] * n
     return [Ran(value, _words(error)) for value, error in results]
 
 

@@ -29,8 +29,7 @@ def names(folder: Path) -> list[str]:
 
 def newest_whole(folder: Path, sealed_never: Callable[[], bool]) -> dict[str, Any] | None:
     """The newest state that is whole together with its events and weights; None where there is none. A
-    warning names what is passed over. `sealed_never`: whether weights without checksums are taken as they
-    are.
+    warning names what is passed over. `sealed_never`: whether weights may have no checksums.
     """
     found = names(folder)
     if not found:
@@ -48,7 +47,7 @@ def newest_whole(folder: Path, sealed_never: Callable[[], bool]) -> dict[str, An
                 warnings.warn(f"{wrong}; the run goes on from round {state['round']}", stacklevel=2)
             return state
         wrong = wrong or why
-    warnings.warn(f"{wrong}, and so is whatever the run could go back to; it begins again", stacklevel=2)
+    warnings.warn(f"{wrong}, and so is every earlier state; the run begins again", stacklevel=2)
     return None
 
 

@@ -105,7 +105,7 @@ class Store:
             return bool(states.names(folder)) or bool(nofollow.listed(folder, "trees"))
         if found := [name for name in _RUN if nofollow.there(folder / name)]:
             raise SurpassError(
-                f"{folder} holds {', '.join(found)} of a run, and no run.json that says of which; "
+                f"{folder} holds {', '.join(found)} of a run, but no run.json, which says what run it is; "
                 "nothing was changed. Put back a copy of run.json and go on with surpass resume, or "
                 "choose another folder"
             )
@@ -267,7 +267,7 @@ class Store:
             return trees_from_table(table), extra
         except DAMAGED as error:
             warnings.warn(
-                f"{self.folder / name} is damaged ({type(error).__name__}); it is as good as missing",
+                f"{self.folder / name} is damaged ({type(error).__name__}); it counts as missing",
                 stacklevel=2,
             )
             return None
@@ -300,9 +300,7 @@ class Store:
         return self.folder / "weights" / f"{round:04d}" / role
 
     def save(self, round: int, models: Models, roles: Iterable[str]) -> None:
-        """Save the roles' weights and optimisers after a round's updates, and the weights before
-        (ROLE@-1).
-        """
+        """Save the roles' weights and optimisers after a round's updates, and ROLE@-1, those before."""
         final = self.folder / "weights" / f"{round:04d}"
         partial = final.with_suffix(".partial")
         if nofollow.there(partial):

@@ -153,9 +153,7 @@ def credit_to_table(credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequenc
 
 
 def examples_to_table(chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> pa.Table:
-    """One row per example of each Learn row: the number of its tree in `trees` (-1: it is none of them) and
-    its nodes.
-    """
+    """One row per example of each Learn row: its nodes, and its tree's number in `trees` (-1: none)."""
     number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
     rows = [
         {

@@ -57,9 +57,7 @@ _QUARTERS = {"½": ".5", "¼": ".25", "¾": ".75"}
 
 
 def asking(prompt: str, worst: float, best: float) -> str:
-    """The prompt with the scale in place of {worst} and {best}; a sentence states it where neither
-    is there.
-    """
+    """The prompt, with the scale in place of {worst} and {best}, or in a sentence at its end."""
     if "{worst}" not in prompt and "{best}" not in prompt:
         prompt = f"{prompt}\n\n{SAY}"
     return prompt.replace("{worst}", f"{worst:g}").replace("{best}", f"{best:g}")

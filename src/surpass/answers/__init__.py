@@ -36,9 +36,7 @@ __all__ = [
 
 
 def stated(text: str) -> str | None:
-    """`final_answer`; in a text without a mark, the only `candidate` that it names. None where it names none
-    or several.
-    """
+    """`final_answer`; in a text without a mark, the only `candidate`. None where it names none or several."""
     found = final_answer(text)
     return candidate(text) if found is None else found
 

@@ -59,9 +59,7 @@ def problem(
 
 
 def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
-    """The score that is learnt from: "reward", or the method's first. Where the method is not known, a column
-    of leaves.
-    """
+    """The score that is learnt from: "reward", or the method's first, or some column of leaves."""
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
     scores = scores if isinstance(scores, Mapping) else None
@@ -73,9 +71,7 @@ def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
 
 
 def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
-    """The reward of every leaf; nan where it was not judged. If nodes have scores, the last one of the
-    attempt.
-    """
+    """The reward of every leaf; nan where it was not judged. Of a score of nodes, an attempt's last value."""
     leaves = tree.leaves()
     column = tree.get(score) if score is not None and tree.has(score) else None
     if column is None or column.axis not in ("leaf", "node") or np.ndim(column.values) != 1:
@@ -191,9 +187,7 @@ class _View:
 
     @functools.cached_property
     def children(self) -> dict[int, list[int]]:
-        """The nodes that follow each node; where a context was rebuilt, they follow the node that
-        it answers.
-        """
+        """The nodes that follow each node. A rebuilt context follows the node that it answers."""
         found: dict[int, list[int]] = {}
         for node, before in enumerate(self.before):
             if not self.tree.aside[node]:

@@ -1,6 +1,4 @@
-"""Line charts as inline SVG and bars as HTML. Colours are the page's custom properties, so both follow light
-and dark.
-"""
+"""Line charts as inline SVG, bars as HTML. Colours are properties of the page, which is light or dark."""
 
 from __future__ import annotations
 

@@ -69,9 +69,7 @@ def _figure(title: str, words: str, series: Sequence[Series]) -> Html:
 
 
 def _held_out(run: Run) -> Html:
-    """The reward of each round, which is learnt from, beside the gate's exam of its weights, which it should
-    raise.
-    """
+    """The reward of each round, which is learnt from, beside the gate's exams, which it should raise."""
     if run.leading("gate") != "accuracy" or len(run.of("exam", split="gate")) < 2:
         return Html("")
     exams = Series("accuracy on held-out problems", colour=2)

@@ -79,9 +79,7 @@ def json_object(root: Path, name: str) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> Any:
-    """The value of a JSON text; None where that is torn, nested too deeply, has too long a number, or is in
-    another encoding.
-    """
+    """The value of a JSON text; None where it is torn, too deep, or has too long a number."""
     try:
         return json.loads(data) if len(data) <= MOST_LINE else None
     except (ValueError, RecursionError):

@@ -1,6 +1,4 @@
-"""The one place where text enters a page: `fill` puts values into a template and escapes all that is no
-markup.
-"""
+"""The one place where text enters a page: `fill` escapes all values that are no markup."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from typing import Any
 
 
 class Html(str):
-    """Markup, made by `fill` and `joined`, or a constant. Any other text is escaped where markup is
-    wanted.
-    """
+    """Markup, from `fill`, `joined` or a constant. Other text is escaped where markup is wanted."""
 
     __slots__ = ()
 

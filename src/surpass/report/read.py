@@ -133,9 +133,7 @@ class Run:
         return ([] if first is None else trees(first)), count(self.folder, name)
 
     def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
-        """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored
-        none.
-        """
+        """The decoded text of nodes, by tree and node, for the first `most` trees; empty without any."""
         return dict(
             itertools.takewhile(lambda item: item[0] < most, texts(self.folder, f"texts/{round:04d}.jsonl"))
         )

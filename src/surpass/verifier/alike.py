@@ -1,6 +1,4 @@
-"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations and
-values.
-"""
+"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations."""
 
 from __future__ import annotations
 

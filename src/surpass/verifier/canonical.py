@@ -47,9 +47,7 @@ def canonical(answer: str) -> str | None:
 
 
 def written(node: Node, unit: Unit = NOTHING) -> str:
-    """The text of an answer with a unit: 1.2 m for 120 cm. Dollars and degrees lose their name, and 50% is
-    1/2.
-    """
+    """The text of an answer with a unit: 1.2 m for 120 cm; dollars and degrees unnamed; 1/2 for 50%."""
     names = [name for name, _ in unit.dims]
     if unit.words:
         return f"{written(node)} {' '.join(unit.words)}"
@@ -88,9 +86,7 @@ def _structure(node: Node) -> str:
 
 
 def _relation(node: Node) -> str:
-    """An equation as f = 0, where f has no common factors. Linear equations and inequalities in one symbol
-    are solved.
-    """
+    """An equation as f = 0 without common factors; linear relations in one symbol are solved."""
     sides, operators = node[2], node[1]
     if len(operators) > 1:
         return " ".join(
@@ -149,9 +145,7 @@ def _value(node: Node) -> str:
 
 
 def _unrounded(node: Node, value: Fraction) -> Fraction:
-    """The fraction of small denominator that a decimal of six or more digits rounds; a longer one with SHOWN
-    digits.
-    """
+    """The fraction of small denominator that a decimal of six or more digits rounds; else SHOWN digits."""
     bare = node[1] if node[0] == "neg" else node
     if bare[0] != "num" or bare[2] is None or abs(value / bare[2]) < 10 ** (values.DIGITS_GIVEN - 1):
         return value

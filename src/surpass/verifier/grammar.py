@@ -1,8 +1,7 @@
 r"""Mathematics as people and models write it (LaTeX, plain, Unicode), read whole or not at all.
 
 `parse` gives a formula (surpass.verifier.nodes). A text with anything that the grammar does not know (a word,
-f(x), an integral) is no formula: Unreadable. A reader that skips such things would find the 4 in "4 red
-balls".
+f(x), an integral) is Unreadable: a reader that skips such things would find the 4 in "4 red balls".
 """
 
 from __future__ import annotations
@@ -308,9 +307,7 @@ class _Parser:
         return applied(name, self.arguments(), base, power)
 
     def arguments(self) -> tuple[Node, ...]:
-        r"""Both arguments of f(a, b); of \sin 2x the product that follows, up to a sign or another
-        function.
-        """
+        r"""Both arguments of f(a, b); of \sin 2x the product up to a sign or another function."""
         if self.token.kind == "op" and self.token.text in ("(", "{", "["):
             closing = _CLOSING[self.next().text]
             inner = self.group(closing)

@@ -10,9 +10,7 @@ from surpass.verifier.notation import Node, Unreadable
 
 
 def normal(node: Node) -> Node:
-    r"""A formula in one form: \pm as two values, x = 5 as 5, x = 1 or x = 2 as a list, 1 < x < 2 as an
-    interval.
-    """
+    r"""A formula in one form: \pm as two values, x = 5 as 5, alternatives as a list, x < 2 as an interval."""
     kind = node[0]
     if kind in ("list", "set", "tuple", "union"):
         items = [normal(item) for item in node[1]]

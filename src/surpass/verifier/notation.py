@@ -109,9 +109,7 @@ DOLLAR = "\ue000"  # a dollar sign that means money, not mathematics
 
 
 def clean(text: str) -> str:
-    r"""The text with LaTeX for Unicode's signs, without \text{} and the like, spacing, and dollar signs
-    around mathematics.
-    """
+    r"""The text with LaTeX for Unicode's signs, without \text{}, spacing, and dollar signs around maths."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+", lambda found: "^{" + found[0].translate(_RAISED) + "}", text)
     text = re.sub("[₀-₉]+", lambda found: "_{" + found[0].translate(_LOWERED) + "}", text)
     text = re.sub(

@@ -145,9 +145,7 @@ def read_value(text: str) -> Reading:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """The words of a text in lower case, without a leading article and punctuation around them; the signs of
-    formulas stay.
-    """
+    """The words of a text in lower case, without a leading article and marks; formulas keep signs."""
     if re.search(r"[\\^_=<>+*/|{}]|\w'*\(", text):
         text = re.sub(r"([_^])\s*(\\[A-Za-z]+|\w)", r"\1{\2}", text)
         return (re.sub(r"\s+", "", text),)
@@ -312,9 +310,7 @@ def _number(text: str) -> Node | None:
 
 
 def _literal(node: Node) -> bool:
-    """Whether a number is written out, perhaps with a sign or as a fraction: in "x - 3 cats" nobody counts
-    cats.
-    """
+    """Whether a number is written out, perhaps with a sign or as a fraction; in "x - 3 cats" it is not."""
     return (
         node[0] == "num"
         or (node[0] == "neg" and _literal(node[1]))

@@ -1,8 +1,8 @@
 r"""Units of measurement and counted things: the words after a number, as a Unit.
 
 A known unit has a factor and dimensions, so that 120 cm equals 1.2 m and 20 m/s equals 72 km/h. Other words
-(balls, red balls) are compared as words. Temperatures have an offset, and are not converted; nor are
-currencies.
+(balls, red balls) are compared as words. Temperatures, which have an offset, and currencies are not
+converted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from surpass.verifier.notation import DOLLAR
 
 
 class Unit(NamedTuple):
-    """`factor` times the product of the base units `dims`, as (name, exponent) in order; or counted
-    `words`.
-    """
+    """`factor` times the base units `dims`, (name, exponent) in order; or counted `words`."""
 
     factor: Fraction
     dims: tuple[tuple[str, int], ...]

@@ -161,9 +161,7 @@ def _undefined() -> Any:
 
 
 def _place(name: str, point: int, whole: bool) -> Any:
-    """The value of the symbol `name` at a point: positive in the first half of the points, of either sign in
-    the others.
-    """
+    """The value of the symbol `name` at a point: positive in the first half, then of any sign."""
     number = int.from_bytes(hashlib.sha256(f"{name} {point}".encode()).digest()[:8], "big")
     if whole:
         return mpf(3 + 7 * point + number % 7)

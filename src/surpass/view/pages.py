@@ -23,9 +23,7 @@ SHORTEST = 0.2  # the least that it waits for each
 
 
 def page(title: str, body: Html, **data: str) -> Html:
-    """A whole page. `data` are attributes of its body, for the script. It requests only its own style and
-    script.
-    """
+    """A whole page. `data` are attributes of its body. It requests only its own style and script."""
     return fill(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><title>{}</title><link rel="icon" '
@@ -177,9 +175,7 @@ def _filters() -> Html:
 
 
 def pair_page(runs: Runs, left: str, right: str) -> Html:
-    """Two runs side by side: their exams in one chart, their results, and test problems on which
-    they differ.
-    """
+    """Two runs side by side: one chart of their exams, their results, problems on which they differ."""
     both = [runs.run(left), runs.run(right)]
     shown = [("dot", 1, left), ("diamond", 2, right)]
     series = [_exams(run, name, mark, colour) for run, (mark, colour, name) in zip(both, shown, strict=True)]

@@ -58,8 +58,7 @@ class Attempt(NamedTuple):
 @dataclass
 class Runs:
     """The runs in a folder and below it. A run's name is its path below the folder; a name in a request is
-    looked up, never joined to a path. One request at a time reads a run; others may read other runs
-    meanwhile.
+    looked up, never joined to a path. One request at a time reads a run; others may read other runs.
     """
 
     root: Path
@@ -169,8 +168,7 @@ class Runs:
         """{"total", "all", "from", "broken", "rows"}: the attempts that fit, sorted, from `offset` on.
 
         `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in
-        prompt or answer), sort ("score", "-score"), offset and limit. SurpassError where a value means
-        nothing.
+        prompt or answer), sort ("score", "-score"), offset and limit. Unclear where a value means nothing.
         """
         every, broken = self.attempts(run)
         rows = [a for a in every if _fits(a, wanted)]

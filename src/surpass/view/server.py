@@ -78,9 +78,7 @@ class Viewer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread for each connection. The number of those that have not said the secret yet is
-        bounded.
-        """
+        """Start a thread for each connection, and bound how many have not said the secret."""
         with self.door:
             self.waiting[request] = None
             if len(self.waiting) > MOST_WAITING:
@@ -143,9 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         self._drain()
 
     def _read(self, head: bytes, end: bytes, until: float) -> bytes:
-        """The bytes up to `end` (lines end with \\r\\n or \\n), or until their number or the time
-        runs out.
-        """
+        """The bytes up to `end` (after \\r\\n or \\n), or until their limit or the time is reached."""
         while end not in head.replace(b"\r\n", b"\n") and BEGINS.match(head) and len(head) < MOST_HEAD:
             if (left := until - time.monotonic()) <= 0:
                 break
@@ -320,9 +316,7 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Bound the memory for reading: a small file can unpack to any size. What is too large then fails its
-    request.
-    """
+    """Bound the memory for reading: a small file can unpack to any size, and then fails its request."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     with contextlib.suppress(OSError, ValueError, IndexError):  # no Linux
         status = Path("/proc/self/status").read_text(encoding="utf-8")

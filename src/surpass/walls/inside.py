@@ -49,9 +49,7 @@ print(*sorted(path for path in seen if ".so" in os.path.basename(path) and not p
 
 @functools.cache
 def shown() -> list[tuple[str, str]]:
-    """(path, path inside) of all that Python needs to start: itself, its own modules, and the libraries that
-    these load.
-    """
+    """(path, path inside) of all that Python needs: itself, its modules, the libraries that these load."""
     binary = python()
     base = {"base": sys.base_prefix, "installed_base": sys.base_prefix}
     library = Path(sysconfig.get_path("stdlib", vars=base))

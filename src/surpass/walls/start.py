@@ -147,9 +147,7 @@ def _has_nobody(path: str) -> bool:
 
 @functools.cache
 def _bwrap() -> str:
-    """The newest bubblewrap that runs here. Some systems let their own bubblewrap make namespaces, and no
-    other program.
-    """
+    """The newest bubblewrap that runs here. Some systems let only their own make namespaces."""
     found = sorted(_bwraps(), key=_version, reverse=True)
     if not found:
         raise UnmetNeed(
