@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import string
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -138,3 +140,90 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(folder)
     return str(folder)
+
+
+# -- servers on loopback
+
+
+@pytest.fixture(scope="module")
+def api():
+    """The address of a chat API that answers every question with 4."""
+    from servers import Chat, chatting
+
+    class Four(Chat):
+        text = "2 + 2\nAnswer: 4"
+
+    with chatting(Four) as url:
+        yield url
+
+
+@pytest.fixture
+def server():
+    """A chat API that does what the test tells it (chat_api)."""
+    from chat_api import Server
+    from servers import serving
+
+    with serving(Server()) as found:
+        yield found
+        found.release.set()
+
+
+@pytest.fixture
+def viewer(root):
+    """`surpass view` of the test's folder of runs."""
+    from servers import serving
+    from surpass.view import Viewer
+
+    with serving(Viewer(root)) as found:
+        yield found
+
+
+# -- folders of runs
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder with a nano model, a finished run of it ("whole"), that run as it was after its first of two
+    rounds ("half"), and one with an adapter ("lora").
+    """
+    from run_folders import SHORT
+    from surpass.cli import main
+    from surpass.engines import LocalEngine
+
+    here = tmp_path_factory.mktemp("home")
+    with contextlib.chdir(here):
+        LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(here / "model")
+        assert main(["run", "grpo", "--model", "model", "--out", "whole", "--rounds", "2", *SHORT]) == 0
+        assert (
+            main(["run", "grpo", "--model", "model", "--out", "lora", "--rounds", "2", "--lora", "2", *SHORT])
+            == 0
+        )
+    for name in ("whole", "lora"):
+        half = here / name.replace("whole", "half")
+        if name == "whole":
+            shutil.copytree(here / name, half)
+        shutil.copy(half / "weights" / "0001" / "state.json", half / "state.json")
+        shutil.rmtree(half / "weights" / "0002")
+        for path in half.glob("*/0002.*"):
+            path.unlink()
+    return here
+
+
+@pytest.fixture
+def place(home, tmp_path, monkeypatch):
+    """`home`, copied, as the working folder."""
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+# -- the sandbox
+
+
+@pytest.fixture
+def none_ahead(monkeypatch):
+    """Every job begins its own sandbox."""
+    from surpass import sandbox
+
+    sandbox.close()
+    monkeypatch.setattr(sandbox, "_taken", sandbox._started)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import surpass
+from sandboxes import missing
 from surpass.answers import blocks, final_answer, folded, normal, of_gold, plain, said, stated
 from surpass.engines import ScriptedEngine
 from surpass.engines.bytes import ByteText
@@ -29,7 +30,6 @@ from surpass.tasks.sql_sandbox import statement_of
 from surpass.tasks.unit_tests import normal as normal_program
 from surpass.tasks.unit_tests import passed, program
 from surpass.types import Problem
-from test_sandbox import missing
 
 
 def run(work):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+from report_data import Page, reports
+from small_methods import digest, small
 from surpass.budget import KINDS, Budget, flops, spent
 from surpass.cli import main
 from surpass.compare import Entry, Runs, difference, holm, judged
@@ -18,9 +20,6 @@ from surpass.learners import gradient
 from surpass.loop import improve
 from surpass.report.comparison import bands, on_grid, write_comparison
 from surpass.store import Store
-from surpass.types import Report, Row
-from test_conformance import digest, small
-from test_report import Page
 from tiny import copy_letter, nano_models
 
 # -- budgets
@@ -155,15 +154,6 @@ def test_nothing_that_varies():
 def test_holm():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
-
-
-def reports(values):
-    return [
-        Report(
-            "answers", [Row(f"p{i}", 0, "accuracy", v) for i, v in enumerate(row)], info={"asked": len(row)}
-        )
-        for row in values
-    ]
 
 
 def test_verdicts_name_the_better_one_and_what_it_costs():

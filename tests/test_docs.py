@@ -11,8 +11,6 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -52,36 +50,6 @@ def commands() -> list[str]:
             " ".join(command.partition("  (")[0].split()) for command in found if "METHOD" not in command
         )
     )
-
-
-class _Api(BaseHTTPRequestHandler):
-    """Any question's answer is 4."""
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps(
-            {
-                "choices": [
-                    {"message": {"role": "assistant", "content": "2 + 2\nAnswer: 4"}, "finish_reason": "stop"}
-                ],
-                "usage": {"prompt_tokens": 9, "completion_tokens": 5},
-            }
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        """Nothing is printed."""
-
-
-@pytest.fixture(scope="module")
-def api():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import errno
 import json
 import os
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from conftest import make_causal, make_tokenizer
+from servers import Chat, serving
 from surpass.cli import main
 from surpass.engines import LocalEngine
 
@@ -346,44 +346,31 @@ def judge_on(port: int, calls: int) -> ThreadingHTTPServer:
     """A server of rewards on loopback that answers so many times and is gone."""
     left = [calls]
 
-    class Judge(BaseHTTPRequestHandler):
-        def do_POST(self):
-            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class Judge(Chat):
+        def answer(self):
             left[0] -= 1
             if left[0] < 0:
-                self.connection.close()
-                return
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps([float(len(text) % 2) for text in texts]).encode())
+                return None
+            return 200, json.dumps([float(len(text) % 2) for text in json.loads(self.body)]).encode()
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Judge)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return ThreadingHTTPServer(("127.0.0.1", port), Judge)
 
 
 def test_a_reward_server_that_vanishes_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
-    server = judge_on(0, 6)
     (tmp_path / "rows.jsonl").write_text(ROWS)
-    (tmp_path / "asks.py").write_text(ASKS.format(server.server_port))
     words = ["run", "grpo", "--model", model, *DATA, "--reward", "asks.py:price", "--out", "run"]
     words[words.index("--rounds") + 1] = "4"
-    assert main(words) == 2
-    server.shutdown()
-    server.server_close()
+    with serving(judge_on(0, 6)) as server:
+        (tmp_path / "asks.py").write_text(ASKS.format(server.server_port))
+        assert main(words) == 2
     MESSAGES["a reward server that is gone"] = told(capsys, tmp_path, model, model).replace(
         str(server.server_port), "PORT"
     )
     assert "in line 3" in MESSAGES["a reward server that is gone"]
     assert json.loads((tmp_path / "run" / "state.json").read_text())["round"] >= 1
-    server = judge_on(server.server_port, 10**6)
-    assert main(["resume", "run", "--code", "asks.py"]) == 0
-    server.shutdown()
-    server.server_close()
+    with serving(judge_on(server.server_port, 10**6)):
+        assert main(["resume", "run", "--code", "asks.py"]) == 0
 
 
 def test_an_engine_that_dies_costs_no_finished_round(capsys, tmp_path, monkeypatch, model):
@@ -431,7 +418,7 @@ def test_a_model_that_scores_its_draws_otherwise_ends_the_run_before_an_update(
 def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, tmp_path, monkeypatch, model):
     from safetensors import SafetensorError
 
-    from surpass import store
+    from surpass import saved_weights
 
     def full(*arguments, **options):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -450,7 +437,7 @@ def test_a_disk_that_fills_while_weights_are_written_is_one_message_too(capsys, 
         "1.0",
     ]
     with monkeypatch.context() as disk:
-        disk.setattr(store, "save_file", full)
+        disk.setattr(saved_weights, "save_file", full)
         disk.setattr(LocalEngine, "save", full)
         assert main(words) == 2
     assert "No space left on device" in told(capsys, tmp_path, model, model)

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from test_docs import api
-
-assert api  # a fixture
 FOLDER = Path(__file__).parents[1] / "examples"
 SIZES = {"own_reward": ["1"], "own_task": ["1"], "own_method": ["300"], "frozen_model": [], "tool_agent": []}
 

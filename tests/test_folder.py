@@ -21,10 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import make_causal, make_tokenizer
+from run_folders import contents, refused
 from surpass import intact, records
 from surpass.cli import main
-from surpass.engines import LocalEngine
 from surpass.errors import SurpassError
 from surpass.intact import sealed
 from surpass.report import write_report
@@ -32,58 +31,7 @@ from surpass.report.read import read_run
 from surpass.view.runs import Runs
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))
-SHORT = "--test 2 --gate 2 --problems 2 --n 2 --max-tokens 4 --every 1 --task.shots 0".split()
 KEPT = Path(__file__).parent / "hostile_edits.jsonl"
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory):
-    """A folder with a nano model, a finished run of it ("whole"), that run as it was after its first of two
-    rounds ("half"), and one with an adapter ("lora").
-    """
-    here = tmp_path_factory.mktemp("home")
-    with contextlib.chdir(here):
-        LocalEngine.of(make_causal(0, 0.05), make_tokenizer()).save(here / "model")
-        assert main(["run", "grpo", "--model", "model", "--out", "whole", "--rounds", "2", *SHORT]) == 0
-        assert (
-            main(["run", "grpo", "--model", "model", "--out", "lora", "--rounds", "2", "--lora", "2", *SHORT])
-            == 0
-        )
-    for name in ("whole", "lora"):
-        half = here / name.replace("whole", "half")
-        if name == "whole":
-            shutil.copytree(here / name, half)
-        shutil.copy(half / "weights" / "0001" / "state.json", half / "state.json")
-        shutil.rmtree(half / "weights" / "0002")
-        for path in half.glob("*/0002.*"):
-            path.unlink()
-    return here
-
-
-@pytest.fixture
-def place(home, tmp_path, monkeypatch):
-    """`home`, copied, as the working folder."""
-    shutil.copytree(home, tmp_path / "home")
-    monkeypatch.chdir(tmp_path / "home")
-    return tmp_path / "home"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What lies in a folder, by name, links as links."""
-    return {
-        str(p.relative_to(folder)): os.fsencode(os.readlink(p)) if p.is_symlink() else p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_symlink() or p.is_file()
-    }
-
-
-def refused(words: list[str], capsys, *says: str) -> None:
-    """The command ends with code 2 and one message, which holds these words."""
-    capsys.readouterr()
-    code, error = main(words), capsys.readouterr().err
-    lines = [line for line in error.splitlines() if line.startswith("surpass: ")]
-    assert code == 2 and len(lines) == 1 and "Traceback" not in error, error
-    assert all(word in lines[0] for word in says), lines[0]
 
 
 # -- edits by hand
@@ -378,10 +326,10 @@ def test_what_a_run_began_with_is_what_it_goes_on_with(run, change, says, place,
 
 def test_a_judge_is_the_one_that_a_run_began_with(nano, tmp_path):
     """A role that is never trained, in a run from Python."""
+    from small_methods import small
     from surpass.loop import improve
     from surpass.models import Models
     from surpass.store import Store
-    from test_conformance import small
     from tiny import copy_letter
 
     def go(judge: int, rounds: int):

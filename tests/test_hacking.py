@@ -12,11 +12,11 @@ from itertools import islice
 
 import pytest
 
+from sandboxes import missing
 from surpass.models import Models
 from surpass.tasks import code, data, reward_code, sql
 from surpass.tasks.sql_questions import database
 from surpass.tasks.sql_sandbox import connect, run
-from test_sandbox import missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 

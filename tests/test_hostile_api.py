@@ -21,11 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chat_api import KEY, Handler, ask, completion, engine, only, texts
 from surpass.engines.hiding import hidden
 from surpass.engines.openai_api import OpenAIEngine
 from surpass.engines.waits import asked_to_wait
 from surpass.errors import EngineError, SurpassError
-from test_openai_api import KEY, ask, completion, engine, only, server, texts  # noqa: F401
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))
 MB = 2**20
@@ -106,7 +106,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("how", ENDLESS)
-def test_an_answer_without_end_is_one_message_and_little_memory(server, how):  # noqa: F811
+def test_an_answer_without_end_is_one_message_and_little_memory(server, how):
     server.always = ENDLESS[how]
     if how in PACKED:
         packed(*PACKED[how])
@@ -119,7 +119,7 @@ def test_an_answer_without_end_is_one_message_and_little_memory(server, how):  #
     assert spent < 20 and peak < 40 * MB
 
 
-def test_bytes_that_are_no_answer_are_not_unpacked_by_their_charset(server):  # noqa: F811
+def test_bytes_that_are_no_answer_are_not_unpacked_by_their_charset(server):
     body = codecs.encode(json.dumps({"choices": []}).encode(), "zlib")
     server.always = pieces(headed(("Content-Type", "application/json; charset=zlib_codec")), body)
     assert "broken JSON" in str(only(engine(server, retries=0), ask()))
@@ -132,14 +132,14 @@ def drip(handler, body):
         time.sleep(0.05)
 
 
-def test_an_answer_that_drips_has_a_deadline(server):  # noqa: F811
+def test_an_answer_that_drips_has_a_deadline(server):
     server.always = drip
     began = time.monotonic()
     reply = only(engine(server, timeout=0.5, retries=1), ask())
     assert "no whole answer within 0.5 seconds" in str(reply) and time.monotonic() - began < 10
 
 
-def test_a_wait_without_end_is_not_waited_for(server, monkeypatch):  # noqa: F811
+def test_a_wait_without_end_is_not_waited_for(server, monkeypatch):
     waits = []
 
     async def sleep(seconds):
@@ -170,7 +170,7 @@ NESTED = {
 
 @pytest.mark.parametrize("code", [200, 400, 500])
 @pytest.mark.parametrize("how", NESTED)
-def test_json_that_means_harm_is_one_message(server, how, code):  # noqa: F811
+def test_json_that_means_harm_is_one_message(server, how, code):
     server.always = lambda handler, body: handler.send(code, NESTED[how])
     began = time.monotonic()
     reply = only(engine(server, retries=0), ask())
@@ -179,7 +179,7 @@ def test_json_that_means_harm_is_one_message(server, how, code):  # noqa: F811
     str(reply).encode()
 
 
-def test_bills_of_any_size_are_borne(server, tmp_path):  # noqa: F811
+def test_bills_of_any_size_are_borne(server, tmp_path):
     def dear(handler, body):
         handler.send(
             200,
@@ -208,23 +208,21 @@ def test_bills_of_any_size_are_borne(server, tmp_path):  # noqa: F811
         f"https://other.example/{KEY}",
     ],
 )
-def test_a_redirection_elsewhere_is_not_followed(server, to):  # noqa: F811
+def test_a_redirection_elsewhere_is_not_followed(server, to):
     server.always = lambda handler, body: handler.send(307, b"", {"Location": to})
     reply = only(engine(server, retries=0), ask())
     assert isinstance(reply, EngineError) and len(server.seen) == 1
     assert KEY not in str(reply) and "root:" not in str(reply)
 
 
-def test_a_redirection_in_a_circle_ends(server):  # noqa: F811
+def test_a_redirection_in_a_circle_ends(server):
     server.always = lambda handler, body: handler.send(307, b"", {"Location": "/v1/chat/completions"})
     assert isinstance(only(engine(server, retries=0), ask()), EngineError)
     assert len(server.seen) < 6
 
 
-def test_a_list_of_models_without_end_is_left(server, monkeypatch):  # noqa: F811
-    import test_openai_api
-
-    monkeypatch.setattr(test_openai_api.Handler, "do_GET", lambda handler: drip_list(handler))
+def test_a_list_of_models_without_end_is_left(server, monkeypatch):
+    monkeypatch.setattr(Handler, "do_GET", lambda handler: drip_list(handler))
     server.always = lambda handler, body: handler.send(404, {"error": "no such model"})
     began = time.monotonic()
     assert "HTTP 404" in str(only(engine(server, retries=0), ask()))
@@ -353,7 +351,7 @@ def echoes(how, where):
         "500",
     ],
 )
-def test_a_key_that_is_said_back_is_shown_and_kept_nowhere(server, tmp_path, capsys, where):  # noqa: F811
+def test_a_key_that_is_said_back_is_shown_and_kept_nowhere(server, tmp_path, capsys, where):
     for how in (
         FORMS
         if TIMES > 1 or where in ("answer", "400")
@@ -437,7 +435,7 @@ KEPT = [  # what was found once
 ]
 
 
-def understood(handler_body: bytes, code: int, made: OpenAIEngine, server) -> None:  # noqa: F811
+def understood(handler_body: bytes, code: int, made: OpenAIEngine, server) -> None:
     server.always = lambda handler, body: handler.send(code, handler_body)
     reply = only(made, ask())
     assert isinstance(reply, (EngineError, list))
@@ -448,7 +446,7 @@ def understood(handler_body: bytes, code: int, made: OpenAIEngine, server) -> No
 
 
 @pytest.mark.parametrize("kept", range(len(KEPT)))
-def test_what_was_found_once(server, kept):  # noqa: F811
+def test_what_was_found_once(server, kept):
     for code in (200, 400, 422, 500):
         understood(json.dumps(KEPT[kept]).encode(), code, engine(server, retries=0), server)
 
@@ -464,7 +462,7 @@ def test_what_was_found_once(server, kept):  # noqa: F811
     st.sampled_from(["json", "stream", "cut", "flip"]),
     st.integers(0, 2**16),
 )
-def test_any_answer_is_understood_or_told_of(server, value, code, how, at):  # noqa: F811
+def test_any_answer_is_understood_or_told_of(server, value, code, how, at):
     data = json.dumps(value).encode()
     if how == "stream":
         data = b"data: " + data + b"\n\ndata: [DONE]\n\n"

@@ -24,17 +24,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import surpass
-from surpass.errors import SurpassError
+from report_data import Skeleton, branching_tree, flat_tree, whole_run
+from servers import get, serving
+from surpass.errors import Damaged, SurpassError
 from surpass.report import folder as reading
 from surpass.report import write_report
-from surpass.report.folder import Damaged, lines, opened
+from surpass.report.folder import lines, opened
 from surpass.report.read import read_run
 from surpass.store import Store
 from surpass.view import Viewer, pages, runs, server
 from surpass.view.runs import Busy, Runs
-from test_markup import Skeleton
-from test_report import branching_tree, flat_tree, whole_run
-from test_view import get, viewer  # noqa: F401
+from surpass.view.trees import tree_of
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))
 CORPUS = sorted((Path(__file__).parent / "corpus" / "view").iterdir())
@@ -156,7 +156,7 @@ def lay(kind, path, secret):
         "itself",
     ],
 )
-def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path, kind):  # noqa: F811
+def test_what_is_no_plain_file_is_named_and_hides_no_run(viewer, root, tmp_path, kind):
     secret = tmp_path / "secret"
     secret.mkdir()
     for name in ("0001.parquet", "0000.parquet", "0001.jsonl", "0000.jsonl"):
@@ -205,10 +205,10 @@ def test_a_link_on_the_way_is_refused_too(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "trees").symlink_to(tmp_path)
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(Damaged, match=r"trees in .* is not read: it is a link"):
+    with pytest.raises(Damaged, match=r"trees is a symbolic link, where a run of surpass has a folder"):
         opened(tmp_path / "run", "trees/file")
     assert opened(tmp_path, "none") is opened(tmp_path, "none/file") is None
-    with pytest.raises(Damaged, match="plain folder"):
+    with pytest.raises(Damaged, match="file is a plain file, where a run of surpass has a folder"):
         opened(tmp_path, "file/file")
 
 
@@ -274,7 +274,7 @@ bytearray(2**29)
     )
 
 
-def test_a_run_that_is_read_for_long_holds_no_other_up(viewer, root, monkeypatch):  # noqa: F811
+def test_a_run_that_is_read_for_long_holds_no_other_up(viewer, root, monkeypatch):
     make(root, "slow")
     held, read = threading.Event(), runs.read_run
 
@@ -360,7 +360,7 @@ def look(folder):
             ask(lambda: found.outcomes((name, 0), ("one", -1))),
         ]
         answers += [
-            ask(lambda i=i, kind=kind: found.tree(run, kind == "trees", i, kind))
+            ask(lambda i=i, kind=kind: tree_of(run, kind == "trees", i, kind))
             for kind in ("trees", "exams")
             for i in (0, 1, 5)
         ]
@@ -545,7 +545,7 @@ UNCLEAR = [
 
 
 @pytest.mark.parametrize("line", ODD, ids=lambda line: ascii(line)[:30])
-def test_odd_requests_are_answered_with_400(viewer, capfd, monkeypatch, line):  # noqa: F811
+def test_odd_requests_are_answered_with_400(viewer, capfd, monkeypatch, line):
     monkeypatch.setattr(server, "SECONDS", 60.0)
     line = line.replace("TOKEN", viewer.token).encode("utf-8" if "é" in line else "latin-1")
     with within(20):
@@ -565,7 +565,7 @@ def test_odd_requests_are_answered_with_400(viewer, capfd, monkeypatch, line):  
 
 
 @pytest.mark.parametrize("path", UNCLEAR, ids=lambda path: path[:30])
-def test_odd_questions_are_answered_with_400(viewer, capfd, path):  # noqa: F811
+def test_odd_questions_are_answered_with_400(viewer, capfd, path):
     status, headers, body = get(viewer, path)
     assert (
         status == 400
@@ -590,7 +590,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: ascii(head)[:30])
-def test_odd_heads_get_nothing(viewer, capfd, head):  # noqa: F811
+def test_odd_heads_get_nothing(viewer, capfd, head):
     head = head.replace("{0}", str(viewer.server_port))
     found = say(viewer, f"GET /{viewer.token}/ HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
     assert found[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 403 ") and b"<main>" not in found
@@ -603,12 +603,8 @@ def open_server(whole):
     found = Viewer(whole)
     found.complaints = []
     found.handle_error = lambda *_: found.complaints.append(sys.exception())
-    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
-    thread.join()
+    with serving(found):
+        yield found
 
 
 PIECES = [
@@ -685,7 +681,7 @@ def over(connection, seconds):
 
 
 @pytest.mark.parametrize("data", [b"", b"G", b"GET /", b"GET /x", b"POST /"])
-def test_those_who_say_nothing_keep_nobody_waiting(viewer, monkeypatch, data):  # noqa: F811
+def test_those_who_say_nothing_keep_nobody_waiting(viewer, monkeypatch, data):
     monkeypatch.setattr(server, "SECONDS", 60.0)
     with connections(viewer, 200, data) as silent:
         with within(20):
@@ -694,7 +690,7 @@ def test_those_who_say_nothing_keep_nobody_waiting(viewer, monkeypatch, data):  
     assert len(viewer.waiting) <= server.MOST_WAITING
 
 
-def test_a_request_has_a_moment_to_arrive(viewer, monkeypatch):  # noqa: F811
+def test_a_request_has_a_moment_to_arrive(viewer, monkeypatch):
     """By drops, too, and with the secret as without."""
     monkeypatch.setattr(server, "SECONDS", 0.5)
     for data in (b"GET /", f"GET /{viewer.token}/ HTTP/1.1\r\nHost: ".encode()):
@@ -708,7 +704,7 @@ def test_a_request_has_a_moment_to_arrive(viewer, monkeypatch):  # noqa: F811
             assert time.monotonic() - began < 3
 
 
-def test_whoever_lacks_the_secret_is_refused_at_the_first_line(viewer, monkeypatch):  # noqa: F811
+def test_whoever_lacks_the_secret_is_refused_at_the_first_line(viewer, monkeypatch):
     """Before the rest of the request comes, and without a look at any run."""
     monkeypatch.setattr(Runs, "names", lambda self: time.sleep(30))
     with connections(viewer, 30, b"GET /nothing/run?name=one HTTP/1.1\r\n") as some, within(20):
@@ -717,7 +713,7 @@ def test_whoever_lacks_the_secret_is_refused_at_the_first_line(viewer, monkeypat
             assert over(one, 3)
 
 
-def test_those_who_do_not_take_their_answer_hold_nobody_up(viewer, root):  # noqa: F811
+def test_those_who_do_not_take_their_answer_hold_nobody_up(viewer, root):
     (root / "one" / "run.json").write_text(json.dumps(ABOUT | {"x": ["y" * 100] * 100}), encoding="utf-8")
     ask = (
         f"GET /{viewer.token}/run?name=one HTTP/1.1\r\nHost: 127.0.0.1:{viewer.server_port}\r\n\r\n".encode()

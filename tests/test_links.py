@@ -18,16 +18,15 @@ from pathlib import Path
 
 import pytest
 
+from run_folders import SHORT, contents, refused
 from surpass import lock, nofollow
 from surpass.compare import compare
-from surpass.errors import SurpassError
+from surpass.errors import Damaged, SurpassError
 from surpass.intact import damage, seal, write_whole
 from surpass.lock import Lock, held
+from surpass.report import folder as reading
 from surpass.report import write_report
 from surpass.store import Store
-from test_folder import SHORT, contents, home, place, refused
-
-__all__ = ["home", "place"]  # fixtures
 
 FILES = (
     "lock lock.pid run.json state.json events.jsonl timing.jsonl report.html run.json.partial "
@@ -217,6 +216,50 @@ def test_names_that_lead_out_of_a_folder_are_no_names(tmp_path):
     (folder / "c").symlink_to(tmp_path / "secret")
     write_whole(folder / "c", "x")  # the link is replaced
     assert (tmp_path / "secret").read_text() == "s" and (folder / "c").read_text() == "x"
+
+
+@pytest.mark.parametrize("swapped", ["folder", "file", "pipe"])
+@pytest.mark.parametrize("read", [nofollow.read, reading.opened], ids=["run", "report"])
+def test_what_is_swapped_after_it_was_looked_at_is_not_read(swapped, read, tmp_path, monkeypatch):
+    run, look = tmp_path / "run", os.stat
+    (run / "trees").mkdir(parents=True)
+    (run / "trees" / "f").write_text("mine")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "f").write_text("secret")
+
+    def looked(name, **how):
+        found = look(name, **how)
+        if name == ("trees" if swapped == "folder" else "f"):
+            (run / "trees" / "f").unlink()
+            if swapped == "folder":
+                (run / "trees").rmdir()
+                (run / "trees").symlink_to(tmp_path / "secret")
+            elif swapped == "file":
+                (run / "trees" / "f").symlink_to(tmp_path / "secret" / "f")
+            else:
+                os.mkfifo(run / "trees" / "f")
+        return found
+
+    monkeypatch.setattr(os, "stat", looked)
+    with pytest.raises(Damaged, match="named pipe" if swapped == "pipe" else "symbolic link"):
+        read(run, "trees/f")
+    monkeypatch.undo()
+    assert (tmp_path / "secret" / "f").read_text() == "secret"
+
+
+def test_a_listed_folder_is_no_link(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "f").write_text("x")
+    (tmp_path / "run" / "trees").symlink_to(tmp_path / "secret")
+    (tmp_path / "run" / "file").write_text("x")
+    for listed in (nofollow.listed, reading.names):
+        with pytest.raises(Damaged, match="symbolic link"):
+            listed(tmp_path / "run", "trees")
+        with pytest.raises(Damaged, match="plain file"):
+            listed(tmp_path / "run", "file")
+        assert listed(tmp_path / "run", "none") == [] and listed(tmp_path / "none", "none") == []
+        assert listed(tmp_path, "secret") == ["f"]
 
 
 def test_an_export_and_a_comparison_follow_no_link(place, capsys):

@@ -10,14 +10,13 @@ import os
 import shlex
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import surpass
 import surpass.models
+from servers import Chat, chatting
 from surpass.cli import main
 from surpass.engines.openai_api import OpenAIEngine
 from surpass.files import quoted
@@ -128,32 +127,15 @@ def command(*words, after="", **environment):
     return process.returncode, process.stdout, process.stderr.decode("utf-8", "replace")
 
 
-class Says(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": "6 × 7 → ✓ 😀\nAnswer: 42"}
-        data = json.dumps(
-            {
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-            }
-        )
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(data.encode())
-
-    def log_message(self, *_):
-        pass
+class Says(Chat):
+    text = "6 × 7 → ✓ 😀\nAnswer: 42"
 
 
 @pytest.fixture(scope="module")
 def api():
     """The words that make a question go to a server on loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield ["--model", "api:m", "--url", f"http://127.0.0.1:{server.server_port}/v1"]
-    server.shutdown()
-    server.server_close()
+    with chatting(Says) as url:
+        yield ["--model", "api:m", "--url", url]
 
 
 @pytest.fixture

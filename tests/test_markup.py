@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import surpass
+from report_data import Skeleton, exam, reports, whole_run, write
 from surpass.budget import Budget
 from surpass.compare import Entry, Runs, judged
 from surpass.report import write_report
@@ -28,8 +28,6 @@ from surpass.store import Store, as_line
 from surpass.types import DONE, Column, Problem, Tree
 from surpass.view import pages
 from surpass.view.runs import Runs as Folder
-from test_compare import reports
-from test_report import exam, whole_run, write
 
 TIMES = int(os.environ.get("SURPASS_FUZZ", "1"))
 EVIL = """"'></title></style></textarea>--><meta http-equiv=refresh content=0;url=http:evil><script>alert(1)<{0}{x}&lt;&#60;img src=x onerror=a>]]>|"""  # noqa: E501
@@ -39,39 +37,6 @@ PAGES = [
     *(Path(surpass.__file__).parent / "report").glob("*.py"),
     *(Path(surpass.__file__).parent / "view").glob("*.py"),
 ]
-
-
-class Skeleton(HTMLParser):
-    """A page's elements, each with the names of its attributes and the values of those that do something, and
-    how much text there is.
-    """
-
-    def __init__(self, page):
-        super().__init__(convert_charrefs=True)
-        self.found, self.letters = [], 0
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        acts = {
-            name: value
-            for name, value in attrs
-            if name in ("id", "class", "src", "style", "http-equiv", "content", "type", "rel", "d", "points")
-        }
-        self.found.append((tag, [name for name, _ in attrs], acts))
-
-    handle_startendtag = handle_starttag
-
-    def handle_endtag(self, tag):
-        self.found.append(f"/{tag}")
-
-    def handle_data(self, data):
-        self.letters += len(data)
-
-    def handle_comment(self, data):
-        self.found.append("comment")
-
-    handle_decl = unknown_decl = handle_pi = handle_comment
 
 
 def bare(page):

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from small_methods import LEARNING, small
 from surpass import rewards
 from surpass.loop import improve, weights_digest
 from surpass.parts import demands
 from surpass.store import Store
-from test_conformance import LEARNING, small
 from tiny import copy_letter, nano_models
 
 

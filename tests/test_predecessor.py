@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_methods import digest, small
 from surpass import gates, selectors
 from surpass.errors import SurpassError
 from surpass.loop import improve
 from surpass.parts import Method, to_json
 from surpass.store import Store
 from surpass.types import Report, Verdict
-from test_conformance import digest, small
 from tiny import copy_letter, nano_models
 
 

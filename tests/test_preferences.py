@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from small_methods import small
 from surpass.alarms import alarms
 from surpass.engines import TabularEngine
 from surpass.loop import improve
@@ -22,7 +23,6 @@ from surpass.models import Models
 from surpass.needs import snapshots
 from surpass.parts import Method
 from surpass.types import Example, Memory, Problem, Tree
-from test_conformance import small
 from tiny import copy_letter, table
 
 METHODS = ("cream", "self_rewarding", "iterative_dpo", "mcts_dpo")

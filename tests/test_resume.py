@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_methods import digest
 from surpass.errors import RunBroken, SurpassError
 from surpass.journal import Journal
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.parts import from_json, to_json
 from surpass.store import Store
-from test_conformance import digest
 from tiny import copy_letter, nano_models
 
 PHASES = ("search", "score", "learn", "write", "exam gate", "exam test")
@@ -78,7 +78,7 @@ rounds = 4
 
 
 def method():
-    from test_conformance import small
+    from small_methods import small
 
     return small("grpo", every=2)
 
@@ -203,7 +203,7 @@ def test_what_is_damaged_costs_no_byte_of_the_end(names, back, harm, killed, who
 
 def test_what_a_run_goes_on_from_keeps_numbers_that_json_does_not_have(tmp_path):
     """search.mcts has a knob that is infinite, and a note may be nan."""
-    from test_conformance import small
+    from small_methods import small
 
     store, method = Store(tmp_path), small("rest_mcts")
     store.commit(

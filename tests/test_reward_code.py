@@ -11,6 +11,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
+from sandboxes import missing, without_bubblewrap
 from surpass import choose, searches
 from surpass.engines import ScriptedEngine
 from surpass.methods.eureka import eureka
@@ -18,7 +19,6 @@ from surpass.models import Models
 from surpass.searches.round import search_all
 from surpass.tasks import keydoor, reward_code
 from surpass.tasks.unit_tests import program
-from test_sandbox import missing, without_bubblewrap
 from writer import writer
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

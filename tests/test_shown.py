@@ -12,7 +12,6 @@ import sys
 import threading
 import unicodedata
 import warnings
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import surpass
+from servers import Chat, chatting
 from surpass.cli import main
 from surpass.progress import Progress, watching
 from surpass.shell import ending
@@ -122,43 +122,19 @@ def test_json_keeps_its_value_and_anything_is_harmless(before, text, after):
 # -- every command
 
 
-class Says(BaseHTTPRequestHandler):
-    status = 200
+class Says(Chat):
+    status, text = 200, f"{HOSTILE}\nAnswer: {HOSTILE}"
 
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": f"{HOSTILE}\nAnswer: {HOSTILE}"}
-        known = {
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-        }
-        data = json.dumps(known if self.status == 200 else {"error": {"message": HOSTILE}}).encode()
-        if self.status == 200 and b"raw" in self.path.encode():
-            data = HOSTILE.encode()
-        self.send_response(self.status)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
+    def answer(self):
+        if self.status != 200:
+            return self.status, json.dumps({"error": {"message": HOSTILE}}).encode()
+        return (200, HOSTILE.encode()) if "raw" in self.path else super().answer()
 
 
 @pytest.fixture(scope="module")
 def api():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield [
-        "--model",
-        "api:m",
-        "--url",
-        f"http://127.0.0.1:{server.server_port}/v1",
-        "--cache",
-        "None",
-        "--retries",
-        "0",
-    ]
-    server.shutdown()
-    server.server_close()
+    with chatting(Says) as url:
+        yield ["--model", "api:m", "--url", url, "--cache", "None", "--retries", "0"]
 
 
 @pytest.fixture(autouse=True)

@@ -539,7 +539,7 @@ def test_a_run_over_rewritten_dialogues_learns_what_it_drew_and_resumes(method, 
     """Log-probabilities at the draw are those the learner computes, in every context; a run that goes on ends
     in the same bytes.
     """
-    from test_conformance import digest
+    from small_methods import digest
 
     class Dying(Store):
         def timed(self, phase, round):

@@ -1,26 +1,26 @@
 """The server behind surpass view: whom it answers, and that what it says of a run is what the run holds."""
 
-import http.client
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
+from report_data import EVIL, branching_tree, exam, flat_tree, whole_run, write
+from servers import get
 from surpass.errors import SurpassError
 from surpass.store import Store
 from surpass.texts import pieces
 from surpass.types import DONE, LENGTH, Column, Problem, Tree
 from surpass.view import Viewer
-from surpass.view.runs import CUT, LONGEST, Runs, _cut
-from test_report import EVIL, branching_tree, exam, flat_tree, whole_run, write
+from surpass.view.runs import Runs
+from surpass.view.trees import CUT, LONGEST, _cut, tree_of
 
 
 def many(n, round):
@@ -74,28 +74,6 @@ def root(tmp_path):
     (tmp_path / "secret" / "events.jsonl").write_text('{"event": "exam", "round": 0}\n')
     os.symlink(tmp_path / "secret", tmp_path / "runs" / "link")
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def viewer(root):
-    server = Viewer(root)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def get(server, path, token=None, method="GET", **headers):
-    """(status, headers, body) of a request; `path` comes after the token."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, f"/{server.token if token is None else token}/{path}", headers=headers)
-    answer = connection.getresponse()
-    body = answer.read().decode()
-    connection.close()
-    return answer.status, dict(answer.getheaders()), body
 
 
 def test_it_listens_on_loopback_alone_and_its_address_holds_the_token(viewer):
@@ -239,13 +217,13 @@ def test_attempts_are_filtered_sorted_and_paged_as_a_plain_loop_would(root):
 
 def test_a_tree_as_json_is_the_tree(root):
     runs = Runs(root)
-    tree = runs.tree(runs.run("deep/er/two"), 0, 1, "exams")
+    tree = tree_of(runs.run("deep/er/two"), 0, 1, "exams")
     assert [node["before"] for node in tree["nodes"]] == [-1, 0, 1, 1, 2, 4] and [
         node["aside"] for node in tree["nodes"]
     ] == [False] * 4 + [True] * 2
     assert tree["leaves"] == [2, 3] and tree["rewards"] == tree["scores"]["reward"] == [1.0, 0.5]
     assert tree["attempts"] == [[0, 1, 2], [0, 1, 3]]
-    flat = runs.tree(runs.run("deep/er/two"), 0, 0, "exams")
+    flat = tree_of(runs.run("deep/er/two"), 0, 0, "exams")
     assert (
         flat["nodes"][1]["text"] == ["a", "b", "c"]
         and flat["nodes"][1]["logp"] == [-1.0] * 3
@@ -271,7 +249,7 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
     every, _ = runs.attempts(run)
     assert len(every) == 2 * 3 * 4
     for i in range(3):
-        tree = runs.tree(run, 1, i)
+        tree = tree_of(run, 1, i)
         stored = store.read_trees(1)[0][i]
         for node, own in enumerate(tree["nodes"]):
             assert "".join(own["text"]) == models.engine("policy").text.decode(stored.own(node)) and len(
@@ -285,7 +263,7 @@ def test_what_a_real_run_leaves_can_be_read(tmp_path):
     assert {row["problem"]: row["values"] for row in outcomes} == {p: [before[p], after[p]] for p in before}
     for row in outcomes[:20]:
         for value, where in zip(row["values"], row["trees"], strict=True):
-            tree = runs.tree(run, where["round"], where["tree"], "exams")
+            tree = tree_of(run, where["round"], where["tree"], "exams")
             assert (
                 tree["id"] == row["problem"] and tree["score"] == "chosen" and max(tree["rewards"]) >= value
             )
@@ -305,7 +283,7 @@ def test_an_attempt_is_what_happened_in_time_also_where_two_play(tmp_path):
     tree.mark("outcome", 5, -2.0)
     about = {"format": 2, "method": {"scores": {"outcome": {}}}}
     runs = Runs(write(tmp_path / "game", whole_run(), [tree], run=about).parent)
-    found = runs.tree(runs.run("game"), 1, 0)
+    found = tree_of(runs.run("game"), 1, 0)
     assert found["attempts"] == [[0, 1, 2, 3, 4, 5]] and [node["before"] for node in found["nodes"]] == [
         -1,
         0,
@@ -384,7 +362,7 @@ def test_credit_of_two_learn_rows_of_one_role_is_told_apart(tmp_path):
     store.events(whole_run())
     store.close()
     runs = Runs(tmp_path / "runs")
-    scores = runs.tree(runs.run("one"), 1, 1)["scores"]
+    scores = tree_of(runs.run("one"), 1, 1)["scores"]
     assert scores["advantage 1 (policy)"] == [0.8] * 4 and scores["advantage 2 (policy)"] == [-0.5] * 4
 
 

@@ -11,16 +11,16 @@ import uuid
 
 import pytest
 
-from surpass import sandbox, walls
+from sandboxes import gives, missing
+from surpass import sandbox
 from surpass.sandbox import Limits, Ran
-from test_sandbox import gives, missing, none_ahead
+from surpass.walls import inside, start, syscalls
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
-assert none_ahead  # a fixture
 
 SHARED = {
     "/dev/null": "/dev/null",
-    "Python": "/python/bin/" + walls._python().name,
+    "Python": "/python/bin/" + inside.python().name,
     "a library": "/lib/libc.so.6",
     "a module": "/python/LIB/os.py",
 }
@@ -51,8 +51,8 @@ RAW = (
 )
 
 
-def inside(name: str) -> str:
-    return SHARED[name].replace("LIB", walls._shown()[1][1].removeprefix("/python/"))
+def place(name: str) -> str:
+    return SHARED[name].replace("LIB", inside.shown()[1][1].removeprefix("/python/"))
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -63,7 +63,7 @@ def test_what_is_shared_with_the_machine_cannot_be_changed(name):
         "     eval(change); out.append(change)\n    except (OSError, ValueError): pass\nreturn out"
     )
     before = os.stat("/dev/null")
-    given = gives(body.format(inside(name), CHANGES))
+    given = gives(body.format(place(name), CHANGES))
     if os.stat("/dev/null").st_mode != before.st_mode and os.getuid() == 0:
         # for everybody else on the machine; the test fails all the same
         os.chmod("/dev/null", stat.S_IMODE(before.st_mode))
@@ -230,7 +230,7 @@ def test_a_job_of_roots_is_nobody_outside_too(none_ahead, monkeypatch):
                 ["ps", "-ww", "-eo", "uid,args"], capture_output=True, text=True
             ).stdout.splitlines()
             who = {int(line.split()[0]) for line in lines if mark in line and "bwrap" not in line.split()[1]}
-            if who == {walls.NOBODY}:
+            if who == {start.NOBODY}:
                 return
         raise AssertionError(who)
     finally:
@@ -239,7 +239,7 @@ def test_a_job_of_roots_is_nobody_outside_too(none_ahead, monkeypatch):
 
 def test_no_job_begins_where_a_wall_does_not_stand(none_ahead, monkeypatch):
     """The worker puts up the last walls itself: if it could not it must not go on."""
-    monkeypatch.setattr(walls, "_second", lambda: b"no filter")
+    monkeypatch.setattr(syscalls, "second", lambda: b"no filter")
     with pytest.raises(Exception, match="the wall around its calls does not stand"):
         gives("return 1")
 

@@ -1,6 +1,4 @@
-"""Every error that surpass raises on purpose: one sentence each, saying what was wanted, what was found and
-what to do.
-"""
+"""Every error that surpass raises on purpose. A message says what is wrong and what to do."""
 
 
 class SurpassError(Exception):
@@ -8,9 +6,7 @@ class SurpassError(Exception):
 
 
 class UnmetNeed(SurpassError):
-    """A part needs something that the engine or the task cannot do; raised before the first token is
-    drawn.
-    """
+    """A part needs something that the engine or the task cannot do; raised before the first draw."""
 
 
 class EngineError(SurpassError):
@@ -23,6 +19,10 @@ class TooLong(EngineError):
 
 class BudgetSpent(SurpassError):
     """The next request could cost more than what is left of a budget of tokens or dollars."""
+
+
+class Damaged(SurpassError):
+    """A file of a run's folder is not what a run has there, and is not used."""
 
 
 class RunBroken(SurpassError):

@@ -17,8 +17,8 @@ from surpass.errors import SurpassError
 
 
 def quoted(*words: Any) -> str:
-    """Words as a shell takes them: a command that is printed can be copied, whatever its files are called. A
-    name that begins with a dash is given its folder, so that it is no flag.
+    """Words quoted for a shell, so that a printed command can be copied, whatever its files are called. A
+    path that begins with a dash gets "./" in front, so that it is no flag.
     """
     return " ".join(
         shlex.quote(f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word))
@@ -27,7 +27,7 @@ def quoted(*words: Any) -> str:
 
 
 def at_home(path: str | Path) -> Path:
-    """A path whose ~ is a home folder; SurpassError where nobody knows one."""
+    """A path with ~ replaced by the home folder; SurpassError where there is none."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -37,14 +37,14 @@ def at_home(path: str | Path) -> Path:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name means something in a user's file."""
+    """Whether a name refers to a user's file, or to something in it."""
     return name.partition(":")[0].endswith(".py")
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """The module of a Python file, named by its stem, run once as long as the file stays the same; it may
-    import its neighbours. Raises SurpassError for a missing file, a stem that is another module's name, and
-    whatever the file raises.
+    """The module of a Python file, under the file's stem. It runs again only after the file has changed, and
+    may import its neighbours. SurpassError for a missing file, for a stem that is another module's name, and
+    for whatever the file raises.
     """
     path = at_home(path).resolve()
     if not path.is_file():
@@ -66,7 +66,7 @@ def load_file(path: str | Path) -> ModuleType:
     assert spec is not None and spec.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     module.__dict__["_surpass_digest"] = digest(path)
-    sys.modules[path.stem] = module  # dataclasses look their module up while they are made
+    sys.modules[path.stem] = module  # dataclasses look up their module while they are made
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
@@ -78,7 +78,7 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 def load_name(name: str) -> Any:
-    """What "file.py:name" names; with "file.py" alone, what bears the file's own name."""
+    """What "file.py:name" names; "file.py" alone names what is called like the file."""
     file, _, wanted = name.partition(":")
     module = load_file(file)
     wanted = wanted or Path(file).stem
@@ -96,16 +96,13 @@ def load_name(name: str) -> Any:
 
 def digest(path: str | Path) -> str:
     """Sixteen hexadecimal digits of a file's contents."""
-    with open(
-        path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
-    ) as file:  # a run's folder may name a file that waits
+    # without waiting: a run's folder may name a FIFO
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def where(error: BaseException, path: Path) -> str:
-    """ "ValueError in line 12: message": the last line of the file that took part, the message on one
-    line.
-    """
+    """ "ValueError in line 12: message", with the last line of the file in the traceback."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -117,7 +114,7 @@ def where(error: BaseException, path: Path) -> str:
 
 
 def own_frame(error: BaseException) -> Path | None:
-    """The user's file that raised an error, or let it through; None where none took part."""
+    """The user's file that an error comes from or passed through; None where there is none."""
     mine = {
         Path(module.__file__).resolve()
         for module in list(sys.modules.values())

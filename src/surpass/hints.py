@@ -1,6 +1,4 @@
-"""Whether values fit the type hints of a part's fields: a part read from JSON may come from somebody else, or
-from an editor.
-"""
+"""Whether values fit the type hints of a part's fields: JSON of a part may come from somebody else."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import types
 import typing
 from typing import Any
 
-MOST = 2**53  # whole numbers above it are no count, and no float holds them
+MOST = 2**53  # larger whole numbers are no counts, and floats do not hold them exactly
 KINDS = {
     "Search": "searches",
     "Curriculum": "curricula",
@@ -31,7 +29,7 @@ _BARE = (bool, int, float, str, type(None), list, tuple, dict)
 
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
-    """The hints of a dataclass's fields; Any for all where one names what is not there at run time."""
+    """The type hints of a dataclass's fields; Any for all if one of them cannot be resolved at run time."""
     try:
         found = typing.get_type_hints(cls)
     except Exception:  # a hint may be any expression
@@ -40,9 +38,7 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def misfit(value: Any, hint: Any) -> str:
-    """What a hint wants, in words, where the value is not it; "" where it fits, or where nothing can be
-    said.
-    """
+    """What a hint wants, in words, if the value does not fit it; "" if it fits, or nobody can tell."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, (str, typing.TypeVar)):
         return ""
@@ -101,15 +97,15 @@ def _structure(value: Any, kind: Any, inside: tuple[Any, ...]) -> str:
         )
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return "" if isinstance(value, kind) else f"a {kind.__name__}"
-    # what a part does cannot be seen; that it is none can
+    # whether a part does its job cannot be seen, but whether it can be one
     if isinstance(kind, type) and getattr(kind, "_is_protocol", False):
         return "" if _serves(value, kind) else f"a part, a {kind.__name__}"
     return ""
 
 
 def _serves(value: Any, kind: Any) -> bool:
-    """Whether a value may be a part of a kind: it is called with as many arguments, and comes from no folder
-    of another kind.
+    """Whether a value may be a part of a kind: it takes as many arguments, and a part of surpass must stand
+    in that kind's folder.
     """
     wanted = kind.__dict__.get("__call__")
     if isinstance(value, _BARE) or (wanted is not None and not callable(value)):
@@ -123,6 +119,6 @@ def _serves(value: Any, kind: Any) -> bool:
         inspect.signature(type(value).__call__).bind(*inspect.signature(wanted).parameters)
     except TypeError:
         return False
-    except ValueError:  # one that tells nothing of itself
+    except ValueError:  # it has no signature to inspect
         return True
     return True

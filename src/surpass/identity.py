@@ -1,9 +1,9 @@
 """What a run began with, as digests: a run goes on with the weights, chat template, tokenizer and
 configuration that it began with, or not at all.
 
-Every byte of the weights is hashed, once a start: a digest of headers or of a sample would not notice
-somebody who exchanges a model on purpose. Trained weights were hashed before, too; with an adapter it is one
-pass over the base's bytes more, which were just read from disk.
+Every byte of the weights is hashed, once per start. A digest of headers or of a sample would miss a model
+that somebody exchanged on purpose. With an adapter this is one more pass over the base's bytes, just after
+they were read from disk.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 
 def identity(models: Any, trained: Mapping[str, str]) -> dict[str, str]:
-    """{"ROLE's WHAT": digest} of all that a run rests on and does not change: the weights that are not
-    trained (a LoRA's base, a judge), chat template, tokenizer and configuration. `trained` holds the digests
-    of those that are, by role; a role played by a copy of another is that other's.
+    """{"ROLE's WHAT": digest} of all that a run rests on and does not change: weights that are not trained (a
+    LoRA's base, a judge), chat template, tokenizer and configuration. `trained` holds the digests of trained
+    weights, by role. A role that is a copy of another is left out.
     """
     found: dict[str, str] = {}
     seen: set[int] = set()
@@ -57,7 +57,7 @@ def _parts(engine: Any, trained: bool) -> Iterable[tuple[str, str]]:
     if config is not None:
         import transformers
 
-        # what is not the standard depends on the version: under another one there is nothing to compare
+        # the defaults that are left out depend on the version: another one's cannot be compared
         yield (
             f"configuration (transformers {transformers.__version__})",
             _of(_settings(config.to_diff_dict())),
@@ -70,7 +70,7 @@ def _still(engine: Any, trained: bool) -> dict[str, Any]:
     if module is None:
         return {} if trained or not hasattr(engine, "weights") else engine.weights()
     moving = set(engine.trainable()) if trained else set()
-    kept = module.state_dict().keys()  # without buffers that are computed anew
+    kept = module.state_dict().keys()  # without buffers that are computed and not saved
     named = {
         **dict(module.named_parameters()),
         **{name: buffer for name, buffer in module.named_buffers() if name in kept},
@@ -79,7 +79,7 @@ def _still(engine: Any, trained: bool) -> dict[str, Any]:
 
 
 def _vocabulary(tokenizer: Any) -> Any:
-    """All that a tokenizer does, but for how it was told to cut and fill up its last batch."""
+    """All that defines a tokenizer, without the truncation and padding that its last batch left set."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return {
@@ -87,13 +87,13 @@ def _vocabulary(tokenizer: Any) -> Any:
             for key, value in json.loads(backend.to_str()).items()
             if key not in ("truncation", "padding")
         }
-    with contextlib.suppress(AttributeError):  # one of sentencepiece's own
+    with contextlib.suppress(AttributeError):  # a tokenizer of sentencepiece
         return hashlib.blake2b(tokenizer.sp_model.serialized_model_proto()).hexdigest()
     return sorted(tokenizer.get_vocab().items())
 
 
 def _settings(config: Any) -> Any:
-    """A model's configuration without where it lies, how it is loaded and what a run sets itself."""
+    """A model's configuration without its path, how it is loaded, and what a run sets by itself."""
     left_out = {
         "transformers_version",
         "dtype",
@@ -118,5 +118,5 @@ def _of(value: Any) -> str:
 
 
 def differing(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What both know and is not the same."""
+    """The names in both whose digests differ."""
     return [what for what, value in was.items() if what in now and now[what] != value]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that can be told from damaged ones later."""
+"""Files that appear whole or not at all, and checksums that show later damage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from surpass import nofollow
 from surpass.errors import SurpassError
 
 SUMS = "checksums.json"
-DEEPEST = 100  # values inside values that are read: what walks through them later does so by recursion
+DEEPEST = 100  # levels of values in one another: later code walks through them by recursion
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, as UTF-8; "?" stands for what is none: a file name in the bytes of another
-    encoding. A link of its name is replaced, not followed; one where the new file is prepared is refused.
+    """Replace a file in one step, as UTF-8, with "?" for surrogates, as in a file name of another encoding. A
+    link of that name is replaced, not followed; a link where the new file is prepared is refused.
     """
     partial = path.with_name(path.name + ".partial")
     with nofollow.opened(path.parent, partial.name, "wb") as file:
@@ -29,8 +29,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON as Python reads it, nan and infinity too. ValueError for what is none, whatever is wrong with it,
-    and for more than DEEPEST values inside one another.
+    """JSON as Python reads it, nan and infinity too. ValueError for any text that is no JSON, and for one
+    with more than DEEPEST levels.
     """
     try:
         value = json.loads(text)
@@ -51,9 +51,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def json_lines(text: bytes) -> list[Any]:
-    """The values of JSON lines; what is none (torn by a full disk or a crash, or written by something else)
-    is left out.
-    """
+    """The values of JSON lines, without those that are no JSON: torn by a crash, or foreign."""
     found = []
     for line in text.split(b"\n"):
         try:
@@ -64,7 +62,7 @@ def json_lines(text: bytes) -> list[Any]:
 
 
 def seal(folder: Path) -> None:
-    """Write down what every file of a folder holds, as SHA-256 sums."""
+    """Write the SHA-256 checksum of every file in a folder."""
     sums = {
         str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
@@ -73,8 +71,8 @@ def seal(folder: Path) -> None:
 
 
 def damage(folder: Path, old: bool = False) -> str:
-    """What is wrong with a sealed folder: "" if every file is as it was. `old`: one that was never sealed is
-    taken as it is.
+    """What is wrong with a sealed folder; "" if every file is as it was. `old`: a folder that was never
+    sealed is taken as it is.
     """
     if not folder.is_dir():
         return f"{folder} is missing"
@@ -89,7 +87,7 @@ def damage(folder: Path, old: bool = False) -> str:
 
 
 def _sum_below(folder: Path, name: str) -> str:
-    """The sum of folder/name; "" where there is no such file."""
+    """The checksum of folder/name; "" where there is no such file."""
     try:
         with nofollow.opened(folder, name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -98,15 +96,13 @@ def _sum_below(folder: Path, name: str) -> str:
 
 
 def sealed(line: str) -> str:
-    """A JSON object's line with the sum of the others as one more entry."""
+    """A JSON object's line with one more entry: the checksum of the others."""
     value = json.loads(line)
     return json.dumps(value | {"sha256": _sum_of(value)})
 
 
 def unsealed(root: Path, name: str) -> dict[str, Any] | None:
-    """The object that `sealed` made a line of, in root/name; None where the file is missing or not as it was
-    written.
-    """
+    """The object that `sealed` wrote to root/name; None where that is missing or changed."""
     try:
         value = loads(nofollow.read(root, name) or b"")
         wanted = value.pop("sha256", None)
@@ -120,14 +116,12 @@ def _sum_of(value: Any) -> str:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 sum of a file, in hexadecimal digits."""
+    """The SHA-256 checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def round_of(name: str) -> int | None:
-    """The round that a file's or folder's name stands for (its stem: four digits or more); None for any
-    other.
-    """
+    """The round that a file or folder is named for, by four digits or more; None for other names."""
     stem = name.partition(".")[0]
     return int(stem) if re.fullmatch(r"[0-9]{4,9}", stem) and f"{int(stem):04d}" == stem else None

@@ -1,4 +1,4 @@
-"""What a task, or a model that is asked, says of an attempt; and what it means that none could be read."""
+"""What a task, or a model that is asked, says of an attempt; also where a task cannot read it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ async def yes_no(models: Models, role: str, tree: Tree, node: int, ask: str, wor
 
 
 async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float:
-    """task.check, awaited if it is to be; nan for None. 0 where a task of surpass's own cannot read the
-    attempt and raises.
+    """The value of task.check, awaited if it is a coroutine; nan for None. 0 where one of surpass's own tasks
+    cannot read the attempt and raises.
     """
     try:
         value = task.check(models, problem, text)
@@ -71,8 +71,8 @@ async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float
 
 
 def answer_of(task: Any, text: str) -> str | None:
-    """task.final_answer, the whole attempt for a task without one; None where nothing is stated, or surpass's
-    own task cannot read it.
+    """The answer by task.final_answer; of a task without that, the whole attempt. None where it states no
+    answer, and where one of surpass's own tasks cannot read it.
     """
     try:
         return getattr(task, "final_answer", str.strip)(text) or None
@@ -83,10 +83,10 @@ def answer_of(task: Any, text: str) -> str | None:
 
 
 def unreadable(task: Any, name: str, error: Exception) -> bool:
-    """Whether an exception means that a task of surpass's own could not read an attempt, which is then wrong
-    and ends nothing: what parsers raise on nonsense. It is told of once, being a fault of the task. What a
-    user's own code raises is never that, nor what says that the machine, not the attempt, is at fault
-    (SurpassError, OSError).
+    """Whether an exception means that one of surpass's own tasks cannot read an attempt, as parsers raise on
+    nonsense. The attempt is then wrong, and the run goes on; a warning reports it once, as a fault of the
+    task. False for whatever a user's own code raises, and for SurpassError and OSError, which blame the
+    machine and not the attempt.
     """
     method: Any = getattr(getattr(task, "_task", task), name, None)
     own = str(getattr(method, "__module__", "")).startswith("surpass.tasks.")

@@ -1,5 +1,5 @@
-"""One process per run: a lock on the file `lock` of its folder, or, where the file system has no locks, a
-file `lock.pid` that says who works there.
+"""One process per run: a lock on the file `lock` of its folder. Where the file system has no locks, a file
+`lock.pid` names the process.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from surpass import nofollow
 from surpass.errors import SurpassError
 from surpass.intact import loads
 
-HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # what flock says where somebody else has the lock
-TRIES, WAIT = 10, 0.02  # surpass view looks at the lock for a moment
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # errors of flock where another process has the lock
+TRIES, WAIT = 10, 0.02  # surpass view holds the lock for a moment to look at it
 PID = "lock.pid"
 
 
 class Lock:
-    """Held from when it is made until `close`. SurpassError where another process holds it.
+    """Held from its creation until `close`. SurpassError where another process holds it.
 
-    A lock of the system ends with the process that holds it. Where there are none (some network and FUSE file
-    systems), lock.pid is made by whoever comes first, names its process and machine, and is taken over once
-    no such process lives on this machine; from another machine nobody can see that, so then its user is asked
-    to.
+    A lock of the system ends with the process that holds it. Some network and FUSE file systems have none.
+    There the first process makes lock.pid, which names it and its machine. Once that process has ended,
+    another on the same machine takes the file over. A process on another machine cannot see that, and asks
+    its user to remove the file.
     """
 
     def __init__(self, folder: Path):
@@ -45,7 +45,7 @@ class Lock:
             raise
 
     def _locked(self) -> str:
-        """ "" once the system's lock is ours; why there is none where the file system has no locks."""
+        """ "" once we hold the system's lock; the reason where the file system has no locks."""
         try:
             import fcntl
         except ImportError:
@@ -63,12 +63,12 @@ class Lock:
                 time.sleep(WAIT)
             else:
                 break
-        if other := _holder(self.folder):  # by a process that found no locks here
+        if other := _holder(self.folder):  # one that found no locks here
             raise SurpassError(_used(self.folder, other))
         return ""
 
     def _write_pid(self, why: str) -> None:
-        """Make lock.pid, in place of one whose process is over."""
+        """Make lock.pid; it replaces one whose process has ended."""
         self.mine = json.dumps(
             {
                 "pid": os.getpid(),
@@ -83,7 +83,7 @@ class Lock:
             except FileExistsError:
                 if other := _holder(self.folder):
                     raise SurpassError(_used(self.folder, other)) from None
-                if _young(self.folder / PID):  # made just now, and not written yet
+                if _young(self.folder / PID):  # just made, and still empty
                     time.sleep(5 * WAIT)
                 else:
                     self._remove(nofollow.read(self.folder, PID))
@@ -91,7 +91,7 @@ class Lock:
             with os.fdopen(found, "wb") as file:
                 file.write(self.mine.encode())
             time.sleep(WAIT)
-            if nofollow.read(self.folder, PID) != self.mine.encode():  # one that was put back
+            if nofollow.read(self.folder, PID) != self.mine.encode():  # `_remove` put another one back
                 continue
             warnings.warn(
                 f"the file system of {self.folder} has no locks ({why}); {PID} keeps other processes on "
@@ -105,19 +105,21 @@ class Lock:
         )
 
     def _remove(self, was: bytes | None) -> None:
-        """Remove lock.pid if it is still the one that was read: of two processes that find it left behind
-        only one renames it.
+        """Remove lock.pid if it is still the one that was read. It is renamed first: of two processes that
+        find it left behind, only one can do that.
         """
         aside = self.folder / f"{PID}.{uuid.uuid4().hex}.partial"
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.folder / PID, aside)
-            if nofollow.read(self.folder, aside.name) != was:  # another process was faster, and it is theirs
+            if (
+                nofollow.read(self.folder, aside.name) != was
+            ):  # another process was faster, and this is its own
                 os.rename(aside, self.folder / PID)
                 return
             aside.unlink()
 
     def close(self) -> None:
-        """Let go; more than once is as good as once."""
+        """Release the lock; may be called again."""
         if self.mine and nofollow.read(self.folder, PID) == self.mine.encode():
             os.unlink(self.folder / PID)
         self.mine = ""
@@ -125,7 +127,7 @@ class Lock:
 
 
 def held(folder: Path) -> bool:
-    """Whether a process works on the run, as far as this one can see. Changes nothing."""
+    """Whether a process works on the run, as far as can be seen from here. Changes nothing."""
     try:
         import fcntl
 
@@ -139,8 +141,8 @@ def held(folder: Path) -> bool:
 
 
 def _holder(folder: Path) -> dict[str, Any] | None:
-    """Who lock.pid says works there; None where there is none, it says nothing, or its process is over.
-    SurpassError where it is no file.
+    """What lock.pid says of its process; None where it is missing or unreadable, or its process has ended.
+    SurpassError where it is no plain file.
     """
     try:
         found = loads(nofollow.read(folder, PID, 4096) or b"null")
@@ -155,13 +157,13 @@ def _holder(folder: Path) -> dict[str, Any] | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass  # somebody else's, and it lives
-    # a number is given again to a later process
+        pass  # another user's process, which lives
+    # a later process may have the same number
     return found if found.get("began") == _began(found["pid"]) else None
 
 
 def _young(path: Path) -> bool:
-    """Whether a file was written within the last second, and holds nothing yet."""
+    """Whether a file was made within the last second and is still empty."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -170,7 +172,7 @@ def _young(path: Path) -> bool:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in the system's own count; None where that is not told."""
+    """When a process began, in clock ticks since boot; None where the system does not tell."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -185,5 +187,5 @@ def _used(folder: Path, other: dict[str, Any]) -> str:
         f"the run {folder} is in use by {who}; wait for it or stop it"
         if here
         else f"the run {folder} is in use by {who}, says {folder / PID}: its file system has no locks, and "
-        "whether that process still lives is not to be seen from here. If it is over, remove that file"
+        "whether that process still runs cannot be seen from here. If it has ended, remove that file"
     )

@@ -1,22 +1,21 @@
-"""What a mean says where not everything was judged."""
+"""What a mean says where some problems were not judged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 SHARES = ("accuracy", "agreement", "answered", "greedy", "pass@", "won/")
-"""How the names of metrics begin whose values lie in [0, 1]."""
+"""Metrics whose names begin like this have values in [0, 1]."""
 
 
 def right(value: float) -> float:
-    """1.0 for a score that says "right", at least 1 - 1e-9, 0.0 for any other, nan for nan."""
+    """1.0 for a score of at least 1 - 1e-9, which says "right"; 0.0 for a lower one; nan for nan."""
     return value if value != value else float(value >= 1 - 1e-9)
 
 
 def bounds(metric: str, m: Mapping[str, float]) -> tuple[float, float] | None:
-    """What the mean of a share would be over n + missing problems if what was not judged were all worth 0,
-    and all 1; None where all was judged, where nothing was, and for metrics that are no shares. `m` is a
-    metric of `Report.metrics`.
+    """The mean of a share over all n + missing problems, if those not judged were all 0, and if all 1. None
+    where all or none were judged, and for metrics that are no shares. `m` is a metric of `Report.metrics`.
     """
     n, missing = m.get("n") or 0, m.get("missing") or 0
     if not (n and missing and metric.startswith(SHARES)):
@@ -25,9 +24,7 @@ def bounds(metric: str, m: Mapping[str, float]) -> tuple[float, float] | None:
 
 
 def measured(metric: str, m: Mapping[str, float], digits: int = 3) -> str:
-    """A metric in words: its mean with its standard error; first between what it lies, where a share was not
-    judged everywhere.
-    """
+    """A metric in words: mean and standard error; before them its bounds, if it has any."""
     n, missing = m.get("n") or 0, m.get("missing") or 0
     if not n:
         return f"not known   (n=0, {missing} not judged)" if missing else "not known   (n=0)"

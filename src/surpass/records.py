@@ -1,9 +1,10 @@
-"""What the JSON of a run's folder must look like to be believed: run.json, states, events. It may come from
-somebody else, or from an editor.
+"""The shapes that JSON in a run's folder must have: run.json, states, events. It may come from somebody else,
+or from an editor.
 
-A shape is a type, None, a tuple of shapes (either of them), [shape] (a list of such), {"key": shape, "key?":
-shape} (an object that has the one and may have the other, and more), `each(shape)` (an object whose every
-value is such), or a function that says what is wrong with a value ("" if nothing is).
+A shape is one of these: a type; None; a tuple of shapes (any of them); [shape] (a list of that shape);
+{"key": shape, "key?": shape} (an object with the first key, perhaps the second, and any others);
+`each(shape)` (an object all of whose values have a shape); a function that says what a value should be ("" if
+it is that).
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 from surpass.errors import SurpassError
 from surpass.intact import json_lines
 
-MOST = 2**53  # above it no number is exact in every reader
+MOST = 2**53  # larger numbers are not exact in every reader of JSON
 
 
 @dataclass(frozen=True)
 class each:
-    """An object whose every value has a shape."""
+    """An object all of whose values have a shape."""
 
     shape: Any
 
@@ -64,7 +65,7 @@ def phase(value: Any) -> str:
 
 
 def _named(value: Any) -> bool:
-    """Whether a value can be a problem's id: text; a task of one's own may have whole numbers."""
+    """Whether a value can be a problem's id: text, or a whole number, as in some users' tasks."""
     return isinstance(value, str) or not whole(value)
 
 
@@ -144,7 +145,7 @@ RUN = {
 
 
 def flaw(value: Any, shape: Any, at: str = "") -> str:
-    """What is wrong with a value that should be of a shape, in words; "" if nothing is."""
+    """What is wrong with a value that should have a shape, in words; "" if nothing is."""
     if isinstance(shape, tuple):
         found = [flaw(value, one, at) for one in shape]
         return "" if "" in found else found[-1]
@@ -180,7 +181,7 @@ def flaw(value: Any, shape: Any, at: str = "") -> str:
 
 
 def _wrong(at: str, wanted: str, value: Any) -> str:
-    """What was wanted and what was found, in few words: the value may be anything."""
+    """What a value should be and what it is, in a few words, because the value may be anything."""
     kinds = (
         (bool, "true or false"),
         (str, "text"),
@@ -199,7 +200,7 @@ def _wrong(at: str, wanted: str, value: Any) -> str:
 
 
 def checked(config: Mapping[str, Any], where: Any, shape: Any = None) -> None:
-    """SurpassError unless run.json holds what a run goes on with."""
+    """SurpassError unless run.json holds all that a run needs to go on."""
     words = flaw(config, shape or RUN)
     unknown = sorted(set(config.get("model", {}).get("api", {})) - set(API)) if not words else []
     if unknown:
@@ -214,15 +215,13 @@ def checked(config: Mapping[str, Any], where: Any, shape: Any = None) -> None:
 
 
 def events(text: bytes) -> list[dict[str, Any]]:
-    """The events in JSON lines; what is none is left out, and so is from an event what has no place in one of
-    its kind.
-    """
+    """The events in JSON lines, without other lines, and without fields foreign to such an event."""
     return [found for value in json_lines(text) if (found := event(value)) is not None]
 
 
 def event(value: Any) -> dict[str, Any] | None:
-    """An event as its readers know it; None for what is none: an event has a kind and a round; an exam a
-    split; a gate's decision says whether it kept.
+    """The fields of an event that its readers use; None for what is no event. An event has a kind and a
+    round, an exam a split, and a gate's decision says whether it kept the weights.
     """
     if not isinstance(value, dict) or not isinstance(value.get("event"), str) or count(value.get("round")):
         return None
@@ -265,11 +264,11 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _metric(m: Any) -> dict[str, Any] | None:
-    """{"mean", "stderr", "n", "missing"}; None where it is none."""
+    """{"mean", "stderr", "n", "missing"}; None for what is no metric."""
     if not isinstance(m, dict) or count(m.get("n", 0)) or count(m.get("missing") or 0):
         return None
     known = {key: m.get(key) if not number(m.get(key)) else None for key in ("mean", "stderr")}
-    if m.get("n") and known["mean"] is None:  # infinite, before JSON made it null
+    if m.get("n") and known["mean"] is None:  # it was infinite, and JSON has null for that
         known["mean"] = math.nan
     return {**known, "n": m.get("n", 0), "missing": m.get("missing") or 0}
 

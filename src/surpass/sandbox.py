@@ -1,14 +1,14 @@
-"""Running code that a model wrote: one Python process inside bubblewrap that sees nothing of this machine and
-is soon over.
+"""Running code that a model wrote: one Python process in bubblewrap, which sees nothing of this machine and
+ends soon.
 
-Inside there is no network, no /proc, no /sys, and no file but a Python without site packages, read-only, and
-an empty folder /tmp that dies with the job. The process is an unprivileged user without capabilities, inside
-and out; filters let through the system calls that Python computes with and refuse it all others
-(surpass.walls); limits hold its processor time, memory, threads and files; the clock and the size of its
-output are watched from outside. Where no sandbox can be made nothing runs.
+Inside there is no network, no /proc and no /sys. The only files are a read-only Python without site packages
+and an empty folder /tmp that vanishes with the job. The process belongs to an unprivileged user without
+capabilities, inside and outside. Filters let through the system calls that Python computes with, and refuse
+all others (surpass.walls). Limits bound its processor time, memory, threads and files; its time by the clock
+and the size of its output are watched from outside. Where no sandbox can be made, nothing runs.
 
-A job is a program, one of its functions and the arguments to call it with; what comes back is JSON. A program
-can say what it likes about itself, so what it returns is judged outside, by whoever asked.
+A job is a program, one of its functions, and the arguments to call it with; what comes back is JSON. A
+program can claim anything about itself, so the caller judges what it returns, outside.
 """
 
 from __future__ import annotations
@@ -29,17 +29,15 @@ from typing import Any, NamedTuple
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.walls import no_sandbox, started
 
-THREADS = 512  # counted with all processes of the user where the kernel is older than 5.14
+THREADS = 512  # before Linux 5.14 all processes of the user count, too
 INODES = 1024  # files, folders and links of a job
-DEEPEST = 100  # lists and mappings in each other that a result may have
+DEEPEST = 100  # levels of lists and mappings in a result
 AT_ONCE = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one job may take: seconds of the clock and of the processor, bytes of memory, of /tmp and of
-    output.
-    """
+    """What one job may use: seconds by the clock and of the processor; bytes of memory, /tmp and output."""
 
     seconds: float = 10.0
     processor: int = 5
@@ -49,7 +47,7 @@ class Limits:
 
 
 class Ran(NamedTuple):
-    """What one call gave: a JSON value, or the error that it ended with ("": none)."""
+    """What one call returned: a JSON value, or the error that it ended with ("": none)."""
 
     value: Any
     error: str = ""
@@ -58,7 +56,7 @@ class Ran(NamedTuple):
 async def call(
     code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits | None = None
 ) -> list[Ran]:
-    """One result for each of `calls`, the arguments (JSON values) of `function` in the program `code`. Where
+    """One result for each of `calls`: the arguments (JSON values) of `function` in the program `code`. Where
     the whole job fails (it does not compile, takes too long, ...) every result holds that error. SurpassError
     where there is no sandbox.
     """
@@ -66,7 +64,7 @@ async def call(
 
 
 def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits | None = None) -> list[Ran]:
-    """`call`, waiting."""
+    """`call`, blocking."""
     limits = limits or Limits()
     job = {
         "code": code,
@@ -100,7 +98,7 @@ def run(code: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits
 
 
 def _read(data: bytes, n: int) -> list[Ran]:
-    """What the job wrote, if it has the form that was wanted."""
+    """The results that a job wrote; errors in their place where it wrote anything else."""
     try:
         found = json.loads(data)
         if isinstance(found, dict) and isinstance(found.get("error"), str):
@@ -111,17 +109,17 @@ def _read(data: bytes, n: int) -> list[Ran]:
     if len(results) != n or not all(isinstance(error, str) for _, error in results):
         return [Ran(None, "wrote something that is no result")] * n
     if _deep(found):
-        return [Ran(None, f"returned more than {DEEPEST} lists or mappings in each other")] * n
+        return [Ran(None, f"returned more than {DEEPEST} levels of lists or mappings")] * n
     return [Ran(value, _words(error)) for value, error in results]
 
 
 def _words(error: str) -> str:
-    """An error as text that can be written and shown; a program may put half a character into it."""
+    """An error as text that can be encoded: a program may put half a surrogate pair into it."""
     return error[:1000].encode(errors="replace").decode()
 
 
 def _deep(value: Any) -> bool:
-    """Whether a JSON value is nested so deep that whoever walks it by recursion might not come back."""
+    """Whether a JSON value is nested so deeply that walking it might exhaust the recursion limit."""
     level = [value]
     for _ in range(DEEPEST + 3):  # results are pairs in a list
         level = [
@@ -134,7 +132,7 @@ def _deep(value: Any) -> bool:
 
 
 def _process(job: bytes, limits: Limits) -> tuple[bytes, str, bool]:
-    """(what it wrote, what bubblewrap complained of, whether it was stopped by the clock)."""
+    """(output, bubblewrap's errors, whether the clock stopped it)."""
     process, late = _taken(limits.files), threading.Event()
 
     def end() -> None:
@@ -148,10 +146,10 @@ def _process(job: bytes, limits: Limits) -> tuple[bytes, str, bool]:
         try:
             process.stdin.write(job)
             process.stdin.close()
-        except OSError:  # it ended before it had read all
+        except OSError:  # it ended before it had read everything
             pass
         data = process.stdout.read(limits.output + 1)
-        process.kill()  # with its whole namespace: the sandbox dies with its parent
+        process.kill()  # and its whole namespace: the sandbox dies with its parent
         errors = process.stderr.read(10_000).decode(errors="replace")
     finally:
         clock.cancel()
@@ -168,14 +166,14 @@ def _end(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
-        with contextlib.suppress(OSError):  # its other end is gone
+        with contextlib.suppress(OSError):  # the other end is closed
             pipe.close()  # type: ignore[union-attr]
 
 
 class _Ahead:
-    """Sandboxes started before they are wanted, one a core. Each is used once: a worker that another job has
-    touched could lie. They are started by one thread that lives as long as this process, because a sandbox
-    dies with the thread that began it.
+    """Sandboxes started ahead of their jobs, one a core. Each is used once: a worker that another job has
+    touched could lie. One thread starts them and lives as long as this process, because a sandbox dies with
+    the thread that started it.
     """
 
     def __init__(self) -> None:
@@ -190,13 +188,13 @@ class _Ahead:
     def _start(self) -> None:
         while not self.over:
             self.wanted.get()
-            # who wants one starts it, and is told what is wrong
+            # a job that finds none starts its own, and reports the error
             with contextlib.suppress(OSError, SurpassError):
                 self.waiting.put(_started(Limits.files))
         self._drop()
 
     def take(self) -> subprocess.Popen | None:
-        """One that waits, or None; another is started in its place."""
+        """A waiting sandbox, or None; another is started in its place."""
         with contextlib.suppress(queue.Empty):
             while True:
                 process = self.waiting.get_nowait()
@@ -216,7 +214,7 @@ class _Ahead:
             while os.getpid() == self.pid:
                 process = self.waiting.get_nowait()
                 assert process.stdin
-                # the worker ends by itself; one killed while it begins may leave a part of it behind
+                # without a job the worker ends; killed while it starts it may leave a process behind
                 process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
@@ -228,7 +226,7 @@ _guard = threading.Lock()
 
 
 def close() -> None:
-    """End the sandboxes that wait; the next job begins anew to start some ahead."""
+    """End the waiting sandboxes; the next job starts new ones."""
     global _ahead
     with _guard:
         ahead, _ahead = _ahead, None
@@ -237,9 +235,7 @@ def close() -> None:
 
 
 def _taken(files: int) -> subprocess.Popen:
-    """A sandbox for one job: one started ahead where there is one of this size. The first job begins to start
-    them.
-    """
+    """A sandbox for one job: a waiting one, if it has this size. The first job has others started ahead."""
     global _ahead
     if files != Limits.files:
         return _started(files)
@@ -252,7 +248,7 @@ def _taken(files: int) -> subprocess.Popen:
 
 @functools.cache
 def ready() -> None:
-    """Nothing, once a job has run here; UnmetNeed, saying why, where none can."""
+    """Return once a job has run here; UnmetNeed, with the reason, where none can."""
     nothing = {"code": "def f(): return 1", "function": "f", "calls": [[]], "limits": {}}
     data, errors, _ = _process(json.dumps(nothing).encode(), Limits())
     if data != b'[[1, ""]]':

@@ -1,8 +1,8 @@
-"""Text on a terminal: what a model, a file or a server wrote is shown, and never obeyed.
+"""Text on a terminal: what a model, a file or a server wrote is shown, never obeyed.
 
-A terminal obeys escape codes: they recolour, overwrite what stands above, set the clipboard and name links.
-Others are obeyed by the eye: a reversed or an invisible stretch reads as what it is not. Each such character
-is shown as the escape that JSON has for it, so that a line of JSON stays one, with the same value.
+A terminal obeys escape codes: they recolour and overwrite text, set the clipboard and name links. Other
+characters mislead the reader: they reverse or hide a stretch of text. Each of these characters is shown as
+JSON's escape for it, so that a line of JSON stays one, with the same value.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from rich.file_proxy import FileProxy
 from rich.progress import Progress
 from rich.segment import Segment
 
-# what emoji, Persian and the scripts of India join with
+# the characters that join emoji, and letters of Persian and the scripts of India
 _JOINED = "(?<=[\u200d\u20e3\ufe0f\u2190-\u2bff\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])|(?<=[\u0620-\u065f\u066e-\u06ef\u0700-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17b3])[\u200c\u200d](?=[\u0620-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17b3])|(?<=[\u1820-\u18aa])[\u180b-\u180d\u180f]|(?<=\U0001f3f4)[\U000e0061-\U000e007a\U000e0030-\U000e0039]{2,6}\U000e007f"  # noqa: E501
 _OBEYED = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions
-    # of no width, or a line of their own
-    # a second variation of one character hides something
+    # without width, or ends of lines; a second variation selector, which hides something
     "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2028\u2029\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]"
 )
 _FOUND = re.compile(f"(?P<kept>{_JOINED})|\r(?P<line>\n)|{_OBEYED}")
 
 
 def shown(text: str) -> str:
-    """A text as it is, with each character that a terminal would obey, or that cannot be seen, as its escape:
-    `\\u001b`.
+    """A text with escapes such as `\\u001b` for each character that a terminal obeys, or that nobody sees.
 
     Newlines, tabs, letters of every script, accents and emoji stay; the end of a line is a newline alone.
     """
@@ -49,7 +47,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class Shown:
-    """A stream on which everything written is `shown`."""
+    """A stream that writes every text as `shown`."""
 
     def __init__(self, stream: IO[str]):
         self.stream = stream
@@ -67,16 +65,14 @@ class Shown:
 
 
 def bare(stream: Any) -> Any:
-    """The stream itself, for what brings its own escape codes."""
+    """The stream itself, for text with escape codes of our own."""
     while isinstance(stream, Shown):
         stream = stream.stream
     return stream
 
 
 class Terminal(Console):
-    """A console whose escape codes are its own: text is `shown`, and neither marked up nor searched for emoji
-    names.
-    """
+    """A console that writes text as `shown`, without markup or emoji names; escape codes are its own."""
 
     def __init__(self, stderr: bool = False):
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
@@ -92,7 +88,7 @@ class Terminal(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(shown(item) if isinstance(item, str) else item for item in objects), **options)
 
-    # whatever way a text came: a bar, a stream that was redirected
+    # all text passes here, also that of a bar and of a redirected stream
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(
             part if part.control else part._replace(text=shown(part.text)) for part in buffer
@@ -100,7 +96,7 @@ class Terminal(Console):
 
 
 class Bar(Progress):
-    """rich's bar, which reads escape codes in what is printed beside it: what is printed is `shown` first."""
+    """rich's bar. It reads escape codes in text that is printed meanwhile, so that is `shown` first."""
 
     def start(self) -> None:
         super().start()
@@ -111,7 +107,7 @@ class Bar(Progress):
 
 @contextlib.contextmanager
 def showing() -> Iterator[None]:
-    """Whatever is printed meanwhile is `shown`, tracebacks too."""
+    """Everything printed meanwhile is `shown`, tracebacks too."""
     before = sys.stdout, sys.stderr
     _show()
     _to_the_end()
@@ -133,15 +129,13 @@ def _show() -> None:
 
 @functools.cache
 def _to_the_end() -> None:
-    """What is said while the process ends is `shown`, too: by objects that are let go, and by other
-    threads.
-    """
+    """What is printed while the process ends is `shown`, too: by destructors, and by other threads."""
     atexit.register(_end)
 
 
 def _end() -> None:
     _show()
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]  # what Python goes back to in the very end
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]  # Python restores these at the very end
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -15,11 +15,11 @@ class Standing:
     """Where a run is; JSON, so that `state.json` is all of it. Rounds count from 1; 0 is the start."""
 
     start: dict[str, str] = field(default_factory=dict)  # digests of the weights the run began with
-    round: int = 0  # the last round that began to change anything
-    # new, judged (the round is over), learnt (its updates are made, the gate has not spoken), finished
+    round: int = 0  # the last round that began to change the run
+    # new, judged (the round is over), learnt (its updates are made, the gate has not judged), finished
     phase: str = "new"
     weights: int = 0  # the round whose updates the current weights hold
-    trial: int | None = None  # the round a refusal goes back to; None between trials
+    trial: int | None = None  # the round to which a refusal goes back; None between trials
     versions: dict[str, dict[str, int]] = field(default_factory=lambda: {"0": {}})  # by round, by role
     notes: dict[str, Any] = field(default_factory=dict)
     trial_notes: dict[str, Any] = field(default_factory=dict)
@@ -29,14 +29,14 @@ class Standing:
     cost: dict[str, dict[str, int]] = field(default_factory=dict)
     refusals: int = 0
     stopped: str = ""
-    spent: float = 0.0  # of the budget, when the last round had been learnt
-    price: float = 0.0  # of the last round, until it had been learnt
-    dearest: float = 0.0  # round so far, in the budget's currency
-    seconds: float = 0.0  # of searching, scoring and learning; counted only where they are the budget
+    spent: float = 0.0  # of the budget, after the last round's updates
+    price: float = 0.0  # of the last round's search, scores and updates
+    dearest: float = 0.0  # cost of the dearest round so far, in the budget's currency
+    seconds: float = 0.0  # of searching, scoring and learning, if the budget is in seconds
 
 
 def stood(state: Mapping[str, Any]) -> Standing:
-    """The standing that a state holds. An error of any kind where it lacks what a run goes on from."""
+    """The standing that a state holds; an error of any kind where it lacks what a run needs to go on."""
     reports = {name: report_from(data) for name, data in state["reports"].items()}
     fields = {f.name for f in dataclasses.fields(Standing)}
     at = Standing(**{name: value for name, value in state.items() if name in fields} | {"reports": reports})

@@ -1,4 +1,4 @@
-"""Trees as tables, events as lines: what a run's files hold, and back."""
+"""Trees, credit and examples as tables, events as lines; and trees from tables again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from surpass import records
 from surpass.errors import SurpassError
 from surpass.intact import loads
-from surpass.types import STOPS, Column, Problem, Tree
+from surpass.types import STOPS, Column, Example, Problem, Tree
 
 DAMAGED = (
     pa.ArrowException,
@@ -26,16 +26,16 @@ DAMAGED = (
     RecursionError,
     SurpassError,
 )
-"""What reading a table of trees may raise that holds something else."""
+"""What may be raised where a table is read as trees and holds something else."""
 
 
 def as_line(value: Any) -> str:
-    """JSON on one line; a number that JSON does not have (nan, infinity) is null."""
+    """JSON on one line; nan and infinity, which JSON does not have, become null."""
     return json.dumps(_finite(value), default=_plain, allow_nan=False)
 
 
 def exact_line(value: Any) -> str:
-    """JSON on one line as Python reads it back, nan and infinity too: for what a run goes on from."""
+    """JSON on one line that Python reads back exactly, nan and infinity too: a run resumes from it."""
     return json.dumps(value, default=_plain)
 
 
@@ -59,8 +59,8 @@ COLUMN = pa.struct(
 )
 
 
-def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
-    """A tree's columns as rows, but for some."""
+def columns_json(tree: Tree, leave_out: Container[str] = ()) -> list[dict[str, Any]]:
+    """One row per column of a tree, sorted by name, without those named in `leave_out`."""
     return [
         {
             "name": n,
@@ -69,12 +69,12 @@ def columns_json(tree: Tree, but: Container[str] = ()) -> list[dict[str, Any]]:
             "values": np.ravel(c.values).astype(float),
         }
         for n, c in sorted(tree.columns.items())
-        if n not in but
+        if n not in leave_out
     ]
 
 
 def shared(a: Tree, b: Tree) -> set[str]:
-    """The columns that both have, with the same values."""
+    """The names of the columns that two trees both have, with the same values."""
     mine = a.columns
     return {
         name
@@ -84,7 +84,7 @@ def shared(a: Tree, b: Tree) -> set[str]:
 
 
 def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -> pa.Table:
-    """One row per tree; `extra` travels in the schema's metadata."""
+    """One row per tree; the schema's metadata hold `extra`."""
     rows = []
     for tree in trees:
         p = tree.problem
@@ -140,6 +140,47 @@ def trees_to_table(trees: Sequence[Tree], extra: dict[str, Any] | None = None) -
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def credit_to_table(credit: Sequence[tuple[str, Sequence[Tree]]], trees: Sequence[Tree]) -> pa.Table:
+    """One row per Learn row and tree: the columns that the tree does not have, or has with other values."""
+    rows = [
+        {"role": role, "tree": i, "columns": columns_json(tree, leave_out=shared(tree, trees[i]))}
+        for role, some in credit
+        if some is not trees
+        for i, tree in enumerate(some[: len(trees)])
+    ]
+    schema = pa.schema([("role", pa.string()), ("tree", pa.int32()), ("columns", pa.list_(COLUMN))])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def examples_to_table(chosen: Sequence[tuple[str, Sequence[Example]]], trees: Sequence[Tree]) -> pa.Table:
+    """One row per example of each Learn row: its nodes, and its tree's number in `trees` (-1: none)."""
+    number = {(tree.problem.id, tree.key): i for i, tree in enumerate(trees)}
+    rows = [
+        {
+            "role": role,
+            "tree": number.get((e.tree.problem.id, e.tree.key), -1),
+            "nodes": list(e.nodes),
+            "since": None if e.since is None else list(e.since),
+            "weight": e.weight,
+            "confidence": e.confidence,
+        }
+        for role, examples in chosen
+        for e in examples
+    ]
+    ints = pa.list_(pa.int32())
+    schema = pa.schema(
+        [
+            ("role", pa.string()),
+            ("tree", pa.int32()),
+            ("nodes", ints),
+            ("since", ints),
+            ("weight", pa.float64()),
+            ("confidence", pa.float64()),
+        ]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
 def trees_from_table(table: pa.Table) -> list[Tree]:
     """The trees that `trees_to_table` wrote; ValueError where the table holds something else."""
     try:
@@ -174,13 +215,13 @@ def _tree(row: Mapping[str, Any]) -> Tree:
         )
     tree.opened, tree.draws = row["opened"], list(row["draws"])
     if any(stop not in range(len(STOPS)) for stop in row["stop"]) or len(tree.draws) != len(tree):
-        raise ValueError("a node's end is none that there is")
+        raise ValueError("a node has a stop that does not exist")
     for name, column in columns_from(row["columns"]).items():
         tree.put(name, column)
     if tree.has("continues") and any(
         node <= before for node, before in enumerate(tree.get("continues").values)
     ):
-        raise ValueError("a context goes on from a later one")
+        raise ValueError("a context continues a later one")
     return tree
 
 
@@ -192,7 +233,7 @@ def columns_from(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
 
 
 def _plain(value: Any) -> Any:
-    """numpy scalars and arrays, tuples and mappings as JSON."""
+    """numpy scalars and arrays, sets and mappings as values that JSON has."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (set, frozenset)):

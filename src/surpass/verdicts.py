@@ -1,10 +1,9 @@
-r"""Reading what a judge wrote: a score on the scale that was asked for, or one of a few words.
+r"""Reading what a judge wrote: a score on the scale that the prompt states, or one of a few words.
 
 score_of    "Score: 4", "**Score:** 4", "SCORE - 4/5", "Rating: [[4]]", {"score": 4}, <score>4</score>, "4 out
-            of 5", "I give it a 4", a line that is a number; the last statement counts, and thoughts before it
-            do not
+            of 5", "I give it a 4", a line that is a number; the last statement counts, thoughts do not
 word_of     "A", "**A**", "[[A]]", "Verdict: A", "Answer A is better", "Yes, because ..."
-asking      a prompt that says the scale
+asking      a prompt that states the scale
 """
 
 from __future__ import annotations
@@ -58,9 +57,7 @@ _QUARTERS = {"½": ".5", "¼": ".25", "¾": ".75"}
 
 
 def asking(prompt: str, worst: float, best: float) -> str:
-    """The prompt with the scale in it: in place of {worst} and {best}, or, where it has neither, in a
-    sentence after it.
-    """
+    """The prompt, with the scale in place of {worst} and {best}, or in a sentence at its end."""
     if "{worst}" not in prompt and "{best}" not in prompt:
         prompt = f"{prompt}\n\n{SAY}"
     return prompt.replace("{worst}", f"{worst:g}").replace("{best}", f"{best:g}")
@@ -69,10 +66,9 @@ def asking(prompt: str, worst: float, best: float) -> str:
 def score_of(text: str, worst: float, best: float) -> float:
     """The score that a text states, on the scale from `worst` to `best`; nan where it states none.
 
-    x/y, or x out of y, with another y than `best` is rescaled from the scale worst to y, because the text
-    says which scale it is on (9/10 is 4.5 on 0 to 5), and so is a percentage; on scales below 0 these say
-    nothing. A number outside the scale is no score: nan, not the end of the scale. A range ("3-4") is none
-    either.
+    "x/y" and "x out of y" name a scale of their own, from `worst` to y. If y is not `best` the score is
+    rescaled (9/10 is 4.5 on 0 to 5), and so is a percentage; on a scale that begins below 0 they count as no
+    score. A number outside the scale is no score: nan, not the end of the scale. Nor is a range ("3-4").
     """
     text = _bare(text)
     if (named := _in_json(text)) is not None:
@@ -95,7 +91,7 @@ def score_of(text: str, worst: float, best: float) -> float:
 
 
 def read(text: str, worst: float, best: float, pattern: str = "") -> float:
-    """`score_of`, or where there is a pattern the last number that it finds; nan outside the scale."""
+    """`score_of`; with a pattern, the last number that it finds. nan outside the scale."""
     if not pattern:
         return score_of(text, worst, best)
     found = re.findall(pattern, text)
@@ -103,8 +99,8 @@ def read(text: str, worst: float, best: float, pattern: str = "") -> float:
 
 
 def word_of(text: str, words: Sequence[str]) -> str | None:
-    """Which of `words` a verdict says ("A" or "B", "yes" or "no"); None where it says none, or several at
-    once. A single letter is read as a capital only, so that an article is no verdict.
+    """The one of `words` that a verdict says ("A" or "B", "yes" or "no"); None where it says none, or
+    several. A single letter must be a capital, so that an article is no verdict.
     """
     text, known = _bare(text).replace("\\boxed{", "[[").strip(), {word.casefold(): word for word in words}
     one = (
@@ -137,9 +133,7 @@ def word_of(text: str, words: Sequence[str]) -> str | None:
 
 
 def unread(trees: Iterable[Any]) -> tuple[int, int]:
-    """(how many verdicts hold no score, how many were asked for): from the node column "read", which judges
-    leave.
-    """
+    """(verdicts without a score, verdicts asked for), counted in the node column "read" that judges write."""
     columns = [tree.get("read").values for tree in trees if tree.has("read")]
     return sum(int((values == 0).sum()) for values in columns), sum(
         int((values == values).sum()) for values in columns
@@ -153,15 +147,15 @@ def _bare(text: str) -> str:
 
 
 def _in_json(text: str) -> Any:
-    """The value of the key "score", or of the only one that ends in a word for it, of the last JSON object
-    that has one; None.
+    """The score in the last JSON object that has one: the value of "score", or of the only key that ends in a
+    word for it. None where there is none.
     """
     found, at = None, 0
     while (at := text.find("{", at)) >= 0:
         try:
             data, at = json.JSONDecoder().raw_decode(text, at)
         except RecursionError:
-            break  # what is nested so deeply states no score, and every brace of it would be tried again
+            break  # it states no score; going on would try each of its braces
         except ValueError:
             at += 1
             continue
@@ -180,7 +174,7 @@ def _in_json(text: str) -> Any:
 
 
 def _states(m: re.Match[str]) -> bool:
-    """Whether a match states a score, and not what the highest one is or how points are counted."""
+    """Whether a match states a score, not the highest possible one or how points are counted."""
     groups = m.groupdict()
     loose = re.fullmatch(_LOOSE, groups.get("name") or "", re.I) and groups["sep"] not in (":", "=")
     return not loose and not _LIMIT.search(m.string[max(0, m.start() - 30) : m.start()])
@@ -190,7 +184,7 @@ def _placed(m: re.Match[str], worst: float, best: float) -> float:
     """A matched number on the scale; nan where it is outside."""
     x, top = _number(m["n"]), _number(m["top"]) if m["top"] else None
     sign, said = m["sign"] or "", m.groupdict().get("sep")
-    # "Score -4", "Score: - 4": a dash where nothing is below 0
+    # on a scale from 0 on, the sign in "Score -4" and "Score: - 4" is a dash
     dash = worst >= 0 and (sign.endswith(" ") or said == "")
     x = -x if sign and not dash else x
     if m["percent"]:

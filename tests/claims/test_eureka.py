@@ -19,7 +19,7 @@ from surpass.searches.round import search_all
 from surpass.tasks import reward_code
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_sandbox import missing
+from sandboxes import missing
 from writer import writer
 
 TASK = reward_code(size=8, episodes=60, agents=8)

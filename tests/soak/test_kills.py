@@ -50,9 +50,9 @@ def live(folder: str, log: str, name: str, target: str, delay: float) -> None:
     """
     import torch
 
+    from small_methods import small, task_of
     from surpass.loop import improve
     from surpass.store import Store
-    from test_conformance import small, task_of
     from tiny import nano_models
 
     torch.set_num_threads(2)

@@ -18,9 +18,9 @@ def rss() -> float:
 def live(folder: str, out) -> None:
     import torch
 
+    from small_methods import small
     from surpass.loop import improve
     from surpass.store import Store
-    from test_conformance import small
     from tiny import copy_letter, nano_models
 
     torch.set_num_threads(2)

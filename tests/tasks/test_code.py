@@ -12,6 +12,7 @@ from itertools import islice
 
 import pytest
 
+from sandboxes import missing, without_bubblewrap
 from surpass import sandbox
 from surpass.engines import ScriptedEngine
 from surpass.errors import RunBroken, SurpassError
@@ -26,7 +27,6 @@ from surpass.tasks.code import STEPS, _run, _source, hidden
 from surpass.tasks.splits import SHARES, split_of
 from surpass.tasks.unit_tests import normal, passed, refused, same
 from surpass.types import fold
-from test_sandbox import missing, without_bubblewrap
 
 code_module = importlib.import_module("surpass.tasks.code")
 LONG = sandbox.Limits(seconds=20, processor=15)

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from playwright.sync_api import sync_playwright
 
+from report_data import exam, whole_run, write
 from surpass.report import write_report
 from surpass.store import Store, trees_to_table
 from surpass.types import DONE, LENGTH, Column, Problem, Tree
 from surpass.view import Viewer
 from surpass.view.server import Handler
-from test_report import exam, whole_run, write
 
 CHROMIUM = os.environ.get("SURPASS_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

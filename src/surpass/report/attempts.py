@@ -1,4 +1,4 @@
-"""Attempts to read: a problem's prompt, and its tree of answers with what each was worth."""
+"""Attempts to read: a problem's prompt, and its tree of answers with their rewards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +59,7 @@ def problem(
 
 
 def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
-    """The score that is learnt from: "reward", or the method's first; without its method, a column of
-    leaves.
-    """
+    """The score that is learnt from: "reward", or the method's first, or some column of leaves."""
     method = about.get("method")
     scores = method.get("scores") if isinstance(method, Mapping) else None
     scores = scores if isinstance(scores, Mapping) else None
@@ -73,9 +71,7 @@ def score_name(about: Mapping[str, Any], trees: Sequence[Tree]) -> str | None:
 
 
 def leaf_values(tree: Tree, score: str | None) -> dict[int, float]:
-    """The reward of every leaf; nan where it was not judged. Of a score of nodes: the last one of the
-    attempt.
-    """
+    """The reward of every leaf; nan where it was not judged. Of a score of nodes, an attempt's last value."""
     leaves = tree.leaves()
     column = tree.get(score) if score is not None and tree.has(score) else None
     if column is None or column.axis not in ("leaf", "node") or np.ndim(column.values) != 1:
@@ -96,8 +92,8 @@ def said(text: str | Sequence[str] | None) -> str | None:
     return text if text is None or isinstance(text, str) else "".join(text)
 
 
-def _mean(values) -> float:
-    """The mean of what is known; nan where nothing is."""
+def _mean(values: Iterable[float]) -> float:
+    """The mean of the known values; nan where there are none."""
     known = [v for v in values if math.isfinite(v)]
     return sum(known) / len(known) if known else math.nan
 
@@ -107,14 +103,14 @@ def _plain_text(content: Any) -> str:
 
 
 def _shortened(content: Any, most: int = MOST_TEXT) -> Html:
-    """Text to stand in an element, cut to `most` characters."""
+    """Text for an element, cut to `most` characters."""
     text = _plain_text(content)
     rest = len(text) - most
     return fill("{}{}", text[:most], fill("<em> … {:,} more characters</em>", rest) if rest > 0 else "")
 
 
 def _framed(text: str, kind: str, name: str, most: int = MOST_TEXT) -> Html:
-    """A text as it is, in a frame that scrolls, by keyboard too, where it is long."""
+    """A text unchanged; a long one in a frame that scrolls, also by keyboard."""
     long = len(text) > LONG or text.count("\n") > 18
     scrolls = fill(' tabindex="0" role="region" aria-label="{}"', name) if long else ""
     return fill('<pre class="{}"{}>{}</pre>', kind, scrolls, _shortened(text, most))
@@ -125,7 +121,7 @@ def _named(who: str) -> Html:
 
 
 def _turns(tree: Tree) -> list[tuple[str, str]]:
-    """The prompt as (who, what) turns, at least one."""
+    """The prompt as (author, text) turns, at least one."""
     prompt = tree.problem.prompt
     if isinstance(prompt, str):
         return [("", prompt)]
@@ -139,7 +135,7 @@ def _title(tree: Tree) -> str:
 
 
 def _prompt(tree: Tree) -> Html:
-    """The last turn of the prompt, the earlier ones folded, and the answer the task holds to be right."""
+    """The last turn of the prompt, the earlier ones folded, and the task's right answer."""
     *earlier, (_, text) = _turns(tree)
     parts, n = [], len(earlier)
     if earlier:
@@ -162,9 +158,7 @@ def _prompt(tree: Tree) -> Html:
 
 @dataclass
 class _View:
-    """One tree as nested lists: nodes that follow one another stand in one box, branches below it,
-    indented.
-    """
+    """One tree as nested lists. Nodes in a row share a box; the branches after them are indented below it."""
 
     tree: Tree
     score: str | None
@@ -178,7 +172,7 @@ class _View:
 
     @functools.cached_property
     def others(self) -> dict[int, list[str]]:
-        """What the other columns say of every leaf."""
+        """The other columns of leaves, by leaf."""
         columns = {
             name: c.values
             for name, c in sorted(self.tree.columns.items())
@@ -193,7 +187,7 @@ class _View:
 
     @functools.cached_property
     def children(self) -> dict[int, list[int]]:
-        """The nodes that go on from each node; where a context was rebuilt, from the node it answers."""
+        """The nodes that follow each node. A rebuilt context follows the node that it answers."""
         found: dict[int, list[int]] = {}
         for node, before in enumerate(self.before):
             if not self.tree.aside[node]:
@@ -202,7 +196,7 @@ class _View:
 
     @functools.cached_property
     def before(self) -> list[int]:
-        """The node that each one goes on from."""
+        """The node that each node follows."""
         return [
             p if p >= 0 else c
             for p, c in zip(self.tree.parent.tolist(), self.tree.cause.tolist(), strict=True)
@@ -210,9 +204,7 @@ class _View:
 
     @functools.cached_property
     def asides(self) -> dict[int, list[int]]:
-        """What was said aside (a judge's verdict, a discarded draft), by the node of the attempt it is
-        about.
-        """
+        """What was said aside (a judge's verdict, a discarded draft), by the node that it is about."""
         found: dict[int, list[int]] = {}
         for node in (i for i, aside in enumerate(self.tree.aside) if aside):
             about = self.before[node]
@@ -231,12 +223,12 @@ class _View:
         return found
 
     def share(self, value: float) -> str:
-        """How much of a cell a reward fills, as its class."""
+        """The class that fills a cell in proportion to a reward."""
         low, high = self.span
         return share(100 * (value - low) / (high - low) if math.isfinite(value) and high > low else 0.0)
 
     def attempts(self) -> Html:
-        """All boxes, as far as the page has room for them."""
+        """All boxes that the page has room for."""
         starts, hidden_start = self.children.get(-1, []), []
         if (
             len(starts) == 1
@@ -267,15 +259,15 @@ class _View:
         return joined([*parts, note, self._said_aside([-1, *hidden_start])])
 
     def _chain(self, node: int) -> tuple[list[int], list[int]]:
-        """(the nodes that follow one another from `node`, what branches off the last one)."""
+        """(nodes in a row from `node` on, the branches after the last of them)."""
         chain = [node]
         while len(self.children.get(chain[-1], [])) == 1:
             chain += self.children[chain[-1]]
         return chain, self.children.get(chain[-1], [])
 
     def _box(self, chain: Sequence[int], stem: bool) -> Html:
-        """The texts of a chain, and the reward of the attempt it ends or, of a stem, the mean of those that
-        go on from it.
+        """The texts of nodes in a row. If an attempt ends there its reward; else the mean reward of those
+        that go on.
         """
         last, tree = chain[-1], self.tree
         facts = [
@@ -306,14 +298,14 @@ class _View:
         )
 
     def _said_aside(self, about: Sequence[int]) -> Html:
-        """What was said aside about some nodes, folded."""
+        """The asides about some nodes, folded."""
         found = [node for one in about for node in self.asides.get(one, [])]
         words = joined(self._turn(self.tree.author[node], [node], MOST_ASIDE) for node in found[:MOST_ASIDES])
         folded = "<details><summary>{} aside</summary>{}</details>"
         return fill(folded, some(len(found), "node"), words) if found else Html("")
 
     def _turn(self, who: str, nodes: Sequence[int], most: int) -> Html:
-        """What one author said in one go, cut to `most` characters."""
+        """One turn of one author, cut to `most` characters."""
         texts = [
             said(self.texts.get(str(node))) if self.tree.text[node] is None else self.tree.text[node]
             for node in nodes

@@ -1,6 +1,4 @@
-"""Line charts as inline SVG and bars as HTML. Colours are the page's custom properties, so both follow light
-and dark.
-"""
+"""Line charts as inline SVG, bars as HTML. Colours are properties of the page, which is light or dark."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 62, 14, 30
 
 
 class Point(NamedTuple):
-    """One measured value. `shift` moves its mark sideways, in pixels; `label` is written "above", "left" or
-    "right" of it.
+    """One measured value. `shift` moves its mark sideways, in pixels; `label` says where its value stands:
+    "above", "left" or "right".
     """
 
     x: float
@@ -33,8 +31,9 @@ class Point(NamedTuple):
 
 @dataclass
 class Series:
-    """Points of one look: `mark` dot, hollow, diamond; `colour` 1 or 2; joined by a line unless `line` is
-    False; the last value stands beside it if `tail`; standard errors are a band if `band`."""
+    """Points that look alike. `mark`: dot, hollow or diamond; `colour`: 1 or 2; `line` joins them; `tail`
+    writes the last value beside it; `band` draws standard errors as a band.
+    """
 
     name: str
     points: list[Point] = field(default_factory=list)
@@ -46,13 +45,13 @@ class Series:
 
     @property
     def crowded(self) -> bool:
-        """Whether errors are a band, without marks."""
+        """Whether errors are drawn as a band, without marks."""
         return self.band or len(self.points) > BARS
 
 
 @dataclass
 class _Frame:
-    """Where values lie on the picture."""
+    """The scales of a chart."""
 
     width: int
     height: int
@@ -95,11 +94,12 @@ def line_chart(
     axis: str = "round",
     say: Callable[[float], str] = "{:.0f}".format,
 ) -> Html:
-    """An SVG with axes, error bars, marks that say their value, and the last value written beside each line.
+    """An SVG with axes, error bars, marks that tell their value, and the last value beside each line; ""
+    without points.
 
-    `what` is read aloud in place of the picture; `bounds` are values the vertical axis does not leave for an
-    error bar; `room` is left free, in pixels, before the first round and after the last; `axis` names the
-    horizontal axis, whose numbers `say` writes. "" without points.
+    `what` is read aloud in place of the picture. Error bars do not extend the vertical axis beyond `bounds`.
+    `room` is the space left free before the first round and after the last, in pixels. `axis` names the
+    horizontal axis, and `say` writes its numbers.
     """
     width, height = size
     shown = [p for s in series for p in s.points if math.isfinite(p.y)]
@@ -161,7 +161,7 @@ def _frame(
 
 
 def _axis_labels(rows: Sequence[float]) -> list[str]:
-    """The numbers of an axis with as many decimals as its steps need."""
+    """The numbers of an axis, with as many decimals as its steps need."""
     step = rows[1] - rows[0]
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     if decimals > 4 or step >= 1e6:
@@ -170,9 +170,7 @@ def _axis_labels(rows: Sequence[float]) -> list[str]:
 
 
 def _line(s: Series, frame: _Frame) -> list[Html]:
-    """The line through a series, broken where a value is missing, with its band where there are many
-    points.
-    """
+    """The line through a series, broken where a value is missing; with many points, its band."""
     if not s.line:
         return []
     parts: list[Html] = []
@@ -210,7 +208,7 @@ def _known(value: float) -> float:
 
 
 def _mark(s: Series, p: Point, frame: _Frame) -> list[Html]:
-    """One point: its error bar, its mark, a wide invisible target that tells its value, and its label."""
+    """One point: error bar, mark, a wide invisible target that tells its value, and label."""
     x, y = frame.x(p.x) + p.shift, frame.y(p.y)
     crowded = s.crowded
     parts = [fill('<g class="c{}">', s.colour), fill("<title>{}</title>", p.tip) if p.tip else Html("")]
@@ -271,7 +269,7 @@ def _end_label(s: Series, frame: _Frame, taken: list[float]) -> list[Html]:
 
 
 def legend(entries: Sequence[tuple[str, int, str]]) -> Html:
-    """(mark, colour, words) in a line."""
+    """A legend of (mark, colour, words)."""
     item = (
         '<li><svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><g '
         'class="c{}">{}</g></svg>{}</li>'
@@ -300,5 +298,5 @@ def bars(amounts: Mapping[str, float], say: Callable[[float], str]) -> Html:
 
 
 def share(percent: float) -> str:
-    """The class whose --v is so many percent: a page's policy allows no style but its sheet's."""
+    """The class whose --v is so many percent; a page's policy allows no inline style."""
     return f"v{round(min(100.0, max(0.0, percent)))}"

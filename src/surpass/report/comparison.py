@@ -20,8 +20,8 @@ GRID = 40  # places along the budget at which curves are read
 
 
 def on_grid(curves: Sequence[Sequence[tuple[float, float]]], grid: np.ndarray) -> np.ndarray:
-    """[seeds, places]: what was kept when so much had been spent; after a run's end its last value, before
-    its first exam nan.
+    """[seeds, places]: at each place along the budget, the gate accuracy of what was kept by then; nan before
+    a run's first exam, the last value after its end.
     """
     found = np.full((len(curves), len(grid)), np.nan)
     for row, curve in zip(found, curves, strict=True):
@@ -46,14 +46,14 @@ def bands(
 
 
 def short(value: Any) -> str:
-    """A number in at most three digits and a letter."""
+    """A number as at most three digits and a letter."""
     value = float(value)
     scale = next((i for i in (5, 4, 3, 2, 1) if value >= 1000.0**i), 0)
     return f"{value / 1000.0**scale:.3g}{['', 'k', 'M', 'G', 'T', 'P'][scale]}"
 
 
 def write_comparison(found: Any, folder: Path) -> Path:
-    """Write FOLDER/comparison.html of a surpass.compare.Comparison."""
+    """Write FOLDER/comparison.html from a surpass.compare.Comparison."""
     learns = bool(found.runs[0].curves)
     name = f"{len(found.runs)} methods on {found.task}"
     about = f"{found.model}, {found.budget or 'one exam each'}, {len(found.runs[0].reports)} seeds"
@@ -116,7 +116,7 @@ def _table(markdown: str) -> Html:
 
 
 def _curves(found: Any) -> Html:
-    """A small chart a method, all of one scale, each beside the first one."""
+    """One small chart for each method, on a common scale, with the first method's curve for comparison."""
     most = max(
         [x for runs in found.runs for curve in runs.curves for x, _ in curve if math.isfinite(x)], default=1.0
     )
@@ -163,7 +163,7 @@ def _unseen(series: Series) -> Series:
 
 
 def _prices(found: Any) -> Html:
-    """Accuracy against tokens a problem, a mark a method."""
+    """Accuracy against tokens per problem, with a mark for each method."""
     series = []
     for i, runs in enumerate(found.runs):
         values = runs.values(found.metric).mean(1)

@@ -1,6 +1,4 @@
-"""How a run went, as charts: exams, reward, lengths, entropy, gradients, and where tokens and time were
-spent.
-"""
+"""How a run went, as charts: exams, reward, lengths, entropy, gradients, tokens and time."""
 
 from __future__ import annotations
 
@@ -71,9 +69,7 @@ def _figure(title: str, words: str, series: Sequence[Series]) -> Html:
 
 
 def _held_out(run: Run) -> Html:
-    """What is learnt from beside what it is meant to bring: the reward of each round and the gate's exam of
-    what it made.
-    """
+    """The reward of each round, which is learnt from, beside the gate's exams, which it should raise."""
     if run.leading("gate") != "accuracy" or len(run.of("exam", split="gate")) < 2:
         return Html("")
     exams = Series("accuracy on held-out problems", colour=2)
@@ -113,7 +109,7 @@ def _spent(title: str, amounts: Mapping[str, float], say: Callable[[float], str]
 
 
 def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", colour: int = 1) -> Series:
-    """One figure over the rounds with its standard error if there is one; missing values leave gaps."""
+    """One figure over the rounds, with its standard error if known; missing values leave gaps."""
     points = []
     for event in thin(events, MOST_POINTS):
         y, error = number(event.get(field)), number(event.get(f"{field}_stderr"))
@@ -122,7 +118,7 @@ def _series(events: Sequence[Mapping[str, Any]], field: str, name: str = "", col
 
 
 def _exams(run: Run) -> Html:
-    """The exams over the rounds: gate exams kept and refused, and the two test exams beside them."""
+    """The exams over the rounds: kept and refused gate exams, and the two test exams."""
     verdicts, tests, metric = run.verdicts(), run.of("exam", split="test"), run.leading("gate")
     kept, refused = Series("kept", tail=False), Series("refused", mark="hollow", line=False, tail=False)
     test = Series("test", mark="diamond", colour=2, line=False, tail=False)

@@ -1,17 +1,12 @@
-"""Files of a run's folder as a reader meets them who trusts nobody: plain files alone, reached without a
-link, of bounded size, holding anything.
-
-Below the folder that the user named each name is opened from the last with openat, O_NOFOLLOW and O_NONBLOCK,
-so that no link leads elsewhere and no FIFO keeps a reader waiting. What is missing is None or empty; what is
-no plain file, or too large, is a SurpassError.
+"""Reading the files of a run's folder without trusting them: they are opened by surpass.nofollow, their size
+is bounded, and they may hold anything. A missing file is None or empty; one that is too large or cannot be
+read is Damaged.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +14,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from surpass.errors import SurpassError
+from surpass import nofollow
+from surpass.errors import Damaged
 from surpass.tables import trees_from_table
 from surpass.types import Tree
 
@@ -27,72 +23,37 @@ MOST_FILE = 2**30  # bytes of one file
 MOST_EVENTS = 2**28  # bytes of events.jsonl, all of which is kept
 MOST_LINE = 2**26  # bytes of one line of JSON
 MOST_LINES = 2**20
-MOST_TABLE = 2**31  # bytes of a table once it is unpacked
+MOST_TABLE = 2**31  # bytes of a table, unpacked
 MOST_ROWS = 2**20
 MOST_NAMES = 2**17  # files in one folder
-MOST_STEPS = 2**22  # nodes of all attempts of a tree together, each counted in every attempt it is part of
-
-
-class Damaged(SurpassError):
-    """A file of a run's folder is not what a run has there, and was not read."""
+MOST_STEPS = 2**22  # nodes of all attempts of a tree; a shared node counts once for each attempt
 
 
 def opened(root: Path, name: str, most: int | None = None) -> IO[bytes] | None:
-    """root/name, open for reading; None where there is none. It has at most `most` bytes (MOST_FILE)."""
+    """root/name, open for reading; None where there is none. Damaged where it has more than `most` bytes
+    (MOST_FILE), or cannot be read.
+    """
     try:
-        return os.fdopen(_descriptor(root, name, MOST_FILE if most is None else most), "rb")
+        file = nofollow.opened(root, name)
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _descriptor(root: Path, name: str, most: int) -> int:
-    at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    *folders, last = name.split("/")
-    try:
-        for folder in folders:
-            below = _open(root, folder, at, os.O_DIRECTORY, stat.S_ISDIR)
-            os.close(at)
-            at = below
-        found = _open(root, last, at, os.O_NONBLOCK, stat.S_ISREG)
-    finally:
-        os.close(at)
-    size = os.fstat(found).st_size
+    except OSError as error:
+        raise Damaged(f"{root / name} is not read: {error.strerror}") from error
+    size, most = os.fstat(file.fileno()).st_size, MOST_FILE if most is None else most
     if size > most:
-        os.close(found)
+        file.close()
         raise Damaged(f"{root / name} is not read: it has {size:,} bytes, and {most:,} is the most")
-    return found
-
-
-def _open(root: Path, name: str, at: int, flags: int, fits: Any) -> int:
-    """Looked at, opened without following a link, and looked at again: what opening a device does is not
-    tried out.
-    """
-    if fits(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-        with contextlib.suppress(OSError):  # it became something else just now
-            found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=at)
-            if fits(os.fstat(found).st_mode):
-                return found
-            os.close(found)
-    raise Damaged(
-        f"{name} in {root} is not read: it is a link, a pipe, a device or the like, or may not be read; "
-        f"a run has a plain {'folder' if flags & os.O_DIRECTORY else 'file'} there"
-    )
+    return file
 
 
 def names(root: Path, folder: str) -> list[str]:
-    """What the folder root/folder holds, sorted; nothing where there is none."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            below = _open(root, folder, at, os.O_DIRECTORY, stat.S_ISDIR)
-        finally:
-            os.close(at)
-        try:
-            with os.scandir(below) as entries:
-                return sorted(entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False))
-        finally:
-            os.close(below)
-    return []
+    """The names in the folder root/folder, sorted; none where there is no such folder."""
+    try:
+        return nofollow.listed(root, folder, MOST_NAMES)
+    except NotADirectoryError:
+        return []
+    except OSError as error:
+        raise Damaged(f"{root / folder} is not read: {error.strerror}") from error
 
 
 def numbered(root: Path, folder: str) -> list[int]:
@@ -106,9 +67,7 @@ def numbered(root: Path, folder: str) -> list[int]:
 
 
 def json_object(root: Path, name: str) -> dict[str, Any]:
-    """The JSON object in root/name; {} where there is no such file. SurpassError where it holds something
-    else.
-    """
+    """The JSON object in root/name; {} where there is no such file. Damaged where it holds anything else."""
     file = opened(root, name)
     if file is None:
         return {}
@@ -120,9 +79,7 @@ def json_object(root: Path, name: str) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON as Python reads it; None for what is none: torn, nested too deeply, with a number too long, in
-    another encoding.
-    """
+    """The value of a JSON text; None where it is torn, too deep, or has too long a number."""
     try:
         return json.loads(data) if len(data) <= MOST_LINE else None
     except (ValueError, RecursionError):
@@ -132,9 +89,8 @@ def parsed(data: bytes) -> Any:
 def lines(
     root: Path, name: str, size: int | None = None, most: int | None = None
 ) -> Iterator[dict[str, Any] | None]:
-    """The JSON objects in root/name, a line each, up to `size` bytes; None for a line that is none. Whoever
-    writes the file may be in the middle of its last line: without its end it is left out where it is no
-    object.
+    """The JSON objects in root/name, one a line, in the first `size` bytes; None for a line that is no
+    object. Another process may be writing the last line: if that is no object and has no end, it is left out.
     """
     file, left = opened(root, name, most), MOST_FILE if size is None else size
     if file is None:
@@ -146,9 +102,8 @@ def lines(
             if not line:
                 return
             ends = line.endswith(b"\n")
-            while (
-                not ends and len(line) > MOST_LINE and (more := file.readline(min(left, MOST_LINE)))
-            ):  # the rest of a line too long
+            # the rest of a line that is too long
+            while not ends and len(line) > MOST_LINE and (more := file.readline(min(left, MOST_LINE))):
                 left, ends = left - len(more), more.endswith(b"\n")
             found = parsed(line) if line.strip() else {}
             if isinstance(found, dict):
@@ -162,8 +117,8 @@ def lines(
 def batches(
     root: Path, name: str, rows: int = 64, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The table root/name in batches of `rows` rows; nothing where there is none. SurpassError where it is
-    damaged or unpacks to too much.
+    """The table root/name in batches of `rows` rows; nothing where it is missing. Damaged where it cannot be
+    read, or unpacks to too much.
     """
     file, size = opened(root, name), 0
     if file is None:
@@ -192,7 +147,7 @@ def batches(
 
 
 def count(root: Path, name: str) -> int:
-    """The rows of the table root/name."""
+    """The number of rows of the table root/name."""
     file = opened(root, name)
     if file is None:
         return 0
@@ -201,9 +156,7 @@ def count(root: Path, name: str) -> int:
 
 
 def trees(batch: pa.RecordBatch) -> list[Tree]:
-    """The trees of a batch. SurpassError where they are none, or so large that to list their attempts would
-    take for ever.
-    """
+    """The trees of a batch. Damaged where it holds none, or trees too large to list their attempts."""
     try:
         found = trees_from_table(pa.Table.from_batches([batch]))
         for tree in found:

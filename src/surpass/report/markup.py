@@ -1,6 +1,4 @@
-"""The one place where text enters a page: `fill` puts values into a template of markup, and escapes whatever
-is not markup itself.
-"""
+"""The one place where text enters a page: `fill` escapes all values that are no markup."""
 
 from __future__ import annotations
 
@@ -10,22 +8,20 @@ from typing import Any
 
 
 class Html(str):
-    """Markup, made by `fill` and `joined`, or a constant. Every other text is just text: to hand one over for
-    markup escapes it.
-    """
+    """Markup, from `fill`, `joined` or a constant. Other text is escaped where markup is wanted."""
 
     __slots__ = ()
 
 
 def fill(template: str, *values: Any) -> Html:
-    """A template (a constant, as for str.format) with each value in its place, where it can be neither markup
-    nor the end of an attribute. Numbers are formatted as the template says.
+    """A constant template, as for str.format, with escaped values: none of them can become markup, or end an
+    attribute. Numbers are formatted as the template says.
     """
     return Html(template.format(*map(_safe, values)))
 
 
 def joined(parts: Iterable[Any]) -> Html:
-    """One after the other; what is no markup is escaped."""
+    """The parts in order; those that are no markup are escaped."""
     return Html("".join(str(_safe(part)) for part in parts))
 
 

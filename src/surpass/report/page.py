@@ -1,4 +1,4 @@
-"""report.html: what a run came to, how it went, and attempts to read."""
+"""report.html: the result of a run, how it went, and attempts to read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 from surpass import nofollow
 from surpass.alarms import alarms
+from surpass.errors import Damaged
 from surpass.intact import write_whole
 from surpass.report import attempts
 from surpass.report.curves import curves
-from surpass.report.folder import Damaged
 from surpass.report.markup import Html, fill, joined
 from surpass.report.read import Mean, Run, read_run, thin
 from surpass.report.style import SCRIPT, STYLE
@@ -29,7 +29,7 @@ SIGNAL = 2.0  # standard errors below which a change is not called one
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write FOLDER/report.html, one page that needs nothing else, from what the run has stored so far."""
+    """Write FOLDER/report.html, a page that needs no other file, from what the run has stored so far."""
     nofollow.check(folder)
     run = read_run(Path(folder))
     sections = [
@@ -57,9 +57,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def document(title: str, body: Html, script: str) -> Html:
-    """A whole page. Its policy forbids every request, form and frame, every script but this one and every
-    style but its own.
-    """
+    """A whole page. Its policy forbids requests, forms, frames, and all scripts and styles but its own."""
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, script)]
     policy = (
         "default-src 'none'; style-src 'sha256-{}'; img-src data:; script-src 'sha256-{}'; base-uri "
@@ -82,7 +80,7 @@ def document(title: str, body: Html, script: str) -> Html:
 
 
 def names(run: Run) -> list[str]:
-    """Method and task, as far as run.json names them."""
+    """The names of method and task, as far as run.json tells them."""
     task = run.about.get("task")
     if isinstance(task, Mapping):
         task = task.get("name") or str(task.get("part", "")).rpartition(".")[2]
@@ -95,7 +93,7 @@ def title(run: Run, folder: str) -> Html:
 
 
 def headline(run: Run) -> Html:
-    """The one result, and what it took."""
+    """The result, and what it cost."""
     tests, change, big = run.of("exam", split="test"), run.change(), Html("")
     if tests:
         before, after = run.exam(tests[0]), run.exam(tests[-1])
@@ -126,7 +124,7 @@ def headline(run: Run) -> Html:
 
 
 def _changed(after: Mean, change: Mean) -> Html:
-    """What there is once the second test exam is over."""
+    """The result once the second test exam is over."""
     down, words = (
         " down" if change.mean < 0 else "",
         f"± {plain(change.stderr)} paired, n = {change.n}" if change.n else "",
@@ -149,7 +147,7 @@ def _unread(run: Run) -> list[str]:
 
 
 def _big(m: Mean) -> Html:
-    """A figure of an exam; where something was not judged, first between what it lies."""
+    """A figure of an exam; where some problems were not judged, its bounds first."""
     if not math.isfinite(m.low):
         return fill("<b>{}</b>± {}", plain(m.mean), plain(m.stderr))
     of = f"{m.missing} of {m.n + m.missing} not judged; {plain(m.mean)} ± {plain(m.stderr)} of the others"
@@ -157,7 +155,7 @@ def _big(m: Mean) -> Html:
 
 
 def _kept(run: Run) -> str:
-    """How many decisions went which way, and which round the model is of."""
+    """How many rounds were kept and refused, and which round's weights the model has."""
     gates = run.of("gate")
     kept = sum(bool(gate["keep"]) for gate in gates)
     decided = f"{kept} of {some(len(gates), 'gate decision')} kept" if gates else "no gate decision yet"
@@ -170,7 +168,7 @@ def _kept(run: Run) -> str:
 
 
 def _says(run: Run, change: Mean | None) -> str:
-    """The result in a sentence or two."""
+    """The result in one or two sentences."""
     words = []
     if run.end is None:
         words.append("The run is not finished; the second test exam comes at its end.")

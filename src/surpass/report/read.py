@@ -1,4 +1,4 @@
-"""What the page needs of a run's folder. Only reads: a run may be under way while its page is made."""
+"""Reading a run's folder for a page, while the run may still write to it. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from surpass.errors import SurpassError
+from surpass.errors import Damaged, SurpassError
 from surpass.gates import paired, strict
 from surpass.means import SHARES, bounds
-from surpass.report.folder import MOST_EVENTS, Damaged, batches, count, json_object, lines, numbered, trees
+from surpass.report.folder import MOST_EVENTS, batches, count, json_object, lines, numbered, trees
 from surpass.store import READS
 from surpass.types import Report, Row, Tree
 
 
 class Mean(NamedTuple):
-    """A measured mean with its standard error over n problems; nan where there is none. `missing` were not
-    judged, and then a share lies between `low` and `high`.
+    """A measured mean and its standard error over n problems; nan where it was not measured. `missing`
+    problems were not judged; a share then lies between `low` and `high`.
     """
 
     mean: float
@@ -55,8 +55,8 @@ class Run:
         return ends[-1] if ends else None
 
     def leading(self, split: str) -> str:
-        """The figure that leads for a split: accuracy where a problem has a label, agreement, or what was
-        measured first.
+        """The main figure of a split: accuracy where a problem has a label, else agreement, else the first
+        that was measured.
         """
         known = [
             name
@@ -68,11 +68,11 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """The figure the page leads with."""
+        """The main figure of the page."""
         return self.leading("test") if self.of("exam", split="test") else self.leading("gate")
 
     def exam(self, event: Mapping[str, Any], metric: str | None = None) -> Mean:
-        """A figure of an exam; by default the leading one."""
+        """A figure of an exam; by default the main one."""
         m = event.get("metrics", {}).get(metric or self.metric, {})
         between = bounds(metric or self.metric, m) or (math.nan, math.nan)
         return Mean(
@@ -84,8 +84,8 @@ class Run:
         )
 
     def change(self, metric: str | None = None) -> Mean | None:
-        """After - before over the problems that a test exam judged, what the other did not judge counting as
-        wrong there (`missing` of them); None before the second one.
+        """After minus before, over the problems that a test exam judged. Where only one of the two judged a
+        problem (`missing` of them), the other counts as wrong. None before the second exam.
         """
         exams, metric = self.of("exam", split="test"), metric or self.metric
         if len(exams) < 2:
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def labels(self) -> bool:
-        """Whether the gate used labels; a method whose gate did not used none at all."""
+        """Whether the gate used labels. A method whose gate uses none uses none at all."""
         method = self.about.get("method")
         gate = method.get("gate") if isinstance(method, dict) else None
         gate = gate if isinstance(gate, dict) else {}
@@ -133,21 +133,19 @@ class Run:
         return ([] if first is None else trees(first)), count(self.folder, name)
 
     def texts(self, round: int, most: int) -> dict[int, dict[str, Any]]:
-        """The decoded text of nodes, by tree and node, for the first `most` trees; empty where the run stored
-        none.
-        """
+        """The decoded text of nodes, by tree and node, for the first `most` trees; empty without any."""
         return dict(
             itertools.takewhile(lambda item: item[0] < most, texts(self.folder, f"texts/{round:04d}.jsonl"))
         )
 
 
 KINDS = {"generated": "drawn", "trained": "trained on", "scored": "scored"}
-"""What is counted in tokens, in words."""
+"""The kinds of counted tokens, in words."""
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder; parts of it that are not there yet are empty. Whatever the folder holds: what is no
-    event, no number and no name is left out, and SurpassError says where nothing is left.
+    """A run's folder; what is not there yet is empty. Lines, figures and names that are none are left out.
+    SurpassError, with the reason, where nothing is left.
     """
     if not folder.is_dir():
         raise SurpassError(f"{folder} is not a run: there is no such folder")
@@ -178,13 +176,13 @@ def read_run(folder: Path) -> Run:
 
 
 def whole(value: Any) -> bool:
-    """Whether a JSON value is a count: a whole number from 0 on that fits into 53 bits."""
+    """Whether a JSON value is a count: a whole number of at least 0 that fits into 53 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def event_of(line: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """An event whose fields are what pages take them for, the others left out: names and reasons are text,
-    rounds are counts, and whatever else there is is a number or None. None for a line that is no event.
+    """An event with fields of the types that pages expect; other fields are left out. Names and reasons are
+    text, rounds are counts, and all else is a number or None. None for a line that is no event.
     """
     if (
         line is None
@@ -240,7 +238,7 @@ def _metrics(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def _rows(value: Any) -> dict[str, list[list[Any]]]:
-    """{name: [[problem, its value or None]]}"""
+    """{name: [[problem, value or None]]}"""
     known = (
         {name: rows for name, rows in value.items() if isinstance(rows, list)}
         if isinstance(value, dict)
@@ -279,8 +277,8 @@ def _is_text(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """A JSON number as a float; nan for what is none, or no measurement can be: 1e100 and beyond. What is as
-    small is 0.
+    """A JSON number as a float; nan for any other value, and for one of 1e100 or more, which no measurement
+    gives; 0 for one as small.
     """
     if not isinstance(value, (int, float)) or not -1e100 < value < 1e100:
         return math.nan
@@ -288,7 +286,7 @@ def number(value: Any) -> float:
 
 
 def thin(rows: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of the rows, evenly spread, with the first and the last."""
+    """At most `most` of the rows, evenly spaced, with the first and the last."""
     if len(rows) <= most:
         return list(rows)
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]

@@ -6,7 +6,7 @@ import math
 
 
 def plain(value: float, digits: int = 3) -> str:
-    """A number to read: three decimals below ten, fewer above, powers where it is tiny or huge."""
+    """A number to read: three decimals below ten, fewer above, in powers of ten where it is tiny or huge."""
     if not math.isfinite(value):
         return "–"
     if value and (abs(value) < 5 * 10.0 ** -(digits + 1) or abs(value) >= 1e6):

@@ -1,7 +1,7 @@
 r"""Whether two stated answers are the same answer.
 
 A text is read as a whole, as the first of these that it is: a date, a time of day, a choice "(B)", an amount
-of something (4 red balls, 12 cm, \$5, 45^\circ), mathematics (surpass.tasks.formulas), a ratio 3:2, words.
+of something (4 red balls, 12 cm, \$5, 45^\circ), mathematics (grammar.py), a ratio 3:2, words.
 Unlike kinds are unequal; words equal the same words only. docs/verifier.md states every rule; those where a
 verifier must decide are these:
 

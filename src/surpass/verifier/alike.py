@@ -1,6 +1,4 @@
-"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations, and what
-they are made of.
-"""
+"""Whether two formulas are the same answer: lists, sets, tuples, intervals, matrices, equations."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def _in_order(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:
 
 
 def _in_any_order(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:
-    """Whether each item has one like it on the other side."""
+    """Whether the items of two sides pair up."""
     left = list(b)
     for item in a:
         found = next((i for i, other in enumerate(left) if alike(item, other)), None)
@@ -65,7 +63,7 @@ def _ends(node: Node) -> tuple[str, tuple[Node, ...]] | None:
 
 
 def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
-    """The rows of a matrix; of a tuple those of a column, or if it is one of tuples, these."""
+    """The rows of a matrix; a tuple counts as a column, and a tuple of tuples as rows."""
     if node[0] == "matrix":
         return node[1]
     if node[0] != "tuple":
@@ -74,7 +72,7 @@ def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
 
 
 def _alike_named(a: Node, b: Node) -> bool:
-    """x = 1, y = 2 equals y = 2, x = 1, and (1, 2), the names being in order."""
+    """Whether x = 1, y = 2 equals y = 2, x = 1, or (1, 2) with the names in alphabetical order."""
     if a[0] == b[0]:
         return [name for name, _ in a[1]] == [name for name, _ in b[1]] and _in_order(
             *(tuple(v for _, v in node[1]) for node in (a, b))
@@ -84,7 +82,7 @@ def _alike_named(a: Node, b: Node) -> bool:
 
 
 def _alike_relations(a: Node, b: Node) -> bool:
-    """Equations and inequalities of which one is a multiple of the other: 2x + 4y = 6 and x + 2y = 3."""
+    """Whether one equation or inequality is a multiple of the other: 2x + 4y = 6 and x + 2y = 3."""
     (operator, one), (other, two) = _moved(a), _moved(b)
     if operator != other or one is None or two is None or values.symbols(one) != values.symbols(two):
         return False
@@ -104,7 +102,7 @@ def _alike_relations(a: Node, b: Node) -> bool:
 
 
 def _moved(node: Node) -> tuple[str, Node | None]:
-    """A relation as f = 0 or f < 0: its operator and f."""
+    """The operator and f of a relation, rewritten as f = 0 or f < 0."""
     if len(node[1]) != 1 or any(side[0] in ("list", "set", "tuple", "interval") for side in node[2]):
         return "", None
     (operator,), (left, right) = node[1], node[2]

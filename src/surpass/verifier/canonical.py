@@ -1,7 +1,7 @@
-r"""One text for a value, so that votes count together what the verifier takes for the same.
+r"""One text for a value, so that votes count together whatever the verifier takes for equal.
 
-Rational numbers are written as p/q, irrational ones to ten significant digits, rational functions in sympy's
-cancelled form, other functions as their values at four of the points at which formulas are compared.
+Rational numbers are written as p/q, irrational ones with ten significant digits. Rational functions are in
+sympy's cancelled form; other functions are their values at four of the points at which formulas are compared.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from surpass.verifier.reading import read
 from surpass.verifier.units import NOTHING, Unit
 
 SHOWN = 10  # significant digits of an irrational number
-SMALL = 100  # denominators in which a rounded decimal is recognised: 0.333333 is 1/3
-DEGREE = 30  # of powers that are multiplied out
-_UNNAMED = {"dollar", "degree"}  # units that so many leave out that votes do
+SMALL = 100  # the largest denominator of which rounded decimals are recognised: 0.333333 is 1/3
+DEGREE = 30  # the largest degree of a power that is multiplied out
+_UNNAMED = {"dollar", "degree"}  # units that votes leave out, because many writers do
 
 
 def canonical(answer: str) -> str | None:
-    """One text for the forms of an answer that `equal` takes for the same (docs/verifier.md names the
-    exceptions); None for nothing.
+    """One text for all forms of an answer that `equal` takes for the same (docs/verifier.md names the
+    exceptions); None for an empty answer.
     """
     found = read(answer)
     if found.kind == "nothing":
@@ -47,9 +47,7 @@ def canonical(answer: str) -> str | None:
 
 
 def written(node: Node, unit: Unit = NOTHING) -> str:
-    """The text for an answer in a unit: 1.2 m for 120 cm; dollars and degrees go without their name, 50% is
-    1/2.
-    """
+    """The text of an answer with a unit: 1.2 m for 120 cm; dollars and degrees unnamed; 1/2 for 50%."""
     names = [name for name, _ in unit.dims]
     if unit.words:
         return f"{written(node)} {' '.join(unit.words)}"
@@ -88,9 +86,7 @@ def _structure(node: Node) -> str:
 
 
 def _relation(node: Node) -> str:
-    """An equation as f = 0, f without common factors; a linear one in one symbol, and such an inequality,
-    solved.
-    """
+    """An equation as f = 0 without common factors; linear relations in one symbol are solved."""
     sides, operators = node[2], node[1]
     if len(operators) > 1:
         return " ".join(
@@ -149,9 +145,7 @@ def _value(node: Node) -> str:
 
 
 def _unrounded(node: Node, value: Fraction) -> Fraction:
-    """The fraction of a small denominator that a decimal of six digits or more stands for; a longer one to
-    SHOWN digits.
-    """
+    """The fraction of small denominator that a decimal of six or more digits rounds; else SHOWN digits."""
     bare = node[1] if node[0] == "neg" else node
     if bare[0] != "num" or bare[2] is None or abs(value / bare[2]) < 10 ** (values.DIGITS_GIVEN - 1):
         return value
@@ -166,7 +160,7 @@ def _unrounded(node: Node, value: Fraction) -> Fraction:
 
 
 def _number(node: Node, point: int, whole: frozenset[str] = frozenset()) -> str:
-    """A value to SHOWN digits, or as a fraction where it is one."""
+    """A value as a fraction, if it is one, else with SHOWN digits."""
     try:
         evaluated = values.Values(values.DIGITS[0] + 4 * values.largest(node), point, whole)
         found = evaluated.of(node)
@@ -194,11 +188,11 @@ def _real(x: Any) -> str:
 
 
 class _Other(Exception):
-    """A formula is no rational function."""
+    """A formula that is no rational function."""
 
 
 def _sympy(node: Node) -> Any:
-    """A rational function for sympy; pi and e are indeterminates."""
+    """A rational function for sympy, with pi and e as indeterminates."""
     kind = node[0]
     known = values.exact(node)
     if known is not None:

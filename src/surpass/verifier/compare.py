@@ -15,7 +15,7 @@ from surpass.verifier.units import NOTHING
 
 
 def equal(gold: str, answer: str) -> bool:
-    """Whether an answer is the right one. What holds nothing that can be seen is never right."""
+    """Whether an answer is the right one. An answer without any visible character never is."""
     right, given = read(gold), read(answer)
     if "nothing" in (right.kind, given.kind):
         return False
@@ -29,18 +29,18 @@ def equal(gold: str, answer: str) -> bool:
         return _same_time(right.value, given.value)
     try:
         return _same_amount(right, given)
-    except (values.Undefined, Unreadable):  # of what has no value nothing is known
+    except (values.Undefined, Unreadable):  # nothing can be said without a value
         return False
 
 
 def _same_time(a: tuple, b: tuple) -> bool:
-    """Equal in all that is said; a weekday may be left out."""
+    """Equal in all parts that are given; either side may leave out the weekday."""
     return a[:4] == b[:4] and (len(a) < 5 or None in (a[4], b[4]) or a[4] == b[4])
 
 
 def _same_choice(right: Reading, given: Reading) -> bool:
-    """The same letter; words after it must agree where both have some. Against an answer without a letter
-    these words count.
+    """The same letter; words after it must agree where both have some. An answer without a letter is compared
+    with these words.
     """
     if right.kind == given.kind:
         (letter, rest), (other, others) = right.value, given.value
@@ -53,7 +53,7 @@ def _same_choice(right: Reading, given: Reading) -> bool:
 
 
 def _same_amount(right: Reading, given: Reading) -> bool:
-    """Values and what they measure. What one side does not name is taken to be meant; a bare 45 may be
+    """The same value and unit. A unit that one side leaves out is taken from the other; a bare 45 may be
     percent or degrees.
     """
     for one, other in ((right, given), (given, right)):
@@ -108,13 +108,13 @@ def _same_amount(right: Reading, given: Reading) -> bool:
 
 
 def _glued(text: str) -> Reading | None:
-    """5m as five metres, where the other side is a length."""
+    """5m read as five metres, if the other side is a length."""
     found = re.match(r"^([-\d.,]+)([^\W\d_])$", text)
     return read_amount(f"{found[1]} {found[2]}") if found else None
 
 
 def _above_one(node: Node | None) -> bool:
-    """Whether a number can be no share, so that "25" may mean 25%."""
+    """Whether a number is above 1, so that "25" may mean 25%."""
     value = (
         values.exact(node) if node is not None and node[0] in ("num", "neg", "div", "add", "mul") else None
     )
@@ -136,7 +136,7 @@ def quotient(found: Reading) -> Any:
 
 
 def _whole(found: Reading) -> Node:
-    """The equation that a text states, its left side included."""
+    """The whole equation that a text states, with its left side."""
     try:
         return parse(found.text)
     except Unreadable:

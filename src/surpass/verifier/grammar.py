@@ -1,17 +1,7 @@
 r"""Mathematics as people and models write it (LaTeX, plain, Unicode), read whole or not at all.
 
-`parse` gives a formula, nested tuples whose first item names the kind:
-
-    ("num", value, step)    an exact Fraction; step: the value of a decimal's last digit, None where no
-    decimal was written ("sym", name)  ("const", "pi" | "e" | "i")  ("inf",)
-    ("add" | "mul", a, b)  ("div", a, b)  ("pow", a, b)  ("neg", a)  ("pm" | "mp", a)  ("fn", name, a, ...)
-    ("list", items, "," | "and" | "or")   1, 2   1 or 2
-    ("tuple" | "set", items)   (1, 2)   \{1, 2\}
-    ("interval", "[" | "(", a, b, "]" | ")")   [1, 2] and half-open ones; (1, 2) is read as a tuple
-    ("union", items)  ("matrix", rows)  ("rel", operators, sides)
-
-Whatever the grammar does not know (a word, f(x), an integral) makes the whole text no formula: Unreadable. A
-reader that skips what it does not know would find the 4 in "4 red balls".
+`parse` gives a formula (surpass.verifier.nodes). A text with anything that the grammar does not know (a word,
+f(x), an integral) is Unreadable: a reader that skips such things would find the 4 in "4 red balls".
 """
 
 from __future__ import annotations
@@ -19,33 +9,16 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from surpass.verifier.notation import FUNCTIONS, GREEK, Node, Token, Unreadable, number, tokens
+from surpass.verifier.nodes import applied, bounded, bracketed, matrix, plain, proper, repeating
+from surpass.verifier.notation import FUNCTIONS, GREEK, RELATIONS, Node, Token, Unreadable, number, tokens
 
-_RELATIONS = {
-    "=": "=",
-    "==": "=",
-    "approx": "=",
-    "<": "<",
-    "lt": "<",
-    ">": ">",
-    "gt": ">",
-    "<=": "<=",
-    "le": "<=",
-    ">=": ">=",
-    "ge": ">=",
-    "!=": "!=",
-    "ne": "!=",
-}
 _CLOSING = {"(": ")", "[": "]", "langle": "rangle", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
-_LETTERS = set("abcdghklmnpqrstuvwxyz")  # of which products such as 2xy are made
-_FUNCTION_LETTERS = set("fgh") | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")  # f(x), P(A): what they mean is not known
-
-
-DEEPEST = 120  # of a formula that is read
+_LETTERS = set("abcdghklmnpqrstuvwxyz")  # letters of products such as 2xy
+_FUNCTION_LETTERS = set("fgh") | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")  # f(x), P(A): their meaning is not known
 
 
 def parse(text: str) -> Node:
-    """The formula that a cleaned text is; Unreadable where it is none, or deeper than DEEPEST."""
+    """The formula that a cleaned text is; Unreadable where it is none, or nested too deeply."""
     parser = _Parser(tokens(text))
     try:
         node = parser.listed()
@@ -53,17 +26,12 @@ def parse(text: str) -> Node:
         raise Unreadable("nested too deeply") from error
     if parser.token.kind != "end":
         raise Unreadable(parser.token.text)
-    level, depth = [node], 0
-    while level:
-        level = [part for item in level for part in item if isinstance(part, tuple)]
-        depth += 1
-        if depth > DEEPEST:
-            raise Unreadable("nested too deeply")
+    bounded(node)
     return node
 
 
 class _Parser:
-    """Recursive descent; one method a level of precedence, loosest first."""
+    """Recursive descent: one method for each level of precedence, the loosest first."""
 
     def __init__(self, found: list[Token]):
         self.all, self.at, self.depth = found, 0, 0
@@ -80,7 +48,7 @@ class _Parser:
         return self.all[self.at - 1]
 
     def take(self, *texts: str) -> bool:
-        """Steps over the next token if it is one of these, and no number or word of the same letters."""
+        """Step over the next token if it is one of these operators or commands."""
         found = self.token.kind in ("op", "cmd") and self.token.text in texts
         self.at += found
         return found
@@ -103,8 +71,8 @@ class _Parser:
 
     def relation(self) -> Node:
         sides, operators = [self.union()], []
-        while self.token.kind in ("op", "cmd") and (self.token.text in _RELATIONS or self.token.text == "in"):
-            operators.append(_RELATIONS.get(self.next().text, "in"))
+        while self.token.kind in ("op", "cmd") and (self.token.text in RELATIONS or self.token.text == "in"):
+            operators.append(RELATIONS.get(self.next().text, "in"))
             sides.append(self.union())
         if operators == ["in"] and sides[0][0] == "sym":
             return sides[1]  # x in [1, 2]
@@ -122,18 +90,13 @@ class _Parser:
         self.depth += 1
         if self.depth > 40:
             raise Unreadable("nested too deeply")
+        signs = {"+": "", "-": "neg", "pm": "pm", "mp": "mp"}
         node: Node | None = None
-        while (
-            self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")
-        ) or node is None:
-            sign = (
-                self.next().text
-                if self.token.kind in ("op", "cmd") and self.token.text in ("+", "-", "pm", "mp")
-                else "+"
-            )
+        while (signed := self.take(*signs)) or node is None:
+            kind = signs[self.all[self.at - 1].text] if signed else ""
             term = self.product()
-            term = term if sign == "+" else ({"-": "neg", "pm": "pm", "mp": "mp"}[sign], term)
-            node = term if node is None else ("add", node, _plain(term))
+            term = (kind, term) if kind else term
+            node = term if node is None else ("add", node, plain(term))
         self.depth -= 1
         return node
 
@@ -141,11 +104,11 @@ class _Parser:
         node = self.power()
         while True:
             if self.take("*", "times", "cdot"):
-                node = ("mul", _plain(node), _plain(self.signed()))
+                node = ("mul", plain(node), plain(self.signed()))
             elif self.take("/", "div"):
-                node = ("div", _plain(node), _plain(self.signed()))
+                node = ("div", plain(node), plain(self.signed()))
             elif self.begins():
-                node = ("mul", _plain(node), _plain(self.power()))
+                node = ("mul", plain(node), plain(self.power()))
             else:
                 return node
 
@@ -153,7 +116,9 @@ class _Parser:
         return ("neg", self.signed()) if self.take("-") else self.power()
 
     def begins(self) -> bool:
-        """Whether a factor follows without a sign: 2x, 3(4), 2\\sqrt3, x\\sin x; never a number: 2 3, x2."""
+        """Whether a factor follows without a sign: 2x, 3(4), 2\\sqrt3, x\\sin x. A number is none:
+        2 3, x2.
+        """
         kind, text, gap = self.token
         if kind == "word":
             return text.lower() not in ("and", "or") and (
@@ -171,13 +136,13 @@ class _Parser:
         while True:
             if self.take("^", "**"):
                 if self._circle():
-                    node = ("mul", _plain(node), ("div", ("const", "pi"), ("num", Fraction(180), None)))
+                    node = ("mul", plain(node), ("div", ("const", "pi"), ("num", Fraction(180), None)))
                     continue
-                return self.postfix(("pow", _plain(node), _plain(self.exponent())))
+                return self.postfix(("pow", plain(node), plain(self.exponent())))
             if self.take("%"):
-                node = ("div", _plain(node), ("num", Fraction(100), None))
+                node = ("div", plain(node), ("num", Fraction(100), None))
             elif self.take("!"):
-                node = ("fn", "factorial", _plain(node))
+                node = ("fn", "factorial", plain(node))
             else:
                 return node
 
@@ -198,18 +163,18 @@ class _Parser:
         if self.take("+"):
             return self.exponent()
         base = self.atom()
-        return ("pow", _plain(base), _plain(self.exponent())) if self.take("^", "**") else base
+        return ("pow", plain(base), plain(self.exponent())) if self.take("^", "**") else base
 
-    def group(self, closing: str) -> Node:
-        """What stands up to a closing bracket; inside it a bar may be an absolute value's again."""
-        before, self.open = self.open, (closing,)
+    def group(self, *closing: str) -> Node:
+        """What stands before one of these brackets. Inside, a bar may open an absolute value again."""
+        before, self.open = self.open, closing
         node = self.listed()
         self.open = before
-        self.need(closing)
+        self.need(*closing)
         return node
 
     def argument(self, digit: bool = False) -> Node:
-        r"""What a command takes: {...}, or the next token; of \frac12 one digit."""
+        r"""A command's argument: {...}, or the next token; in \frac12 one digit."""
         if self.take("{"):
             return self.group("}")
         if digit and self.token.kind == "num" and self.token.text.isdigit() and len(self.token.text) > 1:
@@ -232,11 +197,11 @@ class _Parser:
             node = ("list", ()) if self.take("}") else self.group("}")
             return ("set", node[1]) if node[0] == "list" else node
         if text == "|":
-            return ("fn", "abs", _plain(self.group("|")))
+            return ("fn", "abs", plain(self.group("|")))
         raise Unreadable(text or "end")
 
     def numeral(self, text: str) -> Node:
-        """A number; with a proper fraction after it a mixed number: 2 1/2, 2\\frac12."""
+        """A number, or a mixed number where a proper fraction follows it: 2 1/2, 2\\frac12."""
         node = number(text)
         if self.take("_"):
             raise Unreadable("base")
@@ -248,14 +213,14 @@ class _Parser:
                 and rest[1].text == "/"
                 and (rest[3].kind, rest[3].text) != ("op", "/")
             ):
-                part = _proper(number(rest[0].text), number(rest[2].text))
+                part = proper(number(rest[0].text), number(rest[2].text))
                 self.at += 3
                 return ("num", whole + part, None)
             if self.token.kind == "cmd" and self.token.text == "frac":
                 self.next()
-                part = ("div", _plain(self.argument(True)), _plain(self.argument(True)))
+                part = ("div", plain(self.argument(True)), plain(self.argument(True)))
                 if part[1][0] == part[2][0] == "num":
-                    return ("num", whole + _proper(part[1], part[2]), None)
+                    return ("num", whole + proper(part[1], part[2]), None)
                 return ("mul", node, part)
         found = re.match(r"\d*\.?\d*$", text)
         if found and "." in text and self.token == Token("cmd", "overline", False) and not self.token.gap:
@@ -270,14 +235,10 @@ class _Parser:
         self.need("{")
         digits = self.next().text
         self.need("}")
-        if not digits.isdigit():
-            raise Unreadable(digits)
-        places = len(text.partition(".")[2])
-        whole = Fraction(text + "0" if text.endswith(".") else text)
-        return ("num", whole + Fraction(int(digits), (10 ** len(digits) - 1) * 10**places), None)
+        return repeating(text, digits)
 
     def symbols(self, text: str) -> Node:
-        """One letter, or a product of letters; longer runs are words."""
+        """One letter, or a product of letters; longer texts are words, and Unreadable."""
         if len(text) > 1 and not (len(text) <= 3 and set(text) <= _LETTERS):
             raise Unreadable(text)
         if text[-1] in _FUNCTION_LETTERS and self.token.text == "(" and self.token.kind == "op":
@@ -292,7 +253,7 @@ class _Parser:
         return node
 
     def index(self, name: str) -> Node:
-        """A symbol with what stands below it: x_1, a_{n}."""
+        """A symbol with its index: x_1, a_{n}."""
         if not self.take("_"):
             return ("const", name) if name in ("e", "i", "pi") else ("sym", name)
         if not self.take("{"):
@@ -306,12 +267,12 @@ class _Parser:
 
     def command(self, name: str) -> Node:
         if name == "frac":
-            return ("div", _plain(self.argument(True)), _plain(self.argument(True)))
+            return ("div", plain(self.argument(True)), plain(self.argument(True)))
         if name == "binom":
-            return ("fn", "binom", _plain(self.argument(True)), _plain(self.argument(True)))
+            return ("fn", "binom", plain(self.argument(True)), plain(self.argument(True)))
         if name == "sqrt":
             root = self.group("]") if self.take("[") else ("num", Fraction(2), None)
-            return ("fn", "root", _plain(self.argument()), _plain(root))
+            return ("fn", "root", plain(self.argument()), plain(root))
         if name == "infty":
             return ("inf",)
         if name == "R":
@@ -323,7 +284,7 @@ class _Parser:
         if name == "|":
             raise Unreadable("norm")
         if name in ("lfloor", "lceil"):
-            return ("fn", "floor" if name == "lfloor" else "ceil", _plain(self.group(_CLOSING[name])))
+            return ("fn", "floor" if name == "lfloor" else "ceil", plain(self.group(_CLOSING[name])))
         if name == "begin":
             return self.matrix()
         if name in FUNCTIONS:
@@ -343,54 +304,26 @@ class _Parser:
             power = self.argument() if not self.take("-") else ("neg", self.argument())
         if power == ("neg", ("num", Fraction(1), None)) and name in ("sin", "cos", "tan"):
             name, power = "arc" + name, None
-        arguments = self.arguments()
-        if name == "log" and base is not None:
-            if base[0] == "const" and base[1] == "e":
-                node: Node = ("fn", "ln", *arguments)
-            else:
-                node = ("div", ("fn", "ln", *arguments), ("fn", "ln", _plain(base)))
-        elif base is not None or name == "det":
-            raise Unreadable(name)
-        else:
-            node = ("fn", {"lg": "log"}.get(name, name), *arguments)
-        return node if power is None else ("pow", node, _plain(power))
+        return applied(name, self.arguments(), base, power)
 
     def arguments(self) -> tuple[Node, ...]:
-        r"""Of f(a, b): both. Of \sin 2x: the product that follows, up to a sign or another function."""
+        r"""Both arguments of f(a, b); of \sin 2x the product up to a sign or another function."""
         if self.token.kind == "op" and self.token.text in ("(", "{", "["):
             closing = _CLOSING[self.next().text]
             inner = self.group(closing)
-            return inner[1] if inner[0] == "list" else (_plain(inner),)
+            return inner[1] if inner[0] == "list" else (plain(inner),)
         if self.token.kind == "cmd" and self.token.text in FUNCTIONS:
             return (self.power(),)
         node = self.power()
         while self.begins() and self.token.text not in FUNCTIONS and self.token.text not in ("(", "["):
-            node = ("mul", _plain(node), _plain(self.power()))
-        return (_plain(node),)
+            node = ("mul", plain(node), plain(self.power()))
+        return (plain(node),)
 
     def bracket(self, opening: str) -> Node:
         if opening == "{" and self.take("}"):
             return ("set", ())
-        before, self.open = self.open, ()
-        inner = self.listed()
-        self.open = before
-        closing = self.need(")", "]", "}", "rangle")
-        items = inner[1] if inner[0] == "list" else (inner,)
-        if opening == "{" or closing == "}":
-            if (opening, closing) != ("{", "}"):
-                raise Unreadable("brackets")
-            return ("set", items)
-        if opening == "langle" or closing == "rangle" or (opening, closing) == ("(", ")"):
-            if (opening == "langle") != (closing == "rangle"):
-                raise Unreadable("brackets")
-            return items[0] if len(items) == 1 else ("tuple", items)
-        if all(item[0] == "interval" for item in items) and (opening, closing) == ("[", "]"):
-            return ("matrix", tuple((row[2], row[3]) for row in items))  # [[1, 2], [3, 4]]
-        if len(items) == 2:
-            return ("interval", opening, *items, closing)
-        if (opening, closing) != ("[", "]"):
-            raise Unreadable("brackets")
-        return items[0] if len(items) == 1 else ("tuple", items)
+        inner = self.group(")", "]", "}", "rangle")
+        return bracketed(opening, inner, self.all[self.at - 1].text)
 
     def matrix(self) -> Node:
         self.need("{")
@@ -407,27 +340,8 @@ class _Parser:
             if self.take("\\"):
                 rows.append([])
             elif not self.take("&"):
-                rows[-1].append(_plain(self.sum()))
+                rows[-1].append(self.sum())
         self.need("{")
         self.next()
         self.need("}")
-        rows = [row for row in rows if row]
-        if not rows or len({len(row) for row in rows}) > 1:
-            raise Unreadable("matrix")
-        return ("matrix", tuple(map(tuple, rows)))
-
-
-_VALUES = {"num", "sym", "const", "inf", "add", "mul", "div", "pow", "neg", "pm", "mp", "fn"}
-
-
-def _plain(node: Node) -> Node:
-    """A formula that arithmetic may be done with: no list, set or relation."""
-    if node[0] not in _VALUES:
-        raise Unreadable(node[0])
-    return node
-
-
-def _proper(above: Node, below: Node) -> Fraction:
-    if above[2] or below[2] or not above[1] < below[1]:
-        raise Unreadable("no proper fraction")
-    return above[1] / below[1]
+        return matrix([row for row in rows if row])

@@ -1,4 +1,4 @@
-r"""Formulas without what says the same in another way: \pm, x = 5, x < 3."""
+r"""Formulas in one form for things that can be written in several: \pm, x = 5, x < 3."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from surpass.verifier.notation import Node, Unreadable
 
 
 def normal(node: Node) -> Node:
-    r"""Without what says the same in another way: \pm as two values, x = 5 as 5, x = 1 or x = 2 as a list, 1
-    < x < 2 as an interval.
-    """
+    r"""A formula in one form: \pm as two values, x = 5 as 5, alternatives as a list, x < 2 as an interval."""
     kind = node[0]
     if kind in ("list", "set", "tuple", "union"):
         items = [normal(item) for item in node[1]]
@@ -34,8 +32,9 @@ def normal(node: Node) -> Node:
 
 
 def _listed(parts: tuple[Node, ...], items: list[Node], joined: str) -> Node:
-    """A list: x = 1, x = 2 as the values; x = 1, y = 2 as what each name is; "x < 1 or x > 2" as a union,
-    "x > 1 and x < 2" as an interval."""
+    """A list: x = 1, x = 2 as values; x = 1, y = 2 as a value for each name; "x < 1 or x > 2" as a union, "x
+    > 1 and x < 2" as an interval.
+    """
     names = [
         part[2][0][1] for part in parts if part[0] == "rel" and part[1] == ("=",) and part[2][0][0] == "sym"
     ]
@@ -51,7 +50,7 @@ def _listed(parts: tuple[Node, ...], items: list[Node], joined: str) -> Node:
 
 
 def _both(*items: Node) -> Node:
-    """x > 1 and x < 2."""
+    """The interval of x > 1 and x < 2."""
     above, below = (
         next((item for item in items if item[end] in (("inf",), ("neg", ("inf",)))), None) for end in (3, 2)
     )
@@ -86,7 +85,7 @@ def _relation(node: Node) -> Node:
 
 
 def _interval(operators: tuple[str, ...], sides: tuple[Node, ...]) -> Node | None:
-    """What x < 3 and 1 <= x < 3 hold for."""
+    """The interval of x < 3 or 1 <= x < 3."""
     if set(operators) <= {">", ">="}:
         operators, sides = tuple(o.replace(">", "<") for o in reversed(operators)), tuple(reversed(sides))
     if not set(operators) <= {"<", "<="}:
@@ -112,7 +111,7 @@ def _signs(node: Any) -> bool:
 
 
 def _signed(node: Any, sign: int) -> Any:
-    """A formula with its \\pm as + (sign 1) or - (sign -1)."""
+    """A formula with \\pm replaced by + (sign 1) or - (sign -1)."""
     if not isinstance(node, tuple) or not node:
         return node
     if node[0] in ("pm", "mp"):

@@ -1,5 +1,5 @@
-r"""Mathematics as it is written: Unicode's signs, LaTeX's commands, spacing, dollar signs; and the tokens of
-what is left.
+r"""Mathematics as it is written, in one notation: Unicode's signs, LaTeX's commands, spacing, dollar signs;
+and its tokens.
 """
 
 from __future__ import annotations
@@ -10,13 +10,28 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 Node = tuple[Any, ...]
-LONGEST_EXPONENT = 5000  # of ten, in a number such as 1e-7
+LONGEST_EXPONENT = 5000  # the largest power of ten in a number such as 1e-7
 
 
 class Unreadable(ValueError):
-    """A text is no formula that this grammar knows."""
+    """A text is no formula of this grammar."""
 
 
+RELATIONS = {
+    "=": "=",
+    "==": "=",
+    "approx": "=",
+    "<": "<",
+    "lt": "<",
+    ">": ">",
+    "gt": ">",
+    "<=": "<=",
+    "le": "<=",
+    ">=": ">=",
+    "ge": ">=",
+    "!=": "!=",
+    "ne": "!=",
+}
 FUNCTIONS = set(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp abs max min gcd lcm "
     "floor ceil sqrt det".split()
@@ -90,13 +105,11 @@ _NOTHING = re.compile(
 _TEXT = re.compile(
     r"\\(?:text\w*|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|boxed|fbox|bf|rm)\s*\{([^{}]*)\}"
 )
-DOLLAR = "\ue000"  # a dollar that is money, as distinct from LaTeX's
+DOLLAR = "\ue000"  # a dollar sign that means money, not mathematics
 
 
 def clean(text: str) -> str:
-    r"""The text with Unicode's signs as LaTeX's, \text{} and the like opened, spacing and dollar signs around
-    maths gone.
-    """
+    r"""The text with LaTeX for Unicode's signs, without \text{}, spacing, and dollar signs around maths."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+", lambda found: "^{" + found[0].translate(_RAISED) + "}", text)
     text = re.sub("[₀-₉]+", lambda found: "_{" + found[0].translate(_LOWERED) + "}", text)
     text = re.sub(
@@ -119,7 +132,7 @@ def clean(text: str) -> str:
 
 
 def _greek(c: str) -> str:
-    """LaTeX's name of a Greek letter; "" of another character."""
+    """LaTeX's name of a Greek letter; "" for another character."""
     if not ("\u0391" <= c <= "\u03c9"):
         return ""
     name = unicodedata.name(c, "").split()[-1]
@@ -128,7 +141,7 @@ def _greek(c: str) -> str:
 
 
 def _money(text: str) -> str:
-    """Dollar signs around maths taken away, and those before an amount told from them."""
+    """The text without dollar signs around mathematics; those before an amount become DOLLAR."""
     places = [i for i, c in enumerate(text) if c == "$"]
     if len(places) % 2 or all(re.match(r"[-+]?\s*\.?\d", text[i + 1 :]) for i in places):
         text = re.sub(r"\$(?=\s*[-+]?\s*\.?\d)", DOLLAR, text, count=0 if len(places) % 2 == 0 else 1)
@@ -152,7 +165,7 @@ _TOKEN = re.compile(
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a text that was cleaned. 1,234 is one number, but two inside brackets, as in (1,234)."""
+    """The tokens of a cleaned text. 1,234 is one number, but two in brackets, as in (1,234)."""
     found, at, depth = [], 0, 0
     text = text.rstrip()
     while at < len(text):

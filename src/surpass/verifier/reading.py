@@ -1,4 +1,4 @@
-"""What a text is, read whole: a date, a time, a choice, an amount, mathematics, a ratio, or words."""
+"""What a whole text is: a date, a time, a choice, an amount, mathematics, a ratio, or words."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _SAME_WORDS = {
 
 
 def read(text: str) -> Reading:
-    """The first reading that a whole text has."""
+    """The first of these readings that fits the whole text."""
     text = _bare(clean(text))
     if not re.search(r"[^\s.,;:{}$\\]|\\[A-Za-z{]", text):
         return Reading("nothing")
@@ -93,13 +93,13 @@ def read(text: str) -> Reading:
 
 
 def _name(text: str) -> str:
-    """What a label names: y of y = ..., f of f(x) = ...; words in small letters."""
+    """The name in a label: y in y = ..., f in f(x) = ...; words in lower case."""
     text = re.sub(r"\s*\(.*", "", text.replace("{", "").replace("}", "").strip())
     return text if len(text) < 3 or "_" in text or text[0] == "\\" else text.casefold()
 
 
 def _bare(text: str) -> str:
-    """Without "=" or a sign for about before it, and a full stop after it."""
+    """The text without "=" or "about" before it, and a full stop after it."""
     text = _PREFIX.sub("", text.strip()).strip()
     text = re.sub(
         r"^([\"`])([^\"`]*)\1$|^“([^“”]*)”$", lambda found: (found[2] or found[3] or "").strip(), text
@@ -108,7 +108,7 @@ def _bare(text: str) -> str:
 
 
 def read_value(text: str) -> Reading:
-    """A text as an amount, mathematics, a ratio, or words."""
+    """A text read as an amount, mathematics, a ratio, or words."""
     text = _SAME_WORDS.get(text.casefold(), text)
     if _ALL_NUMBERS.match(text):
         text = r"\R "
@@ -145,9 +145,7 @@ def read_value(text: str) -> Reading:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """The words of a text in small letters, without an article before and marks around them; of formulas the
-    signs as they stand.
-    """
+    """The words of a text in lower case, without a leading article and marks; formulas keep signs."""
     if re.search(r"[\\^_=<>+*/|{}]|\w'*\(", text):
         text = re.sub(r"([_^])\s*(\\[A-Za-z]+|\w)", r"\1{\2}", text)
         return (re.sub(r"\s+", "", text),)
@@ -159,7 +157,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _small(word: str) -> str:
-    """A word in small letters; CO and Co are not one, though."""
+    """A word in lower case, but for CO and Co, which differ."""
     return word if len(word) == 2 and word[1].isupper() and word not in ("NO", "OK") else word.casefold()
 
 
@@ -186,7 +184,7 @@ _CLOCK = re.compile(
 
 
 def _date(text: str) -> Reading | None:
-    """("date", year, month, day, weekday), None for what is not said."""
+    """("date", year, month, day, weekday), with None for what is left out."""
     for form in _DATES:
         found = form.match(text)
         if not found:
@@ -211,7 +209,7 @@ def _date(text: str) -> Reading | None:
 
 
 def _clock(text: str) -> Reading | None:
-    """("time", hour, minute, second) of 24 hours; None where the text is no time of day."""
+    """("time", hour, minute, second) on a clock of 24 hours; None where the text is no time of day."""
     found = _CLOCK.match(text)
     if not found or not (found["minute"] or found["half"]):
         return None
@@ -238,7 +236,7 @@ PERCENT, DEGREE = unit("%"), unit("degrees")
 
 
 def read_amount(text: str) -> Reading | None:
-    """A number and what it counts or measures; None where that is not all of the text."""
+    """A number and its unit, or the things that it counts; None where the text is more than that."""
     money = _BEFORE.match(text)
     if money:
         inner = read_amount(text[money.end() :])
@@ -287,7 +285,7 @@ def read_amount(text: str) -> Reading | None:
 
 
 def _sum_of_parts(text: str) -> Reading | None:
-    """2 h 30 min, 5 ft 3 in: what the units are worth together."""
+    """The sum of amounts in related units: 2 h 30 min, 5 ft 3 in."""
     pieces = list(_PARTS.finditer(text))
     if len(pieces) < 2 or "".join(piece[0] for piece in pieces) != text:
         return None
@@ -301,7 +299,7 @@ def _sum_of_parts(text: str) -> Reading | None:
 
 
 def _number(text: str) -> Node | None:
-    """The one value that a text is; None where it is none, or several."""
+    """The one value that a text is; None where it is no value, or several."""
     try:
         node = parse(text.strip())
     except Unreadable:
@@ -312,9 +310,7 @@ def _number(text: str) -> Node | None:
 
 
 def _literal(node: Node) -> bool:
-    """Whether a number was written out, with its sign or as a fraction: of "x - 3 cats" nobody counts the
-    cats.
-    """
+    """Whether a number is written out, perhaps with a sign or as a fraction; in "x - 3 cats" it is not."""
     return (
         node[0] == "num"
         or (node[0] == "neg" and _literal(node[1]))
@@ -323,7 +319,7 @@ def _literal(node: Node) -> bool:
 
 
 def times(node: Node, factor: int | Fraction) -> Node:
-    """A multiple, a decimal staying one."""
+    """A multiple of a value; a decimal stays a decimal."""
     if factor == 1:
         return node
     if node[0] == "num":

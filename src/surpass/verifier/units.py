@@ -1,8 +1,8 @@
-r"""Units of measurement and counted things: what stands after a number, as a Unit.
+r"""Units of measurement and counted things: the words after a number, as a Unit.
 
-A unit that is known has a factor and dimensions, so that 120 cm equals 1.2 m and 20 m/s equals 72 km/h. Other
-words are compared as words: balls, red balls. Temperatures have an offset and are not converted; nor are
-currencies.
+A known unit has a factor and dimensions, so that 120 cm equals 1.2 m and 20 m/s equals 72 km/h. Other words
+(balls, red balls) are compared as words. Temperatures, which have an offset, and currencies are not
+converted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from surpass.verifier.notation import DOLLAR
 
 
 class Unit(NamedTuple):
-    """`factor` of the product of the base units `dims`, as (name, exponent) in order; or counted `words`."""
+    """`factor` times the base units `dims`, (name, exponent) in order; or counted `words`."""
 
     factor: Fraction
     dims: tuple[tuple[str, int], ...]
@@ -84,7 +84,7 @@ _PIECE = re.compile(
 
 
 def singular(word: str) -> str:
-    """A word without the ending of the plural, in small letters."""
+    """A word in lower case, without the ending of the plural."""
     word = word.casefold()
     if word in ("feet", "inches", "people", "men", "women", "children"):
         return {
@@ -110,7 +110,7 @@ def _one(word: str) -> Unit | None:
 
 
 def unit(text: str) -> Unit | None:
-    """The unit or the counted things that a cleaned text names; None where it is neither."""
+    """The unit or the counted things that a cleaned text names; None where it names neither."""
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?\s*", "°", text.strip())
     text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{\d+\})*)\}", r"\1/(\2)", text)
     text = re.sub(
@@ -169,7 +169,7 @@ def _measured(pieces: list[tuple[str, str, str]]) -> Unit | None:
 
 
 def _counted(pieces: list[tuple[str, str, str]]) -> Unit | None:
-    """Things: apples, red balls, students per class."""
+    """Counted things: apples, red balls, students per class."""
     words = [("per" if text == "/" else text) for kind, text, _ in pieces if text not in (".",)]
     if len(words) > 5 or any(
         kind == "power" or (kind == "op" and text not in "/.") for kind, text, _ in pieces

@@ -8,105 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
-from functools import lru_cache
-from math import comb, factorial, gcd, lcm
 from typing import Any
 
 import mpmath
 from mpmath import mp, mpc, mpf
 
+from surpass.verifier.exact import Undefined, exact
 from surpass.verifier.notation import Node, Unreadable
 
 DIGITS = (100, 400)  # two values are equal where they agree with both
-BITS = 40_000  # of a number that is held exactly
-DIGITS_GIVEN = 6  # a decimal of so many significant digits may be a rounded one
+DIGITS_GIVEN = 6  # a decimal of so many significant digits may be rounded
 POINTS = 6  # at which formulas with symbols are compared
-
-
-class Undefined(ArithmeticError):
-    """A division by zero, a logarithm of zero, or a number too large to hold."""
-
-
-# -- exact
-
-
-@lru_cache(maxsize=4096)
-def exact(node: Node) -> Fraction | None:
-    """The rational value of a formula without symbols, by rational arithmetic; None where it has none, or one
-    beyond BITS.
-    """
-    kind = node[0]
-    if kind == "num":
-        return node[1]
-    if kind in ("sym", "const", "inf", "pm", "mp"):
-        return None
-    parts = [exact(part) for part in node[2 if kind == "fn" else 1 :]]
-    if any(part is None for part in parts):
-        return None
-    value = _exact(kind, node[1] if kind == "fn" else "", parts)
-    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
-        return None
-    return value
-
-
-def _exact(kind: str, name: str, parts: list[Any]) -> Fraction | None:
-    if kind == "neg":
-        return -parts[0]
-    if kind == "add":
-        return parts[0] + parts[1]
-    if kind == "mul":
-        return parts[0] * parts[1]
-    if kind == "div":
-        if not parts[1]:
-            raise Undefined("division by zero")
-        return parts[0] / parts[1]
-    if kind == "pow":
-        return _power(*parts)
-    if name == "root":
-        return _power(parts[0], 1 / parts[1]) if parts[1] else None
-    if name == "abs":
-        return abs(parts[0])
-    if name in ("floor", "ceil"):
-        return Fraction(parts[0].__floor__() if name == "floor" else parts[0].__ceil__())
-    if name in ("max", "min"):
-        return max(parts) if name == "max" else min(parts)
-    if any(part.denominator != 1 for part in parts):
-        return None
-    whole = [int(part) for part in parts]
-    if name in ("gcd", "lcm"):
-        return Fraction(gcd(*whole) if name == "gcd" else lcm(*whole))
-    if name == "factorial" and 0 <= whole[0] <= 3000:
-        return Fraction(factorial(whole[0]))
-    if name == "binom" and 0 <= whole[0] <= 3000:
-        return Fraction(comb(*whole) if whole[1] >= 0 else 0)
-    return None
-
-
-def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if base == 0:
-        if exponent <= 0:
-            if exponent == 0:
-                return Fraction(1)
-            raise Undefined("division by zero")
-        return Fraction(0)
-    if exponent.denominator == 1:
-        size = max(base.numerator.bit_length(), base.denominator.bit_length())
-        return base ** int(exponent) if abs(exponent) * size <= 2 * BITS or abs(base) == 1 else None
-    if exponent.denominator > 64:
-        return None
-    above, below = (_root(abs(part), exponent.denominator) for part in (base.numerator, base.denominator))
-    if above is None or below is None or (base < 0 and exponent.denominator % 2 == 0):
-        return None
-    return _power(Fraction(above if base > 0 else -above, below), Fraction(exponent.numerator))
-
-
-def _root(number: int, n: int) -> int | None:
-    """The n-th root of a natural number where it is one."""
-    low, high = 0, 1 << (number.bit_length() // n + 1)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if middle**n < number else (low, middle)
-    return low if low**n == number else None
 
 
 # -- to many digits
@@ -115,9 +27,9 @@ def _root(number: int, n: int) -> int | None:
 class Values:
     """Values of formulas to `digits` digits.
 
-    `unsure` is set where more digits might change the outcome: a sum in which one term vanished beside the
-    other, as in 10^{99} + 10^{-99}, or one of which nearly nothing was left, as in \\sqrt2\\sqrt2 - 2. What
-    is left there is noise and counts as 0.
+    `unsure` is set where more digits might change the outcome: in a sum, one term may vanish beside the
+    other, as in 10^{99} + 10^{-99}, or nearly nothing may be left, as in \\sqrt2\\sqrt2 - 2. Such a rest is
+    noise and counts as 0.
     """
 
     def __init__(self, digits: int, point: int = 0, whole: frozenset[str] = frozenset()):
@@ -174,7 +86,7 @@ class Values:
         return value
 
     def _chopped(self, value: Any, scale: Any = 1) -> Any:
-        """0 in place of noise: of \\sin\\pi, \\ln(\\sqrt2\\sqrt2/2)."""
+        """The value; 0 where it is noise, as in \\sin\\pi and \\ln(\\sqrt2\\sqrt2/2)."""
         if value != 0 and abs(value) < abs(scale) * mpf(10) ** (-self.digits + 5):
             self.unsure = True
             return mpf(0)
@@ -249,9 +161,7 @@ def _undefined() -> Any:
 
 
 def _place(name: str, point: int, whole: bool) -> Any:
-    """Where the symbol `name` stands in the point of that number: positive in the first half of the points,
-    of either sign in the others.
-    """
+    """The value of the symbol `name` at a point: positive in the first half, then of any sign."""
     number = int.from_bytes(hashlib.sha256(f"{name} {point}".encode()).digest()[:8], "big")
     if whole:
         return mpf(3 + 7 * point + number % 7)
@@ -269,7 +179,7 @@ def symbols(node: Any) -> frozenset[str]:
 
 
 def counted(node: Any) -> frozenset[str]:
-    """The symbols inside n! and binomial coefficients: they stand for whole numbers."""
+    """The symbols in n! and binomial coefficients, which stand for whole numbers."""
     if not isinstance(node, tuple) or not node:
         return frozenset()
     if node[:2] in (("fn", "factorial"), ("fn", "binom")):
@@ -278,7 +188,7 @@ def counted(node: Any) -> frozenset[str]:
 
 
 def largest(node: Any) -> int:
-    """The digits of the largest number that is held exactly in a formula."""
+    """The number of digits of the largest exact number in a formula."""
     if not isinstance(node, tuple) or not node or isinstance(node[0], tuple):
         return max(map(largest, node), default=0) if isinstance(node, tuple) else 0
     value = exact(node) if node[0] in ("num", "pow", "fn") else None
@@ -294,9 +204,7 @@ def largest(node: Any) -> int:
 
 
 def same(a: Node, b: Node) -> bool:
-    """Whether two formulas have the same value: exactly, or for symbols at every point where both have
-    one.
-    """
+    """Whether two formulas have the same value; with symbols, at every point where they have one."""
     if a == b:
         return True
     infinite = infinity(a), infinity(b)
@@ -335,8 +243,8 @@ def _at(a: Node, b: Node, point: int, whole: frozenset[str]) -> bool | None:
 
 
 def _close(a: Node, b: Node, point: int = 0, whole: frozenset[str] = frozenset()) -> bool:
-    """Whether two values agree to 0.6 of their digits, for each of DIGITS and the digits that the numbers in
-    them have.
+    """Whether two formulas agree in 0.6 of their digits. They are evaluated to each of DIGITS, and to more
+    where the numbers in them have many.
     """
     more = 4 * max(largest(a), largest(b))
     if more > 20_000:
@@ -352,8 +260,8 @@ def _close(a: Node, b: Node, point: int = 0, whole: frozenset[str] = frozenset()
 
 
 def _rounded(a: Node, b: Node) -> bool:
-    """Whether one is a decimal of at least DIGITS_GIVEN significant digits to which the other, a finer
-    decimal or no whole number, is rounded or cut off.
+    """Whether one of two formulas is the other, rounded or cut off. It must be a decimal of at least
+    DIGITS_GIVEN significant digits; the other must be a finer decimal, or no decimal, and no whole number.
     """
     for short, other in ((a, b), (b, a)):
         sign, short = (-1, short[1]) if short[0] == "neg" else (1, short)

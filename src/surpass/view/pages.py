@@ -1,6 +1,4 @@
-"""The pages as HTML: what the static report says of a run, with attempts to page through instead of a few to
-read.
-"""
+"""The pages as HTML: what the report says of a run, and all its attempts to page through."""
 
 from __future__ import annotations
 
@@ -20,14 +18,12 @@ from surpass.types import STOPS
 from surpass.view.runs import Runs
 
 MOST_POINTS = 300
-PATIENCE = 5.0  # seconds that the list waits for runs to be read, all of them together
-SHORTEST = 0.2  # and at least for each
+PATIENCE = 5.0  # seconds that the list waits for all runs together to be read
+SHORTEST = 0.2  # the least that it waits for each
 
 
 def page(title: str, body: Html, **data: str) -> Html:
-    """A whole page; `data` is what its script reads off the body. It asks for nothing but its own style and
-    script.
-    """
+    """A whole page. `data` are attributes of its body. It requests only its own style and script."""
     return fill(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><title>{}</title><link rel="icon" '
@@ -40,7 +36,7 @@ def page(title: str, body: Html, **data: str) -> Html:
 
 
 def index(runs: Runs) -> Html:
-    """Every run in a line: what it was, how far it is and what came of it."""
+    """One line for each run: what it is, how far it is, and its result."""
     rows, until = [], time.monotonic() + PATIENCE
     for name in runs.names():
         link, box = fill("{}", name.encode("utf-8", "replace").decode()), Html("")
@@ -48,7 +44,7 @@ def index(runs: Runs) -> Html:
             cells = _line(runs.soon(name, max(SHORTEST, until - time.monotonic())))
             link = fill('<a href="run?name={}">{}</a>', quote(name, safe=""), name)
             box = fill('<input type="checkbox" name="pair" value="{}" aria-label="choose {}">', name, name)
-        except Exception as error:  # whatever lies in the folder, the other runs are shown
+        except Exception as error:  # whatever this folder holds, the other runs are shown
             words = (
                 str(error)
                 if isinstance(error, SurpassError)
@@ -83,7 +79,7 @@ def index(runs: Runs) -> Html:
 
 
 def _line(run: Run) -> list[str]:
-    """The cells of a run's line: text, but for the last."""
+    """The cells of a run's line; all but the last are text."""
     tests, change = run.of("exam", split="test"), run.change()
     known = [run.exam(exam) for exam in (tests[0], *tests[1:][-1:])] if tests else []
     what = [*names(run), "", ""][:2]
@@ -123,7 +119,7 @@ def running(run: Run) -> bool:
 
 
 def run_page(runs: Runs, name: str) -> Html:
-    """One run, whole."""
+    """The page of one run."""
     run = runs.run(name)
     what = " on ".join(names(run)) or "A run of surpass"
     sections = joined(
@@ -149,7 +145,7 @@ def run_page(runs: Runs, name: str) -> Html:
 
 
 def parts(run: Run) -> dict[str, Html]:
-    """What changes while a run goes on, by the section it stands in."""
+    """The sections of a page that change while the run goes on."""
     said = decisions(run)
     return {
         "summary": headline(run),
@@ -159,7 +155,7 @@ def parts(run: Run) -> dict[str, Html]:
 
 
 def _filters() -> Html:
-    """What narrows the list of attempts down."""
+    """The controls that filter the list of attempts."""
     stops = joined(fill('<option value="{}">{}</option>', stop, stop) for stop in STOPS)
     number = '<input type="number" step="any" name="{}" size="6">'
     fields = [
@@ -179,9 +175,7 @@ def _filters() -> Html:
 
 
 def pair_page(runs: Runs, left: str, right: str) -> Html:
-    """Two runs side by side: their exams in one chart, what came of each, and test problems on which they
-    differ.
-    """
+    """Two runs side by side: one chart of their exams, their results, problems on which they differ."""
     both = [runs.run(left), runs.run(right)]
     shown = [("dot", 1, left), ("diamond", 2, right)]
     series = [_exams(run, name, mark, colour) for run, (mark, colour, name) in zip(both, shown, strict=True)]
@@ -223,7 +217,7 @@ def _exams(run: Run, name: str, mark: str, colour: int) -> Series:
 
 
 def _agree(runs: Runs, left: str, right: str) -> Html:
-    """How many test problems each is better on."""
+    """The number of test problems on which each run is better."""
     rows = runs.outcomes((left, -1), (right, -1))
     if not rows:
         return Html('<p class="lead">There are no test problems on which both were judged in the end.</p>')

@@ -1,11 +1,8 @@
-"""What the page asks of run folders: which there are, their attempts as a list to filter, one tree as JSON.
-Only reads.
-"""
+"""What the page asks of run folders: which there are, and their attempts as a list to filter. Only reads."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import threading
@@ -15,30 +12,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from surpass.errors import SurpassError
 from surpass.report.attempts import leaf_values, said, score_name
 from surpass.report.folder import batches, names, parsed, trees
-from surpass.report.read import Run, read_run, texts
-from surpass.store import columns_from
+from surpass.report.read import Run, read_run
 from surpass.types import STOPS, Tree
+from surpass.view.trees import BATCH, string
 
-DEEPEST = 4  # folders below the one that is shown
-MOST_FOLDERS = 20_000  # looked through for runs
+DEEPEST = 4  # levels of folders that are searched for runs
+MOST_FOLDERS = 20_000  # searched for runs
 PATIENCE = 20.0  # seconds to wait for a run that another request is reading
-OWN = ("trees", "texts", "credit", "exams", "examples", "weights")  # where a run has no other run
-BATCH = 64  # trees read at a time
-LONGEST = 20_000  # characters of one text
-CUT = " … (cut)"
-LISTED = 2000  # characters at the beginning and at the end of a text that the list looks through
+OWN = (
+    "trees",
+    "texts",
+    "credit",
+    "exams",
+    "examples",
+    "weights",
+)  # folders of a run, in which no other run is looked for
+LISTED = 2000  # characters at each end of a text that a search in the list sees
 SORTS = ("round", "score", "tokens", "problem", "stop")
 
 
 class Unclear(SurpassError):
-    """A question that means nothing."""
+    """A request whose words or figures mean nothing."""
 
 
 class Busy(SurpassError):
@@ -60,9 +57,8 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Runs:
-    """The runs in a folder and below it. A run is known by its place below the folder, and by nothing else:
-    what is asked for is looked up, never joined to a path. Each is read by one request at a time, and while
-    it is the others are read all the same.
+    """The runs in a folder and below it. A run's name is its path below the folder; a name in a request is
+    looked up, never joined to a path. One request at a time reads a run; others may read other runs.
     """
 
     root: Path
@@ -76,9 +72,7 @@ class Runs:
         return sorted(self._folders())
 
     def _folders(self) -> dict[str, Path]:
-        """Every run's folder by its name; looked for again after a second, and later where that takes
-        long.
-        """
+        """Every run's folder by its name. The search is repeated after a second; if it is slow, later."""
         if time.monotonic() > self._walked[0]:
             began = time.monotonic()
             found = self._walk()
@@ -108,7 +102,7 @@ class Runs:
             lock.release()
 
     def run(self, name: str) -> Run:
-        """A run as it stands now; SurpassError where there is none of that name or nothing in it yet."""
+        """A run as it stands now; SurpassError where no run has that name, or nothing is in it yet."""
         if name not in self._folders():
             self._walked = (-math.inf, {})  # it may have begun just now
         folder = self._folders().get(name)
@@ -119,7 +113,7 @@ class Runs:
             if name not in self._read or self._read[name][0] != stamp:
                 try:
                     self._read[name] = (stamp, read_run(folder))
-                except SurpassError as error:  # to find the same again takes as long
+                except SurpassError as error:  # kept, because finding it again takes as long
                     self._read[name] = (stamp, error)
             found = self._read[name][1]
         if isinstance(found, SurpassError):
@@ -127,7 +121,7 @@ class Runs:
         return found
 
     def soon(self, name: str, seconds: float) -> Run:
-        """`run`, as far as that takes no longer; Busy where it does, and then it goes on."""
+        """`run` within so many seconds; else Busy, while reading goes on."""
         found: list[Any] = []
 
         def read() -> None:
@@ -147,15 +141,15 @@ class Runs:
 
     @staticmethod
     def stamp(folder: Path) -> str:
-        """Changes whenever there is something new to show of a run."""
+        """A text that changes whenever a run has something new to show."""
         read = [_stat(folder / name) for name in ("events.jsonl", "state.json", "run.json", "timing.jsonl")]
         return f"{read} {len(names(folder, 'trees'))}"
 
     # -- attempts
 
     def attempts(self, run: Run) -> tuple[list[Attempt], list[int]]:
-        """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). Each round's
-        file is read once.
+        """(every attempt of a run, by round, tree and leaf; the rounds that cannot be read). The file of each
+        round is read once.
         """
         found: list[Attempt] = []
         broken: list[int] = []
@@ -166,7 +160,7 @@ class Runs:
                     if self._attempts.get(key, ("",))[0] != stamp:
                         self._attempts[key] = (stamp, _attempts(run, round))
                     found += self._attempts[key][1]
-                except Exception:  # as the loop does: what is damaged, however, is as good as missing
+                except Exception:  # however it is damaged: it counts as missing, as in the loop
                     broken.append(round)
         return found, broken
 
@@ -174,7 +168,7 @@ class Runs:
         """{"total", "all", "from", "broken", "rows"}: the attempts that fit, sorted, from `offset` on.
 
         `wanted` may hold round, stop, low and high (of the score), short and long (in tokens), text (in
-        prompt or answer), sort ("score", "-score"), offset and limit. SurpassError for what is none of these.
+        prompt or answer), sort ("score", "-score"), offset and limit. Unclear where a value means nothing.
         """
         every, broken = self.attempts(run)
         rows = [a for a in every if _fits(a, wanted)]
@@ -184,7 +178,7 @@ class Runs:
             raise Unclear(f'attempts are sorted by {", ".join(SORTS)}; found "{by}"')
         if by != "round" or order.startswith("-"):
             known = [a for a in rows if getattr(a, by) == getattr(a, by)]
-            # not judged: last in both directions
+            # without a score: last in both directions
             unknown = [a for a in rows if getattr(a, by) != getattr(a, by)]
             rows = sorted(known, key=lambda a: getattr(a, by), reverse=order.startswith("-")) + unknown
         offset, limit = (
@@ -197,34 +191,10 @@ class Runs:
         ]
         return {"total": len(rows), "all": len(every), "from": offset, "broken": broken, "rows": shown}
 
-    # -- trees
-
-    def tree(self, run: Run, round: int, number: int, kind: str = "trees") -> dict[str, Any]:
-        """One tree as the page draws it; of "exams" it is a test exam's."""
-        file, place = f"{kind}/{round:04d}.parquet", number
-        if kind not in ("trees", "exams") or not (run.folder / file).exists():
-            raise SurpassError(f"no attempts of round {round} are stored")
-        for batch in batches(run.folder, file, BATCH):
-            if 0 <= place < batch.num_rows:
-                (tree,) = trees(batch.slice(place, 1))
-                break
-            place -= batch.num_rows
-        else:
-            raise SurpassError(f"round {round} has no tree {number}")
-        beside = texts(run.folder, f"{'texts' if kind == 'trees' else 'exams'}/{round:04d}.jsonl")
-        nodes = next((found for i, found in beside if i == number), {})
-        credit, learnt = (
-            (_credit(run, round, number, tree), _learnt(run, round, number, tree))
-            if kind == "trees"
-            else ({}, [])
-        )
-        score = "chosen" if tree.has("chosen") else score_name(run.about, [tree])
-        return tree_json(tree, nodes, score, credit, learnt)
-
     def outcomes(self, left: tuple[str, int], right: tuple[str, int]) -> list[dict[str, Any]]:
-        """What two test exams came to on the problems both judged, each named by its run and its place (0:
-        before, -1: after): {"problem", "asks", "values": [2], "trees": [2]}; a tree is {"run", "round",
-        "tree"}, or None where it was not stored.
+        """The results of two test exams on the problems that both judged. An exam is named by its run and its
+        place (0: before, -1: after). A row is {"problem", "asks", "values": [2], "trees": [2]}, and a tree
+        {"run", "round", "tree"}, or None where it is not stored.
         """
         exams = [(name, self.run(name), _exam(self.run(name), place)) for name, place in (left, right)]
         metric = next(
@@ -251,7 +221,7 @@ class Runs:
 
 
 def _exam(run: Run, place: int) -> Mapping[str, Any]:
-    """The test exam at the start (0) or at the end (-1), which a run has once it is over."""
+    """The test exam at the start (0), or that at the end (-1), once the run is over."""
     tests = run.of("exam", split="test")
     return tests[place] if tests and (place == 0 or len(tests) > 1) else {}
 
@@ -261,8 +231,8 @@ def _values(exam: Mapping[str, Any], metric: str) -> dict[str, float]:
 
 
 def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """(where the attempt is, what was asked) by problem of a test exam; where nothing was kept, the end's is
-    the start's.
+    """(where the attempt is, what was asked), each by problem, of a test exam. A run that kept nothing has no
+    attempts at the end; those of the start stand for them.
     """
     files = {r: f"exams/{r:04d}.parquet" for r in (round, 0)}
     at = next((r for r, file in files.items() if (run.folder / file).exists()), 0)
@@ -281,14 +251,14 @@ def _stored(run: Run, name: str, round: int) -> tuple[dict[str, dict[str, Any]],
 
 
 def _asked(prompt: Any) -> str:
-    """A prompt in a line: itself, or its last user message."""
+    """A prompt on one line; of messages, the last user message."""
     turns = [turn for turn in prompt if isinstance(turn, dict)] if isinstance(prompt, (list, tuple)) else []
     text = (
         next((turn.get("content") for turn in reversed(turns) if turn.get("role") == "user"), "")
         if turns
         else prompt
     )
-    return " ".join(_string(text if text is not None else "").split())
+    return " ".join(string(text if text is not None else "").split())
 
 
 def _attempts(run: Run, round: int) -> list[Attempt]:
@@ -356,128 +326,3 @@ def _stat(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
-
-
-def _rows(run: Run, file: str, number: int) -> list[dict[str, Any]]:
-    """What a table beside the trees says of one of them; nothing where it cannot be read."""
-    try:
-        return [
-            row
-            for batch in batches(run.folder, file, 4096)
-            for row in batch.filter(pc.equal(batch["tree"], number)).to_pylist()
-        ]
-    except (SurpassError, LookupError, pa.ArrowException):
-        return []
-
-
-def _credit(run: Run, round: int, number: int, tree: Tree) -> dict[str, Any]:
-    """The advantages of a tree, by the role that learnt from them."""
-    rows = _rows(run, f"credit/{round:04d}.parquet", number)
-    found = {}
-    for i, row in enumerate(rows, 1):
-        with contextlib.suppress(
-            SurpassError, LookupError, ValueError, TypeError
-        ):  # what does not fit the tree says nothing of it
-            columns = columns_from(row["columns"])
-            tree.with_columns(columns)
-            found.update(
-                {
-                    name if len(rows) == 1 else f"{name} {i} ({row['role']})": column
-                    for name, column in columns.items()
-                }
-            )
-    return found
-
-
-def _learnt(run: Run, round: int, number: int, tree: Tree) -> list[int]:
-    """The nodes whose paths examples named."""
-    rows = _rows(run, f"examples/{round:04d}.parquet", number)
-    return sorted(
-        {
-            node
-            for row in rows
-            for node in row.get("nodes") or ()
-            if node is not None and 0 <= node < len(tree)
-        }
-    )
-
-
-def tree_json(
-    tree: Tree, texts: Mapping[str, Any], score: str | None, credit: Mapping[str, Any], learnt: list[int]
-) -> dict[str, Any]:
-    """A tree for the page: its problem; its nodes, each with the node it answers in time and its pieces; its
-    attempts, as the nodes from their beginning in time; and every column by node, token or attempt.
-    """
-    leaves, values = tree.leaves(), leaf_values(tree, score)
-    prompt = tree.problem.prompt
-    turns = (
-        [["", prompt]]
-        if isinstance(prompt, str)
-        else [[str(t.get("role", "")), _string(t.get("content", ""))] for t in prompt]
-    )
-    per_node: list[dict[str, float]] = [{} for _ in range(len(tree))]
-    per_token: list[dict[str, list[float]]] = [{} for _ in range(len(tree))]
-    per_leaf: dict[str, list[float]] = {}
-    span, cause, stops = tree.span.tolist(), tree.cause.tolist(), tree.stop.tolist()
-    for name, column in {**tree.columns, **credit}.items():
-        if column.values.ndim > 1 or column.axis == "pair":
-            continue
-        if column.axis == "leaf":
-            per_leaf[name] = np.asarray(column.values, float).tolist()
-            continue
-        for node in range(len(tree)):
-            own = np.asarray(
-                column.values[span[node] : span[node + 1]]
-                if column.axis == "token"
-                else column.values[node : node + 1],
-                float,
-            )
-            if len(own) and not np.isnan(own).all():
-                if column.axis == "token":
-                    per_token[node][name] = own.tolist()
-                else:
-                    per_node[node][name] = float(own[0])
-    nodes = []
-    for node in range(len(tree)):
-        logp = tree.drawn(node)[0].astype(float)
-        nodes.append(
-            {
-                "before": cause[node],
-                "author": tree.author[node],
-                "stop": STOPS[stops[node]],
-                "aside": bool(tree.aside[node]),
-                "tokens": tree.length(node),
-                "values": per_node[node],
-                "along": per_token[node],
-                "text": _cut(tree.text[node] if tree.text[node] is not None else texts.get(str(node))),
-                "logp": logp.tolist() if not np.isnan(logp).all() else None,
-            }
-        )
-    return {
-        "id": tree.problem.id,
-        "prompt": turns,
-        "answer": None if tree.problem.answer is None else _string(tree.problem.answer)[:2000],
-        "score": score,
-        "nodes": nodes,
-        "leaves": leaves,
-        "attempts": [tree.attempt(leaf) for leaf in leaves],
-        "rewards": [values[leaf] for leaf in leaves],
-        "scores": per_leaf,
-        "learnt": learnt,
-    }
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _cut(text: str | list[str] | None) -> str | list[str] | None:
-    """A text of at most LONGEST characters, in pieces if it came in pieces: each stays the piece of its
-    token.
-    """
-    if text is None or sum(map(len, text)) <= LONGEST:
-        return text
-    if isinstance(text, str):
-        return text[:LONGEST] + CUT
-    ends = np.cumsum([len(piece) for piece in text])
-    return [*text[: int(np.searchsorted(ends, LONGEST, "right"))], CUT]

@@ -1,8 +1,8 @@
 """A small web server for one person on this machine: it reads run folders and writes nothing.
 
-Every address begins with a secret; without it nothing is answered, and a connection that has not said it is
-waited for a moment only. A request must name this server as its host (a page elsewhere that a name server
-points here does not), must not come from another origin, and must be a GET.
+Every address begins with a secret; a request without it gets no answer, and the server waits only a moment
+for a connection to say it. A request must be a GET, must name this server as its host (a page elsewhere whose
+name a name server points here does not), and must not come from another origin.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from surpass.errors import SurpassError
-from surpass.report.folder import Damaged
+from surpass.errors import Damaged, SurpassError
 from surpass.report.style import STYLE
 from surpass.store import as_line
 from surpass.view import pages
 from surpass.view.runs import Busy, Runs, Unclear
+from surpass.view.trees import tree_of
 
-SECONDS = 5.0  # for the head of a request to arrive, all of it
-MOST_HEAD = 16_384  # bytes of it
-MOST_WAITING = 64  # connections that have not said the secret yet; the oldest of more is closed
+SECONDS = 5.0  # for the whole head of a request to arrive
+MOST_HEAD = 16_384  # bytes of a head
+MOST_WAITING = 64  # connections that have not said the secret yet; beyond these the oldest is closed
 ROOM = 2**32  # bytes that reading runs may take
 BEGINS = re.compile(rb"[A-Z]{0,20}(\Z| (\Z|/))")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -53,7 +53,7 @@ HEADERS = {
 
 
 class Viewer(ThreadingHTTPServer):
-    """The server; `address` is what to open. It listens on the loopback interface alone."""
+    """The server; `address` is the one to open. It listens on the loopback interface alone."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -78,7 +78,7 @@ class Viewer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for each connection; of those that have not said the secret only so many are kept."""
+        """Start a thread for each connection, and bound how many have not said the secret."""
         with self.door:
             self.waiting[request] = None
             if len(self.waiting) > MOST_WAITING:
@@ -88,7 +88,7 @@ class Viewer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def heard(self, request: Any) -> None:
-        """This connection has said who it is, or is over."""
+        """Note that this connection has said the secret, or is closed."""
         with self.door:
             self.waiting.pop(request, None)
 
@@ -97,7 +97,9 @@ class Viewer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A line; what was asked, and a browser that went away in the middle of an answer, are no news."""
+        """Print the error on one line. A browser that leaves in the middle of an answer is no error; requests
+        are not printed.
+        """
         error = sys.exception()
         if not isinstance(error, OSError):
             print(f"a request came to nothing: {type(error).__name__}", file=sys.stderr)
@@ -105,16 +107,16 @@ class Viewer(ThreadingHTTPServer):
 
 def _hang_up(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)  # whoever waits for it reads its end
+        connection.shutdown(socket.SHUT_RDWR)  # a thread that reads it sees its end
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request, and closes."""
+    """Answers one request, then closes the connection."""
 
     server: Viewer
     server_version, sys_version = "surpass", ""
     protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds for an answer to be taken
+    timeout = 30  # seconds for a client to take an answer
 
     def handle(self) -> None:
         self.close_connection = True
@@ -124,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         line = LINE.fullmatch(head.partition(b"\n")[0].removesuffix(b"\r"))
         self.path = line[2].decode() if line else ""
         if line is None:
-            if head:  # and not only a connection that was opened ahead
+            if head:  # not a connection that a browser opened in advance
                 self._send(HTTPStatus.BAD_REQUEST, "text/plain", "this is no request for a page")
         elif not hmac.compare_digest(line[2].split(b"/")[1].partition(b"?")[0], self.server.token.encode()):
             self._send(
@@ -139,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         self._drain()
 
     def _read(self, head: bytes, end: bytes, until: float) -> bytes:
-        """What has come until `end` (line ends are \\r\\n or \\n), the limit of bytes, or the time."""
+        """The bytes up to `end` (after \\r\\n or \\n), or until their limit or the time is reached."""
         while end not in head.replace(b"\r\n", b"\n") and BEGINS.match(head) and len(head) < MOST_HEAD:
             if (left := until - time.monotonic()) <= 0:
                 break
@@ -155,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
         return head
 
     def _drain(self) -> None:
-        """Takes what else has come, so that closing does not cut the answer off."""
+        """Read whatever else has arrived: closing before that would cut the answer off."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(0.1)
@@ -166,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def _ask(self, target: str, head: bytes) -> None:
-        """Answers a request that has said the secret."""
+        """Answer a request that has said the secret."""
         head = head.replace(b"\r\n", b"\n")
         if b"\n\n" not in head:
             self._send(
@@ -221,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     def _refused(self) -> str:
-        """Why this request gets nothing; "" if it may be answered."""
+        """Why this request is refused; "" if it may be answered."""
         hosts, origins, sites = (
             [value for name, value in self.fields if name == wanted]
             for wanted in ("host", "origin", "sec-fetch-site")
@@ -248,7 +250,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: addresses hold the secret."""
+        """Print nothing, because addresses hold the secret."""
 
 
 def _json(
@@ -301,7 +303,7 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
     "parts": _json(lambda runs, wanted: pages.parts(runs.run(wanted.get("name", "")))),
     "attempts": _json(lambda runs, wanted: runs.page(runs.run(wanted.get("name", "")), wanted)),
     "tree": _json(
-        lambda runs, wanted: runs.tree(
+        lambda runs, wanted: tree_of(
             runs.run(wanted.get("name", "")),
             _number(wanted, "round"),
             _number(wanted, "tree"),
@@ -314,9 +316,7 @@ ANSWERS: dict[str, Callable[[Runs, Mapping[str, str]], tuple[str, str]]] = {
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Meanwhile reading may take so much memory and no more: a small file can unpack to any size. What is too
-    large is then an error of its request.
-    """
+    """Bound the memory for reading: a small file can unpack to any size, and then fails its request."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     with contextlib.suppress(OSError, ValueError, IndexError):  # no Linux
         status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -330,7 +330,7 @@ def limited() -> Iterator[None]:
 
 
 def serve(root: Path, port: int = 0, tell: Callable[[str], None] = print) -> None:
-    """Serve a folder of runs until Ctrl-C; `tell` is given the address."""
+    """Serve a folder of runs until Ctrl-C; `tell` receives the address."""
     with Viewer(root, port) as server, limited():
         tell(f"{server.address}\nfor you alone: the address holds a secret. Ctrl-C ends it.")
         try:
