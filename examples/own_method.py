@@ -7,6 +7,7 @@ import sys
 from surpass import (
     Learn,
     Method,
+    compare,
     curricula,
     gates,
     learners,
@@ -16,7 +17,6 @@ from surpass import (
     searches,
     selectors,
 )
-from surpass.compare import compare
 
 
 def hopeful(

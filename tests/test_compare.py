@@ -12,8 +12,9 @@ from scipy.stats import ttest_1samp
 
 from surpass.budget import KINDS, Budget, flops, spent
 from surpass.cli import main
-from surpass.compare import Entry, Runs, difference, holm, judged
+from surpass.comparison import Runs, difference, holm, judged
 from surpass.errors import SurpassError
+from surpass.find import Entry
 from surpass.learners import gradient
 from surpass.loop import improve
 from surpass.report.comparison import bands, on_grid, write_comparison

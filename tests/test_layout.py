@@ -15,7 +15,8 @@ ORDER = (
     "verifier walls sandbox parts judging given flat engines serving models tasks choose searches "
     "curricula rewards advantages selectors objectives learners measures gates needs identity store texts "
     "alarms result figures standing loop methods catalogue find report view forecast progress trackers "
-    "sample api compare export options resuming shell cli".split()
+    "sample solution starting threads api comparison comparing export options parsing resuming shell "
+    "commands cli".split()
 )
 # modules imported by all of a level's files but standing outside the order
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")

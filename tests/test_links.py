@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from surpass import lock, nofollow
-from surpass.compare import compare
+from surpass.comparing import compare
 from surpass.errors import SurpassError
 from surpass.intact import damage, seal, write_whole
 from surpass.lock import Lock, held

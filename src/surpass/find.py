@@ -6,14 +6,16 @@ import dataclasses
 import importlib
 import inspect
 import json
-import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from surpass import catalogue
 from surpass.errors import SurpassError
 from surpass.files import at_home, digest, is_file, load_file, load_name, quoted
 from surpass.parts import Method, modules_in
@@ -30,9 +32,7 @@ def unknown(what: str, name: str, known: list[str]) -> SurpassError:
 
 def method_names() -> list[str]:
     """Every file in surpass.methods."""
-    import surpass.methods
-
-    return sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
+    return catalogue.names()
 
 
 def find_method(name: str) -> Callable[..., Method]:
@@ -68,6 +68,46 @@ def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Me
             f"{function.__name__} has to return a surpass.Method; it returned {type(method).__name__}"
         )
     return method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with its knobs, as it was named: "grpo" or "grpo,n=16,lr=1e-4"."""
+
+    name: str
+    method: str
+    knobs: Mapping[str, Any]
+
+    @staticmethod
+    def parse(text: str) -> Entry:
+        method, *settings = text.split(",")
+        knobs = {}
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise SurpassError(f'a method is compared as NAME or NAME,KNOB=VALUE,...; found "{text}"')
+            knobs[key.strip().replace("-", "_")] = _knob(value.strip())
+        entry = Entry(text, method.strip(), knobs)
+        make_method(find_method(entry.method), knobs)
+        return entry
+
+    @property
+    def learns(self) -> bool:
+        return bool(make_method(find_method(self.method), self.knobs).learn)
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^\w.=-]+", "-", self.name).strip("-")
+
+
+def _knob(text: str) -> Any:
+    """A JSON value, several whole numbers as 4x2, or text."""
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return tuple(map(int, text.split("x")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def make_task(

@@ -10,7 +10,8 @@ from typing import Any
 from surpass.alarms import alarms
 from surpass.files import quoted
 from surpass.gates import paired, strict
-from surpass.means import SHARES, measured
+from surpass.means import SHARES, all_bounds, measured
+from surpass.store import as_line
 from surpass.types import Report, frame
 
 
@@ -54,6 +55,20 @@ class Result:
                 row = rounds.setdefault(event["round"], {"round": event["round"]})
                 row.update({key: value for key, value in event.items() if key not in ("event", "round")})
         return frame(list(rounds.values()))
+
+    def as_json(self) -> str:
+        """The result as one line."""
+        bounds = {"before": all_bounds(self.before.metrics), "after": all_bounds(self.after.metrics)}
+        return as_line(
+            {
+                "before": self.before.metrics,
+                "after": self.after.metrics,
+                "bounds": bounds,
+                "change": self.change(),
+                "cost": self.cost,
+                "run": str(self.folder),
+            }
+        )
 
     def __str__(self) -> str:
         """The result in a few lines; a metric nobody could measure is said to be unknown."""

@@ -48,6 +48,15 @@ def ending(main: Callable[..., int]) -> Callable[..., int]:
     return whole
 
 
+def hush() -> None:
+    """Keep transformers from telling how it loads a model."""
+    with contextlib.suppress(ImportError):
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -1,75 +1,24 @@
-"""Methods side by side: the same problems and seeds, as much work for each, paired tests."""
+"""What a comparison of methods came to: their runs, every pair's difference, and the words for them."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from surpass import api, nofollow, records
-from surpass.budget import Budget, flops, parameters, spent
+from surpass.budget import Budget, flops, spent
 from surpass.errors import SurpassError
-from surpass.figures import report_from, report_json
-from surpass.find import find_method, make_method, make_models
-from surpass.intact import loads, write_whole
+from surpass.find import Entry
 from surpass.means import SHARES
-from surpass.measures import sized
-from surpass.parts import to_json
-from surpass.progress import longest
-from surpass.report.comparison import short, write_comparison
+from surpass.report.comparison import short
 from surpass.store import as_line
 from surpass.types import Report
 
 LEVEL = 0.05
 EVEN = 1.1  # strategies whose costs differ by no more than this factor count as equally dear
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method with its knobs, as it was named: "grpo" or "grpo,n=16,lr=1e-4"."""
-
-    name: str
-    method: str
-    knobs: Mapping[str, Any]
-
-    @staticmethod
-    def parse(text: str) -> Entry:
-        method, *settings = text.split(",")
-        knobs = {}
-        for setting in settings:
-            key, equals, value = setting.partition("=")
-            if not equals:
-                raise SurpassError(f'a method is compared as NAME or NAME,KNOB=VALUE,...; found "{text}"')
-            knobs[key.strip().replace("-", "_")] = _value(value.strip())
-        entry = Entry(text, method.strip(), knobs)
-        make_method(find_method(entry.method), knobs)
-        return entry
-
-    @property
-    def learns(self) -> bool:
-        return bool(make_method(find_method(self.method), self.knobs).learn)
-
-    @property
-    def slug(self) -> str:
-        return re.sub(r"[^\w.=-]+", "-", self.name).strip("-")
-
-
-def _value(text: str) -> Any:
-    """A JSON value, several whole numbers as 4x2, or text."""
-    if re.fullmatch(r"\d+(x\d+)+", text):
-        return tuple(map(int, text.split("x")))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @dataclass
@@ -293,84 +242,6 @@ class Comparison:
         )
 
 
-def compare(
-    methods: Sequence[str],
-    task: Any = "arithmetic",
-    model: str = "smollm2-135m",
-    *,
-    budget: str = "tokens=200k",
-    seeds: int = 3,
-    name: str = "",
-    out: str | Path = "runs/compare",
-    test: int = 256,
-    gate: int = 96,
-    metric: str = "accuracy",
-    reward: str | None = None,
-    tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr),
-    **options: Any,
-) -> Comparison:
-    """Every method with every seed, each until the budget is spent; what a method that learns nothing makes
-    of the test problems is compared beside what it costs; the page calls the task `name`.
-    `out`/comparison.html is written at the end. Folders below `out` hold the runs: finished ones are reused,
-    interrupted ones go on. `options` are those of surpass.improve (dtype, device, lora, patience). Raises
-    SurpassError.
-    """
-    entries, limit = [Entry.parse(text) for text in methods], Budget.parse(budget)
-    if len(entries) < 2 or len({entry.slug for entry in entries}) < len(entries):
-        raise SurpassError(
-            "comparing wants two methods or more, each once (or with other knobs); found "
-            f"{', '.join(methods)}"
-        )
-    if len({entry.learns for entry in entries}) == 2:
-        still = ", ".join(entry.name for entry in entries if not entry.learns)
-        raise SurpassError(
-            f"methods that learn and methods that learn nothing ({still}) spend at different times; "
-            "compare them apart"
-        )
-    if seeds < 1:
-        raise SurpassError(f"comparing wants one seed or more; found {seeds}")
-    _plain(Path(out), [entry.slug for entry in entries], seeds)
-    models = make_models({"name": model, "trained": entries[0].learns})
-    size, learning = parameters(models), entries[0].learns
-    amount = (
-        f"{limit} each, {short(len(entries) * seeds * limit.amount)} {limit.kind} "
-        f"together{longest(models, limit, len(entries) * seeds)}"
-        if learning
-        else f"one exam of {test} problems each"
-    )
-    tell(
-        f"{len(entries)} methods x {seeds} seeds = {len(entries) * seeds} runs: {amount}; exams are not in it"
-    )
-    found = {entry.name: Runs(entry) for entry in entries}
-    for seed in range(1, seeds + 1):
-        for entry in entries:
-            folder = Path(out) / entry.slug / f"seed-{seed}"
-            tell(f"{entry.name}, seed {seed}: {folder}")
-            if learning:
-                result = api.improve(
-                    entry.method,
-                    task,
-                    model,
-                    rounds=10**6,
-                    seed=seed,
-                    out=folder,
-                    budget=str(budget),
-                    test=test,
-                    gate=gate,
-                    reward=reward,
-                    quiet=not sys.stderr.isatty(),
-                    **options,
-                    **entry.knobs,
-                )
-                _learnt(found[entry.name], result, limit, size, metric)
-            else:
-                _examined(found[entry.name], folder, entry, task, model, seed, test, reward, options)
-    called = name or (task if isinstance(task, str) else type(task).__name__)
-    compared = judged(list(found.values()), called, model, limit if learning else None, metric, size)
-    tell(f"table, verdicts and curves: {write_comparison(compared, Path(out))}")
-    return compared
-
-
 def judged(
     runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int
 ) -> Comparison:
@@ -404,89 +275,3 @@ def _told_apart(a: Runs, b: Runs, metric: str) -> tuple[float, float, float]:
         return mean, stderr, p
     strictly, _, q = difference(a.strict(metric), b.strict(metric))
     return mean, stderr, max(p, q) if mean * strictly > 0 else 1.0
-
-
-def _learnt(runs: Runs, result: Any, budget: Budget, size: int, metric: str) -> None:
-    runs.reports.append(result.after)
-    runs.before.append(result.before)
-    runs.costs.append({account: dict(counts) for account, counts in result.cost.items()})
-    exams = {e["round"]: e for e in result.events if e["event"] == "exam" and e.get("split") == "gate"}
-    curve: list[tuple[float, float]] = []
-    best = math.nan
-    for event in result.events:
-        if event["event"] == "gate" or (
-            event["event"] == "exam" and event["round"] == 0 and event.get("split") == "gate"
-        ):
-            accuracy = exams[event["round"]]["metrics"].get(metric, {}).get("mean", math.nan)
-            best = accuracy if event.get("keep", True) else best
-            curve.append((budget.of(event.get("spent", {}), size, event.get("seconds", 0.0)), best))
-    runs.curves.append(curve)
-
-
-def _examined(
-    runs: Runs,
-    folder: Path,
-    entry: Entry,
-    task: Any,
-    model: str,
-    seed: int,
-    test: int,
-    reward: str | None,
-    options: Mapping[str, Any],
-) -> None:
-    """An exam, or the one that was written before by the same method on the same task."""
-    method = make_method(find_method(entry.method), entry.knobs)
-    about = {
-        "method": to_json(sized(method.exam, {"test": test})),
-        "task": task if isinstance(task, str) else to_json(task),
-        "model": model,
-        "seed": seed,
-        "reward": reward,
-        **{name: value for name, value in options.items() if name != "template_args" or value},
-    }
-    path = folder / "report.json"
-    known = _known(folder)
-    if known is not None and known["about"] != json.loads(as_line(about)):
-        raise SurpassError(f"{folder} holds an exam of something else; choose another --out")
-    if known is None:
-        report = api.evaluate(
-            entry.method, task, model, limit=test, seed=seed, reward=reward, **options, **entry.knobs
-        )
-        known = {"about": about, "report": report_json(report), "cost": report.cost}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, as_line(known))
-    runs.reports.append(report_from(known["report"]))
-    runs.costs.append({"exam": known["cost"]})
-
-
-def _plain(out: Path, slugs: Sequence[str], seeds: int) -> None:
-    """SurpassError where a link lies in the folder of a comparison; its runs' folders look after
-    themselves.
-    """
-    nofollow.check(out, ("comparison.html",), ())
-    for slug in slugs:
-        nofollow.listed(out, slug)
-        for seed in range(1, seeds + 1):
-            nofollow.listed(out / slug, f"seed-{seed}")
-            nofollow.check(out / slug / f"seed-{seed}", ("report.json",), ())
-
-
-def _known(folder: Path) -> dict[str, Any] | None:
-    """The exam that a folder holds; None where it holds none."""
-    try:
-        text = nofollow.read(folder, "report.json") if folder.exists() else None
-        found = None if text is None else loads(text)
-        flaw = (
-            ""
-            if found is None
-            else records.flaw(
-                found, {"about": dict, "report": records.REPORT, "cost": records.each(records.number)}
-            )
-        )
-    except ValueError as error:
-        flaw = str(error)
-    if flaw:
-        raise SurpassError(
-            f"{folder / 'report.json'} is damaged: {flaw}; remove it, and the exam is held again"
-        )
-    return found
