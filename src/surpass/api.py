@@ -39,18 +39,18 @@ def improve(
     quiet: bool = False,
     **knobs: Any,
 ) -> Result:
-    """Run `rounds` rounds of a method and return what they came to; the model itself, where one was given, is
+    """Train a model with a method for `rounds` rounds and return the result. A model that is in memory is
     changed in place.
 
-    `method` is a name, "file.py:function" or a Method, `task` a name (as on the command line), "file.py:NAME"
-    or a task, `model` a name, an engine or Models; `knobs` are the method's own. A `budget`, "tokens=200k",
-    ends the run, too (surpass.budget). `template_args` are names that the model's chat template reads, e.g.
-    {"enable_thinking": False}.
-    `lora` is the rank of an adapter to train instead of the weights, and `lora_targets` names what it is put
-    on (docs/models.md). `track` names who is told every number (surpass.trackers), such as "wandb" or
-    "tensorboard".
-    With `out`, the run is a folder that can be resumed: the same call goes on where it stopped. Blocks, in a
-    notebook too; `improve_async` can be awaited. Raises SurpassError.
+    `method` is a name, "file.py:function" or a Method. `task` is a name (as on the command line),
+    "file.py:NAME" or a task. `model` is a name, an engine or Models. `knobs` are the method's own arguments.
+    A `budget` such as "tokens=200k" ends the run once it is spent (surpass.budget). `template_args` are
+    arguments of the model's chat template, e.g. {"enable_thinking": False}. `lora` is the rank of an adapter
+    to train instead of the weights, and `lora_targets` names the layers it is put on (docs/models.md).
+    `track` names trackers that get every number, such as "wandb" or "tensorboard" (surpass.trackers).
+
+    With `out` the run is stored in a folder, and the same call resumes it. Blocks, in a notebook too;
+    `improve_async` can be awaited. Raises SurpassError.
     """
     return blocking(*_improving(locals()))
 
@@ -58,9 +58,7 @@ def improve(
 async def improve_async(
     method: str | Method, task: Any = "arithmetic", model: Any = "smollm2-135m", **options: Any
 ) -> Result:
-    """`improve`, to be awaited: other coroutines go on meanwhile; cancelling it leaves a run that can be
-    resumed.
-    """
+    """`improve`, to be awaited. Other coroutines run meanwhile; a cancelled run can be resumed."""
     given = _given(improve, options, method=method, task=task, model=model)
     return await awaited(*await asyncio.to_thread(_improving, given))
 
@@ -79,9 +77,7 @@ def evaluate(
     template_args: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> Report:
-    """The method's exam on a split ("test" or "gate"), at most `limit` problems; arguments as in `improve`.
-    Blocks.
-    """
+    """The method's exam on at most `limit` problems of a split, "test" or "gate". Else as `improve`."""
     return blocking(*examined(locals()))
 
 
@@ -103,18 +99,14 @@ def solve(
     template_args: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> Solution:
-    """One question answered by a method's search and choice, with all that was tried. `instruction` is put
-    after the question.
-    """
+    """Answer one question by a method's search and choice. `instruction` is put after the question."""
     models = models_of(model, {"template_args": template_args})
     chosen = method_of({"method": method, "knobs": knobs})
     return blocking(models, solved(question, chosen, models, seed, instruction))
 
 
 def _given(form: Callable[..., Any], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What `form` would see as its arguments: its defaults, the options, and as knobs what it does not
-    name.
-    """
+    """The arguments that `form` would see: its defaults, the options, and all other names as knobs."""
     defaults: dict[str, Any] = form.__kwdefaults__ or {}
     knobs = {key: value for key, value in options.items() if key not in defaults}
     return {

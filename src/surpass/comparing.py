@@ -39,11 +39,12 @@ def compare(
     tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr),
     **options: Any,
 ) -> Comparison:
-    """Every method with every seed, each until the budget is spent; what a method that learns nothing makes
-    of the test problems is compared beside what it costs; the page calls the task `name`.
-    `out`/comparison.html is written at the end. Folders below `out` hold the runs: finished ones are reused,
-    interrupted ones go on. `options` are those of surpass.improve (dtype, device, lora, patience). Raises
-    SurpassError.
+    """Run every method with every seed until the budget is spent, and compare them on the test problems.
+    Methods that learn nothing have one exam each and are compared beside its cost.
+
+    Folders below `out` hold the runs: finished ones are reused, interrupted ones go on. `out`/comparison.html
+    is written at the end and calls the task `name`. `options` are those of surpass.improve (dtype, device,
+    lora, patience). Raises SurpassError.
     """
     entries, limit = [Entry.parse(text) for text in methods], Budget.parse(budget)
     if len(entries) < 2 or len({entry.slug for entry in entries}) < len(entries):
@@ -129,7 +130,7 @@ def _examined(
     reward: str | None,
     options: Mapping[str, Any],
 ) -> None:
-    """An exam, or the one that was written before by the same method on the same task."""
+    """The exam of a method that learns nothing; one that is stored already is read again."""
     method = make_method(find_method(entry.method), entry.knobs)
     about = {
         "method": to_json(sized(method.exam, {"test": test})),
@@ -155,9 +156,7 @@ def _examined(
 
 
 def _plain(out: Path, slugs: Sequence[str], seeds: int) -> None:
-    """SurpassError where a link lies in the folder of a comparison; its runs' folders look after
-    themselves.
-    """
+    """SurpassError where a link lies in a comparison's folder. Runs check their own folders."""
     nofollow.check(out, ("comparison.html",), ())
     for slug in slugs:
         nofollow.listed(out, slug)
@@ -167,7 +166,7 @@ def _plain(out: Path, slugs: Sequence[str], seeds: int) -> None:
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
-    """The exam that a folder holds; None where it holds none."""
+    """The exam in a folder; None where there is none."""
     try:
         text = nofollow.read(folder, "report.json") if folder.exists() else None
         found = None if text is None else loads(text)

@@ -23,8 +23,8 @@ EVEN = 1.1  # strategies whose costs differ by no more than this factor count as
 
 @dataclass
 class Runs:
-    """What a method came to: per seed its test report and what it spent; curves are (spent, the metric in the
-    gate's exam) of its kept updates.
+    """The results of one method: for each seed its test report, its cost and its curve. A curve is a list of
+    (spent, the metric in the gate's exam) after each decision of the gate, for the model that was kept.
     """
 
     entry: Entry
@@ -48,7 +48,7 @@ class Runs:
         )
 
     def unjudged(self, metric: str) -> float:
-        """How many of the problems that some run was judged on this method's runs were not, on average."""
+        """How many problems were judged in other runs but not in this method's, mean over its seeds."""
         return float(
             np.mean(
                 [
@@ -59,7 +59,7 @@ class Runs:
         )
 
     def per_problem(self) -> float:
-        """Tokens drawn for one test problem: what an inference costs."""
+        """Tokens drawn for one test problem: the price of inference."""
         return float(
             np.mean(
                 [
@@ -72,9 +72,9 @@ class Runs:
 
 @dataclass(frozen=True)
 class Difference:
-    """A - B over the same problems and seeds: both are taken as drawn at random, so V = var_s / S + var_p / P
-    (seeds' means, problems' means), with degrees of freedom after Satterthwaite; where there is one seed,
-    what training might have brought instead is not in it.
+    """A - B over the same problems and seeds. Both count as random samples: the variance of the mean is
+    var_s / S + var_p / P (of the S seeds' means and the P problems' means), with Satterthwaite's degrees of
+    freedom. With one seed the first term is left out: how much training varies is not known.
     """
 
     a: str
@@ -89,9 +89,7 @@ class Difference:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """(mean, its standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where nothing varies
-    and nothing differs.
-    """
+    """(mean, standard error, two-sided p) of a - b, both [seeds, problems]; p is 1 where a equals b."""
     from scipy.stats import t as student  # which takes long to import
 
     d = a - b
@@ -109,7 +107,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values adjusted after Holm, in the order given."""
+    """p-values adjusted by Holm's method, in the order given."""
     found, most = [0.0] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
         most = found[i] = max(most, min(1.0, p[i] * (len(p) - rank)))
@@ -123,7 +121,7 @@ def _cell(text: str) -> str:
 
 @dataclass
 class Comparison:
-    """Methods, what each came to, and every pair's difference on the test problems."""
+    """The methods' results, and every pair's difference on the test problems."""
 
     task: str
     model: str
@@ -137,8 +135,8 @@ class Comparison:
         return "\n".join([self.table(), "", *self.left_out(), *self.verdicts(), *self.overspent()])
 
     def left_out(self) -> list[str]:
-        """A sentence where runs were judged on different problems, and one for every method with what it
-        comes to at worst and at best.
+        """Where some problems were not judged in every run: a sentence that says so, and one for every method
+        with the bounds of its metric.
         """
         partly, n = len(self.runs[0].partly), len(self.runs[0].problems) + len(self.runs[0].partly)
         if not partly:
@@ -199,9 +197,7 @@ class Comparison:
         return found
 
     def overspent(self) -> list[str]:
-        """A sentence for every method that spent clearly more than the budget: what a round costs is known
-        when it is over.
-        """
+        """A sentence for every method that spent clearly more than the budget."""
         if self.budget is None or self.budget.kind == "seconds":
             return []
         found = []
@@ -216,9 +212,7 @@ class Comparison:
         return found
 
     def as_json(self) -> str:
-        """The comparison as one line; a method's curves are, per seed, (spent, gate accuracy of what was
-        kept).
-        """
+        """The comparison as one line."""
         rows = [
             {
                 "method": r.entry.name,
@@ -245,7 +239,7 @@ class Comparison:
 def judged(
     runs: list[Runs], task: str, model: str, budget: Budget | None, metric: str, size: int
 ) -> Comparison:
-    """Every pair's difference, after Holm."""
+    """Every pair's difference, with p-values adjusted by Holm's method."""
     everywhere = [set(report.by_problem(metric)) for some in runs for report in some.reports]
     problems = sorted(set.intersection(*everywhere))
     if not problems:
@@ -266,9 +260,9 @@ def judged(
 
 
 def _told_apart(a: Runs, b: Runs, metric: str) -> tuple[float, float, float]:
-    """`difference` over the problems that all were judged on. Where some were not, p is the larger of that
-    and of the one in which what was not judged counts as wrong, and 1 where the two disagree about who is
-    better: nobody wins by failing at hard problems.
+    """`difference` over the problems that were judged in every run. If some were not, p is the larger of two:
+    this one, and the one in which they count as wrong; it is 1 where the two disagree about who is better.
+    So nobody wins by failing at hard problems.
     """
     mean, stderr, p = difference(a.values(metric), b.values(metric))
     if not a.partly or not metric.startswith(SHARES):

@@ -203,9 +203,7 @@ def _api(options: ApiOptions) -> dict[str, Any]:
 
 
 def _cache(folder: Path | None) -> str | None:
-    """Where answers are kept: nowhere, with a note, where the usual folder is out of reach (no home, or one
-    that is read-only).
-    """
+    """Where answers are kept; nowhere, and a note says so, if the usual folder cannot be written."""
     from surpass.engines.ledger import Cache
 
     if folder != HOME:

@@ -1,4 +1,4 @@
-"""What a run came to, for people and for programs."""
+"""The result of a run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from surpass.types import Report, frame
 
 @dataclass
 class Result:
-    """What a run came to: test reports before and after, the change of each metric with its paired standard
-    error, cost; where it is stored, its folder and page.
-    """
+    """The result of a run: test reports before and after, events, cost, and where it is stored."""
 
     before: Report
     after: Report
@@ -31,15 +29,15 @@ class Result:
     system: dict[str, str] = field(default_factory=dict)  # by role, the system message that was kept
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is
-        0 where no problem has a label.
+        """{"mean", "stderr", "n"} of after - before, paired over the test problems that were judged both
+        times; n is 0 where no problem has a label.
         """
         mean, stderr, n = paired(self.before, self.after, metric)
         return {"mean": mean, "stderr": stderr, "n": n}
 
     @property
     def model(self) -> Path | None:
-        """The folder of the kept weights; None where none were kept or stored."""
+        """The folder of the kept weights; None if none were kept or stored."""
         folder = (
             self.folder / "weights" / f"{self.kept_round:04d}" / "policy"
             if self.folder and self.kept_round
@@ -48,7 +46,7 @@ class Result:
         return folder if folder and folder.exists() else None
 
     def to_pandas(self) -> Any:
-        """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
+        """A DataFrame with a row per round: figures of search and learning, and the gate's decision."""
         rounds: dict[int, dict[str, Any]] = {}
         for event in self.events:
             if event["event"] in ("search", "learn", "gate") and event["round"]:
@@ -71,7 +69,7 @@ class Result:
         )
 
     def __str__(self) -> str:
-        """The result in a few lines; a metric nobody could measure is said to be unknown."""
+        """The result in a few lines; a metric without labels is said to be not known."""
         lines = []
         names = [
             name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics

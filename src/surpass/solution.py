@@ -20,12 +20,12 @@ from surpass.verdicts import unread
 
 @dataclass
 class Solution:
-    """The chosen answer, the tree it was chosen from, what it cost, and every attempt: (text, final answer,
-    {score: value}, chosen).
-    """
+    """The chosen answer, every attempt, the tree they stand in, and what it cost."""
 
     answer: str
-    attempts: list[tuple[str, str | None, dict[str, float], bool]]
+    attempts: list[
+        tuple[str, str | None, dict[str, float], bool]
+    ]  # text, final answer, {score: value}, chosen
     tree: Tree
     cost: dict[str, int]
 
@@ -41,9 +41,7 @@ class Solution:
         )
 
     def notes(self) -> list[str]:
-        """What to know about the choice: verdicts without a score, attempts that were not judged, votes that
-        decide nothing.
-        """
+        """Warnings: verdicts without a score, attempts that were not judged, votes that decide nothing."""
         missed, asked = unread([self.tree])
         found = [f"{missed} of {asked} verdicts hold no score that could be read"] if missed else []
         scores = [scores for _, _, scores, _ in self.attempts]

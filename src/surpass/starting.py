@@ -82,9 +82,7 @@ def models_of(model: Any, spec: Mapping[str, Any]) -> Models:
 
 
 def model_spec(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """How a model is loaded, from the options or from the "model" of a run.json: what find.make_models reads
-    beside the name.
-    """
+    """How a model is loaded (find.make_models), from the options or from the "model" of a run.json."""
     spec = {"dtype": asked["dtype"], "device": asked["device"], "lora": asked.get("lora", 0)}
     if targets := asked.get("lora_targets"):
         spec["lora_targets"] = [targets] if isinstance(targets, str) else list(targets)

@@ -13,9 +13,7 @@ R = TypeVar("R")
 
 
 def blocking(models: Models, work: Coroutine[Any, Any, R]) -> R:
-    """Run `work` to its end; in a thread of its own where this one has a running event loop, as a notebook's
-    has.
-    """
+    """Run `work` to its end; in a thread of its own if an event loop runs in this one, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
