@@ -7,9 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from surpass.errors import SurpassError
+
+if TYPE_CHECKING:
+    from surpass.models import Models
 
 KINDS = ("tokens", "prefilled", "scored", "trained", "flops", "calls", "seconds")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kMGTP]?)", re.IGNORECASE)
@@ -25,7 +28,7 @@ def spent(cost: Mapping[str, Mapping[str, int]]) -> Counter[str]:
     return total
 
 
-def parameters(models: Any) -> int:
+def parameters(models: Models) -> int:
     """The policy's parameters; 0 where there is no module."""
     module = getattr(models.engine("policy"), "module", None)
     return sum(p.numel() for p in module.parameters()) if module is not None else 0

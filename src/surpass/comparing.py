@@ -17,15 +17,16 @@ from surpass.figures import report_from, report_json
 from surpass.find import Entry, find_method, make_method, make_models
 from surpass.intact import loads, write_whole
 from surpass.measures import sized
-from surpass.parts import to_json
+from surpass.parts import Task, to_json
 from surpass.progress import longest
 from surpass.report.comparison import short, write_comparison
+from surpass.result import Result
 from surpass.store import as_line
 
 
 def compare(
     methods: Sequence[str],
-    task: Any = "arithmetic",
+    task: str | Task = "arithmetic",
     model: str = "smollm2-135m",
     *,
     budget: str = "tokens=200k",
@@ -102,7 +103,7 @@ def compare(
     return compared
 
 
-def _learnt(runs: Runs, result: Any, budget: Budget, size: int, metric: str) -> None:
+def _learnt(runs: Runs, result: Result, budget: Budget, size: int, metric: str) -> None:
     runs.reports.append(result.after)
     runs.before.append(result.before)
     runs.costs.append({account: dict(counts) for account, counts in result.cost.items()})
@@ -123,7 +124,7 @@ def _examined(
     runs: Runs,
     folder: Path,
     entry: Entry,
-    task: Any,
+    task: str | Task,
     model: str,
     seed: int,
     test: int,

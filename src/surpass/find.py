@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from surpass import catalogue
 from surpass.errors import SurpassError
 from surpass.files import at_home, digest, is_file, load_file, load_name, quoted
-from surpass.parts import Method, modules_in
+from surpass.parts import Method, Task, modules_in
+
+if TYPE_CHECKING:
+    from surpass.models import Models
 
 
 def unknown(what: str, name: str, known: list[str]) -> SurpassError:
@@ -110,7 +113,7 @@ def _knob(text: str) -> Any:
 
 def make_task(
     spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = ""
-) -> Any:
+) -> Task:
     """The task that `spec` names: "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME". `settings`
     holds its parameters as text; keys that it does not have go to its `parameters`. `reward`,
     "file.py:function", judges attempts in place of the task's own check.
@@ -258,7 +261,7 @@ def _named(data: Any) -> set[str]:
     return set().union(*(_named(item) for item in data)) if isinstance(data, (list, tuple)) else set()
 
 
-def make_models(spec: Mapping[str, Any]) -> Any:
+def make_models(spec: Mapping[str, Any]) -> Models:
     """Models with one policy. `spec` holds its name; for a local model dtype, device, lora, lora_targets,
     template_args and `trained` (whether it will learn); for "api:NAME" OpenAIEngine's arguments in "api".
     """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from surpass.budget import Budget
+
+if TYPE_CHECKING:
+    from surpass.parts import Method
 
 # a round takes at most this many times as long as an exam of as many attempts; seen on two cores: less
 LEARNING = 6.0
@@ -20,7 +23,7 @@ class Forecast:
     round, the estimate is half to LEARNING times what as many attempts took in the first exam.
     """
 
-    def __init__(self, method: Any, rounds: int, budget: Budget | None = None):
+    def __init__(self, method: Method, rounds: int, budget: Budget | None = None):
         self.method, self.rounds, self.budget = method, rounds, budget
         self.exams: dict[str, float] = {}  # seconds of the last exam of each split
         self.took: list[float] = []  # seconds of each round, searching and learning

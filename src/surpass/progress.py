@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
@@ -28,8 +28,12 @@ from surpass.gates import paired_values
 from surpass.means import measured
 from surpass.shown import Bar, Terminal
 
+if TYPE_CHECKING:
+    from surpass.models import Models
+    from surpass.parts import Method
 
-def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
+
+def predicted(method: Method, models: Models, rounds: int, budget: Budget | None = None) -> str:
     """One line: the most tokens a run may draw and how long that would take here, or its budget.
 
     The time counts 2 FLOP per parameter and drawn token, and three times that for training, at half the speed
@@ -61,7 +65,7 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     )
 
 
-def longest(models: Any, budget: Budget, times: int = 1) -> str:
+def longest(models: Models, budget: Budget, times: int = 1) -> str:
     """How long a budget lasts here without exams, in words; "" where its kind does not tell."""
     size = parameters(models)
     each = {"tokens": 8.0 * size, "flops": 1.0}.get(budget.kind)  # a drawn token is trained on once
@@ -100,7 +104,7 @@ def clock(seconds: float) -> str:
 class _Spent(ProgressColumn):
     """What models have drawn so far."""
 
-    def __init__(self, models: Any):
+    def __init__(self, models: Models):
         super().__init__()
         self.models = models
 
@@ -112,7 +116,7 @@ class _Spent(ProgressColumn):
 
 
 @contextlib.contextmanager
-def watching(models: Any, what: str) -> Iterator[None]:
+def watching(models: Models, what: str) -> Iterator[None]:
     """Show on a terminal what models work on, what they have drawn so far, and the time."""
     with Bar(
         SpinnerColumn(),
@@ -147,7 +151,9 @@ def _brief(name: str, m: dict[str, Any]) -> str:
 class Progress:
     """A line per exam, round and decision of the gate; on a terminal also a bar with the time left."""
 
-    def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
+    def __init__(
+        self, rounds: int, method: Method, models: Models | None = None, budget: Budget | None = None
+    ):
         self.rounds, self.models, self.budget = rounds, models, budget
         self.console = Terminal(stderr=True)
         self.bar = Bar(
@@ -178,7 +184,7 @@ class Progress:
 
     def _done(self, round: int) -> int:
         """Rounds, or how much of the budget is spent (of seconds, as of the gate's last decision)."""
-        if self.budget is None:
+        if self.budget is None or self.models is None:
             return round
         return int(self.budget.of(spent(self.models.cost), parameters(self.models), self.seconds))
 

@@ -15,13 +15,13 @@ from surpass import nofollow, records
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import at_home, digest, load_file, quoted
 from surpass.options import HOME, ApiOptions
-from surpass.parts import Method, from_json, modules_in
+from surpass.parts import Method, Task, from_json, modules_in
 from surpass.store import Store
 
 
 def configuration(
     folder: Path, code: Sequence[str], url: str | None, cache: str | None
-) -> tuple[dict[str, Any], Method, Any]:
+) -> tuple[dict[str, Any], Method, Task]:
     """(run.json, the method, the task) of a run. `code`, `url` and `cache` are what the user allowed.
 
     SurpassError where more must be allowed, where a file changed since the run began, and where run.json is

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from surpass.engines.scripted import ScriptedEngine
 from surpass.judging import value_of
 from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import Problem, fold
 
 
@@ -66,7 +67,7 @@ def readable(played: Played, players: Sequence[str]) -> str:
     return "\n".join([*lines, f"{'worth:':10} {worth}" + (f"   ({noted})" if noted else "")])
 
 
-def sample(task: Any, n: int, seed: int) -> str:
+def sample(task: Task, n: int, seed: int) -> str:
     """`n` test problems; with a good and a bad attempt each, if the task has an oracle that makes them."""
     models = Models(policy=ScriptedEngine(lambda text, key: ""))
     out = []

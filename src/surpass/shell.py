@@ -8,9 +8,12 @@ import os
 import select
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from surpass.shown import Terminal, showing, shown
+
+if TYPE_CHECKING:
+    from surpass.solution import Solution
 
 
 def ending(main: Callable[..., int]) -> Callable[..., int]:
@@ -76,7 +79,7 @@ def _closed(stream: Any) -> bool:
         return False
 
 
-def show(found: Any) -> None:
+def show(found: Solution) -> None:
     """Print a question's attempts with their scores, the chosen one marked, and what they cost."""
     console = Terminal()
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):

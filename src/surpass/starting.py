@@ -25,7 +25,7 @@ from surpass.find import find_method, make_method, make_models, make_task, own_f
 from surpass.measures import redrawn, sized
 from surpass.models import Models
 from surpass.needs import require
-from surpass.parts import Method, modules_in, needs_of, to_json
+from surpass.parts import Method, Task, modules_in, needs_of, to_json
 from surpass.progress import Progress, predicted
 from surpass.result import Result
 from surpass.store import Store, as_line
@@ -44,7 +44,7 @@ def method_of(asked: Mapping[str, Any]) -> Method:
     return make_method(method if callable(method) else find_method(str(method)), knobs)
 
 
-def task_of(asked: Mapping[str, Any]) -> Any:
+def task_of(asked: Mapping[str, Any]) -> Task:
     """The task that was named or given; a `reward` judges in place of its own check."""
     task, reward, model = asked["task"], asked["reward"], asked["model"]
     if reward is not None and not isinstance(reward, str):
@@ -117,7 +117,7 @@ class Plan:
     """
 
     method: Method
-    task: Any
+    task: Task
     model: Any
     spec: Mapping[str, Any]
     options: Mapping[str, Any]
@@ -140,14 +140,14 @@ def planned(asked: Mapping[str, Any], stored: bool) -> Plan:
     return Plan(method, task, asked["model"], model_spec(asked), asked, about)
 
 
-def gone_on(config: dict[str, Any], method: Method, task: Any) -> Plan:
+def gone_on(config: dict[str, Any], method: Method, task: Task) -> Plan:
     """The run that a folder's run.json describes."""
     model = config["model"]
     check_trained(model["name"], method)
     return Plan(method, task, model["name"], model_spec(model), config, config)
 
 
-def configuration(asked: Mapping[str, Any], method: Method, task: Any) -> dict[str, Any]:
+def configuration(asked: Mapping[str, Any], method: Method, task: Task) -> dict[str, Any]:
     """A run's run.json."""
     import torch
     import transformers

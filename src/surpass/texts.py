@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from surpass.types import Tree
 
+if TYPE_CHECKING:
+    from surpass.models import Models
 
-def node_texts(models: Any, trees: Sequence[Tree], role: str = "policy") -> list[dict[int, str | list[str]]]:
+
+def node_texts(
+    models: Models, trees: Sequence[Tree], role: str = "policy"
+) -> list[dict[int, str | list[str]]]:
     """Each tree's {node: text}: one piece a token; whole where the engine gave text and no tokens."""
     text = models.engine(role if role in models.engines else next(iter(models.engines))).text
     known: dict[int, str] = {}
