@@ -139,7 +139,7 @@ def eval_flags() -> type:
 def skill_flags(function: Callable[..., Any]) -> type:
     return flags(
         function,
-        "What a model can do on each task before anything is learnt, and whether it knows when it is right.",
+        "What a table of skills has.",
         but=("settings",),
         model=f"A Hub id, a folder (a run's weights, too), a .gguf file, {_ALIASES}.",
         task="suite (each of its tasks gets a line), suite:NAMES, or any other task. Its parameters follow "
@@ -153,7 +153,7 @@ def compare_flags() -> type:
 
     return flags(
         compare,
-        "Methods at equal work, with error bars.",
+        "What a comparison has.",
         but=("name", "tell"),
         more={"out": Path("runs/compare"), "dtype": "auto", "device": "auto"},
         model=f"A Hub id, a folder, a .gguf file, {_ALIASES}.",

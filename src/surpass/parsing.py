@@ -85,12 +85,14 @@ def parse(
     options: type,
     arguments: Sequence[str],
     program: str,
+    title: str = "",
     drawing: bool = False,
 ) -> dict[str, Any]:
     """What was asked, for surpass.starting: the options by name, `method` (the function) and its `knobs`.
 
-    The flags are those of `options` and of the method's signature. With `drawing` there are flags for how
-    attempts are drawn even where the method has no such knob; those that were given stand in "drawing".
+    The flags are those of `options` and of the method's signature. Help begins with `title`, or with the first
+    line of the method's file. With `drawing` there are flags for how attempts are drawn even where the method
+    has no such knob; those that were given stand in "drawing".
     """
     import tyro
 
@@ -104,7 +106,7 @@ def parse(
     if lacking:
         whole.append(("draws", dataclasses.make_dataclass("Draws", [_draw(name) for name in lacking])))
     both = dataclasses.make_dataclass("Both", whole)
-    both.__doc__ = _title(function) or options.__doc__
+    both.__doc__ = title or _title(function)
     said = io.StringIO()
     try:
         # help has colours of its own

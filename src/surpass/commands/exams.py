@@ -47,7 +47,10 @@ def _skills(arguments: Sequence[str]) -> int:
     from surpass.store import as_line
 
     rest, settings = task_settings(arguments)
-    asked = parse(None, skill_flags(skill_table), rest, "surpass eval")
+    title = (
+        "What a model can do on each task before anything is learnt, and whether it knows when it is right."
+    )
+    asked = parse(None, skill_flags(skill_table), rest, "surpass eval", title)
     given = {name: asked[name] for name in asked if name not in ("json", "api", "method", "knobs")}
     reports = skill_table(**given, settings=settings)
     if asked["json"]:

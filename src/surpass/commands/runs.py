@@ -126,7 +126,8 @@ def compare(arguments: Sequence[str]) -> int:
             "tokens=200k] [--seeds 3] [--task T] [--model M]; a method with knobs is "
             "NAME,KNOB=VALUE,..."
         )
-    asked = parse(None, compare_flags(), rest[n:], "surpass compare METHOD METHOD ...")
+    title = "Methods at equal work, with error bars."
+    asked = parse(None, compare_flags(), rest[n:], "surpass compare METHOD METHOD ...", title)
     if asked["model"].startswith("api:"):
         raise SurpassError(
             "a model behind an API cannot be compared yet; evaluate each method on it: surpass eval"
