@@ -90,7 +90,7 @@ def parse(
 ) -> dict[str, Any]:
     """What was asked, for surpass.starting: the options by name, `method` (the function) and its `knobs`.
 
-    The flags are those of `options` and of the method's signature. Help begins with `title`, or with the first
+    The flags are those of `options` and of the method's signature. Help begins with `title` or the first
     line of the method's file. With `drawing` there are flags for how attempts are drawn even where the method
     has no such knob; those that were given stand in "drawing".
     """
