@@ -130,6 +130,7 @@ def test_methods_are_filtered(capsys):
     assert {"tree_sharpen", "tree_vote"} <= {method["name"] for method in some}
     assert all("search" in method["family"] and method["labels"] == "none" for method in some)
     assert listed(capsys, "--family=policy-gradient") == listed(capsys, "--family", "policy gradient") != []
+    assert listed(capsys, "--family", "imitation", "--labels", "none") == []
     assert main(["methods", "--family", "imitation"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("star ") for line in lines) and not any(

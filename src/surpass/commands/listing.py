@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from surpass import catalogue
@@ -27,13 +27,12 @@ def methods(arguments: Sequence[str]) -> int:
         flags=("--family", "--labels"),
         switches=("--json",),
     )
-    found = [catalogue.described(name) for name in catalogue.names()]
+    found = every = [catalogue.described(name) for name in catalogue.names()]
     if family := given.get("--family"):
-        known = {word.replace(" ", "-"): word for method in found for word in method.families}
-        family = _known("family", family, known)
+        family = _known("family", family, {word for method in every for word in method.families})
         found = [method for method in found if family in method.families]
     if labels := given.get("--labels"):
-        labels = _known("kind of labels", labels, {method.labels: method.labels for method in found})
+        labels = _known("kind of labels", labels, {method.labels for method in every})
         found = [method for method in found if method.labels == labels]
     if "--json" in given:
         print(json.dumps([method.as_dict() for method in found], ensure_ascii=False))
@@ -43,8 +42,9 @@ def methods(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _known(what: str, name: str, known: Mapping[str, str]) -> str:
+def _known(what: str, name: str, words: Set[str]) -> str:
     """The word that a filter names, with spaces or hyphens."""
+    known = {word.replace(" ", "-"): word for word in words}
     key = name.lower().replace(" ", "-")
     if key not in known:
         raise unknown(what, name, sorted(known))
