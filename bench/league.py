@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from surpass.compare import Comparison, compare, difference
+from surpass.comparing import compare
+from surpass.comparison import Comparison, difference
 from surpass.find import find_method, make_task
 
 TASKS = ("arithmetic", "countdown", "maze", "instructions")

@@ -2,9 +2,19 @@
 
 import sys
 
-from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
-from surpass.compare import compare
-from surpass.parts import Learn, Method
+from surpass import (
+    Learn,
+    Method,
+    compare,
+    curricula,
+    gates,
+    learners,
+    measures,
+    objectives,
+    rewards,
+    searches,
+    selectors,
+)
 
 
 def hopeful(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 
@@ -181,6 +182,27 @@ def test_a_run_without_labels_says_that_accuracy_is_not_known():
     )
     assert "test accuracy" in str(result) and "not known" in str(result)
     assert list(task.problems("test", 0))
+
+
+def test_what_is_exported_is_there_and_nothing_heavy_is_imported_for_it():
+    """`surpass.compare` is the function: no module has its name."""
+    for name in surpass.__all__:
+        found = getattr(surpass, name)
+        assert found.__name__ == name and callable(found)
+    from surpass import Column, Example, LocalEngine, Models, compare
+
+    assert {Column, Example, LocalEngine, Models} <= {getattr(surpass, name) for name in surpass.__all__}
+    assert compare.__module__ == "surpass.comparing"
+    with pytest.raises(AttributeError, match="surpass has no improved"):
+        surpass.improved  # noqa: B018
+    program = "import sys, surpass; print(sorted({'torch', 'numpy', 'tyro', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_model_behind_an_api_is_refused_from_python_too():
+    with pytest.raises(SurpassError, match="cannot be trained"):
+        surpass.improve("grpo", copy_letter(), "api:m")
 
 
 # -- files

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import signal
 import subprocess
@@ -13,7 +15,10 @@ import torch
 
 import surpass
 from surpass.cli import COMMANDS, main
+from surpass.errors import SurpassError
 from surpass.find import make_task, method_names
+from surpass.options import HELP, compare_flags, eval_flags, run_flags, solve_flags
+from surpass.parsing import picked, plain
 from surpass.tasks import arithmetic, reasoning_gym
 
 SMALL = "--rounds 2 --test 4 --gate 4 --problems 2 --n 2 --max-tokens 6 --every 1 --task.shots 1".split()
@@ -228,6 +233,42 @@ def test_ctrl_c_in_any_command_is_no_traceback(capsys, monkeypatch):
 def test_init_makes_the_folder_of_its_file(tmp_path):
     assert main(["init", str(tmp_path / "new" / "mine.py")]) == 0
     assert (tmp_path / "new" / "mine.py").exists()
+
+
+def test_words_are_read_by_hand_as_tyro_reads_them():
+    rest, found = picked(["a", "--x", "1", "--x=2", "--x", "--y", "b=c"], "--x".__eq__)
+    assert rest == ["a", "--y", "b=c"] and found == [("--x", ["1"]), ("--x", ["2"]), ("--x", [])]
+    rest, found = picked(["--x", "1", "2", "--y", "--x=3", "4"], "--x".__eq__, many=True)
+    assert rest == ["--y", "4"] and found == [("--x", ["1", "2"]), ("--x", ["3"])]
+    words = {"usage": "do A", "words": (1,), "flags": ("--x",), "many": ("--m",), "switches": ("--s",)}
+    assert plain(["--s", "--x=1", "a", "--m", "1", "2", "--m", "3"], **words) == (
+        ["a"],
+        {"--x": "1", "--m": ["1", "2", "3"], "--s": True},
+    )
+    for wrong in (["a", "b"], [], ["a", "--x"], ["a", "--y"], ["a", "--m"], ["a", "-z"]):
+        with pytest.raises(SurpassError, match="usage: do A"):
+            plain(wrong, **words)
+
+
+@pytest.mark.parametrize(
+    "made, function, own",
+    [
+        (run_flags, surpass.improve, {"json", "api"}),
+        (eval_flags, surpass.evaluate, {"json", "api"}),
+        (compare_flags, surpass.compare, {"json", "dtype", "device", "template_args"}),
+        (solve_flags, surpass.solve, {"json", "api", "dtype", "device"}),
+    ],
+    ids=["run", "eval", "compare", "solve"],
+)
+def test_flags_are_the_functions_arguments(made, function, own):
+    """Whatever Python can be given by name, the command line can, with the same default and a help text."""
+    python = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    flags = {field.name: field.default for field in dataclasses.fields(made())}
+    elsewhere = {"method", "methods", "question", "knobs", "options", "quiet", "name", "tell"}
+    assert flags.keys() - own == python.keys() - elsewhere - own
+    other = {name for name in flags.keys() & python.keys() if flags[name] != python[name]}
+    assert other <= {"instruction", "template_args", "out"}
+    assert flags.keys() - {"api"} <= HELP.keys()
 
 
 def test_tasks_from_words():

@@ -14,8 +14,9 @@ from report_data import Page, reports
 from small_methods import digest, small
 from surpass.budget import KINDS, Budget, flops, spent
 from surpass.cli import main
-from surpass.compare import Entry, Runs, difference, holm, judged
+from surpass.comparison import Runs, difference, holm, judged
 from surpass.errors import SurpassError
+from surpass.find import Entry
 from surpass.learners import gradient
 from surpass.loop import improve
 from surpass.report.comparison import bands, on_grid, write_comparison

@@ -15,8 +15,8 @@ ORDER = """
     tables budget verifier walls sandbox worlds protocols demands part_json parts prompts judging given flat
     engines serving words weights models tasks choose searches curricula rewards advantages selectors
     objectives learners measures gates needs identity states saved_weights store texts alarms result figures
-    standing journal loop methods catalogue find report view forecast progress trackers sample api compare
-    export options resuming shell cli
+    standing journal loop methods catalogue find report view forecast progress trackers sample solution
+    starting threads api comparison comparing export options parsing resuming shell commands cli
 """.split()
 # modules imported by all of a level's files but standing outside the order
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")

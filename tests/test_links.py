@@ -20,7 +20,7 @@ import pytest
 
 from run_folders import SHORT, contents, refused
 from surpass import lock, nofollow
-from surpass.compare import compare
+from surpass.comparing import compare
 from surpass.errors import Damaged, SurpassError
 from surpass.intact import damage, seal, write_whole
 from surpass.lock import Lock, held

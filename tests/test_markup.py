@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 import surpass
 from report_data import Skeleton, exam, reports, whole_run, write
 from surpass.budget import Budget
-from surpass.compare import Entry, Runs, judged
+from surpass.comparison import Runs, judged
+from surpass.find import Entry
 from surpass.report import write_report
 from surpass.report.comparison import write_comparison
 from surpass.report.markup import Html, fill, joined

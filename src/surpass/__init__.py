@@ -5,23 +5,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from surpass.api import Solution, evaluate, evaluate_async, improve, improve_async, solve
+    from surpass.api import evaluate, evaluate_async, improve, improve_async, solve
+    from surpass.comparing import compare
+    from surpass.engines import LocalEngine
     from surpass.errors import SurpassError
-    from surpass.result import Result
+    from surpass.models import Models
     from surpass.parts import Learn, Method, Task
-    from surpass.types import Problem, Report, Tree, Turn
+    from surpass.result import Result
+    from surpass.solution import Solution
+    from surpass.types import Column, Example, Problem, Report, Tree, Turn
 
 _WHERE = {
-    "surpass.api": ("Solution", "evaluate", "evaluate_async", "improve", "improve_async", "solve"),
+    "surpass.api": ("evaluate", "evaluate_async", "improve", "improve_async", "solve"),
+    "surpass.comparing": ("compare",),
+    "surpass.engines": ("LocalEngine",),
     "surpass.errors": ("SurpassError",),
-    "surpass.result": ("Result",),
+    "surpass.models": ("Models",),
     "surpass.parts": ("Learn", "Method", "Task"),
-    "surpass.types": ("Problem", "Report", "Tree", "Turn"),
+    "surpass.result": ("Result",),
+    "surpass.solution": ("Solution",),
+    "surpass.types": ("Column", "Example", "Problem", "Report", "Tree", "Turn"),
 }
 
 __all__ = [
+    "Column",
+    "Example",
     "Learn",
+    "LocalEngine",
     "Method",
+    "Models",
     "Problem",
     "Report",
     "Result",
@@ -30,6 +42,7 @@ __all__ = [
     "Task",
     "Tree",
     "Turn",
+    "compare",
     "evaluate",
     "evaluate_async",
     "improve",
@@ -39,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Names are imported when they are first used: torch takes seconds."""
+    """Import a name when it is first used: torch takes seconds."""
     import importlib
 
     for module, names in _WHERE.items():

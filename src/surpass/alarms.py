@@ -20,9 +20,9 @@ SURE = 2.0  # standard errors
 
 
 def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Weak votes, rewards without spread, attempts that became all alike, are cut off or failed, draws that
-    are scored otherwise, what nobody judged, a reward that rises while accuracy falls, nothing to learn from,
-    preferences that stay where they begin; in that order.
+    """In this order: weak votes, rewards without spread, entropy that collapsed, attempts cut off or failed,
+    draws that the learner scores otherwise, what was not judged, a reward that rises while accuracy falls,
+    nothing to learn from, preferences that do not move.
     """
     searches = [event for event in events if event["event"] == "search"]
     learnt = [event for event in events if event["event"] == "learn"]
@@ -134,9 +134,7 @@ def alarms(events: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _grown_unjudged(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The last exam of each split, where the share that nobody judged rose by more than UNJUDGED since the
-    first.
-    """
+    """The last exam of each split in which the share not judged is over UNJUDGED above the first exam's."""
 
     def share(exam: Mapping[str, Any]) -> float:
         m = exam.get("metrics", {}).get("accuracy", {})
@@ -161,16 +159,14 @@ def _kept(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _rose(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
-    """How much the reward of the last round is above the first's; 0 where it is not clearly."""
+    """How much the reward rose from the first round to the last; 0 unless clearly."""
     by = _number(last.get("reward")) - _number(first.get("reward"))
     error = math.hypot(_number(first.get("reward_stderr")), _number(last.get("reward_stderr")))
     return by if by > SURE * error else 0.0
 
 
 def _fell(exams: Sequence[Mapping[str, Any]]) -> float:
-    """How much the last exam's accuracy is below the first's, over the problems of both; 0 where it is not
-    clearly.
-    """
+    """How much accuracy fell from the first exam to the last, over the problems of both; 0 unless clearly."""
     if len(exams) < 2:
         return 0.0
     before, now = (

@@ -7,9 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from surpass.errors import SurpassError
+
+if TYPE_CHECKING:
+    from surpass.models import Models
 
 KINDS = ("tokens", "prefilled", "scored", "trained", "flops", "calls", "seconds")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kMGTP]?)", re.IGNORECASE)
@@ -17,7 +20,7 @@ _SCALE = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
 
 
 def spent(cost: Mapping[str, Mapping[str, int]]) -> Counter[str]:
-    """What was counted outside exams, over all accounts."""
+    """Counts outside exams, summed over all accounts."""
     total: Counter[str] = Counter()
     for account, counts in cost.items():
         if account != "exam":
@@ -25,26 +28,25 @@ def spent(cost: Mapping[str, Mapping[str, int]]) -> Counter[str]:
     return total
 
 
-def parameters(models: Any) -> int:
+def parameters(models: Models) -> int:
     """The policy's parameters; 0 where there is no module."""
     module = getattr(models.engine("policy"), "module", None)
     return sum(p.numel() for p in module.parameters()) if module is not None else 0
 
 
 def flops(counts: Mapping[str, int], size: int) -> float:
-    """2 N (prefilled + drawn + scored) + 6 N trained tokens, for a model of N parameters; attention is left
-    out.
-    """
+    """2 N (prefilled + drawn + scored) + 6 N trained tokens for N parameters; attention is left out."""
     read = counts.get("prefilled", 0) + counts.get("generated", 0) + counts.get("scored", 0)
     return 2.0 * size * read + 6.0 * size * counts.get("trained", 0)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`amount` of one `kind` of work, exams left out: tokens (drawn), prefilled, scored or trained tokens,
-    flops (see `flops`), calls (draws asked for), or seconds of searching, scoring and learning. A run ends
-    before a round that, at the price of its dearest one so far, would go beyond; its first round it always
-    makes. Seconds never repeat, and so neither does a run that they end.
+    """`amount` of one `kind` of work outside exams: tokens (drawn), prefilled, scored or trained tokens,
+    flops (see `flops`), calls (draws asked for), or seconds of searching, scoring and learning.
+
+    A run ends before a round that would exceed it if it cost as much as the dearest round so far; the first
+    round is always made. A run that seconds end does not repeat exactly.
     """
 
     kind: str
@@ -58,9 +60,7 @@ class Budget:
 
     @staticmethod
     def parse(text: str) -> Budget:
-        """The budget that "tokens=200k" or "flops=1e15" names; k, M, G, T and P are thousands, millions and
-        so on.
-        """
+        """The budget in "tokens=200k" or "flops=1e15"; k, M, G, T and P are thousands, millions and so on."""
         kind, equals, amount = text.partition("=")
         found = _AMOUNT.fullmatch(amount.strip().replace("_", "").replace(",", ""))
         if not equals or found is None:
@@ -71,7 +71,7 @@ class Budget:
         return Budget(kind.strip(), float(found[1]) * _SCALE[found[2].lower()])
 
     def of(self, counts: Mapping[str, int], size: int, seconds: float) -> float:
-        """How much of its kind these counts are."""
+        """How much of this kind of work the counts hold."""
         if self.kind == "seconds":
             return seconds
         if self.kind == "flops":

@@ -1,4 +1,4 @@
-"""The model of a run, out again: plain safetensors for transformers, peft and vLLM."""
+"""A run's kept model as plain safetensors, for transformers, peft and vLLM."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
     """Write the kept model of a run to `out` (default: FOLDER/export-TO) and return the lines that load it.
 
     `to` "hf": a whole model that transformers and vLLM load; a LoRA run's adapter is merged into its base.
-    "lora": the adapter alone. Raises SurpassError where nothing was kept, the run is not of that kind, or
-    `out` exists.
+    "lora": the adapter alone. SurpassError if nothing was kept, there is no adapter, or `out` exists.
     """
     about = Store.read_run(folder)
     records.checked(about, folder / "run.json", {"model": records.RUN["model"]})
@@ -71,7 +70,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> str:
 
 
 def _merge(model: dict, adapter: Path, out: Path) -> None:
-    """The base model with the adapter's product added to its weights."""
+    """Write the base model with the adapter merged into its weights."""
     from peft import PeftModel
 
     from surpass.engines.checkpoints import load_model
@@ -84,7 +83,7 @@ def _merge(model: dict, adapter: Path, out: Path) -> None:
 
 
 def _lines(out: Path, to: str, base: str) -> str:
-    """How the folder is used."""
+    """How to load the folder."""
     named = f"surpass={out}"
     if to == "hf":
         return (

@@ -1,4 +1,4 @@
-"""What a round and an exam came to, in numbers, as events and reports hold them."""
+"""The figures of a round and of an exam, as events and reports hold them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from surpass.verdicts import unread
 
 
 def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
-    """What a round's trees look like, in TRL's names: reward and its standard error over problems, reward_std
-    (mean within a problem), frac_reward_zero_std, lengths, and entropy: the mean of -log p over drawn tokens,
-    an estimate in nats; where there is a column "vote", vote_share: the winner's share, mean over problems;
-    distinct: the share of a problem's attempts that are not copies of another, mean over problems with
-    several; where a judge was asked, verdicts, and how many of them state no score; failed: searches that
-    came to nothing; failed_attempts, where there are any (they are in no other figure).
+    """The figures of a round's trees, in TRL's names where it has some.
+
+    reward, reward_stderr  mean over problems of a problem's mean, and its standard error
+    reward_std             spread within a problem, mean over problems; frac_reward_zero_std: share with none
+    entropy                mean of -log p over drawn tokens, an estimate in nats
+    vote_share             with votes, the winner's share, mean over problems
+    distinct               share of attempts that are not copies of another, mean over problems with several
+    verdicts               with a judge, how many it gave; verdicts_unread: how many state no score
+    failed                 searches that failed; failed_attempts, which are in no other figure
     """
     figures: dict[str, Any] = {"problems": len(trees), "leaves": sum(len(tree.leaves()) for tree in trees)}
     figures["failed"] = sum(failure(tree) is not None for tree in trees)
@@ -85,9 +88,7 @@ def round_figures(trees: Sequence[Tree], score: str | None) -> dict[str, Any]:
 
 
 def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
-    """An exam's metrics, and the values by problem of those that are compared in pairs; nan (null on disk)
-    where nobody judged.
-    """
+    """An exam's metrics, and by problem the values of those that are compared in pairs (nan: not judged)."""
     pairs = {}
     for name in ("accuracy", "agreement"):
         if name in report.metrics:
@@ -100,7 +101,7 @@ def exam_event(round: int, split: str, report: Report) -> dict[str, Any]:
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """A report as JSON, but for what it cost."""
+    """A report as JSON, without its cost."""
     return {"name": report.name, "rows": [list(row) for row in report.rows], "info": report.info}
 
 

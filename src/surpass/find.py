@@ -1,4 +1,4 @@
-"""What a name on the command line means: a method, a task, a model; surpass's own or a file of the user's."""
+"""What a name means: a method, a task or a model, of surpass or in a file of the user's."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import dataclasses
 import importlib
 import inspect
 import json
-import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from surpass import catalogue
 from surpass.errors import SurpassError
 from surpass.files import at_home, digest, is_file, load_file, load_name, quoted
-from surpass.parts import Method, modules_in
+from surpass.parts import Method, Task, modules_in
+
+if TYPE_CHECKING:
+    from surpass.models import Models
 
 
 def unknown(what: str, name: str, known: list[str]) -> SurpassError:
-    """A name that is none, with the nearest that is."""
+    """The error for a name that is not known; it suggests the nearest one."""
     near = get_close_matches(name, known, 1)
     return SurpassError(
         f'there is no {what} "{name}"; '
@@ -30,15 +35,11 @@ def unknown(what: str, name: str, known: list[str]) -> SurpassError:
 
 def method_names() -> list[str]:
     """Every file in surpass.methods."""
-    import surpass.methods
-
-    return sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__path__))
+    return catalogue.names()
 
 
 def find_method(name: str) -> Callable[..., Method]:
-    """The function of a method: one of surpass.methods, where the file's name is the method's, or
-    "file.py:function".
-    """
+    """The function of a method: NAME is the function in surpass/methods/NAME.py, or "file.py:function"."""
     if is_file(name):
         function = load_name(name)
         if not callable(function):
@@ -70,13 +71,54 @@ def make_method(function: Callable[..., Method], knobs: Mapping[str, Any]) -> Me
     return method
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A method with knobs, as a comparison names it: "grpo" or "grpo,n=16,lr=1e-4"."""
+
+    name: str
+    method: str
+    knobs: Mapping[str, Any]
+
+    @staticmethod
+    def parse(text: str) -> Entry:
+        method, *settings = text.split(",")
+        knobs = {}
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise SurpassError(f'a method is compared as NAME or NAME,KNOB=VALUE,...; found "{text}"')
+            knobs[key.strip().replace("-", "_")] = _knob(value.strip())
+        entry = Entry(text, method.strip(), knobs)
+        make_method(find_method(entry.method), knobs)
+        return entry
+
+    @property
+    def learns(self) -> bool:
+        return bool(make_method(find_method(self.method), self.knobs).learn)
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"[^\w.=-]+", "-", self.name).strip("-")
+
+
+def _knob(text: str) -> Any:
+    """A JSON value, several whole numbers as 4x2, or text."""
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return tuple(map(int, text.split("x")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def make_task(
     spec: str, settings: Mapping[str, str] | None = None, reward: str | None = None, model: str = ""
-) -> Any:
-    """A task from "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME", with settings as text; keys
-    a task does not have go to its `parameters`. `reward`, "file.py:function", judges attempts in place of the
-    task's own check. The suite for `model` alone is what fits that model; of one name it is that task at the
-    suite's difficulty.
+) -> Task:
+    """The task that `spec` names: "NAME", "NAME:X" (X is its first parameter) or "file.py:NAME". `settings`
+    holds its parameters as text; keys that it does not have go to its `parameters`. `reward`,
+    "file.py:function", judges attempts in place of the task's own check.
+
+    "suite" stands for the tasks that fit `model`, "suite:NAME" for one task at the suite's difficulty.
     """
     import surpass.tasks
     from surpass.tasks.suite import FIT
@@ -152,7 +194,7 @@ def _literal(text: Any) -> Any:
 
 
 def _own_task(spec: str) -> type:
-    """The task class that "file.py:NAME" names; with "file.py" alone, the one in it."""
+    """The task class that "file.py:NAME" names; "file.py" alone names the only one in the file."""
     module = load_file(spec.partition(":")[0])
     tasks = {
         n: c
@@ -186,8 +228,8 @@ def _own_task(spec: str) -> type:
 
 
 def own_files(config: Any) -> dict[str, str]:
-    """{path: digest} of the files that a configuration rests on: those its parts come from, and those they
-    name in the fields that their class lists as `files` (code) and `reads` (data).
+    """{path: digest} of the files that a configuration depends on: those its parts are defined in, and those
+    named in the fields that a part's class lists as `files` (code) and `reads` (data).
     """
     modules = [sys.modules.get(name) for name in modules_in(config)]
     paths = [getattr(module, "__file__", None) for module in modules]
@@ -205,7 +247,7 @@ def own_files(config: Any) -> dict[str, str]:
 
 
 def _named(data: Any) -> set[str]:
-    """What parts name in the fields that hold files."""
+    """The file names in the fields of parts that hold some."""
     if isinstance(data, Mapping):
         found: set[str] = set().union(*(_named(item) for item in data.values()))
         if "part" in data:
@@ -219,10 +261,9 @@ def _named(data: Any) -> set[str]:
     return set().union(*(_named(item) for item in data)) if isinstance(data, (list, tuple)) else set()
 
 
-def make_models(spec: Mapping[str, Any]) -> Any:
-    """Models with one policy. spec: name, and for a local model dtype, device, lora, lora_targets,
-    template_args and `trained`, whether it is to learn; for "api:NAME" the arguments of
-    surpass.engines.openai_api.OpenAIEngine.
+def make_models(spec: Mapping[str, Any]) -> Models:
+    """Models with one policy. `spec` holds its name; for a local model dtype, device, lora, lora_targets,
+    template_args and `trained` (whether it will learn); for "api:NAME" OpenAIEngine's arguments in "api".
     """
     from surpass.models import Models
 

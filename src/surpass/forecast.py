@@ -1,28 +1,29 @@
-"""How much longer a run will take, from what its exams and rounds have taken so far: a range that narrows as
-it goes on.
-"""
+"""How much longer a run will take, from its exams and rounds so far: a range that narrows as it goes on."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from surpass.budget import Budget
 
-# times what as many attempts took in an exam: more than a round with learning was seen to take on two cores
+if TYPE_CHECKING:
+    from surpass.parts import Method
+
+# a round takes at most this many times as long as an exam of as many attempts; seen on two cores: less
 LEARNING = 6.0
 
 
 class Forecast:
-    """Told what the loop tells; `left` says how long the rest will take.
+    """Hears what the loop says; `left` tells how long the rest will take.
 
-    An exam is taken to last as long as the last one of its split did, give or take a quarter. A round lasts
-    as long as the last rounds' mean, give or take a half over the root of their number. Before there is one
-    it takes what its attempts took in the exam at the start, up to LEARNING times that.
+    An exam will last as long as the last one of its split, give or take a quarter. A round will last as long
+    as the mean of up to five last rounds, give or take a half over the root of their number. Before the first
+    round, the estimate is half to LEARNING times what as many attempts took in the first exam.
     """
 
-    def __init__(self, method: Any, rounds: int, budget: Budget | None = None):
+    def __init__(self, method: Method, rounds: int, budget: Budget | None = None):
         self.method, self.rounds, self.budget = method, rounds, budget
         self.exams: dict[str, float] = {}  # seconds of the last exam of each split
         self.took: list[float] = []  # seconds of each round, searching and learning
@@ -40,9 +41,7 @@ class Forecast:
             self.now, self.since = ("" if what == "problems" or "metrics" in event else event["split"]), clock
 
     def left(self, spent: float = 0.0) -> tuple[float, float] | None:
-        """(least, most) seconds to the run's end; None where nothing was measured yet, or what a round takes
-        cannot be known.
-        """
+        """(least, most) seconds to the end of the run; None while that cannot be known."""
         each = self._round()
         rounds = float(self.rounds - self.round)
         if self.budget and self.round and spent:

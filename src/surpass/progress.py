@@ -1,4 +1,4 @@
-"""What a run shows in the terminal while it goes on, and what it says it may cost before it begins."""
+"""What a run shows in the terminal: a prediction before it begins, then its progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
@@ -28,13 +28,17 @@ from surpass.gates import paired_values
 from surpass.means import measured
 from surpass.shown import Bar, Terminal
 
+if TYPE_CHECKING:
+    from surpass.models import Models
+    from surpass.parts import Method
 
-def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = None) -> str:
-    """One line: the most tokens a run may draw, and how long that would take here; or what its budget is.
 
-    The time counts 2 FLOP per parameter and drawn token and three times that for training, at half the speed
-    of a large matrix product measured just now. It is a bound, and a loose one: attempts usually end early.
-    What it will really take is said once the first exam is over (`Forecast`).
+def predicted(method: Method, models: Models, rounds: int, budget: Budget | None = None) -> str:
+    """One line: the most tokens a run may draw and how long that would take here, or its budget.
+
+    The time counts 2 FLOP per parameter and drawn token, and three times that for training, at half the speed
+    of a large matrix product measured just now. It is a loose bound: attempts usually end early. A better
+    estimate follows once the first exam is over (`Forecast`).
     """
     problems = getattr(method.curriculum, "n", 0)
     searched = rounds * problems * (method.search.at_most() if hasattr(method.search, "at_most") else 0)
@@ -61,10 +65,8 @@ def predicted(method: Any, models: Any, rounds: int, budget: Budget | None = Non
     )
 
 
-def longest(models: Any, budget: Budget, times: int = 1) -> str:
-    """How long that much work takes here, exams left out, in words after a comma; "" where a budget does not
-    say.
-    """
+def longest(models: Models, budget: Budget, times: int = 1) -> str:
+    """How long a budget lasts here without exams, in words; "" where its kind does not tell."""
     size = parameters(models)
     each = {"tokens": 8.0 * size, "flops": 1.0}.get(budget.kind)  # a drawn token is trained on once
     if budget.kind == "seconds":
@@ -102,7 +104,7 @@ def clock(seconds: float) -> str:
 class _Spent(ProgressColumn):
     """What models have drawn so far."""
 
-    def __init__(self, models: Any):
+    def __init__(self, models: Models):
         super().__init__()
         self.models = models
 
@@ -114,10 +116,8 @@ class _Spent(ProgressColumn):
 
 
 @contextlib.contextmanager
-def watching(models: Any, what: str) -> Iterator[None]:
-    """While models work: what they work on, what they have drawn so far, and the time; nothing where there is
-    no terminal.
-    """
+def watching(models: Models, what: str) -> Iterator[None]:
+    """Show on a terminal what models work on, what they have drawn so far, and the time."""
     with Bar(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -132,9 +132,7 @@ def watching(models: Any, what: str) -> Iterator[None]:
 
 
 def exam_words(metrics: dict[str, Any]) -> str:
-    """An exam in a line: accuracy, and what needs no labels, each with its standard error where there is
-    one.
-    """
+    """An exam in a line: accuracy and the figures that need no labels, with standard errors."""
     words = []
     for name in ("accuracy", "agreement", "drift"):
         if name not in metrics:
@@ -151,11 +149,11 @@ def _brief(name: str, m: dict[str, Any]) -> str:
 
 
 class Progress:
-    """A bar over the rounds with time left, and one line per exam, round and gate decision; plain lines where
-    there is no terminal.
-    """
+    """A line per exam, round and decision of the gate; on a terminal also a bar with the time left."""
 
-    def __init__(self, rounds: int, method: Any, models: Any = None, budget: Budget | None = None):
+    def __init__(
+        self, rounds: int, method: Method, models: Models | None = None, budget: Budget | None = None
+    ):
         self.rounds, self.models, self.budget = rounds, models, budget
         self.console = Terminal(stderr=True)
         self.bar = Bar(
@@ -185,13 +183,13 @@ class Progress:
         self.bar.stop()
 
     def _done(self, round: int) -> int:
-        """Rounds, or how much of the budget is spent; of seconds, what the gate's last decision said."""
-        if self.budget is None:
+        """Rounds, or how much of the budget is spent (of seconds, as of the gate's last decision)."""
+        if self.budget is None or self.models is None:
             return round
         return int(self.budget.of(spent(self.models.cost), parameters(self.models), self.seconds))
 
     def _gain(self, exam: dict[str, Any]) -> str:
-        """How much the accuracy of an exam is above that of the start, by the problems of both."""
+        """How much accuracy rose since the start, over the problems that both exams share."""
         now = {
             p: v for p, v in exam.get("rows", {}).get("accuracy", []) if v is not None and not math.isnan(v)
         }
@@ -202,9 +200,7 @@ class Progress:
         return f", {change:+.3f} +- {error:.3f} since the start"
 
     def _left(self) -> str:
-        """On a line of its own, how long the rest will take; "" where that is not known, or nothing is
-        left.
-        """
+        """How long the rest will take, on a line of its own; "" where nobody knows, or nothing is left."""
         spent_ = float(self._done(0)) if self.budget else 0.0
         found = self.forecast.left(spent_)
         if found is None or self.forecast.round >= self.rounds:

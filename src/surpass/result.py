@@ -1,4 +1,4 @@
-"""What a run came to, for people and for programs."""
+"""The result of a run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 from surpass.alarms import alarms
 from surpass.files import quoted
 from surpass.gates import paired, strict
-from surpass.means import SHARES, measured
+from surpass.means import SHARES, all_bounds, measured
+from surpass.store import as_line
 from surpass.types import Report, frame
 
 
 @dataclass
 class Result:
-    """What a run came to: test reports before and after, the change of each metric with its paired standard
-    error, cost; where it is stored, its folder and page.
-    """
+    """The result of a run: test reports before and after, events, cost, and where it is stored."""
 
     before: Report
     after: Report
@@ -30,15 +29,15 @@ class Result:
     system: dict[str, str] = field(default_factory=dict)  # by role, the system message that was kept
 
     def change(self, metric: str = "accuracy") -> dict[str, float]:
-        """{"mean", "stderr", "n"} of after - before over the test problems that were judged both times; n is
-        0 where no problem has a label.
+        """{"mean", "stderr", "n"} of after - before, paired over the test problems that were judged both
+        times; n is 0 where no problem has a label.
         """
         mean, stderr, n = paired(self.before, self.after, metric)
         return {"mean": mean, "stderr": stderr, "n": n}
 
     @property
     def model(self) -> Path | None:
-        """The folder of the kept weights; None where none were kept or stored."""
+        """The folder of the kept weights; None if none were kept or stored."""
         folder = (
             self.folder / "weights" / f"{self.kept_round:04d}" / "policy"
             if self.folder and self.kept_round
@@ -47,7 +46,7 @@ class Result:
         return folder if folder and folder.exists() else None
 
     def to_pandas(self) -> Any:
-        """A DataFrame with a row per round: what was searched and learnt, and the gate's decision."""
+        """A DataFrame with a row per round: figures of search and learning, and the gate's decision."""
         rounds: dict[int, dict[str, Any]] = {}
         for event in self.events:
             if event["event"] in ("search", "learn", "gate") and event["round"]:
@@ -55,8 +54,22 @@ class Result:
                 row.update({key: value for key, value in event.items() if key not in ("event", "round")})
         return frame(list(rounds.values()))
 
+    def as_json(self) -> str:
+        """The result as one line."""
+        bounds = {"before": all_bounds(self.before.metrics), "after": all_bounds(self.after.metrics)}
+        return as_line(
+            {
+                "before": self.before.metrics,
+                "after": self.after.metrics,
+                "bounds": bounds,
+                "change": self.change(),
+                "cost": self.cost,
+                "run": str(self.folder),
+            }
+        )
+
     def __str__(self) -> str:
-        """The result in a few lines; a metric nobody could measure is said to be unknown."""
+        """The result in a few lines; a metric without labels is said to be not known."""
         lines = []
         names = [
             name for name in ("accuracy", "agreement", "sampled/mean_length") if name in self.before.metrics

@@ -1,5 +1,5 @@
-"""What `surpass resume` takes from a run's folder, which may come from somebody else, and what its user has
-to allow by name: code, and where words are sent and kept.
+"""What `surpass resume` reads from a run's folder. The folder may come from somebody else, so code, and where
+data is sent and kept, must be allowed by name.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from surpass import nofollow, records
 from surpass.errors import RunBroken, SurpassError
 from surpass.files import at_home, digest, load_file, quoted
 from surpass.options import HOME, ApiOptions
-from surpass.parts import Method, from_json, modules_in
+from surpass.parts import Method, Task, from_json, modules_in
 from surpass.store import Store
 
 
 def configuration(
     folder: Path, code: Sequence[str], url: str | None, cache: str | None
-) -> tuple[dict[str, Any], Method, Any]:
+) -> tuple[dict[str, Any], Method, Task]:
     """(run.json, the method, the task) of a run. `code`, `url` and `cache` are what the user allowed.
-    SurpassError where more is needed, where a file changed since the run began, and where run.json is damaged
-    or holds what this version does not have.
+
+    SurpassError where more must be allowed, where a file changed since the run began, and where run.json is
+    damaged or names what this version does not have.
     """
     nofollow.check(folder)
     config = Store.read_run(folder)
@@ -64,7 +65,7 @@ def configuration(
 
 
 def is_file(path: str) -> bool:
-    """Whether there is such a file; a name that can be none, such as one with a nul in it, is none."""
+    """Whether there is such a file; False for names that no file can have, such as one with a nul in it."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
@@ -72,9 +73,7 @@ def is_file(path: str) -> bool:
 
 
 def _allow(folder: Path, api: Mapping[str, Any], url: str | None, cache: str | None) -> None:
-    """SurpassError unless the user allowed where a run that asks an API sends their key and their data, and
-    where it keeps answers.
-    """
+    """SurpassError unless the user allowed where the API is that gets key and data, and where answers go."""
     flags = api_flags(api)
     if flags.get("--url", url) != url:
         raise SurpassError(
@@ -90,8 +89,8 @@ def _allow(folder: Path, api: Mapping[str, Any], url: str | None, cache: str | N
 
 
 def api_flags(api: Mapping[str, Any]) -> dict[str, str]:
-    """{flag: value} that resuming a run with this API needs: --url where that is neither the usual one nor on
-    this machine, --cache where that is not the usual one.
+    """The flags that a run with this API needs on resume: --url unless it is the usual one or on this
+    machine, --cache unless it is the usual one.
     """
     found = {}
     if "url" in api and api["url"] != ApiOptions().url and not _here(api["url"]):
@@ -111,7 +110,7 @@ def _here(url: str) -> bool:
 
 
 def broken(error: Exception, folder: Path) -> RunBroken:
-    """What to raise for an error that nobody foresaw, while a run's folder was gone on from."""
+    """What to raise for an unforeseen error in a resumed run."""
     here = Path(__file__).parent
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if here in Path(frame.filename).parents

@@ -1,6 +1,4 @@
-"""A few problems of a task as a person reads them: what is asked, a good attempt, a bad one, and how each is
-scored.
-"""
+"""A few problems of a task, as a person reads them: a good attempt, a bad one, and how each is scored."""
 
 from __future__ import annotations
 
@@ -13,13 +11,12 @@ from typing import Any, NamedTuple
 from surpass.engines.scripted import ScriptedEngine
 from surpass.judging import value_of
 from surpass.models import Models
+from surpass.parts import Task
 from surpass.types import Problem, fold
 
 
 class Played(NamedTuple):
-    """An attempt: (who speaks, to whom, words) in order, its moves, what every player was paid, its value and
-    its counts.
-    """
+    """An attempt: what was said as (speaker, hearer, words), moves, each player's pay, value and counts."""
 
     said: list[tuple[str, str, str]]
     moves: list[str]
@@ -55,7 +52,7 @@ def _text(words: str | Sequence[Mapping[str, str]]) -> str:
 
 
 def readable(played: Played, players: Sequence[str]) -> str:
-    """A line for every line that is said, then what the attempt is worth and what was counted."""
+    """What was said, line by line, then the value of the attempt and what was counted."""
     lines = []
     for who, to, words in played.said:
         name = f"{who} to {to}" if who == "task" and len(players) > 1 else who
@@ -70,8 +67,8 @@ def readable(played: Played, players: Sequence[str]) -> str:
     return "\n".join([*lines, f"{'worth:':10} {worth}" + (f"   ({noted})" if noted else "")])
 
 
-def sample(task: Any, n: int, seed: int) -> str:
-    """`n` test problems with a good and a bad attempt each, where the task has an oracle to make them."""
+def sample(task: Task, n: int, seed: int) -> str:
+    """`n` test problems; with a good and a bad attempt each, if the task has an oracle that makes them."""
     models = Models(policy=ScriptedEngine(lambda text, key: ""))
     out = []
     for i, problem in enumerate(islice(task.problems("test", seed), n), 1):

@@ -1,6 +1,4 @@
-"""How the command line speaks: streams that show what they can, pipes that may be closed, and what a question
-came to.
-"""
+"""How the command line prints: streams of any encoding, pipes that may be closed, answers to questions."""
 
 from __future__ import annotations
 
@@ -10,14 +8,17 @@ import os
 import select
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from surpass.shown import Terminal, showing, shown
 
+if TYPE_CHECKING:
+    from surpass.solution import Solution
+
 
 def ending(main: Callable[..., int]) -> Callable[..., int]:
-    """`main`, whose streams show "?" for what they cannot and `shown` what they must not obey; whoever closes
-    the pipe has seen enough, and that is no error.
+    """`main` with safe streams: "?" stands for what they cannot encode, and control characters are shown, not
+    obeyed. A pipe that its reader closes ends the command without an error.
     """
 
     @functools.wraps(main)
@@ -48,6 +49,15 @@ def ending(main: Callable[..., int]) -> Callable[..., int]:
     return whole
 
 
+def hush() -> None:
+    """Keep transformers from telling how it loads a model."""
+    with contextlib.suppress(ImportError):
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -55,7 +65,7 @@ def _flush() -> None:
 
 
 def hung_up(error: BaseException | None) -> bool:
-    """Whether an error is that nobody reads any more what is printed."""
+    """Whether an error says that nobody reads what is printed any more."""
     return isinstance(error, BrokenPipeError) and (_closed(sys.stdout) or _closed(sys.stderr))
 
 
@@ -69,7 +79,7 @@ def _closed(stream: Any) -> bool:
         return False
 
 
-def show(found: Any) -> None:
+def show(found: Solution) -> None:
     """Print a question's attempts with their scores, the chosen one marked, and what they cost."""
     console = Terminal()
     for i, (text, answer, scores, chosen) in enumerate(found.attempts, 1):
@@ -88,7 +98,7 @@ def show(found: Any) -> None:
 
 
 def tell_failed(cost: Mapping[str, Any]) -> None:
-    """How many draws came to nothing, where some did."""
+    """Print how many draws failed, if any did."""
     if n := cost.get("failed"):
         print(
             f"{n:,} of {cost.get('calls', 0):,} draws failed: those attempts count neither as right nor "

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from surpass.types import Tree
 
+if TYPE_CHECKING:
+    from surpass.models import Models
 
-def node_texts(models: Any, trees: Sequence[Tree], role: str = "policy") -> list[dict[int, str | list[str]]]:
-    """Per tree, each node's text: one piece a token where its tokens are its text, and whole where the engine
-    gave text.
-    """
+
+def node_texts(
+    models: Models, trees: Sequence[Tree], role: str = "policy"
+) -> list[dict[int, str | list[str]]]:
+    """Each tree's {node: text}: one piece a token; whole where the engine gave text and no tokens."""
     text = models.engine(role if role in models.engines else next(iter(models.engines))).text
     known: dict[int, str] = {}
     return [
@@ -26,9 +29,9 @@ def node_texts(models: Any, trees: Sequence[Tree], role: str = "policy") -> list
 def pieces(
     decode: Callable[[Sequence[int]], str], tokens: Sequence[int], known: dict[int, str] | None = None
 ) -> list[str] | str:
-    """One text a token; joined they are `decode(tokens)`. A special token is "", and so is each but the last
-    of the tokens that make up one character. Where no pieces join to it (a decoder that tidies what it says)
-    it is the whole text. `known` keeps what single tokens say from one call to the next.
+    """One text a token; joined they are `decode(tokens)`. Special tokens are "", and so are all but the last
+    of the tokens that make up one character. The whole text, if the decoder edits it so that no pieces join
+    to it. `known` keeps the texts of single tokens from one call to the next.
     """
     known = {} if known is None else known
     if not len(tokens):

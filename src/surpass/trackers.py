@@ -1,6 +1,4 @@
-"""What a run tells TensorBoard, Weights & Biases, MLflow, trackio and others, through accelerate's trackers,
-in TRL's names.
-"""
+"""A run's numbers for TensorBoard, Weights & Biases, MLflow ... through accelerate, in TRL's names."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ _NO_FIGURES = ("event", "round", "role", "split", "keep", "why", "p", "metrics",
 
 
 def figures(event: Mapping[str, Any]) -> dict[str, float]:
-    """An event's numbers by the name they are tracked under: train/reward, train/loss (of another role:
-    train/ROLE/loss), eval/gate/accuracy, eval/gate/kept.
+    """An event's numbers by their names in trackers: train/reward, train/loss (train/ROLE/loss for another
+    role than the policy), eval/gate/accuracy, eval/gate/kept.
     """
     kind = event.get("event")
     if kind == "exam":
@@ -86,13 +84,11 @@ def _opened(name: str, run: str, folder: Path, config: Mapping[str, Any]) -> Any
 
 @contextlib.contextmanager
 def tracking(names: str | None, run: str, folder: Path, config: Mapping[str, Any], say: Say) -> Iterator[Say]:
-    """`say`, and every number told on to the trackers by round. One that fails is let go with a note: it
-    never costs a run.
-    """
+    """`say`, which also logs every number to the trackers. One that fails is dropped with a note."""
     trackers: list[Any] = []
 
     def attempt(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What `work` comes to, or None after a note."""
+        """The result of `work`; None, and a note, where it fails."""
         try:
             return work(*arguments)
         except SurpassError:

@@ -11,6 +11,8 @@ Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept), n_kept distinct 
 Select   the `keep` best attempts a problem with r >= tau, distinct ones
 Loss     SFT, mean over tokens; the optimiser goes on from round to round
 Adapt    after the first round, and then after every `period`: the next rounds' temperature and tau
+Family   imitation
+Labels   verifier
 Needs    engine "train"
 Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own
          attempts. Dev problems come from the train split. The paper chooses in every iteration, of 67,500

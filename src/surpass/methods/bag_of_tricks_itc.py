@@ -8,6 +8,8 @@ Search   a pool of independent attempts within `budget` tokens; step beam, best-
 Score    certainty, likelihood, the model's own verdict, and chance
 Choose   the first attempt; majority; the best by each score; votes weighted by each score; what chance and a
          perfect choice would get
+Family   inference
+Labels   none
 Needs    engine "logprobs"
 Differs  a measure: it trains nothing. There is no learned verifier, and greedy choice of steps is a beam of
          width 1. Best-first search stands for the paper's depth-first tree of thoughts; the value of a step

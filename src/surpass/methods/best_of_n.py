@@ -8,6 +8,8 @@ Score    by = "check": the task's own check (a verifier at inference: what is re
          answer; "likelihood": exp(mean log-prob of the attempt's tokens); "judge": the model's own verdict
          with the rubric of self_rewarding
 Choose   the first attempt with the highest score; nothing is learnt
+Family   inference
+Labels   none; by="check" asks a verifier at inference
 Needs    nothing but text; "likelihood" needs log-probs at the draw
 Differs  Cobbe et al. train the verifier; here a score is chosen among those that need no training.
 Works    tests/claims/test_inference.py: by "check" the accuracy is 1 - (1 - p)^n, the closed form for

@@ -8,6 +8,8 @@ Score    r = 1 if the attempt states the majority answer of the other wording's 
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4) within each wording
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts, + beta KL(policy ||
          start)
+Family   self-reward, policy gradient
+Labels   none
 Needs    engine "train", "logprobs"; a task that can reword its problems, or a `rewrite` prompt; comparable
          answers
 Differs  the paper rewrites offline with a much larger model; here the task rewords by rule, or the policy

@@ -9,6 +9,8 @@ Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of
          problem if not `shared`)
 Loss     C l(best, worst) + (1 - C) l(worst, best), l = DPO on sums of log-ratios against the weights at the
          round's start
+Family   self-reward, preference
+Labels   none
 Needs    engine "train", "logprobs"
 Differs  the paper's r_k is a sum over tokens (`per_token=False`), which pays for length. The paper goes once
          over a round's thousands of pairs; here a round has `problems` of them and goes `epochs` times over

@@ -8,6 +8,8 @@ Select   the first `problems` groups with right and wrong attempts (eq. 11)
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 Loss     -sum_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) / number of tokens, low 0.2, high 0.28 (eq. 8,
          10, 12)
+Family   policy gradient
+Labels   verifier
 Needs    engine "train"
 Differs  written from own knowledge of the paper. The paper draws until enough groups have spread; here
          oversample times as many are drawn at once, and fewer are learnt from where too few have spread.

@@ -6,6 +6,8 @@ Search   n independent attempts a problem
 Score    the task's check
 Credit   A_i = r_i - mean(r), the same for all tokens of attempt i
 Loss     clipped policy gradient, sum over tokens / max_tokens, mean over attempts
+Family   policy gradient
+Labels   verifier
 Needs    engine "train"
 Differs  written from own knowledge of the paper. Ratios are of softmax(logits / temperature); tempered and
          correct as in grpo.

@@ -7,6 +7,8 @@ Search   `iterations` times: n programs; each is run in the sandbox and agents a
          of them and the record of its training are shown for the next n. If none ran, the same is asked again
 Score    trial: success at the end of training
 Choose   the best program of all iterations; nothing is learnt, so the model may be behind an API
+Family   prompts and programs
+Labels   trial; nothing is trained, but every program is tried out
 Needs    nothing but text; a task that can try an attempt out (task.trial), e.g. reward_code; bubblewrap
 Differs  the paper's environments are robots in a simulator and its agents PPO; reward_code is a grid with
          tabular learners, and its rewards see one move at a time. A trial is success over the last three

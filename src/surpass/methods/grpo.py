@@ -6,6 +6,8 @@ Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens of attempt i
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts, + beta KL(policy ||
          start)
+Family   policy gradient
+Labels   verifier
 Needs    engine "train"
 Differs  beta defaults to 0, as in TRL, not the paper's 0.04. Ratios are of softmax(logits / temperature),
          which was drawn from, as in TRL; tempered=False trains tokens as if drawn at 1, then weighed by min(p

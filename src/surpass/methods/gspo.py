@@ -7,6 +7,8 @@ Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_start(y_i))^(1 / |y_i|)
          (eq. 5 to 7)
+Family   policy gradient
+Labels   verifier
 Needs    engine "train"
 Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4,
          the default here). Ratios are of softmax(logits / temperature), which was drawn from; tempered=False

@@ -5,6 +5,8 @@ Idea     Every round the current model's attempts are ranked and the best is pre
 Search   n attempts a problem
 Select   the best against the worst attempt, where they differ
 Loss     -log sigmoid(beta [log-ratio(best) - log-ratio(worst)]), ratios against the round's START weights
+Family   preference
+Labels   verifier
 Needs    engine "train"
 Differs  the ranking is the task's check, not a learned reward; a round's few pairs are gone over `epochs`
          times: with one step a round the reference and beta change nothing (objectives.dpo).

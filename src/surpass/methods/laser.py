@@ -10,6 +10,8 @@ Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mar
          wrong over the round; attempts that were cut off have no such term
 Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1); where all weights are 0, as they
          are at the start, heads count
+Family   self-reward, policy gradient
+Labels   verifier
 Needs    engine "train", "logprobs"; a tokenizer with a reserved token
 Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own
          log-probability, which the paper calls equivalent and slower. "right" is worth at least 1. At a

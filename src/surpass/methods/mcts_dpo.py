@@ -10,6 +10,8 @@ Score    a step: the policy's own p(yes) that it is right; a finished attempt: t
          Q of an expanded step: sum_c max(1, N_c) Q_c / sum_c max(1, N_c)
 Select   at every node the best against the worst visited continuation by Q over judged attempts
 Loss     DPO on the two steps against the start, confidence max(1/2, N_best / (N_best + N_worst))
+Family   search, preference
+Labels   verifier
 Needs    engine "train", "logprobs"
 Differs  `problems` a round are half the paper's 64 for their cost, and their pairs are gone over `epochs`
          times in `updates` steps each; simulations are a quarter of the paper's 64. lr is ten times the

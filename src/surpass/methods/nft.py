@@ -9,6 +9,8 @@ Select   every attempt of the problems with some right and some wrong ones
 Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success
          rate, S a straight-through clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided
          by 1000 and by the number of attempts
+Family   imitation
+Labels   verifier
 Needs    engine "train"
 Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here 4 passes in 4 steps over a
          round's few, because in one pass of few steps R stays 1, where eps holds nothing. The paper fills its

@@ -11,6 +11,8 @@ Loss     process-reward model: cross-entropy with the soft label MC at the end o
          that model as it is after this update, policy: SFT on the attempts it thinks best, if p > 1/2 and not
          all of a problem's have the same p
 Choose   at inference: vote among n attempts, weighted by the process reward
+Family   process reward, search, imitation
+Labels   verifier
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "prm"); a checker
 Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is
          ours. A model that has learnt nothing says 1/2 to everything, so nothing is imitated until its p

@@ -10,6 +10,8 @@ Select   the best prompt on the iteration's path with the highest mean reward; i
          and none at all are tried on `held` other train problems, and the best there is taken, of equals none
          at all first
 Learn    the policy adopts it as its system message; the gate keeps it only if it is no worse
+Family   prompts and programs, search
+Labels   verifier
 Needs    nothing but text, and labels; a stronger model for "optimizer" if there is one (else the policy
          itself)
 Differs  each round is one whole search, from the prompt that was kept; the paper makes one. It begins with no

@@ -6,6 +6,8 @@ Select   right attempts, at most `limit` a problem, so that easy problems do not
          all rounds so far
 Loss     supervised fine-tuning, sum over tokens of each attempt, from the START weights every round; steps
          grow with the attempts
+Family   imitation
+Labels   verifier
 Needs    engine "train"
 Differs  the paper's E-step samples the whole train set; here a round is `problems` of it, and the M-step fits
          the start to what all rounds found, of a problem that comes again to the last. past=False fits it to

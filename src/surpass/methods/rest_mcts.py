@@ -7,12 +7,14 @@ Search   MCTS*: Q_c + 0.7 sqrt(2 ln N / N_c); b new steps, judged by the value m
          `rollout` steps ahead, its value then half its own and half the best seen; V = sum_c N_c V_c / sum_c
          N_c
 Score    the task's check of finished attempts
-Labels   dist = 1 at right ends, 1 + min over children above; a wrong branch takes the dist of its nearest
+Targets  dist = 1 at right ends, 1 + min over children above; a wrong branch takes the dist of its nearest
          ancestor on a right path; v = max(0, v_parent + (1 - v_parent) (+1 on a right path, else -1) / dist),
          v = 0 at the root; unfinished branches: none
 Loss     policy: SFT on right attempts; value model: mean (V(prefix) - v)^2
 Choose   at inference: the finished attempt the value model thinks best, found with the same search, which
          stops at `enough`
+Family   process reward, search, imitation
+Labels   verifier
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "value")
 Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends
          them. The value model begins at 0 everywhere, not from corrupted solutions, so the first trees are

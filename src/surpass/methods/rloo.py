@@ -7,6 +7,8 @@ Score    R = check - beta * sum_t [log p(token t) at the draw - log p_0(token t)
 Credit   A_i = R_i - mean of the other attempts' R  (eq. 8)
 Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is clipped where more than one
          update is made
+Family   policy gradient
+Labels   verifier
 Needs    engine "train"; with beta, "logprobs" and the snapshot policy@0
 Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no
          leash here. Ratios are of softmax(logits / temperature); tempered and correct as in grpo. The leash,

@@ -7,6 +7,8 @@ Score    the task's check of the final answer (exact match)
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens the policy wrote in attempt i
 Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, + beta
          KL(policy || start)
+Family   policy gradient
+Labels   verifier
 Needs    engine "train", "logprobs"; a task with tools, e.g. kgqa
 Differs  the GRPO form of the paper, not PPO. Which tokens are trained follows from who wrote them, so no mask
          has to be made.

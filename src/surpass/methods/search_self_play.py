@@ -10,6 +10,8 @@ Score    solver: the task's check. Proposer: 1 - the mean of its solvers' scores
 Credit   solver: A_i = (r_i - mean(r)) / (std(r) + 1e-4); proposer: its reward itself
 Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || start); proposer and solver in turn
          on the same weights
+Family   self-play, policy gradient
+Labels   verifier
 Needs    engine "train", "logprobs"; a task with proposing(), e.g. kgqa
 Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's
          questions are short. Acceptance asks for the right answer by the task's check alone; no judge says

@@ -8,6 +8,8 @@ Score    SC(y) = (1 / |y|) sum over tokens i of KL(uniform || p(. | x, y_<i)) = 
 Choose   Borda: the attempt of rank r counts (n - r + 1)^power for its answer, those without an answer rank
          last and count for none; the best-ranked attempt of the winning answer. power 0 is the plain
          majority; a large one follows the surest attempt that states an answer
+Family   inference
+Labels   none
 Needs    engine "logprobs"
 Differs  nothing known. V is the number of real words: rows that pad the vocabulary are left out. A loop is
          sure, too: cap max_tokens.

@@ -4,6 +4,8 @@ Idea     Many ways of thinking lead to one right answer: the answer most attempt
 Search   n attempts a problem at temperature > 0
 Score    the share of attempts that state the same final answer
 Choose   the first attempt with the largest share; nothing is learnt, no labels are used
+Family   inference
+Labels   none
 Needs    nothing but text
 Differs  nothing known. n defaults to 16 (the paper shows up to 40).
 Works    tests/claims/test_self_consistency.py: with attempts right with probability p > 1/2 and scattered

@@ -5,6 +5,8 @@ Idea     One model writes, criticises what it wrote, and writes again with the c
 Search   an attempt; then up to `times`: feedback in a context of its own, and a new attempt that is shown the
          last one and the feedback
 Choose   the last attempt; nothing is learnt
+Family   inference
+Labels   none
 Needs    nothing but text
 Differs  the prompts are ours and the same for every task (the paper has few-shot prompts for each); a
          refinement is shown the last attempt and its feedback, not the whole history.

@@ -8,6 +8,8 @@ Score    mean of 3 verdicts, each the score out of 5 that the policy states, in 
 Select   best against worst attempt, where the scores differ
 Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]), start = the weights at the
          round's start
+Family   self-reward, preference
+Labels   none
 Needs    engine "train", "logprobs"
 Differs  a round has `problems` problems, not thousands, so its pairs, 16 or so a step as in the paper, are
          gone over `epochs` times: with one step a round the reference and beta change nothing

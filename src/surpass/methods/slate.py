@@ -10,6 +10,8 @@ Score    a step: 1, 0 or -1 (by="oracle": the task's exact knowledge; by="judge"
 Credit   A_j = (r_j - mean(r)) / (std(r) + 1e-4) among the siblings
 Loss     clipped policy gradient on the step's own tokens, mean over them, then over steps, + beta KL(policy
          || start)
+Family   process reward, policy gradient
+Labels   oracle; with by="judge" only the gate uses answers
 Needs    engine "train", "logprobs"; a task with tools whose oracle grades turns (kgqa), or a model that plays
          "judge"
 Differs  one score a step, not separate ones for thought and query that are added. The form of the early bonus

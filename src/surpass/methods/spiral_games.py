@@ -9,6 +9,8 @@ Credit   A_p = R_p - b[game, seat p], b an exponential average of R_p, decay 0.9
          game; turn k of m gets A_p discount^(m - 1 - k)
 Select   every player's own side of every game
 Loss     clipped policy gradient, mean over tokens, no KL
+Family   self-play, policy gradient
+Labels   game
 Needs    engine "train", "logprobs"; a task with two players, e.g. kuhn or tictactoe with opponent=self
 Differs  an illegal move loses what the game can cost at most, and the other side wins it (the paper's code:
          -1.5 and +0.5). The gate compares play against a random and an optimal opponent, which are never

@@ -8,6 +8,8 @@ Score    P[i, j], the probability that attempt i is preferred to j, by the task 
          own duels (by="duel"); r_i = mean over j != i of P[i, j]
 Credit   A_i = r_i - 1/2, the mean of a group being 1/2
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts
+Family   self-play, policy gradient
+Labels   preferences; none with by="duel"
 Needs    engine "train"; a task with prefer(models, problem, a, b), or engine "logprobs" for duels
 Differs  written from the card: the paper's experiments are continuous control with a queue of past
          trajectories; this is its form for prompted models. With cyclic preferences the average over rounds

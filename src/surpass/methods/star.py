@@ -4,6 +4,8 @@ Idea     Attempts that reach the right answer are worth imitating, reasoning inc
 Search   n attempts a problem
 Select   attempts that the task's check calls right, at most one a problem; those of all rounds so far
 Loss     supervised fine-tuning on them, from the START weights every round; steps grow with them
+Family   imitation
+Labels   verifier
 Needs    engine "train"
 Differs  the paper's loop goes over the whole train set, and the start is fitted to what that loop found, in
          40 steps and a fifth more each loop. Here a round is `problems` of it, and the start is fitted to

@@ -9,6 +9,8 @@ Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V o
          tokens carry it
 Loss     clipped policy gradient over the leaves' paths, mean over tokens: a token weighs as many leaves as
          lie below it, so the tree gives the gradient of the mean leaf reward with one baseline per branching
+Family   search, policy gradient
+Labels   verifier
 Needs    engine "train"
 Differs  nothing to differ from. Ratios are of softmax(logits / temperature), which was drawn from; tempered
          and correct as in grpo.

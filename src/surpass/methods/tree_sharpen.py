@@ -9,6 +9,8 @@ Score    r = exp(4 m), m = mean log p_start(token) over the attempt's tokens; th
          labels are never used
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
 Loss     clipped policy gradient, mean over tokens
+Family   self-reward, search, policy gradient
+Labels   none
 Needs    engine "train", "logprobs"; the snapshot policy@0
 Differs  the paper's rewards are sums of log-probs (ours: a mean, so that short attempts are not favoured) and
          its losses SFT on the best of n or a regression on pairs; the exponential and the tree are ours. The

@@ -7,6 +7,8 @@ Score    weight of a leaf: exp(mean log-prob of its tokens at the draw); share(a
          / all weight; reward = share of the winner where the leaf states the winning answer, else 0
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
 Loss     clipped policy gradient, mean over tokens
+Family   self-reward, search, policy gradient
+Labels   none; labels=True lets the gate use answers
 Needs    engine "train", "logprobs"; a task whose answers can be compared (final_answer)
 Differs  nothing to differ from. The gate uses no labels, but refuses everything where, at the start, the
          commonest answer holds less than `trust` of the attempts: a vote that weak teaches mistakes.

@@ -6,6 +6,8 @@ Search   n independent attempts a problem
 Score    1 for attempts that state the majority answer (the earlier of equals), 0 for all others
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts
+Family   self-reward, policy gradient
+Labels   none
 Needs    engine "train", "logprobs"; a task whose answers can be compared (final_answer)
 Differs  written from own knowledge of the paper, which votes over 64 attempts and trains on 32 of them (here
          all n = 16 do both) at lr 5e-7, and trains on the test problems themselves; here training, gate and

@@ -53,7 +53,7 @@ def short(value: Any) -> str:
 
 
 def write_comparison(found: Any, folder: Path) -> Path:
-    """Write FOLDER/comparison.html from a surpass.compare.Comparison."""
+    """Write FOLDER/comparison.html from a surpass.comparison.Comparison."""
     learns = bool(found.runs[0].curves)
     name = f"{len(found.runs)} methods on {found.task}"
     about = f"{found.model}, {found.budget or 'one exam each'}, {len(found.runs[0].reports)} seeds"

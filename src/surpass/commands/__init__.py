@@ -1,0 +1,1 @@
+"""The commands by subject: runs, exams and questions, and what there is."""
