@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (word for word in arguments if any("\ud800" <= letter <= "\udfff" for letter in word)), None
     ):
         print(
-            f'surpass: "{odd}" is no text in the encoding of this locale '
+            f'surpass: "{odd}" is not text in the encoding of this locale '
             f"({sys.getfilesystemencoding()}); take another, such as "
             "LC_ALL=C.UTF-8, or rename what it names",
             file=sys.stderr,

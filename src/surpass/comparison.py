@@ -187,7 +187,7 @@ class Comparison:
         found = []
         price = {runs.entry.name: runs.per_problem() for runs in self.runs if not runs.entry.learns}
         for d in self.differences:
-            # a better one has more
+            # the sign says which is better; a verdict names it instead
             words = f"({abs(d.mean) if d.decided else d.mean:+.3f} ± {d.stderr:.3f}, p = {d.p:.3f})"
             better, worse = (d.a, d.b) if d.mean > 0 else (d.b, d.a)
             dearer = price[better] / max(price[worse], 1e-9) if better in price and worse in price else 1.0

@@ -43,7 +43,9 @@ def find_method(name: str) -> Callable[..., Method]:
     if is_file(name):
         function = load_name(name)
         if not callable(function):
-            raise SurpassError(f"{name} is no function that returns a surpass.Method; it is {function!r:.80}")
+            raise SurpassError(
+                f"{name} must be a function that returns a surpass.Method; it is {function!r:.80}"
+            )
         return function
     if name not in method_names():
         raise unknown("method", name, method_names())

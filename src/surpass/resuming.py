@@ -58,7 +58,7 @@ def configuration(
     if not isinstance(method, Method) or not (hasattr(task, "problems") and hasattr(task, "check")):
         what = "task" if isinstance(method, Method) else "method"
         raise SurpassError(
-            f"{folder / 'run.json'} does not hold what a run needs: its {what} is none. Put back a copy "
+            f"{folder / 'run.json'} does not hold what a run needs: its {what} is not one. Put back a copy "
             "of it, or begin a new run"
         )
     return config, method, task
