@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from forests import forests, paths_of, row_of
 from surpass.errors import SurpassError
-from surpass.flat import down, gather, lengths, may_see, pack, spread, unroll, up
+from surpass.flat import down, gather, lengths, may_see, pack, spread, up
 from surpass.types import Column, Example, Problem, Tree
+from surpass.unrolled import unroll
 
 VOICES = ("policy", "critic")
 quick = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -19,7 +19,7 @@ from surpass.cli import main
 from surpass.engines import LocalEngine
 from surpass.engines.text import Text
 from surpass.errors import SurpassError
-from surpass.flat import gather, lengths, pack, spread, unroll
+from surpass.flat import gather, lengths, pack, spread
 from surpass.loop import improve
 from surpass.methods.grpo import grpo
 from surpass.methods.tree_grpo import tree_grpo
@@ -28,6 +28,7 @@ from surpass.rewards.likelihood import mean_logp
 from surpass.searches.turns import begin, play_on
 from surpass.store import Store
 from surpass.types import DONE, Column, Example, Memory, Problem, Tree, Turn
+from surpass.unrolled import unroll
 
 SPECIAL = tuple(
     "<eos> <bos> <|im_start|> <|im_end|> <|user|> <|observation|> <|assistant|> <think> </think> "

@@ -220,8 +220,7 @@ class Models:
             messages = [{"role": "system", "content": system}, *messages]
         root = tree.add(-1, "task", text.open(messages), cause=cause, key=key, aside=aside)
         tree.said[root] = as_messages(messages)
-        if hasattr(text, "vocabulary"):
-            tree.vocabulary[root] = role, text.vocabulary
+        words.note_vocabulary(tree, root, role, text)
         return root
 
     def tell(
@@ -258,8 +257,7 @@ class Models:
             tree.draws[node] += 1
             new = tree.add(-1, "task", text.open(said), cause=cause, key=key, aside=aside or tree.aside[node])
             tree.mark("continues", new, node)
-            if hasattr(text, "vocabulary"):
-                tree.vocabulary[new] = role, text.vocabulary
+            words.note_vocabulary(tree, new, role, text)
         tree.said[new] = said
         return new
 
@@ -322,16 +320,14 @@ class Models:
         before, nodes = words.turn(tree, node, since)
         return answers.said(words.begun(text, tree, before) + words.decoded(text, tree, nodes))
 
-    # -- the queue
-
     async def _ask(self, role: str, request: Any, order: tuple) -> Any:
         engine = self.engine(role)
         need = {Generate: "text", Score: "logprobs", Next: "logprobs"}[type(request)]
         need = "value" if isinstance(request, Score) and request.what == "value" else need
         if need not in engine.can:
+            can = ", ".join(sorted(engine.can))
             raise UnmetNeed(
-                f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: '
-                f"{', '.join(sorted(engine.can))}"
+                f'the role "{role}" was asked for {need}, and its engine ({engine.name}) can only: {can}'
             )
         return await self._queue.ask(role, request, order)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -64,9 +65,11 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
     ):
         for name in getattr(part, "of_task", ()):
             if not _has(task, name):
+                having = ", ".join(_tasks_with(name)) or "none of surpass's own"
                 raise UnmetNeed(
                     f"{type(part).__name__} asks the task for {name}(...), and {type(task).__name__} "
-                    f"has none. docs/own-task.md says what it gives; {part.instead}"
+                    f"has none. docs/own-task.md says what it gives; tasks that have it: {having}"
+                    f"{getattr(part, 'instead', '')}"
                 )
     for part in (
         method.curriculum,
@@ -114,6 +117,18 @@ def _ask(part: Any, role: str, needs: frozenset[str], models: Models) -> None:
             f'{type(part).__name__} needs {words}, which the model of "{role}" ({models.engine(role).name}) '
             f"does not give (it can: {', '.join(sorted(models.can(role)))}). Use a local model"
         )
+
+
+def _tasks_with(name: str) -> list[str]:
+    """surpass's own tasks that have a hook, as they are without settings."""
+    from surpass import tasks
+
+    found = []
+    for task in tasks.TASKS:
+        with contextlib.suppress(Exception):  # one that needs settings, or an extra
+            if _has(getattr(tasks, task)(), name):
+                found.append(task)
+    return found
 
 
 def _has(whole: Any, name: str) -> bool:

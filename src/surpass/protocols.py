@@ -32,7 +32,7 @@ class PartHooks(Protocol):
     one.
     """
     instead: str
-    """What a user whose task lacks one can do, as the end of that message."""
+    """What else a user whose task lacks one can do: the end of that message."""
 
 
 class Curriculum(Protocol):

@@ -59,6 +59,12 @@ def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np
     return history, asked, drawn
 
 
+def note_vocabulary(tree: Tree, root: int, role: str, text: Any) -> None:
+    """Note on an opening whose tokens its context is written in."""
+    if hasattr(text, "vocabulary"):
+        tree.vocabulary[root] = role, text.vocabulary
+
+
 def reader(tree: Tree, node: int, role: str, engine: Any) -> Any:
     """The role's engine; UnmetNeed where the context's tokens are those of another tokenizer."""
     wrote = tree.vocabulary.get(tree.path(node)[0]) if tree.vocabulary and node >= 0 else None

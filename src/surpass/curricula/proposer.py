@@ -47,7 +47,6 @@ class proposer:
     role: str = "policy"
     answer_tokens: int = 64
     of_task = ("proposing",)
-    instead = "a task that has it is kgqa"
 
     async def __call__(
         self, models: Models, task: Task, memory: Memory, rng: int
@@ -55,7 +54,7 @@ class proposer:
         if not hasattr(task, "proposing"):
             raise SurpassError(
                 f"{type(getattr(task, '_task', task)).__name__} cannot be asked for new problems: it "
-                "has no proposing(); a task that has is kgqa"
+                "has no proposing()"
             )
         writer = task.proposing()
         seeds = list(islice(writer.problems("train", fold(memory.seed, "seeds", memory.round)), self.n))

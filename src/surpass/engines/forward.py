@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from surpass.engines.attention import FlexPlan, TreePlan, using
 from surpass.engines.linear import Linear, times
 from surpass.errors import SurpassError
-from surpass.flat import Rows, unroll
 from surpass.types import Batch, Out
+from surpass.unrolled import Rows, unroll
 
 LOGP = frozenset({"logp"})
 CHUNK = 2**24  # logits in one piece: rows x vocabulary

@@ -29,7 +29,7 @@ class against:
     search: Search = field(default_factory=lambda: samples(1, 1.0, 16))
     n: Mapping[str, int] = field(default_factory=lambda: {"gate": 96, "test": 256})
     of_task = ("against",)
-    instead = "tasks that have it are kuhn and tictactoe, with --task.opponent self"
+    instead = ", with --task.opponent self"
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
         if not hasattr(task, "against"):

@@ -31,7 +31,7 @@ class preferred:
 
     voice: str = "policy"
     of_task = ("prefer",)
-    instead = "or let a model compare answers: --by duel (rewards.duels)"
+    instead = ". Or let a model compare answers: --by duel (rewards.duels)"
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         if not hasattr(task, "prefer"):

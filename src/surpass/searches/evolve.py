@@ -34,7 +34,6 @@ class evolve:
     role: str = "policy"
 
     of_task = ("trial",)
-    instead = "reward_code has it"
 
     def at_most(self) -> int:
         """Tokens drawn at most."""

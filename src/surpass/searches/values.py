@@ -135,7 +135,7 @@ class graded:
     role: str = "policy"
     needs = frozenset({"oracle"})
     of_task = ("oracle.grade",)
-    instead = "a task that has it is kgqa; slate can let a model judge: --by judge"
+    instead = ". A model can judge instead: --by judge"
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
         return np.array([self._one(models, task, tree, node) for node in nodes], float)

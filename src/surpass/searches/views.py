@@ -30,7 +30,7 @@ class views:
     rewriter: str = "policy"
     turns: int = 32
     role: str = "policy"
-    instead = "or let a model find other words: --rewrite 'Say this in other words: {question}'"
+    instead = ". Or let a model find other words: --rewrite 'Say this in other words: {question}'"
 
     @property
     def of_task(self) -> tuple[str, ...]:
