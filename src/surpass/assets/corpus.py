@@ -1,8 +1,7 @@
-"""The text that the tiny models are trained on: transcripts of the suite's tasks, played by their oracles,
-and nothing else.
+"""The text that the tiny models are trained on: transcripts of the suite's tasks, played by their oracles.
 
-`example(i)` is a function of i alone, so the corpus has an order and no end, and a training run can go on
-anywhere. Only problems of the split "train" occur.
+`example(i)` is a function of i alone, so the corpus is ordered and endless, and training can resume anywhere.
+Only problems of the split "train" occur.
 """
 
 from __future__ import annotations
@@ -19,16 +18,19 @@ from surpass.prompts import RIGHT
 from surpass.types import fold
 
 SEED = 1
-VERDICTS = 0.35  # share of examples that end with a judgement of their own attempt
-CARELESS = 0.3  # share of the attempts of several turns that hold slips
-TRIES = 8  # attempts drawn until one is as right or wrong as wanted
-SLIP = 0.3  # how often a careless player slips
+VERDICTS = 0.35  # share of examples that end with a judgement of their attempt
+CARELESS = 0.3  # share of attempts with several turns that contain slips
+TRIES = 8  # attempts to draw, at most, for one that is right or wrong as wanted
+SLIP = 0.3  # probability that a turn of a careless player is a slip
 
 
 class Skill(NamedTuple):
-    """Tasks that teach one skill: the first example it may stand in, its share, (task, knobs) to draw from,
-    the share of its attempts that are judged at their end, how much a verdict, and a word, counts in the
-    loss, and the effort at which an attempt that is to be judged is as likely wrong as right (0: at any).
+    """Tasks that teach one skill.
+
+    since: the number of the first example it may be drawn for. share: how often it is drawn. settings: the
+    tasks with their knobs. verdicts: the share of attempts that are judged at their end. verdict, word: the
+    weight of a verdict, and of any other token, in the loss. effort: at which a judged attempt is as likely
+    wrong as right (0: always).
     """
 
     name: str
@@ -42,7 +44,7 @@ class Skill(NamedTuple):
 
 
 def encode(text: str) -> list[int]:
-    """The tokens of text, as the tokenizer gives them."""
+    """The tokens of a text, as the tokenizer gives them."""
     if not any(mark in text for mark in MARKS):
         return [TOKENS.get(c, TOKENS[UNKNOWN]) for c in text]
     found = min((text.index(mark), mark) for mark in MARKS if mark in text)
@@ -51,8 +53,8 @@ def encode(text: str) -> list[int]:
 
 
 class Transcript:
-    """Tokens, and how much each counts in the loss: what the player should say counts, what it is told does
-    not.
+    """Tokens, and the weight of each in the loss: what the player is to say counts, what it is told
+    does not.
     """
 
     def __init__(self) -> None:
@@ -74,7 +76,7 @@ class Transcript:
 
 
 def now(work: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine returns that awaits nothing."""
+    """The result of a coroutine that awaits nothing."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -83,9 +85,7 @@ def now(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def effort(task: Any, problem: Any, rng: random.Random) -> float:
-    """How much there is to go wrong in an attempt: the tokens of the oracle's own, a product counting as ten
-    more.
-    """
+    """How much can go wrong in an attempt: the tokens of the oracle's attempt, and ten more per product."""
     text = task.oracle.act(problem, now(task.start(None, problem)).state, rng)
     return len(text) + 10.0 * text.count("*")
 
@@ -98,10 +98,12 @@ def transcript(
     verdict: float = 5.0,
     half: float = 0.0,
 ) -> Transcript:
-    """One attempt at a problem, with probability `verdicts` judged at its end, in a token that counts
-    `verdict`: then a wrong attempt is about as likely as a right one; or, with `half`, the likelier the more
-    effort it takes, as it is for any player: right with probability 2 ** -(effort / half). What is wrong is
-    never learnt: no slip, and no turn of an attempt that is judged wrong.
+    """One attempt at a problem; with probability `verdicts` it is judged at its end, in a token of weight
+    `verdict`.
+
+    A judged attempt is right about half of the time; with `half`, it is right with probability 2 ** -(effort
+    / half), because more effort means more errors. Nothing wrong is learnt: slips, and all turns of an
+    attempt that is judged wrong, have the weight 0.
     """
     single = type(task).step is Task.step
     if not verdicts or rng.random() >= verdicts:
@@ -121,7 +123,7 @@ def transcript(
 
 
 def _attempt(task: Any, problem: Any, rng: random.Random, slips: float) -> tuple[Transcript, float]:
-    """(an attempt whose turns are slips, which do not count, with probability `slips`, what it is worth)."""
+    """(an attempt, its worth). Each turn is a slip, of weight 0, with probability `slips`."""
     out, paid, text = Transcript(), 0.0, ""
     turn = now(task.start(None, problem))
     out.told(turn.say[turn.player])
@@ -149,7 +151,7 @@ def example(i: int, skills: tuple[Skill, ...]) -> tuple[str, Transcript]:
     rng = random.Random(fold(SEED, "example", i))
     known = [skill for skill in skills if skill.since <= i]
     coming = {skill.name for skill in skills} - {skill.name for skill in known}
-    newest = known[-1] if coming else None  # what is new is seen twice as often, until the last is known
+    newest = known[-1] if coming else None  # a new skill is drawn twice as often until the next one comes
     skill = rng.choices(known, [s.share * (2 if s is newest else 1) for s in known])[0]
     task = make_task(rng.choice(skill.settings))
     problem = next(task.problems("train", fold(SEED, "problem", i)))

@@ -55,7 +55,7 @@ class Options:
     compiled: bool = True
     """Compile the arithmetic (needs a C++ compiler; without, training is many times slower)."""
     stop: int = 0
-    """Stop after this many examples, to go on later (0: go to the end)."""
+    """Stop after this many examples, to resume later (0: train to the end)."""
 
 
 class Corpus(torch.utils.data.Dataset):
@@ -68,8 +68,8 @@ class Corpus(torch.utils.data.Dataset):
 class Batches:
     """Batches of transcripts first to last - 1: (tokens int64[b, t], weights float32[b, t]).
 
-    A transcript waits until a whole batch of its length has come together; `waiting` holds the numbers of
-    those that wait. Another process makes the transcripts.
+    A transcript waits until there are enough of its length for a batch; `waiting` holds the numbers of those
+    that wait. Another process makes the transcripts.
     """
 
     def __init__(self, last: int, first: int = 0, waiting: Sequence[int] = ()):
@@ -97,7 +97,7 @@ class Batches:
         return [i for queue in self._waiting.values() for i, _, _ in queue]
 
     def _put(self, i: int, tokens: np.ndarray, weights: np.ndarray) -> int | None:
-        """The length of rows that are a whole batch now; what is too long is left out."""
+        """The length of which there are now enough rows for a batch, or None. Too long rows are left out."""
         length = next((n for n in LENGTHS if n >= len(tokens)), None)
         if length is not None:
             self._waiting[length].append((i, tokens, weights))
@@ -106,7 +106,7 @@ class Batches:
         return None
 
     def take(self) -> tuple[Tensor, Tensor] | None:
-        """The next batch; None where what is left does not fill one."""
+        """The next batch; None where the rest does not fill one."""
         for i, tokens, weights in self._stream:
             self.next = i + 1
             length = self._put(i, tokens, weights)
@@ -124,8 +124,8 @@ class Batches:
 
 
 def logits(w: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
-    """[b, t, V], bfloat16: what transformers' Llama of these weights computes, with attention as plain matrix
-    products (on a CPU their backward pass is twice as fast as the fused one's at these lengths).
+    """[b, t, V], bfloat16: the logits of transformers' Llama with these weights. Attention is plain matrix
+    products: on a CPU, at these lengths, their backward pass is twice as fast as that of fused attention.
     """
     b, t = tokens.shape
     half = torch.bfloat16
@@ -167,7 +167,7 @@ def loss_sum(w: dict[str, Tensor], tokens: Tensor, weights: Tensor, heads: int) 
 
 
 class Training:
-    """Weights, optimisers and place in the corpus."""
+    """Weights, optimisers, and the place in the corpus."""
 
     def __init__(self, options: Options):
         torch.manual_seed(0)
@@ -218,7 +218,7 @@ class Training:
     # -- on disk
 
     def save(self) -> None:
-        """Everything the run needs to go on, replaced in one step."""
+        """Write everything that the run needs to resume, in one atomic step."""
         place = {
             "step": self.step,
             "next": self.batches.next,
@@ -234,7 +234,7 @@ class Training:
         os.replace(self.options.out / "state.partial", self.options.out / "state.safetensors")
 
     def load(self) -> None:
-        """Go on from the state on disk, if there is one."""
+        """Resume from the state on disk, if there is one."""
         path = self.options.out / "state.safetensors"
         if not path.exists():
             self.batches = Batches(self.options.examples)
@@ -253,7 +253,7 @@ class Training:
         self.step, self.seconds, self.tokens = place["step"], place["seconds"], place["tokens"]
 
     def write_model(self, folder: Path) -> None:
-        """A folder that transformers loads: bfloat16 safetensors, configuration, tokenizer."""
+        """Write a folder that transformers loads: bfloat16 safetensors, configuration, tokenizer."""
         half = make_causal(self.options.shape)
         half.load_state_dict(self.causal.state_dict())
         half.to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
@@ -273,7 +273,7 @@ def steps(training: Training) -> Iterator[float]:
 
 
 def main(options: Options) -> None:
-    """Train to the end, or go on with it; what happens is logged to out/log.jsonl."""
+    """Train to the end, or resume; losses are logged to out/log.jsonl."""
     options.out.mkdir(parents=True, exist_ok=True)
     training = Training(options)
     training.load()

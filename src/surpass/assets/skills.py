@@ -52,19 +52,19 @@ SKILLS = (
     Skill("rooms", 40_000, 0.5, _grid("rooms", rooms=(2, 3, 4), objects=(1, 2, 3), steps=(12,))),
     Skill("judge", 46_000, 1.0, _JUDGED, verdicts=0.0),
     Skill("sql", 52_000, 0.9, _grid("sql", tables=(1, 1, 2), level=(1, 2, 3, 4), rows=(8,))),
-    # what goes slowest once all are known: short sums, and the judging of attempts
+    # once all are known, more of what is learnt slowest: short sums, and judging attempts
     Skill("arithmetic", 110_000, 1.5, _SUMS, verdicts=0.6),
     Skill("countdown", 110_000, 0.5, _COUNTED, verdicts=1.0),
     Skill("maze", 110_000, 0.5, _WALKED, verdicts=1.0),
     Skill("sql", 110_000, 0.5, _ASKED, verdicts=1.0),
     Skill("instructions", 110_000, 0.4, _BOUND, verdicts=1.0),
-    # a verdict is one token of many: judging is learnt only where it counts for as much as all the words
+    # a verdict is one token among many: judging is learnt only if it weighs as much as all the words
     Skill("arithmetic", 380_000, 2.0, _SUMS, verdicts=1.0, verdict=40.0),
     Skill("countdown", 380_000, 0.6, _COUNTED, verdicts=1.0, verdict=40.0),
     Skill("maze", 380_000, 0.6, _WALKED, verdicts=1.0, verdict=40.0),
     Skill("sql", 380_000, 0.6, _ASKED, verdicts=1.0, verdict=40.0),
     Skill("judge", 380_000, 1.5, _JUDGED, verdicts=0.0, word=20.0),
-    # and what takes more effort goes wrong more often
+    # attempts that take more effort are wrong more often
     Skill("arithmetic", 416_000, 3.0, _SUMS, verdicts=1.0, verdict=40.0, effort=32.0),
     Skill("countdown", 416_000, 1.6, _COUNTED_HIGHER, verdicts=1.0, verdict=40.0, effort=34.0),
     Skill("maze", 416_000, 1.2, _WALKED, verdicts=1.0, verdict=40.0, effort=23.0),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from surpass.answers import final_answer, plain
 from surpass.errors import SurpassError
+from surpass.models import Models
 from surpass.parts import Oracle, Task
 from surpass.tasks.kgqa_world import RELATIONS, Fact, World, library, world_of
 from surpass.tasks.splits import problem_id, split_of, unique
@@ -136,11 +137,11 @@ class kgqa(Task):
         told, cut = result("\n".join(world.documents[i] for i in found) or "nothing found", self.limit)
         return told, [i for i in found if world.documents[i] in told], cut
 
-    async def start(self, models: Any, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         state = {key: problem.answer[key] for key in ("world", "start", "path")}
         return Turn({**state, "turn": 0, "seen": [], "said": None}, {"policy": problem.prompt}, "policy")
 
-    async def step(self, models: Any, state: Any, text: str) -> Turn:
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
         return self._after(state, text)
 
     def _after(self, state: Any, text: str) -> Turn:
@@ -159,7 +160,7 @@ class kgqa(Task):
             return Turn(state, valid=isinstance(call, Call), counts=counts | {"out_of_turns": 1.0})
         return Turn(state, {"policy": told}, "policy", valid=isinstance(call, Call), counts=counts)
 
-    async def check(self, models: Any, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         said = self.final_answer(text)
         return float(said is not None and said == _same(problem.answer["answer"]))
 

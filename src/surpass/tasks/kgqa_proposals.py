@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from surpass.models import Models
 from surpass.parts import Task
 from surpass.tasks.splits import problem_id, unique
 from surpass.tasks.tools import Call, parse, refusal
@@ -40,11 +41,11 @@ class kgqa_proposals(Task):
         prompt = f"Ask for {name}.\nLook up facts with <call>search WORDS</call>, then write Question: ..."
         return Problem(problem_id(f"{prompt} {number}"), prompt, {"answer": name, "world": number})
 
-    async def start(self, models: Any, problem: Problem) -> Turn:
+    async def start(self, models: Models, problem: Problem) -> Turn:
         state = {"world": problem.answer["world"], "turn": 0, "seen": [], "searches": []}
         return Turn(state, {"policy": problem.prompt}, "policy")
 
-    async def step(self, models: Any, state: Any, text: str) -> Turn:
+    async def step(self, models: Models, state: Any, text: str) -> Turn:
         state = {**state, "turn": state["turn"] + 1}
         if _ASKED.search(text):
             return Turn(state)
@@ -61,7 +62,7 @@ class kgqa_proposals(Task):
             return Turn(state, valid=isinstance(call, Call), counts=counts | {"out_of_turns": 1.0})
         return Turn(state, {"policy": told}, "policy", valid=isinstance(call, Call), counts=counts)
 
-    async def check(self, models: Any, problem: Problem, text: str) -> float:
+    async def check(self, models: Models, problem: Problem, text: str) -> float:
         return float("nan")
 
     def posed(self, problem: Problem, state: Any, text: str) -> tuple[Problem | None, str, list[str]]:
