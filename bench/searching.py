@@ -52,7 +52,7 @@ def search_table(engine: LocalEngine) -> None:
         "reasoning_gym:chain_sum", {"min_terms": "4", "max_terms": "4", "min_digits": "1", "max_digits": "1"}
     )
     search = searches.mcts(
-        searches.values.constant(), simulations=SIMULATIONS, width=2, max_tokens=48, temperature=1.0
+        searches.values.constant(), simulations=SIMULATIONS, n=2, max_tokens=48, temperature=1.0
     )
     problems = list(islice(task.problems("test", 0), PROBLEMS))
     print(

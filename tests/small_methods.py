@@ -20,7 +20,6 @@ NAMES = sorted(module.name for module in pkgutil.iter_modules(surpass.methods.__
 SMALL = {
     "problems": 4,
     "n": 4,
-    "widths": (2, 2),
     "stop": "a",
     "max_tokens": 4,
     "lr": 0.05,
@@ -28,7 +27,6 @@ SMALL = {
     "updates": 2,
     "every": 1,
     "trust": 0.0,
-    "k": 3,
     "simulations": 3,
     "rollout": 1,
     "searches_each": 2,
@@ -39,6 +37,17 @@ SMALL = {
     "mark": "b",  # a table reserves no token
     "self_evaluate": False,  # and has no words for a verdict
 }
+
+
+SIZES = {
+    "mcts_dpo": {"n": 2},
+    "omegaprm": {"n": 3, "votes": 4},
+    "promptagent": {"n": 3},
+    "rest_mcts": {"n": 3},
+    "slate": {"n": 3},
+    **{name: {"n": (2, 2)} for name in ("tree_grpo", "tree_sharpen", "tree_vote")},
+}
+"""Attempts or children at a node, where they are not SMALL's."""
 
 
 def task_of(name: str):
@@ -54,7 +63,8 @@ GAMES = {"spiral_games"}
 def small(name: str, **knobs):
     """The method with the knobs of a test, as far as it has them, and an exam of two problems."""
     function = getattr(importlib.import_module(f"surpass.methods.{name}"), name)
-    wanted = {k: v for k, v in {**SMALL, **knobs}.items() if k in inspect.signature(function).parameters}
+    every = SMALL | SIZES.get(name, {}) | knobs
+    wanted = {k: v for k, v in every.items() if k in inspect.signature(function).parameters}
     method = function(**wanted)
     # a nano model never writes "Score:"; any digit will do
     if isinstance(method.scores.get("reward"), rewards.judge):

@@ -369,4 +369,4 @@ def test_what_cannot_be_compared_says_why(words, why, capsys, tmp_path, monkeypa
 
 
 def test_several_numbers_and_text_are_knobs():
-    assert Entry.parse("tree_grpo,widths=4x2,max-tokens=8").knobs == {"widths": (4, 2), "max_tokens": 8}
+    assert Entry.parse("tree_grpo,n=4x2,max-tokens=8").knobs == {"n": (4, 2), "max_tokens": 8}

@@ -5,25 +5,36 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from small_methods import CHECKED, LEARNING, NAMES, digest, small, task_of
-from surpass import searches
+from small_methods import CHECKED, LEARNING, NAMES, SIZES, digest, small, task_of
+from surpass import measures, searches
 from surpass.demands import SIGNED
 from surpass.engines import ScriptedEngine
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.loop import credited, improve, rescored
 from surpass.models import Models
 from surpass.needs import require, snapshots
+from surpass.part_json import RENAMED
 from surpass.parts import from_json, needs_of, to_json
 from surpass.searches.round import search_all
 from surpass.store import Store
 from surpass.types import Column, Memory
 from tiny import copy_letter, nano_models, table
+
+GIVEN = {
+    "surpass.searches.beam": lambda: searches.beam(searches.values.truth()),
+    "surpass.searches.best_first": lambda: searches.best_first(searches.values.truth()),
+    "surpass.searches.refine": lambda: searches.refine("{question}{answer}", "{question}{answer}{feedback}"),
+    "surpass.searches.stepwise": lambda: searches.stepwise(searches.values.graded()),
+    "surpass.measures.agreement": lambda: measures.agreement(searches.samples(2)),
+}
+"""Parts that have no defaults for all their fields."""
 
 
 def go(name: str, folder: Path, seed: int = 0, rounds: int = 2, models=nano_models):
@@ -38,6 +49,18 @@ def go(name: str, folder: Path, seed: int = 0, rounds: int = 2, models=nano_mode
 def test_json_gives_the_method_back(name):
     method = small(name)
     assert from_json(to_json(method)) == method
+
+
+@pytest.mark.parametrize("part", sorted(RENAMED))
+def test_fields_are_read_under_the_names_that_earlier_versions_gave_them(part):
+    """Any value will do: a whole number, or the tree's several."""
+    made = {"voice": "policy", "margin": 2} if part.endswith("overlong") else {}
+    made |= {"max_tokens": 5} if part.endswith("overlong") else {}
+    now = to_json(from_json({"part": part, **made}) if made or part not in GIVEN else GIVEN[part]())
+    old = {new: old for old, new in RENAMED[part].items()}
+    was = {old.get(key, key): value for key, value in now.items()}
+    assert was.keys() != now.keys()
+    assert to_json(from_json(json.loads(json.dumps(was)))) == json.loads(json.dumps(now))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,9 +152,9 @@ def test_learning_needs_are_refused_before_the_first_token(name):
 def test_solves_the_identity_task(name):
     """Every learner raises the chance of the right letter on a table it can represent exactly."""
     models, task = table(scale=0.5), copy_letter(shared=True)
-    method = small(
-        name, lr=0.1, n=16, widths=(4, 4), every=100, epochs=15, oversample=1
-    )  # from the start each round: more passes
+    n = (4, 4) if isinstance(SIZES.get(name, {}).get("n"), tuple) else 16
+    # from the start each round: more passes
+    method = small(name, lr=0.1, n=n, every=100, epochs=15, oversample=1)
     result = models.run(improve(method, task, models, rounds=25))
     rewards = [event["reward"] for event in result.events if event["event"] == "search"]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.2

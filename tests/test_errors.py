@@ -107,7 +107,7 @@ CASES = [
         ["run", "grpo", "--model", "api:m"],
         "cannot be trained",
     ),
-    Case("several values in one word", ["run", "tree_grpo", "--widths", "4,4"], "written apart: 4 4"),
+    Case("several values in one word", ["run", "tree_grpo", "--n", "4,4"], "written apart: 4 4"),
     Case(
         "a data file that does not exist",
         ["run", "grpo", "--task", "data:row.jsonl"],

@@ -324,8 +324,8 @@ def test_searches_take_a_step_that_nobody_judged_for_as_good_as_those_beside_it(
     """
     for numbers in ((-0.9, NAN, -0.2), (0.9, NAN, 0.2)):
         for search in (
-            searches.beam(listed(numbers), width=2, branch=4, depth=LINES.n),
-            searches.best_first(listed(numbers), depth=LINES.n, branch=4),
+            searches.beam(listed(numbers), width=2, n=4, depth=LINES.n),
+            searches.best_first(listed(numbers), depth=LINES.n, n=4),
         ):
             for tree in grow(search, LINES):
                 worth = tree.get("worth").values
@@ -355,7 +355,7 @@ def test_completions_that_nobody_judged_make_no_prefix_wrong():
     """Of a check that says 1 or nothing every judged completion is right: MC is 1 or not known, and no first
     error is looked for.
     """
-    for tree in grow(searches.first_error(k=4, searches=3), half(LINES)):
+    for tree in grow(searches.first_error(n=4, searches=3), half(LINES)):
         mc = tree.get("mc").values
         assert set(mc[~np.isnan(mc)].tolist()) <= {1.0}
         assert np.isnan(tree.get("wrong_step").values).all()

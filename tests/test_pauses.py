@@ -112,7 +112,7 @@ def test_draws_go_on_under_their_own_weights(nano):
 
 def grown(engine, seed=0):
     search = searches.mcts(
-        searches.values.constant(), simulations=12, width=2, stop="a", max_tokens=40, temperature=1.0
+        searches.values.constant(), simulations=12, n=2, stop="a", max_tokens=40, temperature=1.0
     )
     problems = [Problem(f"{i}", "ab"[i % 2], "a") for i in range(8)]
     models, steps, seen = Models(policy=engine), [], set()

@@ -84,7 +84,7 @@ def optimiser(guided: bool):
 
 def searched(guided: bool, seed: int):
     models = Models(policy=ScriptedEngine(player), optimizer=ScriptedEngine(optimiser(guided)))
-    method = promptagent(iterations=4, width=2, depth=5, batch=4, held=24, guided=guided, answer_tokens=32)
+    method = promptagent(iterations=4, n=2, depth=5, batch=4, held=24, guided=guided, answer_tokens=32)
     result = models.run(improve(method, words(), models, rounds=1, seed=seed))
     return result, models
 
@@ -123,7 +123,7 @@ def test_a_refused_prompt_is_taken_back():
         lambda text, key: "x" if "<upper>" in text.partition("user: ")[0] else player(text, key)
     )
     models = Models(policy=policy, optimizer=ScriptedEngine(lambda text, key: "<prompt><upper></prompt>"))
-    method = promptagent(iterations=1, width=1, depth=1, held=4, batch=2)
+    method = promptagent(iterations=1, n=1, depth=1, held=4, batch=2)
     result = models.run(improve(method, deceptive(), models, rounds=1))
     assert [event["keep"] for event in result.events if event["event"] == "gate"] == [False]
     assert result.kept_round == 0 and "policy" not in models.system
@@ -133,7 +133,7 @@ def test_a_refused_prompt_is_taken_back():
 def test_a_run_is_stored_and_goes_on_with_its_prompt(tmp_path):
     def go(folder, rounds):
         models = Models(policy=ScriptedEngine(player), optimizer=ScriptedEngine(optimiser(True)))
-        method = promptagent(iterations=2, width=1, depth=2, batch=4, held=16, answer_tokens=32)
+        method = promptagent(iterations=2, n=1, depth=2, batch=4, held=16, answer_tokens=32)
         store = Store(folder)
         result = models.run(improve(method, words(), models, rounds=rounds, store=store))
         store.close()
@@ -148,7 +148,7 @@ def test_a_run_is_stored_and_goes_on_with_its_prompt(tmp_path):
 
 def chosen(policy, start: str = "", written: str = "<prompt>Think.</prompt>", held: int = 8):
     models = Models(policy=ScriptedEngine(policy), optimizer=ScriptedEngine(lambda text, key: written))
-    method = promptagent(start, iterations=2, width=2, depth=2, held=held, batch=2, answer_tokens=32)
+    method = promptagent(start, iterations=2, n=2, depth=2, held=held, batch=2, answer_tokens=32)
     method = dataclasses.replace(method, gate=gates.always())
     result = models.run(improve(method, words(), models, rounds=1))
     return models.system.get("policy", ""), result

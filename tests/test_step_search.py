@@ -40,13 +40,7 @@ def expanded(tree: Tree) -> int:
 
 def test_with_a_perfect_value_no_expansion_is_wasted():
     search = searches.mcts(
-        values.truth(),
-        simulations=TASK.n,
-        width=12,
-        choice="greedy",
-        backup="max",
-        outcome=True,
-        depth=TASK.n,
+        values.truth(), simulations=TASK.n, n=12, choice="greedy", backup="max", outcome=True, depth=TASK.n
     )
     trees = grow(search)
     assert all(solved(tree) for tree in trees), (
@@ -66,7 +60,7 @@ def test_without_a_guide_the_search_proves_what_can_be_solved(choice, backup, to
     )
     trees = grow(search)
     assert all(solved(tree) for tree in trees), "2^4 words are soon all visited"
-    starved = grow(dataclasses.replace(search, simulations=2, width=1))
+    starved = grow(dataclasses.replace(search, simulations=2, n=1))
     assert not all(solved(tree) for tree in starved)
 
 
@@ -74,7 +68,7 @@ def test_an_exam_counts_a_search_without_an_end_as_wrong_where_anybody_could_kno
     search = searches.mcts(
         values.truth(),
         simulations=TASK.n - 1,
-        width=12,
+        n=12,
         choice="greedy",
         backup="max",
         outcome=True,
@@ -201,7 +195,7 @@ def test_a_beam_counts_by_its_weakest_step_if_asked():
 
     task = lines(2)
     for least, first in ((False, "a"), (True, "b")):
-        trees = grow(searches.beam(told(), depth=2, width=2, branch=8, least=least), task)
+        trees = grow(searches.beam(told(), depth=2, width=2, n=8, by_least=least), task)
         for tree in trees:
             from surpass.choose import best
 
@@ -260,4 +254,4 @@ def test_bad_settings_are_refused():
     with pytest.raises(SurpassError, match="choice"):
         searches.mcts(choice="best")
     with pytest.raises(SurpassError, match="at least 1"):
-        searches.mcts(width=0)
+        searches.mcts(n=0)

@@ -56,7 +56,7 @@ def report():
         temperature=1.0,
         max_tokens=20,
         scores={"noise": noise(), "perfect": rewards.check()},
-        searches={"beam": searches.beam(values.constant(), width=1, branch=2, most=60, max_tokens=20)},
+        searches={"beam": searches.beam(values.constant(), width=1, n=2, token_budget=60, max_tokens=20)},
         n={"test": 400},
     )
     return models.run(measure(models, lenient(terms=3, digits=1, shots=0), "test", 0))

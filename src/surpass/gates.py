@@ -158,7 +158,7 @@ class limits:
 
     Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that
     weak teaches mistakes; 0: not asked); drift from the start is above `drift` nats a token; mean length left
-    [1 / length, length] times the start's; the share cut off rose, the share that states an answer fell, or
+    [1 / growth, growth] times the start's; the share cut off rose, the share that states an answer fell, or
     the share of problems that get one and the same answer, or that could not be measured, rose by more than
     `change`.
     """
@@ -166,7 +166,7 @@ class limits:
     every: int = 1
     agreement: float = 0.0
     drift: float = 0.5
-    length: float = 2.0
+    growth: float = 2.0
     change: float = 0.1
     labels: bool = False
     metric: ClassVar[str] = ""  # what it compares with stays the start
@@ -195,9 +195,9 @@ class limits:
         ratio = now["sampled/mean_length"] / max(start["sampled/mean_length"], 1e-9)
         wrong = {
             f"drift is above {self.drift}": not now["drift"] <= self.drift,
-            f"length changed by more than a factor of {self.length}": not 1 / self.length
+            f"length changed by more than a factor of {self.growth}": not 1 / self.growth
             <= ratio
-            <= self.length,
+            <= self.growth,
             "more attempts are cut off": now["sampled/clipped_ratio"]
             > start["sampled/clipped_ratio"] + self.change,
             "fewer attempts state an answer": now["answered"] < start["answered"] - self.change,

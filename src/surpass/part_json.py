@@ -30,6 +30,22 @@ def _public_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__name__}"
 
 
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "surpass.searches.beam": {"branch": "n", "least": "by_least", "most": "token_budget"},
+    "surpass.searches.best_first": {"branch": "n", "most": "token_budget"},
+    "surpass.searches.first_error": {"k": "n", "length": "scale"},
+    "surpass.searches.mcts": {"width": "n", "most": "token_budget"},
+    "surpass.searches.prompts": {"width": "n", "least": "min_depth"},
+    "surpass.searches.refine": {"enough": "done"},
+    "surpass.searches.stepwise": {"k": "n"},
+    "surpass.searches.tree": {"widths": "n"},
+    "surpass.measures.agreement": {"most": "limit"},
+    "surpass.rewards.overlong": {"most": "max_tokens"},
+    "surpass.gates.limits": {"length": "growth"},
+}
+"""What fields were called in runs of earlier versions: such a run goes on."""
+
+
 def to_json(value: Any) -> Any:
     """A part (or any value made of parts, numbers, strings, tuples and dicts) as JSON; `from_json` gives an
     equal one back.
@@ -72,7 +88,8 @@ def from_json(data: Any, allowed: Mapping[str, str] | Iterable[str] = ()) -> Any
                 f"own, allow it by name: --code {module:.100}.py"
             )
         cls = _class(module, name)
-        data = dict(data)
+        names = RENAMED.get(f"{module}.{name}", {})
+        data = {names.get(str(key), key): item for key, item in data.items()}
         for field in getattr(cls, "files", ()):
             file, _, wanted = str(data.get(field, "")).rpartition(":")
             if Path(file).stem not in allowed:

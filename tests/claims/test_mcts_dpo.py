@@ -51,7 +51,7 @@ def learnt(seed: int, select=None, online: bool = True) -> tuple[float, int]:
     """
     models, task, memory, pairs = start(seed), ways(), Memory(seed=seed), 0
     method = mcts_dpo(
-        problems=PROMPTS, simulations=8, width=3, self_evaluate=False, max_tokens=8, lr=0.1, updates=2
+        problems=PROMPTS, simulations=8, n=3, self_evaluate=False, max_tokens=8, lr=0.1, updates=2
     )
     learn = dataclasses.replace(method.learn[0], select=select or method.learn[0].select)
     models.weights.remember(["policy@0"])

@@ -37,7 +37,7 @@ def located(seed: int, linear: bool) -> tuple[float, float, float, int]:
     after an error with MC 0, completions that were searched).
     """
     models, oracle = tiny(), suite("arithmetic").parts["arithmetic"]
-    search = searches.first_error(k=8, searches=4, linear=linear, max_tokens=64)
+    search = searches.first_error(n=8, searches=4, linear=linear, max_tokens=64)
     trees, models = grown(search, "arithmetic", N, seed, models)
     hits, later = [], []
     for tree in trees:
@@ -97,7 +97,7 @@ def scripted(seed: int, linear: bool, lines: int = 12, n: int = 100) -> tuple[fl
     root's).
     """
     models, task = Models(policy=ScriptedEngine(writer(lines, 0.5))), chain(lines)
-    search = searches.first_error(k=8, searches=1, linear=linear, max_tokens=400)
+    search = searches.first_error(n=8, searches=1, linear=linear, max_tokens=400)
     trees = models.run(search_all(search, models, task, list(islice(task.problems("train", seed), n)), seed))
     hits, drawn = [], []
     for tree in trees:
@@ -112,7 +112,7 @@ def judge(seed: int) -> tuple[Models, int]:
     """(models with a process-reward model that learnt from the trees of train problems in four passes,
     labels).
     """
-    method = omegaprm(k=8, searches_each=4, max_tokens=64, most=16, lr_value=3e-4, updates=24)
+    method = omegaprm(n=8, searches_each=4, max_tokens=64, limit=16, lr_value=3e-4, updates=24)
     models, task, memory, learn = (
         tiny(),
         suite("arithmetic").parts["arithmetic"],

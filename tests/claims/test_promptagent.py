@@ -28,7 +28,7 @@ def found(seed: int, guided: bool, iterations: int, width: int, depth: int) -> t
 
     models = Models(policy=ScriptedEngine(player), optimizer=ScriptedEngine(counted))
     method = promptagent(
-        iterations=iterations, width=width, depth=depth, batch=4, held=24, guided=guided, answer_tokens=32
+        iterations=iterations, n=width, depth=depth, batch=4, held=24, guided=guided, answer_tokens=32
     )
     result = models.run(improve(method, words(), models, rounds=1, seed=seed))
     prompts = sum(said.startswith("<prompt>") for said in written)

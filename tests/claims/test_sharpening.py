@@ -14,7 +14,7 @@ from surpass.methods.tree_sharpen import tree_sharpen
 def sharpen(right: float, rounds: int = 40, seed: int = 0):
     task, models = letter(right), start()
     before = sampled_accuracy(models, task)
-    method = tree_sharpen(problems=32, widths=(8,), max_tokens=2, temperature=1.0, lr=0.1, every=1000)
+    method = tree_sharpen(problems=32, n=(8,), max_tokens=2, temperature=1.0, lr=0.1, every=1000)
     models.run(improve(method, task, models, rounds=rounds, seed=seed))
     return before, sampled_accuracy(models, task), models, task
 

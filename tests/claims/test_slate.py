@@ -99,7 +99,7 @@ def spread(hops: int, seed: int, judged: bool, n: int = 24, again: int = 12) -> 
         Models(policy=ScriptedEngine(searcher(0.7))),
     )
     problems = list(islice(task.problems("test", seed), n))
-    whole, steps = searches.samples(5, 1.0, 200, turns=TURNS), slate(k=5, turns=TURNS, max_tokens=200).search
+    whole, steps = searches.samples(5, 1.0, 200, turns=TURNS), slate(n=5, turns=TURNS, max_tokens=200).search
     found: dict[str, list[float]] = {}
     for draw in range(again):
         trees = models.run(search_all(steps if judged else whole, models, task, problems, 1000 * seed + draw))

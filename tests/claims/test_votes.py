@@ -23,7 +23,7 @@ from surpass.types import Memory
 
 METHODS = {
     "tree_vote": lambda trust: tree_vote(
-        problems=32, widths=(8,), max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10
+        problems=32, n=(8,), max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10
     ),
     "ttrl": lambda trust: ttrl(
         problems=32, n=8, max_tokens=2, temperature=1.0, trust=trust, lr=0.1, every=10

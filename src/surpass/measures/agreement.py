@@ -28,22 +28,24 @@ class agreement:
     at temperature 1; sampled/mean_length and sampled/clipped_ratio. None of these says that an answer is
     right.
 
-    At most `most` problems of a split, the same in every run.
+    At most `limit` problems of a split, the same in every run.
     """
 
     search: Search
     n: Mapping[str, int] = field(default_factory=lambda: {"gate": 48, "test": 48})
-    most: int = 48
+    limit: int = 48
     base: str = "policy@0"
     role: str = "policy"
     needs = frozenset({"logprobs"})
 
     def at_most(self, split: str) -> int:
         """Tokens drawn at most."""
-        return min(self.n[split], self.most) * self.search.at_most() if hasattr(self.search, "at_most") else 0
+        return (
+            min(self.n[split], self.limit) * self.search.at_most() if hasattr(self.search, "at_most") else 0
+        )
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
-        trees = await exam_trees(self.search, models, task, split, min(self.n[split], self.most), seed)
+        trees = await exam_trees(self.search, models, task, split, min(self.n[split], self.limit), seed)
         answers = [stated(models, task, tree, self.role) for tree in trees]
         common = [Counter(a for a in some if a is not None).most_common(1) for some in answers]
         tops = Counter(top[0][0] for top in common if top)

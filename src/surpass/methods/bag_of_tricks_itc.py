@@ -47,14 +47,14 @@ def bag_of_tricks_itc(
         )
     steps: dict[str, Any] = {
         "value": known[guide],
-        "most": budget,
+        "token_budget": budget,
         "temperature": temperature,
         "max_tokens": max_tokens,
     }
     found: dict[str, Search] = {
-        "beam": searches.beam(width=width, branch=width, **steps),
-        "best_first": searches.best_first(branch=width, expansions=64, **steps),
-        "mcts": searches.mcts(choice="puct", explore=1.25, simulations=64, width=width, **steps),
+        "beam": searches.beam(width=width, n=width, **steps),
+        "best_first": searches.best_first(n=width, expansions=64, **steps),
+        "mcts": searches.mcts(choice="puct", explore=1.25, simulations=64, n=width, **steps),
         "refine": searches.refine(
             FEEDBACK, IMPROVE, temperature=temperature, max_tokens=max(16, min(max_tokens, budget // 5))
         ),

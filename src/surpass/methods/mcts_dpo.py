@@ -37,7 +37,7 @@ from surpass.parts import Learn, Method
 def mcts_dpo(
     problems: int = 32,
     simulations: int = 16,
-    width: int = 2,
+    n: int = 2,
     depth: int = 8,
     explore: float = 1.0,
     self_evaluate: bool = True,
@@ -58,7 +58,7 @@ def mcts_dpo(
     search = searches.mcts(
         guide,
         simulations,
-        width,
+        n,
         "puct",
         "all",
         explore,

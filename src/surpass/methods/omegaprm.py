@@ -5,7 +5,7 @@ Idea     If a wrong solution has a first wrong step, a binary search over its st
          its judgement weighs the vote and chooses what to imitate.
 Search   completions of prefixes; in wrong ones the first wrong step by halving, the most promising first:
          alpha^(1 - MC) beta^(|r| / length) + c sqrt(sum N) / (1 + N)
-Score    a prefix: MC, the share of its k completions that are right; an attempt: min over steps of the
+Score    a prefix: MC, the share of its n completions that are right; an attempt: min over steps of the
          model's p(step)
 Loss     process-reward model: cross-entropy with the soft label MC at the end of each prefix; then, judged by
          that model as it is after this update, policy: SFT on the attempts it thinks best, if p > 1/2 and not
@@ -16,7 +16,7 @@ Labels   verifier
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "prm"); a checker
 Differs  the paper collects labels and stops there; imitating what the model thinks best, round by round, is
          ours. A model that has learnt nothing says 1/2 to everything, so nothing is imitated until its p
-         differ and exceed 1/2. The filter of too easy and too hard problems is the root's MC of k
+         differ and exceed 1/2. The filter of too easy and too hard problems is the root's MC of n
          completions, not of 32. Finished completions are labels, too (1 or 0). `length` is 64 tokens.
 Works    docs/claims.md, the tiny model's sums: binary search finds the first wrong step of 0.96, 0.65 and
          0.67 of the wrong attempts (above 0.8 is not shown), and no cheaper than step by step, because these
@@ -35,20 +35,20 @@ from surpass.types import Cast
 
 def omegaprm(
     problems: int = 8,
-    k: int = 8,
-    searches_each: int = 20,
     n: int = 8,
+    searches_each: int = 20,
+    votes: int = 8,
     temperature: float = 1.0,
     max_tokens: int = 128,
     keep: int = 1,
-    most: int = 64,
+    limit: int = 64,
     lr: float = 1e-6,
     lr_value: float = 1e-5,
     updates: int = 4,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with at most `searches_each` halvings, at most `most` labels of each; `n` attempts
-    at inference.
+    """`problems` a round with at most `searches_each` halvings, at most `limit` labels of each; `votes`
+    attempts at inference.
     """
     scores: dict[str, Reward] = {"prm": rewards.process("prm"), "votes": rewards.vote(weight="prm")}
     best = selectors.top("prm", keep, 0.5, above=True)
@@ -56,14 +56,14 @@ def omegaprm(
     imitate = learners.gradient(objectives.sft(), lr, updates=updates)
     return Method(
         curriculum=curricula.shuffle(problems),
-        search=searches.first_error(k, searches_each, temperature=temperature, max_tokens=max_tokens),
+        search=searches.first_error(n, searches_each, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.check()},
         learn=(
-            Learn("prm", selectors.prefixes("mc", most), judge, voices=("policy",)),
+            Learn("prm", selectors.prefixes("mc", limit), judge, voices=("policy",)),
             Learn("policy", best, imitate, scores={"prm": rewards.process("prm")}),
         ),
         exam=measures.answers(
-            searches.samples(n, temperature, max_tokens),
+            searches.samples(votes, temperature, max_tokens),
             choose=choose.best("votes", then="prm"),
             scores=scores,
         ),

@@ -32,7 +32,7 @@ from surpass.types import Cast
 def promptagent(
     start: str = "",
     iterations: int = 10,
-    width: int = 3,
+    n: int = 3,
     explore: float = 2.5,
     depth: int = 6,
     batch: int = 5,
@@ -49,7 +49,7 @@ def promptagent(
     search = searches.prompts(
         start,
         iterations,
-        width,
+        n,
         explore,
         depth,
         batch=batch,

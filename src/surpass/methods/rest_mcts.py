@@ -43,7 +43,7 @@ from surpass.types import Cast, Column, Memory, Tree
 def rest_mcts(
     problems: int = 16,
     simulations: int = 20,
-    width: int = 3,
+    n: int = 3,
     rollout: int = 3,
     enough: float = 0.9,
     temperature: float = 0.7,
@@ -59,7 +59,7 @@ def rest_mcts(
     """
     sizes: dict[str, Any] = {
         "simulations": simulations,
-        "width": width,
+        "n": n,
         "rollout": rollout,
         "temperature": temperature,
         "max_tokens": max_tokens,

@@ -1,9 +1,9 @@
 """SLATE: truncated step-level sampling with process rewards (2026).
 
 Idea     Whole trajectories differ everywhere, so the advantage of one step holds the luck of all others. Here
-         k continuations of one step share their beginning exactly, a judge scores each at once, and the
+         n continuations of one step share their beginning exactly, a judge scores each at once, and the
          difference is due to that step alone.
-Search   at every turn k continuations from one prefix; each is played, the documents it finds are seen by the
+Search   at every turn n continuations from one prefix; each is played, the documents it finds are seen by the
          judge; the best goes on
 Score    a step: 1, 0 or -1 (by="oracle": the task's exact knowledge; by="judge": the number a model writes
          when shown question, turn and documents), a right answer `early` (turns - used) / turns more
@@ -40,7 +40,7 @@ End with a line "Score: {best}" for good, "Score: 0" for harmless, "Score: {wors
 
 def slate(
     problems: int = 8,
-    k: int = 5,
+    n: int = 5,
     turns: int = 4,
     by: str = "oracle",
     early: float = 0.5,
@@ -53,7 +53,7 @@ def slate(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round, `k` continuations at each of at most `turns` turns, scored `by` the task's oracle
+    """`problems` a round, `n` continuations at each of at most `turns` turns, scored `by` the task's oracle
     or a judge.
     """
     if by not in ("oracle", "judge"):
@@ -63,7 +63,7 @@ def slate(
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
-        search=searches.stepwise(judge, k, turns, temperature=temperature, max_tokens=max_tokens),
+        search=searches.stepwise(judge, n, turns, temperature=temperature, max_tokens=max_tokens),
         scores={},
         learn=(Learn("policy", selectors.steps(), learner, advantages.siblings("step", scale=True)),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens, turns=turns)),

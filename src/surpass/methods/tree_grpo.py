@@ -2,7 +2,7 @@
 
 Idea     Attempts that share their first steps tell which step was good: compare a step with its siblings, not
          whole attempts.
-Search   m first steps, k continuations of each (widths = (m, k); more widths, more levels); shared steps are
+Search   m first steps, k continuations of each (n = (m, k); more numbers, more levels); shared steps are
          drawn once
 Score    the task's check at every leaf
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings; all its
@@ -25,7 +25,7 @@ from surpass.parts import Learn, Method
 
 def tree_grpo(
     problems: int = 8,
-    widths: tuple[int, ...] = (4, 2),
+    n: tuple[int, ...] = (4, 2),
     stop: str = "\n",
     temperature: float = 0.8,
     max_tokens: int = 128,
@@ -44,7 +44,7 @@ def tree_grpo(
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
-        search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
+        search=searches.tree(n, stop, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.check()},
         learn=(Learn("policy", selectors.every(), learner, advantages.siblings()),),
         exam=measures.answers(searches.samples(1, 0.0, max_tokens)),

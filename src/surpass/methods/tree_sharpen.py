@@ -4,7 +4,7 @@
 Idea     A model often rates its right answers higher than it samples them: move the probability of whole
          attempts to where the start already puts its best ones. Creates no knowledge; makes one draw as good
          as the best of many.
-Search   m first steps, k continuations of each (widths), as tree_grpo
+Search   m first steps, k continuations of each (n), as tree_grpo
 Score    r = exp(4 m), m = mean log p_start(token) over the attempt's tokens; the start model is frozen,
          labels are never used
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
@@ -26,7 +26,7 @@ from surpass.parts import Learn, Method
 
 def tree_sharpen(
     problems: int = 16,
-    widths: tuple[int, ...] = (4, 2),
+    n: tuple[int, ...] = (4, 2),
     stop: str = "\n",
     temperature: float = 0.8,
     max_tokens: int = 128,
@@ -46,7 +46,7 @@ def tree_sharpen(
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
-        search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
+        search=searches.tree(n, stop, temperature=temperature, max_tokens=max_tokens),
         scores={"reward": rewards.likelihood("policy@0", scale)},
         learn=(Learn("policy", selectors.every(), learner, advantages.siblings()),),
         exam=measures.by_split({"gate": agreement, "test": measures.together((answers, agreement))}),

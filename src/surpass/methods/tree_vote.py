@@ -2,7 +2,7 @@
 
 Idea     Without labels, the answer that most of a problem's attempts reach, counted by how sure each was,
          stands in for the truth. That helps where votes are usually right and harms where they are not.
-Search   m first steps, k continuations of each (widths), as tree_grpo
+Search   m first steps, k continuations of each (n), as tree_grpo
 Score    weight of a leaf: exp(mean log-prob of its tokens at the draw); share(answer) = weight of its leaves
          / all weight; reward = share of the winner where the leaf states the winning answer, else 0
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
@@ -23,7 +23,7 @@ from surpass.parts import Gate, Learn, Measure, Method
 
 def tree_vote(
     problems: int = 16,
-    widths: tuple[int, ...] = (4, 2),
+    n: tuple[int, ...] = (4, 2),
     stop: str = "\n",
     temperature: float = 0.8,
     max_tokens: int = 128,
@@ -46,7 +46,7 @@ def tree_vote(
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)
     return Method(
         curriculum=curricula.shuffle(problems),
-        search=searches.tree(widths, stop, temperature=temperature, max_tokens=max_tokens),
+        search=searches.tree(n, stop, temperature=temperature, max_tokens=max_tokens),
         scores={
             "sure": rewards.likelihood(role=""),
             "vote": rewards.vote(weight="sure"),

@@ -36,11 +36,11 @@ class weighted:
 
 @dataclass(frozen=True)
 class overlong:
-    """Per leaf: 0 where `voice` drew at most most - margin tokens on its path, falling linearly to -1 at
-    `most`. Yu et al. 2025 (DAPO), eq. 13.
+    """Per leaf: 0 where `voice` drew at most max_tokens - margin tokens on its path, falling linearly to -1
+    at `max_tokens`. Yu et al. 2025 (DAPO), eq. 13.
     """
 
-    most: int
+    max_tokens: int
     margin: int
     voice: str = "policy"
 
@@ -52,4 +52,4 @@ class overlong:
 
     def _leaf(self, tree: Tree, leaf: int) -> float:
         length = sum(len(tree.own(node)) for node in tree.dialogue(leaf) if tree.author[node] == self.voice)
-        return -min(1.0, max(0.0, (length - (self.most - self.margin)) / self.margin))
+        return -min(1.0, max(0.0, (length - (self.max_tokens - self.margin)) / self.margin))

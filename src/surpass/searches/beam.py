@@ -24,7 +24,7 @@ class _Stepped:
     depth: int = 16
     temperature: float = 1.0
     max_tokens: int = 256
-    most: int = 0
+    token_budget: int = 0
     role: str = "policy"
     needs = frozenset({"tokens", "branching", "one_player"})  # half an answer is continued
 
@@ -47,7 +47,7 @@ class _Stepped:
         return steps, root
 
     def _spent(self, steps: Steps) -> bool:
-        return bool(self.most) and steps.drawn >= self.most
+        return bool(self.token_budget) and steps.drawn >= self.token_budget
 
 
 def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
@@ -59,21 +59,21 @@ def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
 
 @dataclass(frozen=True)
 class beam(_Stepped):
-    """At every depth each of the `width` kept steps is continued `branch` times, and the `width` best new
-    ones by `value` go on; attempts that end are set aside for the choice. `least`: a step counts by the least
-    value on its way instead of its own.
+    """At every depth each of the `width` kept steps is continued `n` times, and the `width` best new
+    ones by `value` go on; attempts that end are set aside for the choice. `by_least`: a step counts by the
+    least value on its way instead of its own.
 
-    `most` tokens drawn end the search (0: none); what is kept then is not finished. Leaves the node column
-    "worth".
+    `token_budget` tokens drawn end the search (0: none); what is kept then is not finished. Leaves the node
+    column "worth".
     """
 
     width: int = 2
-    branch: int = 4
-    least: bool = False
+    n: int = 4
+    by_least: bool = False
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""
-        return self.most or self.width * self.branch * self.max_tokens
+        return self.token_budget or self.width * self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         steps, root = await self._begin(models, task, problem, rng)
@@ -81,9 +81,9 @@ class beam(_Stepped):
         while kept and not self._spent(steps):
             new: list[int] = []
             for node in kept:
-                for child in await steps.expand(node, self.branch):
+                for child in await steps.expand(node, self.n):
                     scores[child] = (
-                        min(steps.worth[child], scores[node]) if self.least else steps.worth[child]
+                        min(steps.worth[child], scores[node]) if self.by_least else steps.worth[child]
                     )
                     new.append(child)
             kept = sorted((c for c in new if not steps.over(c)), key=lambda c: (-scores[c], c))[: self.width]
@@ -92,19 +92,19 @@ class beam(_Stepped):
 
 @dataclass(frozen=True)
 class best_first(_Stepped):
-    """`expansions` times the most promising step found so far, wherever it stands, is continued `branch`
+    """`expansions` times the most promising step found so far, wherever it stands, is continued `n`
     times; steps known to be worth less than `prune` are given up; the search ends with the `attempts`-th
     finished attempt. Leaves the node column "worth".
     """
 
     expansions: int = 20
-    branch: int = 3
+    n: int = 3
     prune: float = 0.0
     attempts: int = 1
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""
-        return self.most or self.expansions * self.branch * self.max_tokens
+        return self.token_budget or self.expansions * self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         steps, root = await self._begin(models, task, problem, rng)
@@ -113,7 +113,7 @@ class best_first(_Stepped):
             if not open_ or ended >= self.attempts or self._spent(steps):
                 break
             _, node = heapq.heappop(open_)
-            for child in await steps.expand(node, self.branch):
+            for child in await steps.expand(node, self.n):
                 if steps.over(child):
                     ended += 1
                 elif child in steps.unknown or steps.worth[child] >= self.prune:

@@ -23,11 +23,11 @@ class first_error:
     """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions
     stay in the tree.
 
-    A prefix's MC is the share of its `k` completions that are right (worth at least 1): labels; of those that
+    A prefix's MC is the share of its `n` completions that are right (worth at least 1): labels; of those that
     could be judged. The root's first: 0 or 1 ends the search. Then, `searches` times at most, of the wrong
-    completions r of prefixes s with 0 < MC < 1 the one with the highest alpha^(1 - MC(s)) beta^(|r| / length)
+    completions r of prefixes s with 0 < MC < 1 the one with the highest alpha^(1 - MC(s)) beta^(|r| / scale)
     + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of its steps (lines,
-    `stop`) the middle one's prefix is completed k times: where any is right the first error lies later, else
+    `stop`) the middle one's prefix is completed n times: where any is right the first error lies later, else
     there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
 
     Leaves node columns "mc" (prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at
@@ -35,11 +35,11 @@ class first_error:
     drew them there.
     """
 
-    k: int = 8
+    n: int = 8
     searches: int = 20
     alpha: float = 0.5
     beta: float = 0.9
-    length: float = 64.0
+    scale: float = 64.0
     explore: float = 0.125
     linear: bool = False  # every step in order instead: the reference
     stop: str = "\n"
@@ -50,7 +50,7 @@ class first_error:
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""
-        return self.k * self.max_tokens * (1 + self.searches * 4)
+        return self.n * self.max_tokens * (1 + self.searches * 4)
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
@@ -87,7 +87,7 @@ class _Found:
     async def complete(self, node: int) -> float:
         """MC of a prefix; its wrong completions join the pool if some are right."""
         search, before = self.search, len(self.tree)
-        part = completions(search.k, search.temperature, search.max_tokens, role=self.role)
+        part = completions(search.n, search.temperature, search.max_tokens, role=self.role)
         (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
         drawn = [i for i in range(before, len(self.tree)) if self.tree.parent[i] == node]
         judged = {
@@ -108,7 +108,7 @@ class _Found:
         def promise(entry: tuple[int, int]) -> float:
             prefix, leaf = entry
             q = search.alpha ** (1 - self.mc[prefix]) * search.beta ** (
-                len(self.tree.own(leaf)) / search.length
+                len(self.tree.own(leaf)) / search.scale
             )
             return q + search.explore * total / (1 + self.taken[prefix])
 

@@ -19,7 +19,7 @@ from surpass.types import Column, Problem, Tree
 @dataclass(frozen=True)
 class mcts:
     """`simulations` times: descend from the root by `choice` to a step that was not expanded, expand it by
-    `width` next steps, judge these by `value`, and back up.
+    `n` next steps, judge these by `value`, and back up.
 
     choice     "ucb": Q_c + explore sqrt(2 ln N_parent / N_c), Q_c + `fresh` where N_c = 0 (ReST-MCTS*);
                "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length **
@@ -46,7 +46,7 @@ class mcts:
 
     value: Value = field(default_factory=constant)
     simulations: int = 20
-    width: int = 3
+    n: int = 3
     choice: str = "ucb"
     backup: str = "visits"
     explore: float = 0.7
@@ -59,7 +59,7 @@ class mcts:
     outcome: bool = False
     enough: float = math.inf
     in_flight: int = 1
-    most: int = 0
+    token_budget: int = 0
     stop: str = "\n"
     step_tokens: int = 0
     depth: int = 16
@@ -79,12 +79,12 @@ class mcts:
                 "mcts needs a choice out of ucb, puct, greedy and a backup out of visits, all, max, mean; "
                 f'found choice="{self.choice}", backup="{self.backup}"'
             )
-        if min(self.simulations, self.width, self.depth, self.in_flight) < 1:
-            raise SurpassError("mcts needs simulations, width, depth and in_flight of at least 1")
+        if min(self.simulations, self.n, self.depth, self.in_flight) < 1:
+            raise SurpassError("mcts needs simulations, n, depth and in_flight of at least 1")
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most, if every expansion ran to the end of an attempt."""
-        return self.most or self.simulations * (self.width + self.rollout) * self.max_tokens
+        return self.token_budget or self.simulations * (self.n + self.rollout) * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         tree, root, plays = await begin(models, task, problem, rng, self.role)
@@ -115,14 +115,16 @@ class mcts:
 
     async def _simulate(self, grown: _Grown, root: int) -> None:
         left = self.simulations
-        while left > 0 and not grown.done and not (self.most and grown.steps.drawn >= self.most):
+        while (
+            left > 0 and not grown.done and not (self.token_budget and grown.steps.drawn >= self.token_budget)
+        ):
             wave = [grown.descend(root) for _ in range(min(left, self.in_flight))]
             left -= len(wave)
             for path in dict.fromkeys(map(tuple, wave)):  # two that met at one step expand it once
                 await grown.grow(list(path))
             for path in wave:
                 grown.back_up(path)
-            if self.most and not grown.open():
+            if self.token_budget and not grown.open():
                 break  # more simulations would draw nothing, and so never reach what may be drawn
 
 
@@ -211,7 +213,7 @@ class _Grown:
         """Expand the last step of the path, and go on to an attempt's end where the search says so."""
         began, steps = tuple(path), self.steps
         while not steps.over(path[-1]) and path[-1] not in self.children:
-            new = await steps.expand(path[-1], self.search.width)
+            new = await steps.expand(path[-1], self.search.n)
             self.children[path[-1]] = new
             for child in new:
                 self.visits[child], self.total[child] = 0, 0.0

@@ -50,16 +50,16 @@ Write a better instruction between <prompt> and </prompt>."""
 @dataclass(frozen=True)
 class prompts:
     """Monte Carlo tree search over system prompts for `role`, `iterations` times: descend by Q + w
-    sqrt(ln(N_parent + 1) / max(1, N)), expand by `width` rewrites, go on greedily to the best new one until
+    sqrt(ln(N_parent + 1) / max(1, N)), expand by `n` rewrites, go on greedily to the best new one until
     it ends, and give every prompt on the path the sum of the rewards from it to the path's end.
 
     A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains
     what went wrong (or, if nothing did, why it worked) and writes a new prompt. A prompt's reward is its
     accuracy on those of `held` other train problems that could be judged under the first one; what cannot be
     under another counts as wrong there. A path ends
-    at `depth`; beyond `least` steps also where the reward is below the mean of the start's and the parent's,
-    and where it is the best so far. `guided`=False rewrites without looking at mistakes (the ablation). The
-    root is the prompt that `role` plays with, at first `start` ("": no system message).
+    at `depth`; beyond `min_depth` steps also where the reward is below the mean of the start's and the
+    parent's, and where it is the best so far. `guided`=False rewrites without looking at mistakes (the
+    ablation). The root is the prompt that `role` plays with, at first `start` ("": no system message).
 
     What was found is the best prompt on the path of an iteration with the highest mean reward (Wang et al.
     2023, PromptAgent, algorithm 1). A maximum of noisy means flatters itself, so it, the root's and no prompt
@@ -73,10 +73,10 @@ class prompts:
 
     start: str = ""
     iterations: int = 10
-    width: int = 3
+    n: int = 3
     explore: float = 2.5
     depth: int = 6
-    least: int = 2
+    min_depth: int = 2
     batch: int = 5
     held: int = 48
     guided: bool = True
@@ -88,7 +88,7 @@ class prompts:
 
     def at_most(self) -> int:
         """Tokens drawn at most."""
-        rewrites = self.iterations * self.depth * self.width
+        rewrites = self.iterations * self.depth * self.n
         return (
             rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens)
             + 5 * self.held * self.answer_tokens
@@ -201,7 +201,7 @@ class _Plan:
         node, depth = path[-1], len(path) - 1
         if depth >= self.search.depth or node in self.children:
             return True
-        if depth <= self.search.least:
+        if depth <= self.search.min_depth:
             return False
         return (
             self.reward[node] > best
@@ -209,9 +209,9 @@ class _Plan:
         )
 
     async def expand(self, node: int) -> None:
-        """`width` rewrites of a prompt, each after another batch of problems, at once."""
-        numbers = range(self.batches, self.batches + self.search.width)
-        self.batches += self.search.width
+        """`n` rewrites of a prompt, each after another batch of problems, at once."""
+        numbers = range(self.batches, self.batches + self.search.n)
+        self.batches += self.search.n
         found = await asyncio.gather(*(self.rewrite(node, number) for number in numbers))
         self.children[node] = [child for child in found if child is not None]
         for child in self.children[node]:

@@ -18,14 +18,14 @@ class refine:
 
     `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own,
     aside; `improve` (with {question}, {answer} and {feedback}) replaces the problem's last user message for
-    the next attempt. Feedback that holds `enough`, or failed, ends the refinement. Madaan et al. 2023,
+    the next attempt. Feedback that holds `done`, or failed, ends the refinement. Madaan et al. 2023,
     algorithm 1.
     """
 
     feedback: str
     improve: str
     times: int = 2
-    enough: str = "NO CHANGE"
+    done: str = "NO CHANGE"
     temperature: float = 0.7
     max_tokens: int = 256
     turns: int = 32
@@ -61,7 +61,7 @@ class refine:
             ask = models.open(self.role, tree, fill(self.feedback, words), cause=node, aside=True)
             (said,) = await drawn(models, self.role, tree, ask, 1, sampling)
             words["{feedback}"] = models.said(self.role, tree, said, since=ask)
-            if tree.stop[said] == FAILED or self.enough in words["{feedback}"]:
+            if tree.stop[said] == FAILED or self.done in words["{feedback}"]:
                 break
             again = models.open(self.role, tree, reasked(problem, fill(self.improve, words)), cause=node)
             tree.end(again, 0, state)

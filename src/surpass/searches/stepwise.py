@@ -17,7 +17,7 @@ from surpass.types import Problem, Tree, fold
 
 @dataclass(frozen=True)
 class stepwise:
-    """At every turn `k` continuations from one shared beginning; each is played, `judge` scores what came of
+    """At every turn `n` continuations from one shared beginning; each is played, `judge` scores what came of
     it, and one goes on: the best (a random one of equals), or with `softness` s > 0 one drawn with
     probability proportional to exp(score / s).
 
@@ -25,7 +25,7 @@ class stepwise:
     """
 
     judge: Value
-    k: int = 5
+    n: int = 5
     turns: int = 4
     softness: float = 0.0
     temperature: float = 1.0
@@ -35,7 +35,7 @@ class stepwise:
 
     def at_most(self) -> int:
         """Tokens drawn for one problem at most."""
-        return self.k * self.turns * self.max_tokens
+        return self.n * self.turns * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         if len(task.players) > 1:
@@ -44,7 +44,7 @@ class stepwise:
         scores: dict[int, float] = {}
         for turn in range(self.turns):
             sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-            children = await models.generate(plays, tree, node, self.k, **sampling)
+            children = await models.generate(plays, tree, node, self.n, **sampling)
             told = await asyncio.gather(*(step_on(models, task, tree, child, plays) for child in children))
             values = await self.judge.values(models, task, tree, children)
             scores |= dict(zip(children, values.tolist(), strict=True))

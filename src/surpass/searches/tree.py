@@ -16,7 +16,7 @@ from surpass.types import LENGTH, OPEN, Problem, Tree
 
 @dataclass(frozen=True)
 class tree:
-    """widths[0] first steps, each continued widths[1] times, and so on; the last continuation runs to the end
+    """n[0] first steps, each continued n[1] times, and so on; the last continuation runs to the end
     of the turn.
 
     A step ends after the token that completes `stop` (default: a line), or after `step_tokens` tokens if that
@@ -24,7 +24,7 @@ class tree:
     first turn; prefixes are computed once.
     """
 
-    widths: tuple[int, ...] = (4, 2)
+    n: tuple[int, ...] = (4, 2)
     stop: str = "\n"
     step_tokens: int = 0
     temperature: float = 1.0
@@ -34,42 +34,33 @@ class tree:
     needs = frozenset({"tokens", "branching"})  # half an answer is continued
 
     def __post_init__(self) -> None:
-        if not self.widths or min(self.widths) < 1:
-            raise SurpassError(
-                f"a tree needs at least one width, each at least 1; found widths={self.widths}"
-            )
+        if not self.n or min(self.n) < 1:
+            raise SurpassError(f"a tree needs at least one n, each at least 1; found n={self.n}")
 
     def at_most(self) -> int:
         """Tokens drawn for one problem, if every attempt uses all it may and no step is shared."""
         leaves = 1
-        for width in self.widths:
-            leaves *= width
+        for some in self.n:
+            leaves *= some
         return leaves * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
         grown, root, plays = await begin(models, task, problem, rng, self.role)
-        await self._grow(models, task, grown, root, self.widths, self.max_tokens, plays)
+        await self._grow(models, task, grown, root, self.n, self.max_tokens, plays)
         return grown
 
     async def _grow(
-        self,
-        models: Models,
-        task: Task,
-        grown: Tree,
-        node: int,
-        widths: tuple[int, ...],
-        budget: int,
-        plays: str,
+        self, models: Models, task: Task, grown: Tree, node: int, n: tuple[int, ...], budget: int, plays: str
     ) -> None:
-        """Continue `node` as often as the first width says, and what can be continued as the others say."""
-        last = len(widths) == 1
+        """Continue `node` as often as the first n says, and what can be continued as the others say."""
+        last = len(n) == 1
         step = min(budget, self.step_tokens) if self.step_tokens and not last else budget
         sampling = {
             "temperature": self.temperature,
             "max_tokens": step,
             "stop": () if last or self.step_tokens else (self.stop,),
         }
-        children = await models.generate(plays, grown, node, widths[0], **sampling)
+        children = await models.generate(plays, grown, node, n[0], **sampling)
         whole = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         grow: list[Coroutine[Any, Any, Any]] = []
         for child in children:
@@ -77,7 +68,7 @@ class tree:
             if self.step_tokens and not last and grown.stop[child] == LENGTH:
                 grown.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
             if not last and grown.stop[child] == OPEN and left > 0:
-                grow.append(self._grow(models, task, grown, child, widths[1:], left, plays))
+                grow.append(self._grow(models, task, grown, child, n[1:], left, plays))
             else:
                 grow.append(play_on(models, task, grown, child, self.role, self.turns, whole))
         await asyncio.gather(*grow)
