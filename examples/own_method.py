@@ -2,19 +2,9 @@
 
 import sys
 
-from surpass import (
-    Learn,
-    Method,
-    compare,
-    curricula,
-    gates,
-    learners,
-    measures,
-    objectives,
-    rewards,
-    searches,
-    selectors,
-)
+from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
+from surpass.comparing import compare
+from surpass.parts import Learn, Method
 
 
 def hopeful(

@@ -28,7 +28,6 @@ FOREIGN = {
     "max_position_embeddings parameter_name quantization_config rope_type to_str config",
     "a module that surpass loaded": "_surpass_digest",
     "a task behind its veil": "_task",
-    "options of the command line": "api",
 }
 
 

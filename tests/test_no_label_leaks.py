@@ -14,7 +14,8 @@ import pytest
 
 from small_methods import LEARNING, small
 from surpass import rewards
-from surpass.loop import improve, weights_digest
+from surpass.identity import weights_digest
+from surpass.loop import improve
 from surpass.parts import demands
 from surpass.store import Store
 from tiny import copy_letter, nano_models

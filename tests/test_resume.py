@@ -290,7 +290,7 @@ def test_another_format_is_refused_by_name(tmp_path):
         Store.read_run(tmp_path)
 
 
-def test_a_refusal_restores_weights_optimiser_and_notes(tmp_path):
+def test_a_refusal_restores_weights_optimiser_and_notes(monkeypatch):
     """A gate that refuses everything ends with the start's weights, on a run with momentum to lose."""
     import dataclasses
 
@@ -310,16 +310,10 @@ def test_a_refusal_restores_weights_optimiser_and_notes(tmp_path):
         grpo(problems=4, n=4, max_tokens=4, lr=0.05, temperature=1.0), exam=method().exam
     )
     object.__setattr__(plain, "gate", refuse())
-    import surpass.loop as loop
-
-    to_json = loop.to_json
-    loop.to_json = lambda m: {}  # a gate made in a test has no place in JSON
-    from_json = loop.from_json
-    loop.from_json = lambda data, modules=(): plain
-    try:
-        result = models.run(improve(plain, copy_letter(), models, rounds=5, patience=2))
-    finally:
-        loop.to_json, loop.from_json = to_json, from_json
+    # a gate made in a test has no place in JSON
+    monkeypatch.setattr("surpass.journal.to_json", lambda m: {})
+    monkeypatch.setattr("surpass.loop.from_json", lambda data, modules=(): plain)
+    result = models.run(improve(plain, copy_letter(), models, rounds=5, patience=2))
     assert result.kept_round == 0
     assert [e["round"] for e in result.events if e["event"] == "gate"] == [1, 2], "patience of 2 ends the run"
     assert all(torch.equal(start[k], v) for k, v in models.engine("policy").weights().items())

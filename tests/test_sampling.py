@@ -320,7 +320,7 @@ def test_a_tree_is_scored_in_one_pass_if_it_fits(nano, monkeypatch):
     engine = nano()
     served(engine, [Score(Context.of(tree, leaf)) for leaf in leaves])
     assert engine.scored == 30 + 6 * 7
-    monkeypatch.setattr("surpass.engines.local.SCORE_TOKENS", 30 + 3 * 7)
+    monkeypatch.setattr("surpass.engines.scoring.SCORE_TOKENS", 30 + 3 * 7)
     engine = nano()
     served(engine, [Score(Context.of(tree, leaf)) for leaf in leaves])
     assert engine.scored == 2 * (30 + 3 * 7), "two passes, each with the root"

@@ -89,7 +89,9 @@ def test_an_exam_counts_a_search_without_an_end_as_wrong_where_anybody_could_kno
 
 
 def test_a_search_that_has_seen_all_it_can_reach_ends_before_its_tokens_do():
-    search = searches.mcts(values.constant(0.0), 10**9, 12, "ucb", outcome=True, depth=TASK.n, most=10**9)
+    search = searches.mcts(
+        values.constant(0.0), 10**9, 12, "ucb", outcome=True, depth=TASK.n, token_budget=10**9
+    )
     assert all(solved(tree) for tree in grow(search))
 
 
@@ -165,9 +167,7 @@ def test_several_simulations_in_flight_share_batches_and_repeat():
 def test_beam_and_best_first_follow_a_perfect_value(name):
     kind = getattr(searches, name)
     good = grow(
-        kind(
-            values.truth(), depth=TASK.n, **({"width": 1, "branch": 12} if name == "beam" else {"branch": 12})
-        )
+        kind(values.truth(), depth=TASK.n, **({"width": 1, "n": 12} if name == "beam" else {"n": 12}))
     )
     assert all(solved(tree) for tree in good)
     assert {expanded(tree) for tree in good} == {TASK.n}, "no expansion is wasted"

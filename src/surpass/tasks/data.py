@@ -123,7 +123,7 @@ class data(Task):
 
     def _measure(self, models: Models) -> None:
         """Warn, once for each model, of prompts that leave no room in its context."""
-        engine = models.engines.get("policy")
+        engine = models.engines.get("policy") if isinstance(models, Models) else None
         context = getattr(engine, "context", None)
         if engine is None or context is None or id(engine) in self._loaded.measured:
             return
