@@ -172,11 +172,7 @@ def test_beam_and_best_first_follow_a_perfect_value(name):
     assert all(solved(tree) for tree in good)
     assert {expanded(tree) for tree in good} == {TASK.n}, "no expansion is wasted"
     blind = grow(
-        kind(
-            values.constant(),
-            depth=TASK.n,
-            **({"width": 1, "branch": 1} if name == "beam" else {"branch": 1}),
-        )
+        kind(values.constant(), depth=TASK.n, **({"width": 1, "n": 1} if name == "beam" else {"n": 1}))
     )
     assert np.mean([solved(tree) for tree in blind]) < 0.5
 
