@@ -7,7 +7,7 @@ one for by name stands here or in surpass.protocols (tests/test_hooks.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -53,8 +53,10 @@ class Task(Protocol):
         """What follows a move."""
         return Turn(state)
 
-    async def check(self, models: Models, problem: Problem, text: str) -> float:
-        """The value of a finished attempt, usually in [0, 1]; nan: cannot be judged."""
+    def check(self, models: Models, problem: Problem, text: str) -> float | Awaitable[float | None] | None:
+        """The value of a finished attempt, usually in [0, 1]; nan or None: cannot be judged. It may be a
+        coroutine.
+        """
         ...
 
 

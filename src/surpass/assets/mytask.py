@@ -31,9 +31,9 @@ class mytask(surpass.Task):
 
         return unique(make, split)
 
-    def check(self, models: Any, problem: surpass.Problem, text: str) -> Any:
+    def check(self, models: Any, problem: surpass.Problem, text: str) -> float:
         """The value of an answer: 1 right, 0 wrong, or between; None: cannot be judged. May be async."""
-        return self.final_answer(text) == problem.answer
+        return float(self.final_answer(text) == problem.answer)
 
     def final_answer(self, text: str) -> str | None:
         """What attempts are compared by in votes (tree_vote, ttrl ...). Leave it out if nothing can be."""
