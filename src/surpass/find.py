@@ -120,13 +120,11 @@ def make_task(
     holds its parameters as text; keys that it does not have go to its `parameters`. `reward`,
     "file.py:function", judges attempts in place of the task's own check.
 
-    "suite" stands for the tasks that fit `model`, "suite:NAME" for one task at the suite's difficulty.
+    A task may choose by the `model`'s name what suits it, and stand for another (worlds.TaskHooks): "suite"
+    is the tasks that fit the model, "suite:NAME" one task at the suite's difficulty.
     """
     import surpass.tasks
-    from surpass.tasks.suite import FIT
 
-    if spec == "suite" and model in FIT:
-        spec = f"suite:{model}"
     first = ""
     if is_file(spec):
         cls, name = _own_task(spec), spec
@@ -140,6 +138,7 @@ def make_task(
         if name not in surpass.tasks.TASKS:
             raise unknown("task", name, list(surpass.tasks.TASKS))
         cls = getattr(surpass.tasks, name)
+        first = first or (cls.fitting(model) if hasattr(cls, "fitting") else "")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
@@ -164,8 +163,8 @@ def make_task(
     if missing:
         raise SurpassError(f"the task {name} needs {missing[0]}: --task {name}:{missing[0].upper()}")
     task = cls(**values)
-    if cls is surpass.tasks.suite and len(task.parts) == 1:
-        (task,) = task.parts.values()  # by itself it gives all it has: an oracle, other wordings
+    if hasattr(task, "alone"):
+        task = task.alone()
     return surpass.tasks.rewarded(task, reward, **judged) if reward else task
 
 

@@ -80,6 +80,14 @@ class TaskHooks(Protocol):
     reads: tuple[str, ...]
     """The fields that name files which are read: their contents are part of the run's identity."""
 
+    def fitting(self, model: str) -> str:
+        """The first parameter that suits a model, by its name (a class method); "": none in particular."""
+        ...
+
+    def alone(self) -> Task:
+        """The task that this one amounts to, itself or its only part."""
+        ...
+
     def final_answer(self, text: str) -> str | None:
         """The answer in an attempt, in a form that can be compared, for votes; None: there is none."""
         ...

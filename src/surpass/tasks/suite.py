@@ -70,6 +70,16 @@ class suite(Task):
         ]
         return list(dict.fromkeys(chosen))
 
+    @classmethod
+    def fitting(cls, model: str) -> str:
+        """The group of tasks that suits a model, by its name; "" for a model that has none."""
+        return model if model in FIT else ""
+
+    def alone(self) -> Task:
+        """Its one task, if it has only one: by itself that gives all it has, such as an oracle."""
+        parts = list(self.parts.values())
+        return parts[0] if len(parts) == 1 else self
+
     @property
     def parts(self) -> dict[str, Any]:
         """The tasks that are mixed, by name."""
