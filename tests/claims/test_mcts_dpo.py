@@ -114,7 +114,7 @@ def taught(claims) -> None:
 def test_claims(claims):
     q, own, blind = [], [], []
     for seed in SEEDS:
-        knobs = {"simulations": 32, "width": 4, "in_flight": 4, "max_tokens": 64}
+        knobs = {"simulations": 32, "n": 4, "in_flight": 4, "max_tokens": 64}
         trees, models = grown(mcts_dpo(**knobs).search, "countdown", N, seed)
         q.append(sibling_auc(trees, models, "countdown", "q")[0])
         own.append(sibling_auc(trees, models, "countdown", "worth")[0])

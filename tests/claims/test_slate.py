@@ -29,7 +29,7 @@ from surpass.types import Memory
 SEEDS, ROUNDS, HOPS, TURNS, TESTS = (1, 2, 3), 4, (1, 2, 3), 5, 64
 KNOBS = {
     "problems": 12,
-    "k": 5,
+    "n": 5,
     "turns": 4,
     "max_tokens": 64,
     "lr": 2e-4,
@@ -119,10 +119,7 @@ def spread(hops: int, seed: int, judged: bool, n: int = 24, again: int = 12) -> 
 
 
 def test_claims(claims):
-    ours, outcome = (
-        slate(**KNOBS),
-        search_r1(**{"n" if key == "k" else key: value for key, value in KNOBS.items()}),
-    )
+    ours, outcome = (slate(**KNOBS), search_r1(**KNOBS))
     noisy = dataclasses.replace(
         ours, search=dataclasses.replace(ours.search, judge=flipped(ours.search.judge, 0.3))
     )
