@@ -72,6 +72,31 @@ def test_how_long_a_judge_takes_changes_no_batch_and_no_token(nano):
         np.testing.assert_array_equal(a.logp, b.logp)
 
 
+def test_two_lanes_that_ask_for_others_do_not_wait_for_each_other():
+    class Listening(ScriptedEngine):
+        pauses = True
+
+        def serve(self, wanted, others):
+            yield from super().serve(wanted[:1])
+            asked.append(others())
+            yield from super().serve(wanted[1:])
+
+    asked, done = [], []
+    models = Models({name: Listening(lambda text, key: "a") for name in ("one", "two")})
+
+    async def draw(role, i):
+        tree = Tree(Problem(f"{role} {i}", ""), i)
+        return await models.generate(role, tree, models.open(role, tree, "x"))
+
+    async def all_of_them():
+        return await asyncio.gather(*(draw(role, i) for role in ("one", "two") for i in range(2)))
+
+    thread = threading.Thread(target=lambda: done.append(models.run(all_of_them())), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done and len(done[0]) == 4 and asked == [False, False]
+
+
 def test_tokens_of_another_tokenizer_are_refused():
     models = Models(policy=table().engine("policy"), judge=nano_models().engine("policy"))
     tree = Tree(Problem("p", "a"))

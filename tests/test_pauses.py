@@ -196,7 +196,7 @@ def test_a_run_may_end_while_its_engine_listens():
     thread = threading.Thread(target=go)
     thread.start()
     thread.join(10)
-    models._queue.heard.set()  # or this test would wait for ever, too
+    models._queue.answer()  # or this test would wait for ever, too
     assert done
 
 

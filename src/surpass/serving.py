@@ -75,8 +75,8 @@ class Queue:
         self.asked = 0
         self.replies: deque[tuple[asyncio.Future, Any]] = deque()  # answers that nobody has heard yet
         self.busy: set[int] = set()  # lanes at work
-        self.halt = self.cancelled = self.listening = False
-        self.heard = threading.Event()
+        self.halt = self.cancelled = False
+        self.asking: list[threading.Event] = []  # lanes that want to know whether others wait
         self.lanes: dict[int, ThreadPoolExecutor] = {}  # by engine; 0: whatever computes here
 
     async def ask(self, role: str, request: Any, order: tuple) -> Any:
@@ -103,15 +103,19 @@ class Queue:
     @property
     def wanted(self) -> bool:
         """Whether somebody wants to know that the loop is idle."""
-        return self.waiting or self.listening
+        return self.waiting or bool(self.asking)
 
     def idle(self) -> None:
-        """The loop has nothing left to do: serve what waits, or tell a lane that asks once it is the last."""
-        if self.listening and len(self.busy) == 1:
-            self.listening = False
-            self.heard.set()
-        elif not self.listening:
+        """The loop has nothing left to do: serve what waits, or tell the lanes that ask once all do."""
+        if not self.asking:
             self.serve()
+        elif len(self.asking) == len(self.busy):
+            self.answer()
+
+    def answer(self) -> None:
+        """Let every lane that asks go on."""
+        while self.asking:
+            self.asking.pop().set()
 
     def answered(self, future: asyncio.Future, answer: Any) -> None:
         """An answer has come. On our own loop it is heard once all that the one before brought about is done:
@@ -128,17 +132,18 @@ class Queue:
         _reply(*self.replies.popleft())
 
     def others(self) -> bool:
-        """For an engine in its lane: whether anything waits once every other lane is done, and all searches
-        have gone on as far as they can with the answers so far. Only our own loop can tell, so that pauses,
-        and with them the batches, depend on nothing but the run.
+        """For an engine in its lane: whether anything waits once every other lane is done, or asks as well,
+        and all searches have gone on as far as they can with the answers so far. Only our own loop can tell,
+        so that pauses, and with them the batches, depend on nothing but the run.
         """
-        self.heard.clear()
-        # asked after clearing: who ends the run sets both, in the other order
-        if self.loop is None or self.halt:
+        if self.loop is None:
             return False
-        self.listening = True
+        heard = threading.Event()
+        self.asking.append(heard)
+        if self.halt:  # looked at after asking: who ends the run does both, in the other order
+            return False
         self.loop.call_soon_threadsafe(lambda: None)  # it may be asleep
-        self.heard.wait()
+        heard.wait()
         return bool(self.entries) and not self.halt
 
     def serve(self) -> None:
@@ -272,7 +277,7 @@ class Queue:
                 ) from error
             finally:
                 self.halt = True
-                self.heard.set()
+                self.answer()
                 try:
                     for engine in self.models.distinct():
                         getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
@@ -282,7 +287,8 @@ class Queue:
                     self.loop, self.entries = None, []
                     self.replies.clear()
                     self.busy = set()
-                    self.halt = self.cancelled = self.listening = False
+                    self.halt = self.cancelled = False
+                    self.asking.clear()
 
     def cancel(self) -> None:
         """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
