@@ -305,7 +305,7 @@ def test_log_probs_of_a_base_that_nobody_computed_are_an_error(objective):
     batch, arrange = batch_of([Example(tree, (2, 3))])
     for name in ("target", "balance"):
         batch.columns[name] = ("token", arrange(LOGP))
-    with pytest.raises(SurpassError, match='nobody computed the column "logp@policy@0"'):
+    with pytest.raises(SurpassError, match='the column "logp@policy@0" is missing'):
         objective(Out(arrange(LOGP)), batch)
     objectives.dpo(base="start")(Out(arrange(LOGP)), batch)  # the one step of a round: its own are these
 

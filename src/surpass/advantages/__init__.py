@@ -1,4 +1,4 @@
-"""How much better an attempt, or a step, is than what else was tried."""
+"""How much better an attempt or a step is than the others that were tried."""
 
 from surpass.advantages.leaves import against_others, group, leave_one_out, standardised, success
 from surpass.advantages.roles import seats

@@ -13,11 +13,10 @@ from surpass.types import Column, Memory, Tree
 @dataclass(frozen=True)
 class group:
     """A_i = (r_i - mean(r)) / (std(r) + eps) over a tree's leaves; without `scale`, A_i = r_i - mean(r). With
-    `apart`, over the leaves that began from the same opening, where a tree holds several views of its
-    problem.
+    `apart` each opening's leaves are a group of their own, for trees that hold several wordings of a problem.
 
-    std is the sample deviation (ddof 1), as in TRL. nan rewards take no part and stay nan. Shao et al. 2024
-    (GRPO), eq. in section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
+    std is the sample standard deviation (ddof 1), as in TRL. nan rewards are left out and stay nan. Shao et
+    al. 2024 (GRPO), eq. in section 4.1.2; scale=False is Liu et al. 2025 (Dr. GRPO).
     """
 
     score: str = "reward"
@@ -40,13 +39,20 @@ class group:
 
 
 def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.ndarray:
-    """float64[n]: (r - mean) / (sample deviation + eps), or r - mean; nan takes no part and stays nan; 0
-    where all are equal.
+    """float64[n]: (r - mean) / (sample standard deviation + eps), without `scale` r - mean; 0 where all are
+    equal. nan values are left out and stay nan.
+
+    One right attempt of four: the mean is 1/4, the deviation sqrt((9 + 1 + 1 + 1) / 16 / 3) = 1/2.
+
+    >>> standardised(np.array([1.0, 0.0, 0.0, 0.0]), eps=0.0).tolist()
+    [1.5, -0.5, -0.5, -0.5]
+    >>> standardised(np.array([1.0, 0.0, 0.0, 0.0]), scale=False).tolist()
+    [0.75, -0.25, -0.25, -0.25]
     """
     known = r[~np.isnan(r)]
     if not len(known):
         return r
-    if np.ptp(known) == 0:  # exactly 0, whatever rounding makes of the mean
+    if np.ptp(known) == 0:  # exactly 0, although the mean may be rounded
         return np.where(np.isnan(r), np.nan, 0.0)
     centred = r - known.mean()
     return np.asarray(centred / (known.std(ddof=1) + eps) if scale else centred)
@@ -54,8 +60,9 @@ def standardised(r: np.ndarray, scale: bool = True, eps: float = 1e-4) -> np.nda
 
 @dataclass(frozen=True)
 class leave_one_out:
-    """A_i = r_i - mean of the other leaves' rewards; 0 for an only leaf. Ahmadian et al. 2024 (RLOO), eq.
-    8.
+    """A_i = r_i - mean of the other leaves' rewards; 0 where there is only one leaf.
+
+    Ahmadian et al. 2024 (RLOO), eq. 8.
     """
 
     score: str = "reward"
@@ -68,8 +75,11 @@ class leave_one_out:
 
 
 def against_others(values: np.ndarray) -> np.ndarray:
-    """float64[n]: each value minus the mean of the others; nan stays nan and takes no part; 0 where there is
-    no other.
+    """float64[n]: each value minus the mean of the others; 0 where there are no others. nan values are left
+    out and stay nan.
+
+    >>> against_others(np.array([1.0, 0.0, 0.5, np.nan])).tolist()
+    [0.75, -0.75, 0.0, nan]
     """
     known = ~np.isnan(values)
     n = int(known.sum())
@@ -80,8 +90,8 @@ def against_others(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class success:
-    """What objectives.nft reads: "right", per leaf 1 where the reward is at least `threshold`, else 0;
-    "rate", per node of the tree the share of its judged leaves that are right.
+    """The two columns that objectives.nft reads. "right", per leaf: 1 where the reward is at least
+    `threshold`, else 0. "rate", the same at every node: the share of the tree's judged leaves that are right.
     """
 
     score: str = "reward"

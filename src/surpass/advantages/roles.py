@@ -1,4 +1,4 @@
-"""Advantages of players against what their seat usually gets."""
+"""Advantages of players over what their seat usually gets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class seats:
-    """Per node written by the player of seat p: A = (R - b[G, p]) discount ** (turns the player still had), R
+    """Per node that the player of seat p wrote: A = (R - b[G, p]) discount ** (turns the player had left), R
     the node column `score`.
 
-    b is the mean that seat p of game G (the problem's meta["task"], if any) has got so far, an exponential
-    average that begins at 0: b <- decay b + (1 - decay) R after each game, used as it was before the game.
-    Without `apart` all seats of a game share one. Kept in memory.notes. Liu et al. 2025 (SPIRAL),
-    role-conditioned advantage estimation.
+    b[G, p] is an exponential average of what seat p of game G got in earlier games. It begins at 0, and after
+    each game b <- decay b + (1 - decay) R. G is the problem's meta["task"], if any. Without `apart` all seats
+    of a game share one average. b is kept in memory.notes. Liu et al. 2025 (SPIRAL), role-conditioned
+    advantage estimation.
+
+    A player who wins two games: the baseline is 0 before the first and 0.05 before the second.
+
+    >>> from surpass.types import Problem
+    >>> tree = Tree(Problem("game", ""))
+    >>> move = tree.add(tree.add(-1, "task", [1]), "policy", [2])
+    >>> tree.put_nodes("outcome", {move: 1.0})
+    >>> first, second = seats(decay=0.95)([tree, tree], Memory())
+    >>> [round(float(found["advantage"].values[move]), 4) for found in (first, second)]
+    [1.0, 0.95]
     """
 
     score: str = "outcome"

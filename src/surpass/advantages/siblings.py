@@ -1,4 +1,4 @@
-"""Credit for single steps: a node against its siblings."""
+"""Credit for single steps: a node is compared with its siblings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from surpass.types import Column, Memory, Tree
 
 @dataclass(frozen=True)
 class siblings:
-    """Per node: V(i) - mean of V over i's other siblings, where V(i) is the mean reward of the leaves below
-    i, or the node's own where `score` is a node column. With `scale`: (V(i) - mean) / (std + eps) over i and
-    its siblings, as advantages.group does.
+    """Per node: A(i) = V(i) - mean of V over i's siblings. V(i) is the mean reward of the leaves below i, or,
+    where `score` is a node column, the node's own score. With `scale`: A(i) = (V(i) - mean) / (std + eps)
+    over i and its siblings, as in advantages.group.
 
-    0 for a node without siblings, nan where nothing below it was judged. Every token drawn at a node carries
-    its advantage. Also gives the column "value": V.
+    A is 0 for a node without siblings, and nan where no leaf below it was judged. It is the advantage of
+    every token drawn at the node. The column "value" gives V.
+
+    Two first steps with two continuations each, one right attempt, below the first step. V of the first step
+    is 1/2, of the other 0.
+
+    >>> from surpass.types import Problem
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> steps = [tree.add(opening, "policy", [2]), tree.add(opening, "policy", [3])]
+    >>> leaves = [tree.add(step, "policy", [token]) for step in steps for token in (4, 5)]
+    >>> tree.put("reward", Column("leaf", np.array([1.0, 0.0, 0.0, 0.0])))
+    >>> advantage = siblings()([tree], Memory())[0]["advantage"].values
+    >>> advantage[steps].tolist(), advantage[leaves].tolist()
+    ([0.5, -0.5], [1.0, -1.0, 0.0, 0.0])
     """
 
     score: str = "reward"

@@ -24,7 +24,7 @@ from surpass import (
 def mymethod(
     problems: int = 8, n: int = 8, max_tokens: int = 128, lr: float = 1e-5, every: int = 3
 ) -> Method:
-    """`problems` a round with `n` attempts each; a gate decision `every` so many rounds."""
+    """`problems` a round with `n` attempts each; the gate decides every `every` rounds."""
     return Method(
         curriculum=curricula.shuffle(problems),  # which problems
         search=searches.samples(n, temperature=0.8, max_tokens=max_tokens),  # propose

@@ -1,1 +1,1 @@
-"""The catalogue: one file per published method, one function per file."""
+"""The catalogue: one file per published method, and one function per file."""

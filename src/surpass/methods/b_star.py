@@ -1,30 +1,31 @@
 """B-STaR: balancing exploration and exploitation (Zeng et al. 2024, arXiv 2412.17256).
 
 Idea     Self-training stalls because attempts become alike and the reward stops telling good from bad. One
-         number measures both, and every round draws at the temperature, and keeps above the reward, that
-         maximise it for the model as it is.
+         number, the balance, measures both. Each round uses the sampling temperature and the reward threshold
+         that maximise the balance for the current model.
 Search   n attempts a problem at the chosen temperature
-Score    r = 1[right] (+ others: `select` reads the column "reward")
-Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept), n_kept distinct attempts with r >= tau,
-         n_right the right ones among them; averaged over `dev` problems for every temperature (and tau: every
-         value that r takes), n attempts at each
-Select   the `keep` best attempts a problem with r >= tau, distinct ones
-Loss     SFT, mean over tokens; the optimiser goes on from round to round
-Adapt    after the first round, and then after every `period`: the next rounds' temperature and tau
+Score    r = 1[right], plus other rewards if there are any (`select` reads the column "reward")
+Balance  bs(x) = min(n_right / wanted, 1) * (n_right / n_kept); n_kept counts the distinct attempts with
+         r >= tau, n_right the right ones among them. Its mean over `dev` problems, n attempts each, is taken
+         for every temperature and every tau (the values that r takes).
+Select   the `keep` best distinct attempts a problem with r >= tau
+Loss     SFT, mean over tokens; the optimiser keeps its state from round to round
+Adapt    after the first round, and then after every `period` rounds: temperature and tau of the next rounds
 Family   imitation
 Labels   verifier
 Needs    engine "train"
-Differs  the first round uses `temperature`; a round's tau is chosen on the dev problems, not again on its own
-         attempts. Dev problems come from the train split. The paper chooses in every iteration, of 67,500
-         attempts learnt from, on some hundred problems; a round here is some hundred attempts, so 8 problems
-         every 4 rounds keep choosing to a fifth of what is drawn (period=1, dev=32: four fifths). No process
-         reward is added by default, so tau is idle: with a perfect check only right attempts are kept.
-         Attempts count as distinct by their text without regard to blanks. `keep` is fixed, not raised until
-         a target size is reached, and no reference solution is added.
-Works    docs/claims.md, on tables, choosing after every round: its temperature moves; more variety than at a
-         fixed one is not shown, even where plain rejection sampling loses a third of it, and accuracy is a
-         little lower. Its balance ranks thresholds as the round that follows does, temperatures not. The
-         balance is tested by hand (tests/test_credit.py).
+Differs  The first round uses `temperature`. A round's tau is chosen on the dev problems, and not again on the
+         round's own attempts. Dev problems come from the train split. The paper makes its choice in every
+         iteration, on a dev pool of several hundred to a thousand problems, and learns from 67,500 attempts
+         an iteration. A round here has several hundred attempts, so the choice is made on 8 problems every 4
+         rounds and takes a fifth of all attempts drawn (with period=1, dev=32 it takes four fifths). No
+         process reward is added by default, so tau is idle: with an exact check only right attempts are kept.
+         The paper keeps r > tau, not r >= tau. Attempts with the same text, whitespace aside, count once.
+         `keep` is fixed; the paper raises it until a target size is reached. No reference solution is added.
+Works    docs/claims.md, on tabular policies, choosing after every round: the chosen temperature moves. More
+         variety than at a fixed temperature is not shown, even where plain rejection sampling loses a third
+         of it. Accuracy is a little lower. The balance ranks thresholds as one round of training at each
+         does, but not temperatures. Worked examples check the balance (tests/test_credit.py).
 """
 
 import dataclasses
@@ -58,8 +59,8 @@ def b_star(
     updates: int = 4,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `wanted` right attempts a problem are enough; `dev` problems
-    decide every `period` rounds.
+    """`problems` a round with `n` attempts each; `wanted` right attempts a problem are enough. Every `period`
+    rounds `dev` problems decide the temperature and the threshold.
     """
     return Method(
         curriculum=curricula.shuffle(problems),
@@ -80,8 +81,8 @@ def b_star(
 
 @dataclass(frozen=True)
 class Balance:
-    """The next rounds' temperature and threshold: those with the highest mean balance on `dev` problems.
-    Chosen after round 1, 1 + `period`, 1 + 2 `period` ...
+    """Sets the next rounds' temperature and threshold to those with the highest mean balance on `dev`
+    problems, after round 1, 1 + `period`, 1 + 2 `period` ...
     """
 
     temperatures: tuple[float, ...]
@@ -106,7 +107,7 @@ class Balance:
             for tau in values[~np.isnan(values)]:
                 scores = [self.of(tree, some, tau) for tree, some in zip(trees, texts, strict=True)]
                 found[temperature, float(tau)] = float(np.mean(scores))
-        # no right attempt anywhere: a threshold chosen now would let wrong ones through
+        # without any right attempt, a threshold chosen now would let wrong ones through
         if not any(found.values()):
             return method
         temperature, tau = max(found, key=found.__getitem__)

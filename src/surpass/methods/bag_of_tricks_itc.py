@@ -1,24 +1,23 @@
 """Bag of tricks for inference-time computation (Liu et al. 2025, arXiv 2502.07191).
 
-Idea     Strategies of inference differ in what they spend. Under one budget of tokens, small knobs
-         (temperature, what judges) are worth as much as methods, and a search that is not guided well loses
-         to a vote.
+Idea     Inference strategies differ in what they cost. Under one token budget, small knobs (the temperature,
+         what judges) matter as much as the method, and a badly guided search loses to a vote.
 Search   a pool of independent attempts within `budget` tokens; step beam, best-first search, MCTS and
          refinement with the same budget
 Score    certainty, likelihood, the model's own verdict, and chance
-Choose   the first attempt; majority; the best by each score; votes weighted by each score; what chance and a
-         perfect choice would get
+Choose   the first attempt; the majority; the best by each score; votes weighted by each score; for
+         comparison, what chance and a perfect choice would get
 Family   inference
 Labels   none
 Needs    engine "logprobs"
-Differs  a measure: it trains nothing. There is no learned verifier, and greedy choice of steps is a beam of
-         width 1. Best-first search stands for the paper's depth-first tree of thoughts; the value of a step
-         is the model's verdict on it (`guide`="verdict") or nothing ("constant"); PUCT's constant is 1.25 and
-         does not grow with visits.
-Works    docs/claims.md, the tiny model's sums at 256 tokens a problem: MCTS is a point or two below the plain
-         majority; not shown: votes weighted by certainty beat it, its own verdict chooses better than chance.
-         tests/test_strategies.py: a random score's choice is the pool's mean, a perfect one's whether any
-         attempt is right.
+Differs  This is a measurement and trains nothing. There is no learned verifier. Greedy choice of steps is a
+         beam of width 1. Best-first search stands in for the paper's depth-first tree of thoughts. The value
+         of a step is the model's verdict on it (`guide`="verdict") or a constant ("constant"). PUCT's
+         constant is 1.25 and does not grow with visits.
+Works    docs/claims.md, the tiny model on sums at 256 tokens a problem: MCTS is a point or two below the
+         plain majority. Not shown: votes weighted by certainty beat the majority; the model's own verdict
+         chooses better than chance. tests/test_strategies.py: choosing by a random score gives the pool's
+         mean accuracy, and choosing by a perfect one the share of problems with a right attempt.
 """
 
 from typing import Any
@@ -37,7 +36,7 @@ def bag_of_tricks_itc(
     width: int = 3,
     guide: str = "verdict",
 ) -> Method:
-    """At most `budget` drawn tokens a problem for every strategy; searches judge steps by `guide`, verdict or
+    """Every strategy draws at most `budget` tokens a problem; searches judge steps by `guide`: verdict or
     constant.
     """
     known = {"verdict": searches.values.asked(), "constant": searches.values.constant()}

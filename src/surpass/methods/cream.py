@@ -1,29 +1,31 @@
 """CREAM: consistency-regularised self-rewarding (Wang et al. 2024, arXiv 2410.12735).
 
-Idea     The model ranks its own attempts. Where its predecessor would rank them otherwise, the preference is
-         noise: learn it with less conviction.
+Idea     The model ranks its own attempts. Where its predecessor ranks them otherwise, the preference is
+         probably noise, and the model learns it with less confidence.
 Search   n attempts a problem
-Score    r_k(y) = mean over y's tokens of log p_k - log p_0, k = now and before (the weights before the last
-         round's update); while k is the start itself: the mean log-likelihood under p_0
-Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of r_now and r_before (per
-         problem if not `shared`)
+Score    r_k(y) = mean over y's tokens of log p_k - log p_0, for k = now and k = before (the weights before
+         the last round's update), p_0 = the model at the start of the run; where p_k is p_0 itself: the mean
+         log-likelihood under p_0
+Trust    C = mean over problems of (1 + tau) / 2, tau = Kendall's correlation of r_now and r_before (without
+         `shared`: one C for each problem)
 Loss     C l(best, worst) + (1 - C) l(worst, best), l = DPO on sums of log-ratios against the weights at the
          round's start
 Family   self-reward, preference
 Labels   none
 Needs    engine "train", "logprobs"
-Differs  the paper's r_k is a sum over tokens (`per_token=False`), which pays for length. The paper goes once
-         over a round's thousands of pairs; here a round has `problems` of them and goes `epochs` times over
-         them in `updates` steps each: with one step the reference, beta and C change nothing
+Differs  The paper's r_k is a sum over tokens (`per_token=False`), which rewards length. The paper makes one
+         pass over a round's thousands of pairs. A round here has `problems` of them and makes `epochs` passes
+         in `updates` steps each: with a single step the reference, beta and C would change nothing
          (objectives.dpo). lr is ten times the paper's, for smaller models. The paper first fine-tunes the
-         base on seed data and calls that M_1; here the run begins with the model as it is, so in round 1 both
-         rankings are the start's likelihood and C is 1. `least` bounds C from below (the paper does not; 0.5
-         keeps a preference from being reversed). The gate is ours: it uses no labels.
-Works    docs/claims.md: noise in the model before lowers C at every step; on a table accuracy rises from 0.37
-         to 0.61 to 0.66, with C = 1 to the same within 0.002, and it is not shown that pairs of a higher C
-         are more often right. Pairs and loss are tested by hand (tests/test_credit.py), that C and beta
-         change where the weights end in tests/test_preferences.py. In the league
-         (docs/comparisons.md) the tiny model gets worse by it on all four tasks, at grpo's learning rate.
+         base on seed data and calls the result M_1. Here the run begins with the model as it is, so in round
+         1 both rankings are by the start's likelihood and C is 1. `least` bounds C from below, which the
+         paper does not do; 0.5 keeps a preference from being reversed. The gate is ours and uses no labels.
+Works    docs/claims.md: noise in the predecessor lowers C at every step. On a tabular policy accuracy rises
+         from 0.37 to between 0.61 and 0.66, and with C = 1 to the same within 0.002. It is not shown that
+         pairs with a higher C are more often right. Worked examples check pairs and loss
+         (tests/test_credit.py); C and beta change where the weights end (tests/test_preferences.py). In the
+         comparison of methods (docs/comparisons.md) it makes the tiny model worse on all four tasks, at
+         grpo's learning rate.
 """
 
 from collections.abc import Sequence
@@ -51,8 +53,8 @@ def cream(
     updates: int = 4,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; one trust a round if `shared`, else one a problem, at least
-    `least`.
+    """`problems` a round with `n` attempts each; one trust for the whole round if `shared`, else one for each
+    problem, never below `least`.
     """
     now, before = (
         rewards.implicit(role, "policy@0", per_token=per_token, or_likelihood=True)
@@ -71,8 +73,8 @@ def cream(
 
 @dataclass(frozen=True)
 class Trust:
-    """Per leaf: (1 + tau) / 2 of two scores over the problem's attempts, or its mean over the problems; nan
-    where tau is not defined.
+    """Per leaf: (1 + tau) / 2, tau = Kendall's correlation of two scores over the problem's attempts; if
+    `shared`, its mean over the problems. nan where tau is undefined.
     """
 
     score: str
@@ -87,7 +89,7 @@ class Trust:
         return [Column("leaf", np.full(len(tree.leaves()), c)) for tree, c in zip(trees, trusts, strict=True)]
 
     def _of(self, tree: Tree) -> float:
-        from scipy.stats import kendalltau  # which takes long to import
+        from scipy.stats import kendalltau  # slow to import
 
         now, before = (tree.get(name).values for name in (self.score, self.other))
         both = ~np.isnan(now) & ~np.isnan(before)

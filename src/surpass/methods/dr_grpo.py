@@ -1,7 +1,7 @@
 """Dr. GRPO: GRPO done right (Liu et al. 2025, arXiv 2503.20783).
 
-Idea     Dividing by an attempt's length favours long wrong answers, dividing by the spread favours problems
-         that are too easy or too hard: do neither.
+Idea     Dividing by an attempt's length favours long wrong answers. Dividing by the standard deviation of the
+         rewards favours problems that are too easy or too hard. Dr. GRPO does neither.
 Search   n independent attempts a problem
 Score    the task's check
 Credit   A_i = r_i - mean(r), the same for all tokens of attempt i
@@ -9,10 +9,10 @@ Loss     clipped policy gradient, sum over tokens / max_tokens, mean over attemp
 Family   policy gradient
 Labels   verifier
 Needs    engine "train"
-Differs  written from own knowledge of the paper. Ratios are of softmax(logits / temperature); tempered and
-         correct as in grpo.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py:
-         the loss is TRL's.
+Differs  Written from memory of the paper. Ratios are of softmax(logits / temperature); tempered and correct
+         as in grpo.
+Works    tests/test_conformance.py: on the identity task a tabular policy reaches accuracy 1;
+         tests/test_trl_parity.py: the loss is TRL's.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -31,8 +31,8 @@ def dr_grpo(
     correct: float = 0.0,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
-    so many rounds.
+    """`problems` a round with `n` attempts each, and `updates` optimiser steps; the gate decides every
+    `every` rounds.
     """
     loss = objectives.clipped(clip, clip, normaliser="constant", length=float(max_tokens), correct=correct)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)

@@ -1,20 +1,20 @@
 """GSPO: group sequence policy optimisation (Zheng et al. 2025, arXiv 2507.18071).
 
-Idea     The reward is of a whole attempt, so the ratio should be, too: one importance ratio per attempt,
+Idea     The reward belongs to a whole attempt, so the importance ratio should too: one ratio per attempt,
          clipped as a whole.
 Search   n independent attempts a problem
 Score    the task's check
 Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4)
-Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_start(y_i))^(1 / |y_i|)
-         (eq. 5 to 7)
+Loss     -mean_i min(s_i A_i, clip(s_i, 1 - low, 1 + high) A_i), s_i = (p(y_i) / p_old(y_i))^(1 / |y_i|),
+         p_old = the policy before the round's updates (eq. 5 to 7)
 Family   policy gradient
 Labels   verifier
 Needs    engine "train"
-Differs  written from own knowledge of the paper, whose rollout batch is split into 4 mini-batches (updates=4,
-         the default here). Ratios are of softmax(logits / temperature), which was drawn from; tempered=False
-         trains as if drawn at 1.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_trl_parity.py:
-         the loss is TRL's.
+Differs  Written from memory of the paper, which splits a rollout batch into 4 mini-batches (updates=4, the
+         default here). Ratios are of softmax(logits / temperature), the distribution that was drawn from;
+         tempered=False trains as if drawn at 1.
+Works    tests/test_conformance.py: on the identity task a tabular policy reaches accuracy 1;
+         tests/test_trl_parity.py: the loss is TRL's.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -33,8 +33,8 @@ def gspo(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
-    so many rounds.
+    """`problems` a round with `n` attempts each, and `updates` optimiser steps; the gate decides every
+    `every` rounds.
     """
     loss = objectives.clipped(low, high, ratio="path")
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)

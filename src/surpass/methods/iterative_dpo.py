@@ -1,16 +1,16 @@
-"""Iterative DPO: preference optimisation on the model's own best and worst attempts (Xu et al. 2023, arXiv
-2312.16682; loss: Rafailov et al. 2023, arXiv 2305.18290).
+"""Iterative DPO: the model's own best attempts against its worst (Xu et al. 2023, arXiv 2312.16682).
 
-Idea     Every round the current model's attempts are ranked and the best is preferred to the worst.
+Idea     Every round ranks the current model's attempts and prefers the best to the worst.
 Search   n attempts a problem
-Select   the best against the worst attempt, where they differ
-Loss     -log sigmoid(beta [log-ratio(best) - log-ratio(worst)]), ratios against the round's START weights
+Select   the best against the worst attempt, where their scores differ
+Loss     -log sigmoid(beta [log-ratio(best) - log-ratio(worst)]), ratios against the weights at the ROUND'S
+         start (Rafailov et al. 2023, arXiv 2305.18290)
 Family   preference
 Labels   verifier
 Needs    engine "train"
-Differs  the ranking is the task's check, not a learned reward; a round's few pairs are gone over `epochs`
-         times: with one step a round the reference and beta change nothing (objectives.dpo).
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1.
+Differs  The ranking is the task's check, not a learned reward. A round makes `epochs` passes over its few
+         pairs: with one step a round the reference and beta would change nothing (objectives.dpo).
+Works    tests/test_conformance.py: on the identity task a tabular policy reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -28,8 +28,8 @@ def iterative_dpo(
     updates: int = 4,
     every: int = 2,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
-    so many rounds.
+    """`problems` a round with `n` attempts each, and `updates` optimiser steps; the gate decides every
+    `every` rounds.
     """
     return Method(
         curriculum=curricula.shuffle(problems),

@@ -3,24 +3,27 @@
 Idea     The reward of "is my answer right?" has a closed form: a scaled log-ratio of one token that is never
          written, read right after the answer. So the model learns to judge itself at the price of one token.
 Search   n attempts a problem
-Score    the task's check, r_v; r_s = beta_v (log p(z | x, y) - log p_0(z | x, y)), z a reserved token
+Score    r_v = the task's check; r_s = beta_v (log p(z | x, y) - log p_0(z | x, y)), z = a reserved token (the
+         mark), p_0 = the reference
 Credit   A_v = group-normalised r_v; after `warm` rounds A = (1 - tau) A_v + tau A_s, A_s = group-normalised
-         clip(r_s, 0, 1), A_s = A_v in groups where the deviation of the clipped r_s is at most 0.1
-Loss     GRPO on the attempt's tokens + alpha mean of w (r_s - r_v)^2 at the mark z; w balances right and
-         wrong over the round; attempts that were cut off have no such term
-Choose   at inference: weighted vote, an attempt counts by clip(r_s, 0, 1); where all weights are 0, as they
-         are at the start, heads count
+         clip(r_s, 0, 1); in groups where the standard deviation of the clipped r_s is at most 0.1, A_s = A_v
+Loss     GRPO on the attempt's tokens + alpha * mean of w (r_s - r_v)^2 at the mark z; w balances right and
+         wrong attempts over the round; attempts that were cut off have no such term
+Choose   at inference: weighted vote, each attempt with weight clip(r_s, 0, 1); where all weights are 0, as
+         they are at the start, a plain majority
 Family   self-reward, policy gradient
 Labels   verifier
 Needs    engine "train", "logprobs"; a tokenizer with a reserved token
-Differs  the paper replaces log p_0(z | x, y) by its mean over data, c_ref; here it is the reference's own
-         log-probability, which the paper calls equivalent and slower. "right" is worth at least 1. At a
-         temperature other than 1, where the paper's code multiplies r_s by it, everything is trained as at 1.
-Works    docs/claims.md, the tiny model's sums: after four rounds the self-score's AUC on problems not seen is
-         above that without its loss; the card's 0.8 and a balanced accuracy of 0.7 are not reached, and
-         whether accuracy suffers is not decided. Its votes were measured when weightless ones chose the first
-         attempt, and not since. The paper's premise, a reference whose log-probability of the mark hardly
-         varies, does not hold for the tiny model. The mark's loss is tested by hand (tests/test_credit.py).
+Differs  The paper replaces log p_0(z | x, y) by its mean over data, c_ref. Here it is the reference's own
+         log-probability, which is equivalent and slower. An attempt is right if its check gives at least 1.
+         At a temperature other than 1 the paper's code multiplies r_s by the temperature; here everything is
+         trained as at temperature 1.
+Works    docs/claims.md, the tiny model on sums: after four rounds the self-score's AUC on unseen problems is
+         above that without its loss. An AUC of 0.8 and a balanced accuracy of 0.7 are not reached, and
+         whether accuracy suffers is undecided. Its votes were measured when the first attempt won wherever
+         all weights were 0, and not since. The paper's premise, that the reference's log-probability of the
+         mark hardly varies, does not hold for the tiny model. Worked examples check the mark's loss
+         (tests/test_credit.py).
 """
 
 from collections.abc import Sequence
@@ -49,8 +52,8 @@ def laser(
     updates: int = 1,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `alpha` weighs the self-reward's loss, `tau` its part in the
-    advantage.
+    """`problems` a round with `n` attempts each; `alpha` weighs the self-reward's loss, and `tau` the
+    self-reward's share of the advantage.
     """
     search, policy = (
         searches.samples(n, temperature, max_tokens),
@@ -89,7 +92,7 @@ def laser(
 
 @dataclass(frozen=True)
 class Held:
-    """Per leaf: a score held to [0, 1]."""
+    """Per leaf: a score clipped to [0, 1]."""
 
     score: str
 
@@ -116,8 +119,8 @@ def _marks(tree: Tree) -> list[int]:
 
 @dataclass(frozen=True)
 class SelfScored:
-    """Per node: "advantage", the attempt's on all its nodes and 0 at its mark; "target", r_v at the mark;
-    "balance", alpha * w there.
+    """Three node columns. "advantage": the attempt's, at all its nodes, and 0 at its mark. "target": r_v at
+    the mark. "balance": alpha * w at the mark.
     """
 
     alpha: float
@@ -132,8 +135,8 @@ class SelfScored:
         )
         judged, ended = int((~np.isnan(r)).sum()), ~np.isnan(r) & ~np.isnan(own)
         sides = {side: int((ended & ((r >= 1) == side)).sum()) for side in (True, False)}
-        # the loss is divided by all judged attempts; w = N / (2 N_side) over the N that ended, so judged / (2
-        # N_side) here
+        # w = N / (2 N_side), N the attempts that ended; the loss is divided by all judged attempts instead of
+        # N, so the weight here is judged / (2 N_side)
         weights = {side: self.alpha * judged / (2 * n) for side, n in sides.items() if n}
         return [self._tree(tree, weights, memory.round) for tree in trees]
 
@@ -156,7 +159,7 @@ class SelfScored:
                 right = bool(reward >= 1)
                 target[at[leaf]], balance[at[leaf]] = float(right), weights[right]
             if np.isnan(a) and leaf in at:
-                advantage[at[leaf]] = np.nan  # nobody judged it: no example
+                advantage[at[leaf]] = np.nan  # an attempt that nobody judged gives no example
         return {
             "advantage": Column("node", advantage),
             "target": Column("node", target),

@@ -1,28 +1,28 @@
 """NFT: negative-aware fine-tuning (Chen et al. 2025, arXiv 2505.18116).
 
-Idea     Wrong answers come from a distribution tied to that of the right ones: old = r right + (1 - r) wrong.
-         So maximum likelihood on wrong answers, under what is left of the old policy, trains the same model:
-         supervised learning that uses all the data.
+Idea     The distribution of wrong answers is tied to that of the right ones: old = r right + (1 - r) wrong.
+         So the model of right answers also defines one of wrong answers, and maximum likelihood on wrong
+         answers trains the same weights: supervised learning that uses all the data.
 Search   n attempts a problem
 Score    the task's check
-Select   every attempt of the problems with some right and some wrong ones
-Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_start, r the problem's success
-         rate, S a straight-through clamp at eps; each weighted by omega = 1 - r; summed over tokens, divided
-         by 1000 and by the number of attempts
+Select   every attempt at the problems with some right and some wrong ones
+Loss     right: -log R_t; wrong: -log S((1 - r R_t) / (1 - r)); R_t = p / p_old, p_old = the policy before the
+         round's updates, r = the problem's success rate, S = a straight-through clamp at eps; each weighted
+         by omega = 1 - r; summed over tokens, divided by 1000 and by the number of attempts
 Family   imitation
 Labels   verifier
 Needs    engine "train"
-Differs  the paper makes one pass in 16 steps over a batch of 512 problems; here 4 passes in 4 steps over a
-         round's few, because in one pass of few steps R stays 1, where eps holds nothing. The paper fills its
-         batch with problems whose attempts differ and divides by 1000 alone; here the batch holds what a
-         round gives, and the mean over attempts is taken. AdamW is scale-free but for its eps and the
-         clipping of the gradient.
-Works    docs/claims.md, on a table, one pass a round, against rejection fine-tuning on as many attempts:
-         after 12 rounds accuracy is lower (0.59 against 0.60) and entropy higher (1.06 against 1.04 nats),
-         after 40 both have turned (0.92 against 0.87; 0.37 against 0.51), so neither is a finding without its
-         stopping time. Within two points of GRPO at both. Four passes are not measured. tests/test_credit.py:
-         at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; over several passes eps matters. Not
-         shown on a language model.
+Differs  The paper makes one pass in 16 steps over a batch of 512 problems. A round here has few problems and
+         makes 4 passes of 4 steps, because in one pass of few steps R stays near 1, where the clamp does
+         nothing. The paper fills its batch with problems whose attempts differ, and divides by 1000 alone.
+         Here the batch holds what a round gives, and the mean over attempts is taken; AdamW does not see such
+         a factor, except through its eps and gradient clipping.
+Works    docs/claims.md, on a tabular policy, one pass a round, against rejection fine-tuning on as many
+         attempts: after 12 rounds accuracy is lower (0.59 against 0.60) and entropy higher (1.06 against 1.04
+         nats). After 40 rounds both have turned (0.92 against 0.87; 0.37 against 0.51), so neither is a
+         finding without its stopping time. It is within two points of GRPO at both. Four passes are not
+         measured. tests/test_credit.py: at R = 1 with omega sqrt((1 - r) / r) the gradient is GRPO's; over
+         several passes eps matters. Not shown on a language model.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -43,8 +43,8 @@ def nft(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `negative` weighs wrong answers (0: rejection fine-tuning);
-    `epochs` passes over them in `updates` steps each.
+    """`problems` a round with `n` attempts each, and `epochs` passes over these of `updates` steps each.
+    `negative` weighs wrong answers (0: rejection fine-tuning).
     """
     loss = objectives.nft(eps, omega, negative)
     learner = learners.gradient(loss, lr, epochs, updates, temperature=temperature if tempered else 1.0)

@@ -2,22 +2,23 @@
 
 Idea     E-step: sample and keep what is right. M-step: fit the START model to it. Repeat.
 Search   n attempts a problem
-Select   right attempts, at most `limit` a problem, so that easy problems do not crowd out hard ones; those of
-         all rounds so far
-Loss     supervised fine-tuning, sum over tokens of each attempt, from the START weights every round; steps
-         grow with the attempts
+Select   right attempts of all rounds so far, at most `limit` a problem, so that easy problems do not crowd
+         out hard ones
+Loss     supervised fine-tuning, sum over tokens of each attempt, from the START weights every round; the
+         number of steps grows with the attempts
 Family   imitation
 Labels   verifier
 Needs    engine "train"
-Differs  the paper's E-step samples the whole train set; here a round is `problems` of it, and the M-step fits
-         the start to what all rounds found, of a problem that comes again to the last. past=False fits it to
-         that round's alone, for rounds that are the whole train set. The paper fits until a validation set
-         stops improving; here `epochs` passes, and the gate decides. n and limit are the paper's ratio (32,
-         10) scaled down.
-Works    not shown on a language model: python bench/self_training.py rest_em SEED 8, the tiny model's sums in
-         rounds of 32, accuracy at temperature 0: 0.393 -> 0.443, 0.381 (seeds 1, 2; +0.051 and -0.012,
-         standard errors 0.019 and 0.016); with past=False 0.424, 0.410: that the past helps is not shown
-         either. tests/test_conformance.py: on the identity task a table reaches accuracy 1.
+Differs  The paper's E-step samples the whole train set. Here a round is `problems` of it, and the M-step fits
+         the start model to what all rounds found; where a problem comes again, its last round counts.
+         past=False fits it to that round's attempts alone, for rounds that are the whole train set. The paper
+         fits until a validation set stops improving; here `epochs` passes are made, and the gate decides. n
+         and limit are the paper's ratio (32, 10) scaled down.
+Works    not shown on a language model: python bench/self_training.py rest_em SEED 8, the tiny model on sums
+         in rounds of 32 problems, accuracy at temperature 0: 0.393 -> 0.443, 0.381 (seeds 1, 2; +0.051 and
+         -0.012, standard errors 0.019 and 0.016); with past=False 0.424, 0.410, so it is not shown either
+         that the past helps. tests/test_conformance.py: on the identity task a tabular policy reaches
+         accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -36,8 +37,8 @@ def rest_em(
     past: bool = True,
     every: int = 1,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `epochs` passes in `updates` steps for every round that is
-    learnt from, all so far (`past`) or this one alone; a gate decision `every` so many rounds.
+    """`problems` a round with `n` attempts each. Every round that is learnt from (all so far if `past`, else
+    this one) adds `epochs` passes of `updates` steps. The gate decides every `every` rounds.
     """
     right: Selector = selectors.correct(limit=limit)
     batch = -(-problems // max(1, updates)) if past else None

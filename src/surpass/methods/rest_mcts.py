@@ -1,32 +1,32 @@
 """ReST-MCTS*: self-training with process-reward-guided tree search (Zhang et al. 2024, arXiv 2406.03816).
 
 Idea     Tree search finds better traces than sampling, and the finished tree says how far each step is from a
-         right answer. That distance is a process reward without step labels; policy and value model learn
+         right answer. That distance is a process reward without step labels. Policy and value model learn
          from the same trees, and the loop repeats.
-Search   MCTS*: Q_c + 0.7 sqrt(2 ln N / N_c); b new steps, judged by the value model; from the best one
-         `rollout` steps ahead, its value then half its own and half the best seen; V = sum_c N_c V_c / sum_c
-         N_c
+Search   MCTS*: select by Q_c + 0.7 sqrt(2 ln N / N_c); draw n new steps, judged by the value model; go
+         `rollout` steps ahead from the best one, whose value is then half its own and half the best seen;
+         back up V = sum_c N_c V_c / sum_c N_c
 Score    the task's check of finished attempts
-Targets  dist = 1 at right ends, 1 + min over children above; a wrong branch takes the dist of its nearest
-         ancestor on a right path; v = max(0, v_parent + (1 - v_parent) (+1 on a right path, else -1) / dist),
-         v = 0 at the root; unfinished branches: none
+Targets  dist = 1 at the end of a right attempt, and 1 + min over its children at each step above; a wrong
+         branch takes the dist of its nearest ancestor on a right path; v = max(0, v_parent + (1 - v_parent)
+         (+1 on a right path, else -1) / dist), v = 0 at the root; unfinished branches have no target
 Loss     policy: SFT on right attempts; value model: mean (V(prefix) - v)^2
-Choose   at inference: the finished attempt the value model thinks best, found with the same search, which
-         stops at `enough`
+Choose   at inference: the finished attempt that the value model thinks best, found by the same search, which
+         stops at a value of `enough`
 Family   process reward, search, imitation
 Labels   verifier
 Needs    engine "train", "value" (a copy of the policy with a value head, if no model plays "value")
-Differs  no self-critic asks whether a solution is complete or for a hint: attempts end where the policy ends
-         them. The value model begins at 0 everywhere, not from corrupted solutions, so the first trees are
-         guided by chance. Seed data is not mixed in, and of more than `keep` right attempts some are taken at
+Differs  No self-critic asks whether a solution is complete, or for a hint: attempts end where the policy ends
+         them. The value model begins at 0 everywhere, not trained on corrupted solutions, so chance guides
+         the first trees. Seed data is not mixed in. Of more than `keep` right attempts some are taken at
          random, not those of highest value.
-Works    docs/claims.md, the tiny model's countdowns: of two unfinished next steps the right one has the
+Works    docs/claims.md, the tiny model on countdown: of two unfinished next steps the right one has the
          higher inferred value in 0.96 to 1.00 of the pairs, and two rounds bring the value model's squared
-         error down by a third. Not shown after these: a policy better than by rejection sampling, a search
-         better than the best of n by the same values. SmolLM2-135M's sums (docs/results.md), one seed, two
-         rounds: the policy alone goes from 0.23 to 0.33; the search is no better than the policy. Labels are
-         tested by hand (tests/test_credit.py), the search against exhaustive knowledge
-         (tests/test_step_search.py).
+         error down by a third. Not shown after these two rounds: a policy better than by rejection sampling,
+         a search better than the best of n by the same values. SmolLM2-135M on sums (docs/results.md), one
+         seed, two rounds: the policy alone goes from 0.23 to 0.33; the search is no better than the policy.
+         Worked examples check the labels (tests/test_credit.py); the search is checked against exhaustive
+         knowledge (tests/test_step_search.py).
 """
 
 from collections.abc import Sequence
@@ -54,8 +54,8 @@ def rest_mcts(
     updates: int = 4,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with a tree of `simulations` each; at most `keep` right attempts of a tree are
-    imitated.
+    """`problems` a round with a tree of `simulations` each; the policy imitates at most `keep` right attempts
+    of a tree.
     """
     sizes: dict[str, Any] = {
         "simulations": simulations,
@@ -83,7 +83,7 @@ def rest_mcts(
 
 @dataclass(frozen=True)
 class Inferred:
-    """Node column "target": the quality value v of every step on a finished branch, nan elsewhere."""
+    """Node column "target": the quality value v of every step on a finished branch; nan elsewhere."""
 
     score: str = "reward"
 
@@ -98,7 +98,7 @@ class Inferred:
             for height, node in enumerate(reversed(path), 1) if value[leaf] >= 1 else ():
                 dist[node] = min(height, dist.get(node, height))
         right = set(dist)
-        # the root's
+        # dist at the root
         top = min((len(path) + 1 for leaf, path in steps.items() if value[leaf] >= 1), default=None)
         for leaf, path in steps.items():
             if value[leaf] < 1:

@@ -1,20 +1,21 @@
 """RLOO: REINFORCE leave-one-out (Ahmadian et al. 2024, arXiv 2402.14740).
 
-Idea     An attempt is one action: plain REINFORCE on whole attempts, with the other attempts' mean as an
-         unbiased baseline, is enough.
+Idea     An attempt is one action. Plain REINFORCE on whole attempts is enough, with the mean of the other
+         attempts as an unbiased baseline.
 Search   n independent attempts a problem
-Score    R = check - beta * sum_t [log p(token t) at the draw - log p_0(token t)], p_0 = the start
-Credit   A_i = R_i - mean of the other attempts' R  (eq. 8)
-Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; the ratio is clipped where more than one
-         update is made
+Score    R = check - beta * sum_t [log p(token t) at the draw - log p_0(token t)], p_0 = the reference (the
+         model at the start of the run)
+Credit   A_i = R_i - mean of the other attempts' R (eq. 8)
+Loss     -mean_i A_i log p(y_i), a sum over the attempt's tokens; with more than one update a round the ratio
+         is clipped
 Family   policy gradient
 Labels   verifier
 Needs    engine "train"; with beta, "logprobs" and the snapshot policy@0
-Differs  written from own knowledge of the paper. beta defaults to 0, not 0.03 or 0.1: the check needs no
-         leash here. Ratios are of softmax(logits / temperature); tempered and correct as in grpo. The leash,
-         as R has it, is at temperature 1.
-Works    tests/test_conformance.py: on the identity task a table reaches accuracy 1; tests/test_objectives.py:
-         the advantage by hand.
+Differs  Written from memory of the paper. beta defaults to 0, not 0.03 or 0.1: with the check as reward no KL
+         penalty is needed here. Ratios are of softmax(logits / temperature); tempered and correct as in grpo.
+         The KL penalty in R is at temperature 1.
+Works    tests/test_conformance.py: on the identity task a tabular policy reaches accuracy 1;
+         tests/test_objectives.py: a worked example checks the advantage.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -35,8 +36,8 @@ def rloo(
     correct: float = 0.0,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `updates` optimiser steps a round; a gate decision `every`
-    so many rounds.
+    """`problems` a round with `n` attempts each, and `updates` optimiser steps; the gate decides every
+    `every` rounds.
     """
     if not beta >= 0:
         raise SurpassError(f"rloo needs beta of at least 0; found beta={beta}")

@@ -1,18 +1,18 @@
 """Search-R1: reasoning with a search engine in the loop (Jin et al. 2025, arXiv 2503.09516).
 
-Idea     The policy writes its searches, the task answers them, and only the final answer is rewarded; what
-         the search engine said stands in the context and is never trained.
+Idea     The policy writes its searches, the task answers them, and only the final answer is rewarded. What
+         the search engine returns stays in the context and is never trained on.
 Search   n attempts of several turns a problem
 Score    the task's check of the final answer (exact match)
-Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens the policy wrote in attempt i
-Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, + beta
-         KL(policy || start)
+Credit   A_i = (r_i - mean(r)) / (std(r) + 1e-4), the same for all tokens that the policy wrote in attempt i
+Loss     clipped policy gradient, mean over written tokens within an attempt, then over attempts, +
+         beta KL(policy || reference)
 Family   policy gradient
 Labels   verifier
 Needs    engine "train", "logprobs"; a task with tools, e.g. kgqa
-Differs  the GRPO form of the paper, not PPO. Which tokens are trained follows from who wrote them, so no mask
-         has to be made.
-Works    not shown: the baseline of slate (docs/claims.md); the tiny model's kgqa hardly rises in four rounds.
+Differs  This is the paper's GRPO form, not its PPO form. The loss mask follows from who wrote each token.
+Works    not shown: the baseline of slate (docs/claims.md); the tiny model's accuracy on kgqa hardly rises in
+         four rounds.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors

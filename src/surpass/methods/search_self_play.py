@@ -1,26 +1,28 @@
 """Search self-play (Lu et al. 2025, arXiv 2510.18821).
 
-Idea     One model invents search questions for known answers, another copy of it answers them, both with the
-         search tool. The proposer is paid when solvers fail, but only for questions that can be answered from
-         the documents it found: so difficulty rises with the solver and no labelled question is needed.
-Curriculum  n answers; a proposal each; refused by rule, or if the policy cannot answer it from the proposal's
-         documents among others; refused slots are filled from accepted questions with low success
+Idea     One model invents search questions for known answers, and another copy of it answers them; both use
+         the search tool. The proposer is rewarded when solvers fail, but only for questions that can be
+         answered from the documents it found. So difficulty rises with the solver, and no labelled question
+         is needed.
+Curriculum  n answers, one proposal each. A proposal is refused by rule, or if the policy cannot answer it
+         from the proposal's documents mixed with others. Accepted questions with low success fill the refused
+         slots
 Search   n attempts of several turns at every question
 Score    solver: the task's check. Proposer: 1 - the mean of its solvers' scores; 0 if refused
 Credit   solver: A_i = (r_i - mean(r)) / (std(r) + 1e-4); proposer: its reward itself
-Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || start); proposer and solver in turn
-         on the same weights
+Loss     clipped policy gradient, low 0.2, high 0.285, + beta KL(policy || reference); proposer and solver in
+         turn on the same weights
 Family   self-play, policy gradient
 Labels   verifier
 Needs    engine "train", "logprobs"; a task with proposing(), e.g. kgqa
-Differs  the paper's rules on length (10 words, two searches) are 5 words and one search here: kgqa's
-         questions are short. Acceptance asks for the right answer by the task's check alone; no judge says
-         that two answers mean the same.
-Works    docs/claims.md, with a proposer and solvers made of rules: without the check a quarter of the
-         accepted questions has no answer in the documents, with it none, and the proposer is paid less; with
-         a table that proposes and solves, what it asks becomes harder and its solver better than beside a
-         frozen proposer. Not tried on a language model that learns to propose; what is refused, paid and
-         asked again is tested in tests/test_proposer.py.
+Differs  The paper asks for at least 10 words and two searches, this file for 5 words and one search, because
+         kgqa's questions are short. A question is accepted if the task's check finds the policy's answer
+         right; no judge says that two answers mean the same.
+Works    docs/claims.md, with a rule-based proposer and rule-based solvers: without the check a quarter of the
+         accepted questions have no answer in the documents; with it none, and the proposer is paid less. A
+         tabular policy that proposes and solves asks harder and harder questions, and solves more than beside
+         a frozen proposer. Not tried on a language model that learns to propose. tests/test_proposer.py
+         checks what is refused, paid and asked again.
 """
 
 from collections.abc import Sequence
@@ -47,8 +49,8 @@ def search_self_play(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` proposals a round, `n` attempts at each that is accepted; `checked`=False accepts what no
-    rule refuses.
+    """`problems` proposals a round, and `n` attempts at each accepted one; `checked`=False accepts all that
+    the rules let through.
     """
     propose = searches.samples(1, temperature, max_tokens, turns=turns, role="proposer")
     loss = objectives.leashed(objectives.clipped(0.2, 0.285, normaliser="path"), beta)
@@ -69,8 +71,8 @@ def search_self_play(
 
 @dataclass(frozen=True)
 class Paid:
-    """Per leaf of a solver's tree, the check; of a proposal's, 1 - the mean score of its question's attempts,
-    0 if it was refused.
+    """Per leaf. In a solver's tree: the check. In a proposal's tree: 1 - the mean score of the attempts at
+    its question, or 0 if it was refused.
     """
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
@@ -88,14 +90,14 @@ class Paid:
 
 
 def _rate(values: np.ndarray) -> float:
-    """The mean of what was judged; nan where nothing was."""
+    """The mean of the judged values; nan if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 @dataclass(frozen=True)
 class Side:
-    """Every judged attempt of proposers, or of solvers."""
+    """Every judged attempt of the proposer if `proposes`, else of the solver."""
 
     proposes: bool
 
@@ -107,7 +109,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Raw:
-    """The reward itself as the advantage: one proposal a seed has no group."""
+    """The advantage is the reward itself: a seed has one proposal, so there is no group to compare with."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
         return [{"advantage": Column("leaf", np.nan_to_num(tree.get("reward").values))} for tree in trees]
@@ -115,7 +117,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Rated:
-    """advantages.group, and the success rates of what may be asked again."""
+    """advantages.group; it also records the success rates of the questions that may be asked again."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]:
         rates = {

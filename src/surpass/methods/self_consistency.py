@@ -1,15 +1,16 @@
 """Self-consistency (Wang et al. 2022, arXiv 2203.11171).
 
-Idea     Many ways of thinking lead to one right answer: the answer most attempts agree on is the answer.
+Idea     Many ways of thinking lead to one right answer, so the answer that most attempts agree on is probably
+         right.
 Search   n attempts a problem at temperature > 0
 Score    the share of attempts that state the same final answer
 Choose   the first attempt with the largest share; nothing is learnt, no labels are used
 Family   inference
 Labels   none
 Needs    nothing but text
-Differs  nothing known. n defaults to 16 (the paper shows up to 40).
-Works    tests/claims/test_self_consistency.py: with attempts right with probability p > 1/2 and scattered
-         errors, accuracy rises with n as the binomial says.
+Differs  Nothing known. n defaults to 16 (the paper shows up to 40).
+Works    tests/claims/test_self_consistency.py: where attempts are right with probability p > 1/2 and errors
+         are scattered, accuracy rises with n as the binomial says.
 """
 
 from surpass import choose, curricula, gates, measures, rewards, searches

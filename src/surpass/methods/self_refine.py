@@ -1,15 +1,15 @@
 """Self-Refine (Madaan et al. 2023, arXiv 2303.17651).
 
-Idea     One model writes, criticises what it wrote, and writes again with the criticism before it, until it
+Idea     One model writes, criticises what it wrote, and writes again with the criticism in view, until it
          finds nothing to change.
-Search   an attempt; then up to `times`: feedback in a context of its own, and a new attempt that is shown the
-         last one and the feedback
+Search   an attempt; then up to `times`: feedback in a context of its own, and a new attempt whose prompt
+         shows the last attempt and the feedback
 Choose   the last attempt; nothing is learnt
 Family   inference
 Labels   none
 Needs    nothing but text
-Differs  the prompts are ours and the same for every task (the paper has few-shot prompts for each); a
-         refinement is shown the last attempt and its feedback, not the whole history.
+Differs  The prompts are ours and the same for every task; the paper has few-shot prompts for each. A
+         refinement sees the last attempt and its feedback, not the whole history.
 Works    tests/claims/test_inference.py: where feedback names the mistake, accuracy rises with each
          refinement; where it is empty, it does not.
 """

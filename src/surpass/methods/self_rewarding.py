@@ -1,25 +1,25 @@
 """Self-rewarding language models (Yuan et al. 2024, arXiv 2401.10020).
 
-Idea     The policy judges its own attempts with a five-point rubric and learns by preference what it rated
+Idea     The policy judges its own attempts with a five-point rubric, and learns to prefer what it rated
          highest.
 Search   n attempts a problem (N = 4, T = 0.7, p = 0.9)
-Score    mean of 3 verdicts, each the score out of 5 that the policy states, in whatever form, when shown
-         question and attempt with the rubric
+Score    mean of 3 verdicts; each is the score out of 5 that the policy states, in whatever form, when shown
+         the question and the attempt with the rubric
 Select   best against worst attempt, where the scores differ
-Loss     DPO, -log sigmoid(beta [log p/p_start (best) - log p/p_start (worst)]), start = the weights at the
-         round's start
+Loss     DPO, -log sigmoid(beta [log p/p_old (best) - log p/p_old (worst)]), p_old = the policy at the round's
+         start
 Family   self-reward, preference
 Labels   none
 Needs    engine "train", "logprobs"
-Differs  a round has `problems` problems, not thousands, so its pairs, 16 or so a step as in the paper, are
-         gone over `epochs` times: with one step a round the reference and beta change nothing
-         (objectives.dpo). lr is ten times the paper's, for smaller models. The rubric is in our own words;
-         problems come from the task (the paper also writes new ones by few-shot prompting); no seed SFT on
-         judging data; several small rounds, not three large ones. The gate is ours: it uses no labels (drift,
-         length, answers).
-Works    tests/claims/test_votes.py: with a judge that is right the pairs are, and with a judge at chance they
-         are at chance. Not shown on a language model yet; bench/judge.py measures whether its verdicts are
-         worth learning from.
+Differs  A round has `problems` problems, not thousands. It makes `epochs` passes over its pairs, 16 or so a
+         step as in the paper: with one step a round the reference and beta would change nothing
+         (objectives.dpo). lr is ten times the paper's, for smaller models. The rubric is in our own words.
+         Problems come from the task; the paper also writes new ones by few-shot prompting. There is no seed
+         SFT on judging data. There are several small rounds, not three large ones. The gate is ours and uses
+         no labels (it looks at drift, length and answers).
+Works    tests/claims/test_votes.py: with a judge that is always right the pairs are right, and with a judge
+         at chance they are at chance. Not shown on a language model yet; bench/judge.py measures whether a
+         model's verdicts are worth learning from.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -40,8 +40,8 @@ def self_rewarding(
     updates: int = 4,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; a gate decision
-    `every` so many rounds.
+    """`problems` a round with `n` attempts each, every attempt judged `verdicts` times; the gate decides
+    every `every` rounds.
     """
     return Method(
         curriculum=curricula.shuffle(problems),

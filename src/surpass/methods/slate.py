@@ -1,26 +1,27 @@
 """SLATE: truncated step-level sampling with process rewards (2026).
 
-Idea     Whole trajectories differ everywhere, so the advantage of one step holds the luck of all others. Here
-         n continuations of one step share their beginning exactly, a judge scores each at once, and the
-         difference is due to that step alone.
-Search   at every turn n continuations from one prefix; each is played, the documents it finds are seen by the
-         judge; the best goes on
-Score    a step: 1, 0 or -1 (by="oracle": the task's exact knowledge; by="judge": the number a model writes
-         when shown question, turn and documents), a right answer `early` (turns - used) / turns more
+Idea     Whole trajectories differ everywhere, so the advantage of one step contains the luck of all the
+         others. Here n continuations of one step share their prefix exactly, and a judge scores each at once.
+         Their difference is due to that step alone.
+Search   at every turn n continuations of one prefix; each is played, and the judge sees the documents that it
+         finds; the best one extends the prefix
+Score    a step: 1, 0 or -1 (by="oracle": from the task's exact knowledge; by="judge": the number that a model
+         writes when shown question, turn and documents); a right answer earns `early` (turns - used) / turns
+         more
 Credit   A_j = (r_j - mean(r)) / (std(r) + 1e-4) among the siblings
-Loss     clipped policy gradient on the step's own tokens, mean over them, then over steps, + beta KL(policy
-         || start)
+Loss     clipped policy gradient on the step's own tokens, mean over them, then over steps, +
+         beta KL(policy || reference)
 Family   process reward, policy gradient
 Labels   oracle; with by="judge" only the gate uses answers
 Needs    engine "train", "logprobs"; a task with tools whose oracle grades turns (kgqa), or a model that plays
          "judge"
-Differs  one score a step, not separate ones for thought and query that are added. The form of the early bonus
-         and its weight are ours (the card does not know the paper's); whether the paper advances greedily was
-         not verified.
-Works    docs/claims.md: of a scripted searcher's right first step the advantage varies 5 times as much over
-         whole attempts as among siblings at three hops, and as much at two. Not shown: that the tiny model's
-         kgqa, after four rounds, is better than after as many attempts of search_r1, or with 30% of the
-         judge's scores flipped better than at the start.
+Differs  A step has one score; the paper adds separate ones for thought and query. Form and weight of the
+         early bonus are ours, because the summary that this file follows does not give the paper's. Whether
+         the paper extends the prefix greedily was not verified.
+Works    docs/claims.md, a scripted searcher: the advantage of its right first step varies 5 times as much
+         over whole attempts as among siblings at three hops, and equally at two. Not shown, for the tiny
+         model on kgqa after four rounds: an accuracy above that of search_r1 on as many attempts, or, with
+         30% of the judge's scores flipped, above the start.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, searches, selectors
@@ -53,8 +54,8 @@ def slate(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round, `n` continuations at each of at most `turns` turns, scored `by` the task's oracle
-    or a judge.
+    """`problems` a round and at most `turns` turns each, with `n` continuations at every turn, scored `by`
+    the task's oracle or a judge.
     """
     if by not in ("oracle", "judge"):
         raise SurpassError(f'slate scores steps by one of oracle, judge; found by="{by}"')

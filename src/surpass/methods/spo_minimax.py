@@ -1,24 +1,24 @@
 """SPO: self-play preference optimisation, a minimaximalist approach (Swamy et al. 2024, arXiv 2401.04056).
 
-Idea     Preferences can be cyclic, so no reward may explain them; but a policy that no other is preferred to
-         always exists. The game of two copies is symmetric, so one policy playing against its own attempts
-         finds it: the reward is how often an attempt wins.
+Idea     Preferences can be cyclic, so there may be no reward that explains them. But there is always a policy
+         to which no other is preferred. The game between two copies of a policy is symmetric, so one policy
+         playing against its own attempts finds it: the reward is how often an attempt wins.
 Search   n attempts a problem
-Score    P[i, j], the probability that attempt i is preferred to j, by the task (by="task") or by the model's
-         own duels (by="duel"); r_i = mean over j != i of P[i, j]
-Credit   A_i = r_i - 1/2, the mean of a group being 1/2
+Score    P[i, j], the probability that attempt i is preferred to j, from the task (by="task") or from the
+         model's own comparisons (by="duel"); r_i = mean over j != i of P[i, j]
+Credit   A_i = r_i - 1/2, as the mean of a group is 1/2
 Loss     clipped policy gradient, mean over tokens within an attempt, then over attempts
 Family   self-play, policy gradient
 Labels   preferences; none with by="duel"
 Needs    engine "train"; a task with prefer(models, problem, a, b), or engine "logprobs" for duels
-Differs  written from the card: the paper's experiments are continuous control with a queue of past
-         trajectories; this is its form for prompted models. With cyclic preferences the average over rounds
-         converges, not the last policy. The gate keeps every update unless it moved too far or answers became
-         alike (no labels).
-Works    docs/claims.md, a table with a cyclic preference: the average policy's exploitability is 0.03 (the
-         mixed optimum has 0), where a fixed scalar reward collapses to one style and 0.25. The last policy
-         cycles. With a transitive taste and every fifth comparison flipped it finds the best style, with no
-         fewer comparisons than a reward fitted to them.
+Differs  Written from a summary of the paper. The paper's experiments are continuous control with a queue of
+         past trajectories; this is its form for prompted models. With cyclic preferences the average over
+         rounds converges, not the last policy. The gate uses no labels: it keeps every update, unless the
+         policy moved too far or the answers became alike.
+Works    docs/claims.md, a tabular policy and a cyclic preference: the average policy's exploitability is 0.03
+         (the mixed optimum has 0), where a fixed scalar reward collapses to one style, with an exploitability
+         of 0.25. The last policy cycles. With a transitive preference and every fifth comparison flipped it
+         finds the best style, with no fewer comparisons than a reward fitted to them.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -49,8 +49,8 @@ def spo_minimax(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round with `n` attempts each, every attempt against every other, judged `by` the task or a
-    duel.
+    """`problems` a round with `n` attempts each; the task or a duel (`by`) compares every attempt with every
+    other.
     """
     if by not in ("task", "duel"):
         raise SurpassError(f'spo_minimax compares by one of task, duel; found by="{by}"')

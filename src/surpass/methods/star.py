@@ -2,23 +2,25 @@
 
 Idea     Attempts that reach the right answer are worth imitating, reasoning included.
 Search   n attempts a problem
-Select   attempts that the task's check calls right, at most one a problem; those of all rounds so far
-Loss     supervised fine-tuning on them, from the START weights every round; steps grow with them
+Select   attempts of all rounds so far that the task's check calls right, at most one a problem
+Loss     supervised fine-tuning on them, from the START weights every round; the number of steps grows with
+         the attempts
 Family   imitation
 Labels   verifier
 Needs    engine "train"
-Differs  the paper's loop goes over the whole train set, and the start is fitted to what that loop found, in
-         40 steps and a fifth more each loop. Here a round is `problems` of it, and the start is fitted to
-         what all rounds found, of a problem that comes again to the last; past=False fits it to that round's
-         alone, for rounds that are the whole train set (problems=768). No rationalisation (a second attempt
-         with the answer as a hint) for problems that were missed. n samples instead of one greedy attempt, so
-         that small rounds find something to learn; n=1, temperature=0 is the paper's.
+Differs  The paper's loop goes over the whole train set and fits the start model to what that loop found, in
+         40 steps and a fifth more each loop. Here a round is `problems` of the train set, and the start model
+         is fitted to what all rounds found; where a problem comes again, its last round counts. past=False
+         fits it to that round's attempts alone, for rounds that are the whole train set (problems=768). There
+         is no rationalisation (a second attempt with the answer as a hint) for problems that were missed. n
+         samples replace one greedy attempt, so that small rounds find something to learn; n=1, temperature=0
+         is the paper's.
 Works    docs/claims.md, rounds of 768 problems (past=False): within two minutes a task it lifts the tiny
-         model on six of eight tasks of the suite. python bench/self_training.py star SEED 12, the tiny
-         model's sums in rounds of 32, accuracy at temperature 0: 0.393 -> 0.441, 0.453, 0.471 (seeds 1 to 3;
-         +0.049, +0.061, +0.078, standard errors below 0.02); with past=False 0.420, 0.375, 0.426, on 11 to 16
-         attempts in the last round for 175. tests/test_conformance.py: on the identity task a table reaches
-         accuracy 1.
+         model on six of eight tasks of the suite. python bench/self_training.py star SEED 12, the tiny model
+         on sums in rounds of 32 problems, accuracy at temperature 0: 0.393 -> 0.441, 0.453, 0.471 (seeds 1 to
+         3; +0.049, +0.061, +0.078, standard errors below 0.02); with past=False 0.420, 0.375, 0.426, where
+         the last round learns from 11 to 16 attempts instead of 175. tests/test_conformance.py: on the
+         identity task a tabular policy reaches accuracy 1.
 """
 
 from surpass import curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -36,8 +38,8 @@ def star(
     past: bool = True,
     every: int = 1,
 ) -> Method:
-    """`problems` a round with `n` attempts each; `epochs` passes in `updates` steps for every round that is
-    learnt from, all so far (`past`) or this one alone; a gate decision `every` so many rounds.
+    """`problems` a round with `n` attempts each. Every round that is learnt from (all so far if `past`, else
+    this one) adds `epochs` passes of `updates` steps. The gate decides every `every` rounds.
     """
     right: Selector = selectors.correct(limit=1)
     batch = -(-problems // max(1, updates)) if past else None

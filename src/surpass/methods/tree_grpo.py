@@ -1,19 +1,20 @@
 """tree_grpo: policy gradient on a tree of steps (ours).
 
-Idea     Attempts that share their first steps tell which step was good: compare a step with its siblings, not
+Idea     Attempts that share their first steps show which step was good. Compare a step with its siblings, not
          whole attempts.
 Search   m first steps, k continuations of each (n = (m, k); more numbers, more levels); shared steps are
          drawn once
 Score    the task's check at every leaf
-Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings; all its
-         tokens carry it
-Loss     clipped policy gradient over the leaves' paths, mean over tokens: a token weighs as many leaves as
-         lie below it, so the tree gives the gradient of the mean leaf reward with one baseline per branching
+Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings, for all
+         its tokens
+Loss     clipped policy gradient over the leaves' paths, mean over tokens. A token's weight is the number of
+         leaves below it, so the tree gives the gradient of the mean leaf reward with one baseline per
+         branching
 Family   search, policy gradient
 Labels   verifier
 Needs    engine "train"
-Differs  nothing to differ from. Ratios are of softmax(logits / temperature), which was drawn from; tempered
-         and correct as in grpo.
+Differs  There is no paper to differ from. Ratios are of softmax(logits / temperature), the distribution that
+         was drawn from; tempered and correct as in grpo.
 Works    tests/claims/test_tree_grpo.py: where the first step decides most of the reward, the gradient at the
          second step has less variance than with whole-attempt credit at the same number of leaves.
          docs/results.md: SmolLM2-135M on sums.
@@ -37,8 +38,8 @@ def tree_grpo(
     correct: float = 0.0,
     every: int = 3,
 ) -> Method:
-    """`problems` a round; a step ends with `stop`; `updates` optimiser steps a round; a gate decision `every`
-    so many rounds.
+    """`problems` a round and `updates` optimiser steps; a step of an attempt ends with `stop`; the gate
+    decides every `every` rounds.
     """
     loss = objectives.clipped(clip, clip, normaliser=normaliser, correct=correct)
     learner = learners.gradient(loss, lr, updates=updates, temperature=temperature if tempered else 1.0)

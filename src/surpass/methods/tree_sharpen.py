@@ -1,23 +1,23 @@
-"""tree_sharpen: learn, without labels, what the start model itself finds probable (ours, after Huang et al.
-2024, arXiv 2412.01951).
+"""tree_sharpen: learn what the start model finds probable (ours, after Huang et al. 2024, arXiv 2412.01951).
 
-Idea     A model often rates its right answers higher than it samples them: move the probability of whole
-         attempts to where the start already puts its best ones. Creates no knowledge; makes one draw as good
-         as the best of many.
+Idea     A model often rates its right answers higher than it samples them. So move the probability of whole
+         attempts to those that the start model already rates best. This creates no knowledge; it makes one
+         draw as good as the best of many.
 Search   m first steps, k continuations of each (n), as tree_grpo
-Score    r = exp(4 m), m = mean log p_start(token) over the attempt's tokens; the start model is frozen,
+Score    r = exp(4 m), m = mean log p_0(token) over the attempt's tokens; p_0 is the frozen start model;
          labels are never used
 Credit   V(node) = mean reward of the leaves below; A(node) = V(node) - mean V of its other siblings
 Loss     clipped policy gradient, mean over tokens
 Family   self-reward, search, policy gradient
 Labels   none
 Needs    engine "train", "logprobs"; the snapshot policy@0
-Differs  the paper's rewards are sums of log-probs (ours: a mean, so that short attempts are not favoured) and
-         its losses SFT on the best of n or a regression on pairs; the exponential and the tree are ours. The
-         gate uses no labels: it limits drift, length, attempts cut off or without an answer, and equal
-         answers; it cannot see accuracy, and neither can the method.
-Works    tests/claims/test_sharpening.py: on a table whose most probable answer is right, accuracy rises, and
-         where it is wrong, falls. docs/no-labels.md: SmolLM2-135M on sums, seeds, and where it stops.
+Differs  The paper's rewards are sums of log-probs; ours is a mean, so that short attempts are not favoured.
+         The paper's losses are SFT on the best of n or a regression on pairs. The exponential and the tree
+         are ours. The gate uses no labels: it limits drift, length, attempts that are cut off or without an
+         answer, and answers that are all alike. It cannot see accuracy, and neither can the method.
+Works    tests/claims/test_sharpening.py: on a tabular policy accuracy rises where the most probable answer is
+         right, and falls where it is wrong. docs/no-labels.md: SmolLM2-135M on sums, seeds, and where it
+         stops.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -37,8 +37,8 @@ def tree_sharpen(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round; a step ends with `stop`; reward exp(`scale` * mean log-prob under the start); a
-    gate decision `every` so many rounds.
+    """`problems` a round; a step ends with `stop`; the reward is exp(`scale` * mean log-prob under the start
+    model); the gate decides every `every` rounds.
     """
     loss = objectives.clipped(clip, clip, normaliser="token")
     answers = measures.answers(searches.samples(1, 0.0, max_tokens))

@@ -1,7 +1,8 @@
-"""tree_vote: tree_grpo with the vote of the tree's own leaves for a reward (ours).
+"""tree_vote: tree_grpo with the vote of the tree's own leaves as the reward (ours).
 
-Idea     Without labels, the answer that most of a problem's attempts reach, counted by how sure each was,
-         stands in for the truth. That helps where votes are usually right and harms where they are not.
+Idea     Without labels, the answer that most attempts at a problem reach stands in for the truth; each
+         attempt counts by how sure the model was. That helps where votes are usually right and harms where
+         they are not.
 Search   m first steps, k continuations of each (n), as tree_grpo
 Score    weight of a leaf: exp(mean log-prob of its tokens at the draw); share(answer) = weight of its leaves
          / all weight; reward = share of the winner where the leaf states the winning answer, else 0
@@ -10,11 +11,11 @@ Loss     clipped policy gradient, mean over tokens
 Family   self-reward, search, policy gradient
 Labels   none; labels=True lets the gate use answers
 Needs    engine "train", "logprobs"; a task whose answers can be compared (final_answer)
-Differs  nothing to differ from. The gate uses no labels, but refuses everything where, at the start, the
-         commonest answer holds less than `trust` of the attempts: a vote that weak teaches mistakes.
+Differs  There is no paper to differ from. The gate uses no labels, but refuses everything if, at the start,
+         the commonest answer holds less than `trust` of the attempts: a vote that weak teaches mistakes.
          labels=True lets the gate use answers instead.
-Works    tests/claims/test_votes.py: on a table where votes are right accuracy rises, where they are wrong it
-         falls, and the gate refuses a weak vote. docs/no-labels.md: SmolLM2-135M on sums.
+Works    tests/claims/test_votes.py: on a tabular policy accuracy rises where votes are right and falls where
+         they are wrong, and the gate refuses a weak vote. docs/no-labels.md: SmolLM2-135M on sums.
 """
 
 from surpass import advantages, curricula, gates, learners, measures, objectives, rewards, searches, selectors
@@ -35,8 +36,8 @@ def tree_vote(
     tempered: bool = True,
     every: int = 3,
 ) -> Method:
-    """`problems` a round; a step ends with `stop`; the gate refuses below an agreement of `trust`, or, with
-    `labels`, what is significantly worse by the task's own answers; a decision `every` so many rounds.
+    """`problems` a round; a step ends with `stop`. The gate decides every `every` rounds: it refuses where
+    agreement is below `trust`, or, with `labels`, what is significantly worse by the task's own answers.
     """
     loss = objectives.clipped(clip, clip, normaliser="token")
     answers = measures.answers(searches.samples(1, 0.0, max_tokens))

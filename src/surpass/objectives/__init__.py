@@ -1,4 +1,4 @@
-"""Losses, one equation each: sums by normaliser over the tokens of a batch."""
+"""Losses, one equation each. A loss is a sum over a batch, returned under the name of what divides it."""
 
 from surpass.objectives.clipped import clipped
 from surpass.objectives.imitation import sft

@@ -15,18 +15,36 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class clipped:
-    """-sum_t w_t min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t), rho_t = p(token t) / p_start(token t).
+    """-sum_t w_t min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t), rho_t = p(token t) / p_old(token t).
 
-    p_start is the learner's own probability before its first step of the round. `ratio` "path" uses one ratio
-    per path, the geometric mean of its tokens' (GSPO, Zheng et al. 2025, eq. 7), and is divided by the number
-    of paths, whatever `normaliser` says. `normaliser` is one of "token" (DAPO), "path" (GRPO), "constant"
-    (Dr. GRPO, with `length`). `correct` truncates at this value a weight p_start / q for tokens that were
-    drawn from another distribution q (temperature, truncation, another engine); 0: no correction. p is the
-    distribution that is trained (learners.gradient, `temperature`): trained at the temperature of the draws
-    there is nothing left to correct but truncation.
+    p is the distribution that is trained (`temperature` of learners.gradient). p_old is p before the round's
+    first step (column "logp@start").
 
-    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio (share of tokens, or of paths
-    where the ratio is theirs, at the clip).
+    normaliser   "token" (DAPO), "path" (GRPO) or "constant" (Dr. GRPO, with `length`)
+    ratio        "token", or "path": one ratio per path, the geometric mean of its tokens' ratios (GSPO, Zheng
+                 et al. 2025, eq. 7); the loss is then divided by the number of paths, whatever `normaliser`
+    correct      upper bound of an importance weight p_old / q for tokens that were drawn from another
+                 distribution q (temperature, truncation, another engine); 0: no weight. With training at the
+                 temperature of the draws only truncation is left to correct
+
+    Schulman et al. 2017, eq. 7; Shao et al. 2024, eq. 3. Figures: clip_ratio, the share of tokens at the clip
+    (with `ratio` "path": of paths).
+
+    A token with A = 1 goes from 0.5 to 0.75: its ratio of 1.5 is clipped to 1.2. Another, with A = -1, goes
+    from 0.5 to 0.25: its ratio of 0.5 is clipped to 0.8. The sum is -(1.2 - 0.8), to be divided by the number
+    of tokens, 2.
+
+    >>> from surpass.flat import pack
+    >>> from surpass.types import Column, Example, Problem, Tree
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> leaves = [tree.add(opening, "policy", [token], logp=[-0.7]) for token in (2, 3)]
+    >>> tree.put("advantage", Column("leaf", torch.tensor([1.0, -1.0]).numpy()))
+    >>> batch = pack([Example(tree, (leaf,)) for leaf in leaves], ["policy"], ["advantage", "logp"])
+    >>> batch.columns["logp@start"] = "token", torch.tensor([1.0, 0.5, 0.5]).log()
+    >>> loss, figures = clipped()(Out(torch.tensor([1.0, 0.75, 0.25]).log()), batch)
+    >>> round(float(loss["tokens"]), 4), figures["clip_ratio"]
+    (-0.4, (2.0, 2))
     """
 
     low: float = 0.2
@@ -50,7 +68,7 @@ class clipped:
         return frozenset({"advantage", "logp@start", "logp"} | ({"logq"} if self.correct else set()))
 
     outputs = LOGP
-    silent_at = "advantage"  # a path whose advantage is 0 throughout adds nothing
+    silent_at = "advantage"  # a path adds nothing if its advantage is 0 at every token
 
     def __call__(self, out: Out, batch: Batch) -> tuple[dict[str, Tensor], Figures]:
         start = (
@@ -77,7 +95,7 @@ class clipped:
         return {total: -gain.sum()}, {"clip_ratio": (float(cut.sum()), int(batch.trained.sum()))}
 
     def _paths(self, log_ratio: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(the loss's sum over paths, bool[P]: whose ratio is at the clip)."""
+        """(the sum of the loss over paths, bool[P]: which ratios are at the clip)."""
         axis, advantage = batch.columns["advantage"]
         if axis != "path":
             raise SurpassError(
@@ -93,11 +111,9 @@ class clipped:
 
 
 def _refuse_written(batch: Batch, moves: Tensor) -> None:
-    """SurpassError where a token that moves the loss was never drawn: its probability at the draw is
-    unknown.
-    """
+    """Raises SurpassError where a token that moves the loss was not drawn: it has no log-prob at the draw."""
     if bool((batch.columns["logp"][1].isnan() & moves).any()):
         raise SurpassError(
-            "a ratio needs tokens that were drawn, and some of these were written: imitate them (sft) "
+            "a ratio needs tokens that a model drew, and some of these were not drawn: imitate them (sft) "
             "or leave them out"
         )

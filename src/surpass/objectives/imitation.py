@@ -14,8 +14,8 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class sft:
-    """-sum_t w_t log p(token t): the negative log-likelihood of what the example's paths say; `normaliser` as
-    in clipped.
+    """-sum_t w_t log p(token t): the negative log-likelihood of the examples' paths; `normaliser` as in
+    clipped.
     """
 
     normaliser: str = "token"

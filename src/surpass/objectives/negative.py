@@ -1,4 +1,4 @@
-"""Likelihood of right answers, and of wrong ones under what is left of the old policy."""
+"""Maximum likelihood on right answers, and on wrong ones under the wrong part of the old policy."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class nft:
-    """Right paths: -sum_t w_t log R_t. Wrong paths: -sum_t w_t log S((1 - r R_t) / (1 - r)), R_t = p(token t)
-    / p_start(token t).
+    """Right paths: -sum_t w_t log R_t. Wrong paths: -sum_t w_t log S((1 - r R_t) / (1 - r)).
 
-    r is the problem's success rate (token column "rate", held to [least, 1 - least]), and the path column
-    "right" says which loss a path has. As p_start = r p_right + (1 - r) p_wrong, the second argument is
-    p_wrong / p_start where p models p_right. S(x) = x + stopgrad(max(x, eps) - x): the value is clamped, the
-    gradient is not. log R_t is held to at most `most`. w is the normaliser's weight times omega: "one",
-    "hard" (1 - r) or "grpo" (sqrt((1 - r) / r)), times `negative` for wrong paths (0: rejection fine-tuning).
-    With omega "grpo", at R = 1 the gradient is GRPO's with std over all attempts. Chen et al. 2025 (NFT).
+    R_t = p(token t) / p_old(token t), p_old = p before the round's first step (column "logp@start"); log R_t
+    is clamped to at most `most`. r is the problem's success rate (token column "rate"), clamped to [least, 1
+    - least]. The path column "right" says which loss a path has. p models p_right. As p_old = r p_right + (1
+    - r) p_wrong, the argument of S is p_wrong / p_old. S(x) = x + stopgrad(max(x, eps) - x) clamps the value
+    and not the gradient.
+
+    w is the normaliser's weight times omega, and for wrong paths times `negative` (0: rejection fine-tuning).
+    omega: "one" (1), "hard" (1 - r) or "grpo" (sqrt((1 - r) / r)). With "grpo", at R = 1 the gradient is
+    GRPO's with the population standard deviation. Chen et al. 2025 (NFT).
     """
 
     eps: float = 1.0
@@ -54,7 +56,7 @@ class nft:
             spread(weight * (1 - right), batch) * self.negative,
         )
         if bool((batch.columns["logp"][1].isnan() & (positive + negative > 0)).any()):
-            raise SurpassError("a ratio needs tokens that were drawn, and some of these were written")
+            raise SurpassError("a ratio needs tokens that a model drew, and some of these were not drawn")
         r = batch.columns["rate"][1].nan_to_num(0.5).clamp(self.least, 1 - self.least)
         omega = {"one": torch.ones_like(r), "hard": 1 - r, "grpo": ((1 - r) / r).sqrt()}[self.omega]
         log_ratio = torch.where(batch.trained, out.logp - start, 0.0).clamp(max=self.most)

@@ -1,4 +1,4 @@
-"""Learn from pairs: the first path of an example is preferred to the second."""
+"""Learning from pairs: the first path of an example is preferred to the second."""
 
 from __future__ import annotations
 
@@ -16,21 +16,34 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class dpo:
-    """c l(z) + (1 - c) l(-z), z = [log p(a) - log p_base(a)] - [log p(b) - log p_base(b)] for a preferred to
-    b.
+    """c l(z) + (1 - c) l(-z), z = [log p(a) - log p_base(a)] - [log p(b) - log p_base(b)], a preferred to b.
 
     c is the example's confidence. kind "sigmoid": l(z) = -log sigmoid(beta z) (Rafailov et al. 2023, eq. 7;
     with c < 1 it is the conservative DPO of Mitchell 2023). kind "ipo": l(z) = (z - 1 / (2 beta))^2 (Azar et
-    al. 2023, eq. 17), with `per_token` on log-probs averaged over each path, as TRL does for "ipo". `base`
-    names the reference: "policy@0", or "start" for the weights the round began with. What a pair shares
-    cancels by itself.
+    al. 2023, eq. 17). `per_token` averages log-probs over each path, as TRL does for "ipo". `base` names the
+    reference: "policy@0", or "start" for the weights at the start of the round. A prefix that the pair shares
+    cancels.
 
-    While |beta z| is far below 1 every pair pulls with the weight it begins with: beta and c are then factors
-    that an optimiser such as AdamW removes, and the reference does nothing. So |beta z| has to grow within a
-    round: several passes, an lr that moves.
+    While |beta z| is far below 1, every pair has about the gradient weight that it began with. beta and c are
+    then constant factors, which an optimiser such as AdamW removes, and the reference does nothing. So |beta
+    z| has to grow within a round: make several passes, at an lr that is high enough.
 
-    Figures: rewards/accuracies (pairs in the right order), rewards/margins (mean beta z), rewards/abs_margins
-    (mean |beta z|).
+    Figures: rewards/accuracies (share of pairs in the right order), rewards/margins (mean beta z),
+    rewards/abs_margins (mean |beta z|).
+
+    The preferred token goes from 0.5 to 0.75, the other from 0.5 to 0.25, so z = log 1.5 - log 0.5 = log 3
+    and, with beta = 1, the loss is -log sigmoid(log 3) = -log 0.75.
+
+    >>> from surpass.flat import pack
+    >>> from surpass.types import Example, Problem, Tree
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> pair = tree.add(opening, "policy", [2]), tree.add(opening, "policy", [3])
+    >>> batch = pack([Example(tree, pair)], ["policy"])
+    >>> batch.columns["logp@start"] = "token", torch.tensor([1.0, 0.5, 0.5]).log()
+    >>> loss, figures = dpo(beta=1.0)(Out(torch.tensor([1.0, 0.75, 0.25]).log()), batch)
+    >>> round(float(loss["examples"]), 4), figures["rewards/accuracies"]
+    (0.2877, (1.0, 1))
     """
 
     beta: float = 0.1

@@ -1,4 +1,4 @@
-"""Bring a log-ratio to a value."""
+"""Regression of a log-ratio on a target."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class regression:
-    """sum_t w_t b_t (beta (log p(t) - log p_base(t)) - y_t)^2 over the trained tokens t whose target y_t, the
-    column `target`, is known; w_t sums the weights of the paths that learn from t; b_t is the column
-    `balance`. Divided by the number of paths. Yang et al. 2025 (LaSeR), eq. of the self-rewarding loss.
+    """sum_t w_t b_t (beta (log p(t) - log p_base(t)) - y_t)^2, divided by the number of paths.
 
-    Figures: target_gap (mean distance between score and target).
+    The sum is over the trained tokens t with a known target y_t (column `target`). b_t is the column
+    `balance`; w_t sums the weights of the paths that learn from t. Yang et al. 2025 (LaSeR), eq. of the
+    self-rewarding loss. Figures: target_gap, the mean distance between the scaled log-ratio and its target.
     """
 
     beta: float = 0.1

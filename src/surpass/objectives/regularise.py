@@ -1,4 +1,4 @@
-"""Terms that hold a policy near another, or keep it varied; and the sum of several terms."""
+"""Terms that keep a policy near another or its outputs varied, and sums of several terms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ from surpass.types import Batch, Figures, Out
 @dataclass(frozen=True)
 class kl:
     """coefficient x sum_t w_t (exp(d_t) - d_t - 1), d_t = log p_base(t) - log p(t): Schulman's k3 estimate of
-    KL(p || p_base) on drawn tokens, as in GRPO (Shao et al. 2024, eq. 4).
+    KL(p || p_base) on drawn tokens, as in GRPO (Shao et al. 2024, eq. 4). Figures: kl, the mean over tokens.
+
+    A token has p = 0.5 and p_base = 0.25, so exp(d) = 0.5 and k3 = 0.5 + log 2 - 1.
+
+    >>> from surpass.flat import pack
+    >>> from surpass.types import Example, Problem, Tree
+    >>> tree = Tree(Problem("p", ""))
+    >>> leaf = tree.add(tree.add(-1, "task", [1]), "policy", [2])
+    >>> batch = pack([Example(tree, (leaf,))], ["policy"])
+    >>> batch.columns["logp@policy@0"] = "token", torch.tensor([1.0, 0.25]).log()
+    >>> loss, figures = kl(coefficient=1.0)(Out(torch.tensor([1.0, 0.5]).log()), batch)
+    >>> round(float(loss["tokens"]), 4)
+    0.1931
     """
 
     coefficient: float = 0.04
@@ -44,16 +56,14 @@ class kl:
 
 
 def leashed(objective: Any, beta: float, normaliser: str = "path", base: str = "policy@0") -> Any:
-    """The objective plus beta KL(p || p_base), with the same normaliser; the objective itself where beta is
-    0.
-    """
+    """The objective plus beta KL(p || p_base), with the same normaliser; with beta 0 the objective alone."""
     return total((objective, kl(beta, base, normaliser))) if beta else objective
 
 
 @dataclass(frozen=True)
 class entropy:
-    """-coefficient x sum_t w_t H_t, H_t the entropy (nats) of the distribution token t was drawn from: a
-    bonus for variety.
+    """-coefficient x sum_t w_t H_t, H_t the entropy (nats) of the policy's distribution at token t: a bonus
+    for variety. Figures: entropy, the mean over tokens.
     """
 
     coefficient: float = 0.01
@@ -74,8 +84,8 @@ class entropy:
 
 @dataclass(frozen=True)
 class only:
-    """An objective on the tokens of one voice alone, where a Learn row trains several: a policy's words, and
-    a mark after them.
+    """An objective on the tokens of one author alone, for a Learn row that trains several voices: for example
+    a policy's answer and a mark after it.
     """
 
     voice: str
@@ -101,8 +111,8 @@ class only:
 
 @dataclass(frozen=True)
 class total:
-    """The sum of several objectives, each with its own normaliser. A figure that two of them report is told
-    apart by the number of the term, from the second on: kl, kl/2.
+    """The sum of several objectives, each with its own normaliser. Where two terms report a figure of the
+    same name, the later one gets the number of its term: kl, kl/2.
     """
 
     terms: tuple[Any, ...]

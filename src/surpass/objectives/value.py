@@ -1,4 +1,4 @@
-"""Teach value heads what a prefix is worth."""
+"""Losses of value heads: what a prefix is worth."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from surpass.types import Batch, Figures, Out
 
 @dataclass(frozen=True)
 class value:
-    """sum over paths of w l(v, y): v what head number `head` reads after the path's last token, y the column
-    `target` there.
+    """sum over paths of w l(v, y), divided by the number of paths: v is the output of value head `head` at
+    the path's last token, y the column `target` there.
 
     kind "mse": l = (v - y)^2. kind "bce": l = -y log s(v) - (1 - y) log(1 - s(v)), s the logistic function
-    and y in [0, 1]. Divided by the number of paths. Figures: value_gap, the mean distance of v (or s(v)) from
-    y.
+    and y in [0, 1]. Figures: value_gap, the mean distance of v (for "bce": s(v)) from y.
     """
 
     kind: str = "mse"

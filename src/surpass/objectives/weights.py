@@ -1,4 +1,4 @@
-"""Normalisers as token weights, and advantages as two masses per token: what policy objectives share."""
+"""What policy objectives share: normalisers as weights, and advantages as two sums per token."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from surpass.errors import SurpassError
 from surpass.flat import learners_of, lengths, spread
 from surpass.types import Batch, Out
 
-LOGP = frozenset({"logp"})  # what most objectives read of a forward pass
+LOGP = frozenset({"logp"})  # what most objectives need from a forward pass
 NORMALISERS = ("token", "path", "constant")
 
 
 def path_weights(batch: Batch, normaliser: str, length: float) -> tuple[Tensor, str]:
-    """(w [P], name of the total it is divided by).
+    """(w [P]: the weight of each path's tokens, name of the total that divides the loss).
 
-    "token": each path's tokens count alike, divided by all tokens (DAPO). "path": w = 1 / |path|, divided by
-    the number of paths (GRPO). "constant": w = 1 / length, divided by the number of paths (Dr. GRPO). Example
-    weights multiply w.
+    "token": w = 1, divided by the number of tokens (DAPO). "path": w = 1 / |path|, divided by the number of
+    paths (GRPO). "constant": w = 1 / length, divided by the number of paths (Dr. GRPO). Example weights
+    multiply w.
     """
     weight = batch.weight[batch.example]
     if normaliser == "token":
@@ -29,11 +29,11 @@ def path_weights(batch: Batch, normaliser: str, length: float) -> tuple[Tensor, 
 
 
 def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(positive [T], negative [T]): per token, the weighted advantages > 0 and < 0 of the paths that learn
-    from it.
+    """(positive [T], negative [T]): per token, the sum of the positive weighted advantages of the paths that
+    learn from it, and the sum of the negative ones.
 
-    A clipped ratio is linear in the advantage for each sign, so a token shared by many paths needs only these
-    two sums.
+    A clipped ratio is linear in the advantage for each sign, so a token that many paths share needs only
+    these two sums.
     """
     axis, advantage = batch.columns["advantage"]
     if axis == "path":
@@ -44,22 +44,22 @@ def masses(batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def base_logp(out: Out, batch: Batch, base: str) -> Tensor:
-    """[T]: the log-probs under the weights `base`, the column "logp@base". Where the one step of a round is
-    taken at its start the learner leaves "logp@start" out: these are the policy's own. SurpassError where any
-    other is missing.
+    """[T]: the log-probs under the weights `base`, from the column "logp@base". In a round of a single step
+    the learner leaves "logp@start" out, because these are the policy's own log-probs. Raises SurpassError
+    where another column is missing.
     """
     column = batch.columns.get(f"logp@{base}")
     if column is not None:
         return column[1]
     if base != "start":
         raise SurpassError(
-            f'this objective compares with the log-probabilities under "{base}", and nobody computed '
-            f'the column "logp@{base}"'
+            f'this objective compares with the log-probabilities under "{base}", but the column '
+            f'"logp@{base}" is missing'
         )
     return out.logp.detach()
 
 
 def check_normaliser(normaliser: str) -> None:
-    """Raises SurpassError for a name that is none."""
+    """Raises SurpassError for an unknown normaliser."""
     if normaliser not in NORMALISERS:
         raise SurpassError(f'normaliser "{normaliser}" is not one of {", ".join(NORMALISERS)}')

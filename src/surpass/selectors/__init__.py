@@ -1,4 +1,4 @@
-"""What is worth learning from."""
+"""Which attempts, steps and pairs are learnt from."""
 
 from surpass.selectors.pairs import best_worst, siblings
 from surpass.selectors.paths import contexts, correct, every, nonconstant, prefixes, so_far, steps, top

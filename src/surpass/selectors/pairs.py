@@ -1,4 +1,4 @@
-"""Preferences: the first path of an example is better than the second."""
+"""Preference pairs: the first path of an example is better than the second."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from surpass.types import Example, Memory, Tree
 
 @dataclass(frozen=True)
 class best_worst:
-    """The best against the worst attempt at each problem (the earlier of equals), where they differ by more
-    than `margin`.
+    """The best against the worst attempt at each problem, where their scores differ by more than `margin`. Of
+    equal attempts the earlier is taken.
 
-    `confidence` names a score whose value at the best leaf is the probability that the order is right; nan
-    there: no pair.
+    `confidence` names a score: its value at the best leaf is the probability that the order is right. Where
+    it is nan there is no pair.
+
+    >>> from surpass.types import Column, Problem
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> attempts = [tree.add(opening, "policy", [token]) for token in (2, 3, 4, 5)]
+    >>> tree.put("reward", Column("leaf", np.array([0.5, 1.0, 0.0, 1.0])))
+    >>> (pair,) = best_worst()([tree], Memory(), 0)
+    >>> [attempts.index(node) for node in pair.nodes]
+    [1, 2]
     """
 
     score: str = "reward"
@@ -42,13 +51,25 @@ class best_worst:
 
 @dataclass(frozen=True)
 class siblings:
-    """Steps: at every node with several judged continuations the best against the worst by the node column
-    `score`, where they differ by more than `margin`; what is learnt follows their parent. What has no score
-    (nan) is neither.
+    """Pairs of steps: at every node with several judged continuations the best against the worst by the node
+    column `score`, where they differ by more than `margin`. Only the steps themselves are learnt, not the
+    path to them. Continuations without a score (nan) are left out.
 
-    `visits` names a node column of counts: what was not visited takes no part, because its score is a guess
-    at first sight, and the pair's confidence is N_best / (N_best + N_worst), at least 1/2. Xie et al. 2024
-    (MCTS-DPO), eq. 5.
+    `visits` names a node column of visit counts. Continuations that were not visited are then left out,
+    because their score is only a first guess, and the pair's confidence is N_best / (N_best + N_worst), at
+    least 1/2. Xie et al. 2024 (MCTS-DPO), eq. 5.
+
+    The better step has three of four visits.
+
+    >>> from surpass.types import Problem
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> good, bad = tree.add(opening, "policy", [2]), tree.add(opening, "policy", [3])
+    >>> tree.put_nodes("q", {good: 0.9, bad: 0.2})
+    >>> tree.put_nodes("visits", {good: 3, bad: 1})
+    >>> (pair,) = siblings(visits="visits")([tree], Memory(), 0)
+    >>> pair.nodes == (good, bad), pair.confidence
+    (True, 0.75)
     """
 
     score: str = "q"

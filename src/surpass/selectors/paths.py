@@ -13,7 +13,7 @@ from surpass.types import FAILED, Example, Memory, Tree, fold
 
 
 def judged_leaves(tree: Tree, score: str) -> list[tuple[int, float]]:
-    """(leaf, score) of every leaf that did not fail and was judged."""
+    """(leaf, score) of every leaf that was judged and did not fail."""
     values = tree.get(score).values
     return [
         (leaf, float(v))
@@ -23,7 +23,7 @@ def judged_leaves(tree: Tree, score: str) -> list[tuple[int, float]]:
 
 
 def _tokens(tree: Tree, leaf: int) -> bytes:
-    """All tokens of an attempt: equal where two attempts are the same."""
+    """All tokens of an attempt, to find attempts that are the same."""
     return np.concatenate([tree.own(i) for i in tree.dialogue(leaf)]).tobytes()
 
 
@@ -39,8 +39,8 @@ class every:
 
 @dataclass(frozen=True)
 class nonconstant:
-    """Every judged attempt of the trees whose scores differ: the others carry no signal. At most the first
-    `limit` such trees (0: all). Yu et al. 2025 (DAPO), eq. 11.
+    """Every judged attempt of the first `limit` trees (0: all) whose scores differ; a tree of equal scores
+    carries no signal. Yu et al. 2025 (DAPO), eq. 11.
     """
 
     score: str = "reward"
@@ -54,8 +54,18 @@ class nonconstant:
 
 @dataclass(frozen=True)
 class correct:
-    """Attempts that score at least `threshold`, at most `limit` a problem (0: all), chosen at random; equal
-    token sequences count once.
+    """Attempts that score at least `threshold`. Equal token sequences count once. Of more than `limit` at a
+    problem (0: no limit) that many are chosen at random.
+
+    Two right attempts say the same.
+
+    >>> from surpass.types import Column, Problem
+    >>> tree = Tree(Problem("p", ""))
+    >>> opening = tree.add(-1, "task", [1])
+    >>> attempts = [tree.add(opening, "policy", [token]) for token in (2, 3, 2, 4)]
+    >>> tree.put("reward", Column("leaf", np.array([1.0, 0.0, 1.0, 1.0])))
+    >>> [attempts.index(example.nodes[0]) for example in correct()([tree], Memory(), 0)]
+    [0, 3]
     """
 
     score: str = "reward"
@@ -80,9 +90,9 @@ class correct:
 
 @dataclass(frozen=True)
 class so_far:
-    """What `select` chooses of this round's trees and of those of all rounds before, refused ones too, with
-    the columns they had when they were scored. Of a problem that was asked again only the last round in which
-    anything was chosen counts. In the order in which the problems were first asked.
+    """What `select` chooses from the trees of all rounds so far, including rounds that the gate refused.
+    Earlier trees keep the scores of their round. Where a problem came up in several rounds, only the last
+    round in which `select` chose any of its attempts counts. The order is that of the problems' first choice.
 
     Zelikman et al. 2022 (STaR) and Singh et al. 2023 (ReST-EM) fit the start model to all that was generated.
     """
@@ -102,9 +112,9 @@ class so_far:
 
 @dataclass(frozen=True)
 class top:
-    """The `limit` best attempts at each problem (0: all; the earlier of equals first) among those that score
-    at least `threshold`; equal token sequences count once. With `above` those that score more than
-    `threshold`, and nothing of a tree whose attempts all score the same: there is no best among them.
+    """The `limit` best attempts at each problem (0: all) that score at least `threshold`. The earlier of
+    equals comes first, and equal token sequences count once. With `above` an attempt must score more than
+    `threshold`, and a tree whose attempts all score the same gives none, because none of them is best.
     """
 
     score: str = "reward"
@@ -132,10 +142,10 @@ class top:
 
 @dataclass(frozen=True)
 class contexts:
-    """Every context that a voice spoke in, up to its last word there: of a game, each player's own side; of
-    an attempt that opened a workspace anew, each part. What a template rewrote is one dialogue still
-    (Tree.parts). Contexts without a number in the node column `score`, and attempts that failed, are left
-    out.
+    """Every context in which one of `voices` wrote, up to its last node there. A game gives each player's own
+    side; an attempt that began a new context (a workspace) gives each of its contexts. Turns that a chat
+    template rewrote still belong to one dialogue (Tree.parts). Contexts whose node column `score` is nan
+    throughout, and attempts that failed, are left out.
     """
 
     score: str = "advantage"
@@ -157,8 +167,8 @@ class contexts:
 
 @dataclass(frozen=True)
 class prefixes:
-    """Every node whose node column `score` is a number, as a path up to it: what a value model learns from.
-    At most `limit` a tree (0: all), chosen at random.
+    """The path up to every node whose node column `score` is not nan: what a value model learns from. At most
+    `limit` a tree (0: all), chosen at random.
     """
 
     score: str = "target"
@@ -177,8 +187,8 @@ class prefixes:
 
 @dataclass(frozen=True)
 class steps:
-    """Every judged step alone: each node whose node column `score` is a number, learning only what follows
-    its parent.
+    """Every judged step alone: each node whose node column `score` is not nan. Only the node's own tokens are
+    learnt, not the path to it.
     """
 
     score: str = "step"
