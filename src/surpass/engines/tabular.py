@@ -1,6 +1,4 @@
-"""A table as a policy: logits for every context, trained like any model, in milliseconds. The exact case for
-tests.
-"""
+"""A table as a policy: logits for every context, trained in milliseconds. The exact case for tests."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from surpass.types import DONE, LENGTH, OPEN, Batch, Out
 
 
 class TableText:
-    """Text whose characters are the tokens; the last token of the alphabet ends a turn."""
+    """Text with one token per character; the last token of the alphabet ends a turn."""
 
     chats = True
 
@@ -60,10 +58,9 @@ class TableText:
 
 
 class TabularEngine:
-    """logits[c] for the hash c of everything before a token: a policy with its own parameters for every
-    context.
+    """logits[c], where c is the hash of everything before a token: every context has its own parameters.
 
-    `size` rows are shared by contexts that collide.
+    Contexts share the `size` rows when their hashes collide.
     """
 
     name = "table"
@@ -89,9 +86,7 @@ class TabularEngine:
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
 
     def twin(self, heads: int = 0) -> TabularEngine:
-        """Another table with a copy of these logits and, if asked for, `heads` values for every context, all
-        0.
-        """
+        """Another table with a copy of these logits and, if asked for, `heads` zero values per context."""
         twin = TabularEngine(self.text.alphabet, self.size, heads=heads)
         with torch.no_grad():
             twin.module["table"].copy_(self.module["table"])
@@ -112,6 +107,7 @@ class TabularEngine:
         temperature: float = 1.0,
         ends: Tensor | None = None,
     ) -> Out:
+        """The `outputs` (see Out) at the wanted tokens, as LocalEngine.forward gives them."""
         wanted = batch.trained if wanted is None else wanted
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
@@ -143,7 +139,7 @@ class TabularEngine:
         step: training.Step,
         drawn_at: Mapping[int, int] | None = None,
     ) -> dict[str, float]:
-        """One optimiser step; what surpass.engines.training.update gives."""
+        """One optimiser step; returns what surpass.engines.training.update returns."""
         return training.update(self, name, batches, objective, step, drawn_at)
 
     def to_device(self, batch: Batch) -> Batch:
@@ -213,7 +209,7 @@ class TabularEngine:
                 parameter.copy_(weights[name])
 
     def fresh(self) -> None:
-        """Nothing is remembered between requests."""
+        """Does nothing: no cache."""
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
@@ -233,7 +229,7 @@ class TabularEngine:
         return load_file(Path(folder) / "model.safetensors")
 
     def save(self, folder: str | Path) -> None:
-        """The table as safetensors."""
+        """Write the table as safetensors."""
         from safetensors.torch import save_file
 
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A reward function that a model wrote, or anybody else: it runs in the sandbox."""
+"""A reward function that a model, or anybody, wrote. It runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
-LARGEST = 1e6  # of a reward
+LARGEST = 1e6  # the largest size of a reward
 
 
 @dataclass(frozen=True)
 class code:
-    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the
-    two texts: what the players were asked, and the attempt. nan where it raises, takes longer than `seconds`,
-    and where it returns no number from -LARGEST to LARGEST.
+    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with two
+    texts: what the players were asked, and the attempt. nan if it raises, takes longer than `seconds`, or
+    returns anything but a number from -LARGEST to LARGEST.
 
-    Every attempt is judged in a process of its own, so one that the program is made to run or to hang on
-    changes no other's reward. Its own it can: a program that runs an attempt beside itself believes whatever
-    that says. RunBroken where no attempt at all could be judged. Uses no labels.
+    Each attempt is judged in a process of its own, so an attempt that makes the program run code or hang
+    changes no other reward. It can change its own, if the program runs the attempt itself. RunBroken if no
+    attempt at all could be judged. Uses no labels.
     """
 
     program: str
