@@ -94,7 +94,7 @@ def one(part: Any, kind: type[T], found: Any) -> T:
 def grown(part: Any, found: Any) -> Tree:
     """Check what a search returned: a tree of at least one node."""
     if not isinstance(found, Tree) or not len(found):
-        raise wrong(part, "a Tree with an opening at least", found)
+        raise wrong(part, "a Tree with at least an opening", found)
     return found
 
 

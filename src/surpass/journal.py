@@ -187,9 +187,9 @@ class Journal:
             raise
         except Exception as error:  # the file may hold anything
             raise RunBroken(
-                f"state.json holds what this run cannot go on from ({type(error).__name__}: "
+                f"this run cannot go on from its state.json ({type(error).__name__}: "
                 f"{' '.join(str(error).split()):.200}); put back a copy of it, or remove it: the run "
-                "then goes back to the last round it has another of"
+                "then goes back to the last round whose state was also kept"
             ) from error
 
     def _restore(self, state: Mapping[str, Any]) -> None:

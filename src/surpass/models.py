@@ -49,9 +49,7 @@ class Models:
         self._queue = Queue(self)
 
     def forget(self) -> None:
-        """Drop everything but the weights: snapshots, optimisers, costs, trials, caches. Every run starts
-        here.
-        """
+        """Drop everything but the weights: snapshots, optimisers, costs, trials, caches. A run begins so."""
         self.fresh()
         for role in self._cast:
             self.engines.pop(role, None)
@@ -63,7 +61,9 @@ class Models:
     # -- roles
 
     def cast(self, cast: Mapping[str, Cast]) -> None:
-        """Find an engine for every role of `cast` that has none: another role's, or a copy of it."""
+        """Find an engine for every role of `cast` that has none: that of another role, or a copy of it.
+        UnmetNeed if it cannot be copied.
+        """
         for role, part in cast.items():
             if role not in self.engines:
                 like = self.engine(part.like)
@@ -128,8 +128,7 @@ class Models:
     async def generate(self, role: str, tree: Tree, node: int, n: int = 1, **sampling: Any) -> list[int]:
         """Draw n children of `node` and return them; `sampling` takes the fields of requests.Sampling.
 
-        The k-th request at a node draws with keys fold(key of the node, k, j), j < n, whatever else is
-        served.
+        The k-th request at a node draws with keys fold(key of the node, k, j), j < n, in any batch.
         """
         if n < 1:
             raise SurpassError(f"at least one attempt has to be drawn; found n={n}")

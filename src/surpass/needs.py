@@ -85,13 +85,15 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
     for learn in method.learn:
         check(learn.learner, learn.role)
     if method.gate.every < 1:
-        raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
+        raise UnmetNeed(
+            f"a gate decides at most once a round; it needs every >= 1, found every={method.gate.every}"
+        )
     for name in snapshots(method):
         models.engine(name)
     for learn in method.learn:
         if learn.start is not None and learn.start not in snapshots(method):
             raise UnmetNeed(
-                f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"'
+                f'training can start from ROLE@0, ROLE@-1 or None (as it is); found start="{learn.start:.60}"'
             )
     held = getattr(method.exam, "n", None)
     if (

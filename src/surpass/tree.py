@@ -114,8 +114,7 @@ class Tree:
 
     def cut(self, node: int, end: int, begin: int = 0, after: int | None = None, stop: int = OPEN) -> int:
         """Copy the tokens from `begin` to `end` of a node into a new one, with their log-probabilities. It
-        continues `after` (default: what the other continues). So a draw is split into steps that can be
-        trained.
+        continues `after` (default: what the other continues). So a draw is split into steps to train on.
         """
         if not 0 <= begin <= end <= len(self._tokens[node]):
             raise ValueError(
@@ -328,6 +327,7 @@ class Tree:
         )
 
     def has(self, name: str) -> bool:
+        """Whether there is a column of this name."""
         return name in self._columns
 
     @property

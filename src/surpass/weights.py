@@ -142,8 +142,8 @@ class Weights:
         getattr(self.models.engine(role), "optimisers", {}).pop(role, None)
 
     def begin_updates(self, learning: Iterable[str]) -> None:
-        """Begin a round's updates of these roles. Where several roles train one engine, hold its weights: all
-        of them measure from this start.
+        """Begin a round's updates of these roles. If several roles train one engine, hold its weights: the
+        "logp@start" of all of them is measured there.
         """
         engines = [self.models.engine(role) for role in learning]
         often = {id(e): e for e in engines if sum(e is other for other in engines) > 1}

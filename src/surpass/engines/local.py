@@ -151,8 +151,8 @@ class LocalEngine:
         self.context = probe.steady(causal, declared)
         if self.context < declared:
             warnings.warn(
-                f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies "
-                "follow the longest text of a pass, so that what is drawn would be scored otherwise",
+                f"{name} reads {self.context} of its {declared} tokens: beyond that its rotary frequencies "
+                "depend on the longest text of a pass, so draws would be scored differently",
                 stacklevel=3,
             )
         self.ends = self.text.ends

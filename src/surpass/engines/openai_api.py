@@ -54,8 +54,8 @@ class OpenAIEngine:
 
     `tokens` and `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for
     the life of the engine, 0 for none. A request is sent only if its worst case fits. What the server does
-    not report (no usage, a lost answer) costs its worst case. `cache`, a folder, keeps every answer that
-    ended properly: the same request then costs nothing. `extra` adds JSON fields to every request.
+    not report (no usage, a lost answer) costs its worst case. `cache`, a folder, keeps all answers but
+    empty ones: the same request then costs nothing. `extra` adds JSON fields to every request.
 
     If the server honours seeds, draws repeat. The API cuts stop strings away and cannot say whether one ended
     the draw: such a draw is DONE. SurpassError for settings that make no sense, and for proxies and

@@ -30,15 +30,18 @@ class TableText:
 
     @property
     def end(self) -> int:
+        """The token after the alphabet's."""
         return len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
+        """One token per character. SurpassError for a character outside the alphabet."""
         unknown = set(text) - set(self.alphabet)
         if unknown:
             raise SurpassError(f"the table's alphabet {self.alphabet!r} does not have {sorted(unknown)}")
         return [self.alphabet.index(character) for character in text]
 
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+        """The messages' characters, in order."""
         return self.encode(
             messages if isinstance(messages, str) else "".join(message["content"] for message in messages)
         )
@@ -54,6 +57,7 @@ class TableText:
         ]
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The characters of the tokens, without turn ends."""
         return "".join(self.alphabet[int(token)] for token in tokens if token < len(self.alphabet))
 
 
@@ -69,6 +73,7 @@ class TabularEngine:
 
     @property
     def can(self) -> frozenset[str]:
+        """Text, tokens, log-probs and training; values if it has heads."""
         return frozenset(
             {"text", "tokens", "logprobs", "train"} | ({"value"} if "value" in self.module else set())
         )
@@ -143,9 +148,11 @@ class TabularEngine:
         return training.update(self, name, batches, objective, step, drawn_at)
 
     def to_device(self, batch: Batch) -> Batch:
+        """The batch as it is."""
         return batch
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(request, reply) in the order of the requests; an EngineError for what a table cannot do."""
         with torch.inference_mode():
             for request in requests:
                 if isinstance(request, Generate):
@@ -198,12 +205,15 @@ class TabularEngine:
         return Drawn(new, np.array(logps, np.float32), np.array(logqs, np.float32), stop)
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The logits, and values if it has heads."""
         return dict(self.module.named_parameters())
 
     def weights(self) -> dict[str, Tensor]:
+        """A copy of the logits, and of values."""
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
+        """Use these weights, named as `weights` names them."""
         with torch.no_grad():
             for name, parameter in self.trainable().items():
                 parameter.copy_(weights[name])
@@ -213,6 +223,7 @@ class TabularEngine:
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
+        """A context with other weights; None: the present ones."""
         mine = self.weights()
         self.load(weights or mine)
         try:
@@ -221,9 +232,11 @@ class TabularEngine:
             self.load(mine)
 
     def counters(self) -> dict[str, int]:
+        """The tokens scored since the engine was made."""
         return {"scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
+        """The weights that `save` wrote."""
         from safetensors.torch import load_file
 
         return load_file(Path(folder) / "model.safetensors")

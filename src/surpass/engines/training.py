@@ -115,8 +115,8 @@ def _draw_gap(out: Out, batch: Batch, drawn_at: Mapping[int, int]) -> Figures:
 def _refuse_apart(gap: float, limit: float) -> None:
     if not gap <= limit:  # nan, too
         raise RunBroken(
-            f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from "
-            f"those at the draw, where rounding gives less than {limit:g}. The model does not compute "
-            "again what it drew, so the update was not made. Try --dtype float32, shorter prompts and "
-            "answers, or another model; docs/troubleshooting.md says more"
+            f"draw_gap is {gap:.2g} nats a token: the learner's log-probabilities are that far from those "
+            f"at the draw, and rounding explains less than {limit:g}. The model does not recompute what it "
+            "drew, so the update was not made. Try --dtype float32, shorter prompts and answers, or "
+            "another model; docs/troubleshooting.md says more"
         )

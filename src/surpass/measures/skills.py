@@ -167,7 +167,7 @@ def fit(report: Report, k: int) -> list[str]:
     """
     why = []
     if not 0.25 <= report.mean("greedy") <= 0.75:
-        why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not within 0.25 to 0.75")
+        why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not between 0.25 and 0.75")
     once, any_of = report.by_problem("pass@1"), report.by_problem(f"pass@{k}")
     gains = np.array([any_of[problem] - once[problem] for problem in once if problem in any_of])
     if missing := report.metrics["greedy"]["missing"]:

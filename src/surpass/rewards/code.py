@@ -24,9 +24,9 @@ class code:
     texts: what the players were asked, and the attempt. nan if it raises, takes longer than `seconds`, or
     returns anything but a number from -LARGEST to LARGEST.
 
-    Each attempt is judged in a process of its own, so an attempt that makes the program run code or hang
-    changes no other reward. It can change its own, if the program runs the attempt itself. RunBroken if no
-    attempt at all could be judged. Uses no labels.
+    Each attempt is judged in a process of its own: one that the program executes, or hangs on, changes no
+    other attempt's reward. It may change its own, because a program that executes an attempt in its own
+    process believes what that says. RunBroken if no attempt at all could be judged. Uses no labels.
     """
 
     program: str
@@ -36,7 +36,7 @@ class code:
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
-            raise SurpassError(f"a reward's program needs some seconds; found {self.seconds}")
+            raise SurpassError(f"a reward's program needs seconds > 0; found {self.seconds}")
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         asked = [

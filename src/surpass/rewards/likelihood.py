@@ -31,6 +31,7 @@ class likelihood:
 
     @property
     def needs(self) -> frozenset[str]:
+        """Log-probs of a role; tokens alone if whoever drew them counts."""
         return frozenset({"logprobs" if self.role else "tokens"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:

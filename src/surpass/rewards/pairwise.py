@@ -72,7 +72,7 @@ class duels:
         if words[0] == words[1]:
             raise SurpassError(
                 f'"{self.first}" and "{self.second}" begin with the same token of this model; give the '
-                "duel others"
+                "duel two words that do not"
             )
 
         async def ask(tree: Tree, a: str, b: str) -> float:

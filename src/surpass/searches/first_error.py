@@ -29,12 +29,13 @@ class first_error:
 
         alpha^(1 - MC(s)) beta^(|r| / scale) + explore sqrt(sum_i N(s_i)) / (1 + N(s)),
 
-    where |r| is its length in tokens and N(s) counts how often s was taken from. Complete the prefix up to
-    its middle step (steps are lines, `stop`) n times. If any completion is right, the first error lies later;
-    else it lies there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
+    where |r| is its length in tokens and N(s) counts how often s was taken from. Then search its steps
+    (lines, `stop`) by halves: complete the prefix up to the middle step n times. If any completion is right,
+    the first error lies later; else it lies there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
 
     Adds the node columns "mc" (at prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at
-    completions whose first wrong step was found). A prefix's tokens are copied and have no log-probs.
+    completions whose first wrong step was found). A prefix copies the completion's tokens, with the
+    log-probabilities of their draw (Tree.cut).
     """
 
     n: int = 8
@@ -51,7 +52,7 @@ class first_error:
     needs = frozenset({"tokens", "branching", "one_player"})
 
     def at_most(self) -> int:
-        """The most tokens that one problem can draw."""
+        """The tokens that one problem can draw, for completions of at most 16 steps."""
         return self.n * self.max_tokens * (1 + self.searches * 4)
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
@@ -137,5 +138,6 @@ class _Found:
         self.wrong[leaf] = float(high)
 
     def mark(self) -> None:
+        """Write what was found to node columns."""
         for name, known in (("mc", self.mc | self.ends), ("wrong_step", self.wrong)):
             self.tree.put_nodes(name, known)

@@ -131,9 +131,11 @@ class _Plan:
     judgeable: dict[str, np.ndarray] = field(default_factory=dict)
 
     def prompt(self, node: int) -> str:
+        """The text of a prompt."""
         return str(self.tree.state[node]["prompt"])
 
     def path_to(self, node: int) -> list[int]:
+        """The prompts from the root to this one."""
         path = [node]
         while path[-1] in self.above:
             path.append(self.above[path[-1]])
@@ -176,6 +178,7 @@ class _Plan:
         return list(zip(map(right, values), problems, said, strict=True))
 
     def score(self, node: int) -> float:
+        """A prompt's value in the descent."""
         value = float(np.mean(self.returns[node])) if self.returns[node] else self.reward[node]
         n = len(self.returns[self.above[node]])
         return value + self.search.explore * math.sqrt(math.log(n + 1) / max(1, len(self.returns[node])))
@@ -196,6 +199,7 @@ class _Plan:
         self.paths.append(path)
 
     def ends(self, path: list[int], best: float) -> bool:
+        """Whether the path ends here."""
         node, depth = path[-1], len(path) - 1
         if depth >= self.search.depth or node in self.children:
             return True
@@ -277,6 +281,7 @@ class _Plan:
         return final[int(np.argmax(again))]  # ties go to the first
 
     async def mark(self) -> None:
+        """Write the statistics to node columns."""
         chosen = await self.chosen()
         columns: dict[str, dict[int, float]] = {
             "reward": self.reward,

@@ -35,6 +35,7 @@ class head:
     needs = frozenset({"value"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n] in [0, 1]."""
         found = await asyncio.gather(*(models.value(self.role, tree, node) for node in nodes))
         raw = np.array([value[-1, self.number] for value in found], float)
         return 1 / (1 + np.exp(-raw)) if self.logistic else raw.clip(0, 1)
@@ -53,6 +54,7 @@ class asked:
     needs = frozenset({"logprobs"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n] in [0, 1]."""
         words = words_of(models, self.role, self.yes, self.no)
         found = (yes_no(models, self.role, tree, node, self.ask, words) for node in nodes)
         return np.array(await asyncio.gather(*found), float)
@@ -71,6 +73,7 @@ class completions:
     role: str = "policy"
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the mean worth at each node."""
         known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
         return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
@@ -101,6 +104,8 @@ class truth:
     needs = frozenset({"oracle"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the oracle's value at each node."""
+
         def one(node: int) -> float:
             state = tree.state_at(node)
             spoken = tree.author[node] == self.role and tree.state[node] is None
@@ -118,6 +123,7 @@ class constant:
     number: float = 0.5
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: `number` at each node."""
         return np.full(len(nodes), self.number)
 
 
@@ -136,6 +142,7 @@ class graded:
     instead = ". A model can judge instead: --by judge"
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the grade at each node."""
         return np.array([self._one(models, task, tree, node) for node in nodes], float)
 
     def _one(self, models: Models, task: Any, tree: Tree, node: int) -> float:
@@ -166,6 +173,7 @@ class spoken:
     worst: float = -1.0
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the stated score over `best` at each node; nan where none is stated."""
         return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
 
     async def _one(self, models: Models, tree: Tree, node: int) -> float:

@@ -34,6 +34,7 @@ class views:
 
     @property
     def of_task(self) -> tuple[str, ...]:
+        """The task's reworded(problem, seed), unless a model finds the words."""
         return () if self.rewrite else ("reworded",)
 
     def at_most(self) -> int:
