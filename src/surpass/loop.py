@@ -39,7 +39,7 @@ async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: An
 
 
 class _Run:
-    """One run of `improve`; a method for each phase."""
+    """One run of `improve`; each method of this class is a phase."""
 
     def __init__(self, journal: Journal, rounds: int, seed: int, patience: int):
         self.journal, self.at, self.models, self.task = journal, journal.at, journal.models, journal.task

@@ -77,7 +77,7 @@ class Example:
 
 @dataclass
 class Batch:
-    """The paths of many trees' examples, laid out in depth-first order (surpass.flat); the rest is pruned.
+    """Paths of many trees, pruned to what the examples use and laid out in depth-first order (surpass.flat).
 
     token, parent, depth, end [T]; trained bool[T]: written by an author that learns. Path p ends at token
     last[p] and learns from the tokens after since[p] (-1: from all). example[p] is its example; weight and

@@ -145,7 +145,7 @@ class LocalEngine:
         self.device = next(causal.parameters()).device
         # the model's own attention, noted on the model because a copy has ours
         self.own = causal.__dict__.setdefault("own_attention", causal.config._attn_implementation)
-        for config in (causal.config, causal.config.get_text_config()):  # other outputs are not used
+        for config in (causal.config, causal.config.get_text_config()):  # a run uses no other outputs
             config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
         declared = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
         self.context = probe.steady(causal, declared)
