@@ -356,7 +356,7 @@ def test_what_makes_a_task_fit_and_its_line():
         "(> 0.561) |" in text
     )
     report.rows += [Row(f"q{i}", 0, "greedy", 1.0) for i in range(200)]
-    assert fit(report, 4) == ["greedy accuracy 0.83 is not within 0.25 to 0.75"]
+    assert fit(report, 4) == ["greedy accuracy 0.83 is not between 0.25 and 0.75"]
 
 
 def test_eval_without_a_method_is_a_table(model, capsys):
@@ -377,7 +377,7 @@ def test_eval_without_a_method_is_a_table(model, capsys):
     assert main(arguments) == 0
     lines = capsys.readouterr().out.strip().split("\n")
     assert [line.split("|")[1].strip() for line in lines[2:4]] == ["maze", "judge"]
-    assert any(line.startswith("maze: greedy accuracy 0.00 is not within") for line in lines)
+    assert any(line.startswith("maze: greedy accuracy 0.00 is not between") for line in lines)
     found = json.loads(lines[-1])
     assert found["maze"]["metrics"]["pass@2"]["n"] == 4 and set(found["judge"]["auc"]) == {
         "certainty",

@@ -11,10 +11,18 @@ from surpass.types import FAILED, Tree
 
 @dataclass(frozen=True)
 class best:
-    """The finished attempt with the highest score, a column of leaves or nodes; of equals the one with the
-    higher score `then`, of those the earlier. An attempt without a score comes after those that have one,
-    because an answer has to be given, and this teaches nothing; one that a search left unfinished after all
-    finished ones, one that failed last.
+    """The finished attempt with the highest `score`, a leaf or node column. Ties go to the higher `then`, and
+    after that to the earlier attempt. Attempts without a score come after all that have one: an answer has to
+    be given, and this choice trains nothing. Unfinished attempts come after finished ones, failed ones last.
+
+    >>> from surpass.columns import Column
+    >>> from surpass.types import DONE, Problem
+    >>> tree = Tree(Problem("p", "2 + 2 ="), key=0)
+    >>> root = tree.add(-1, "task", [1])
+    >>> answers = [tree.add(root, "policy", [token], stop=DONE) for token in (5, 6, 7)]
+    >>> tree.put("reward", Column("leaf", np.array([0.0, np.nan, 1.0])))
+    >>> best()(tree), first()(tree)
+    (3, 1)
     """
 
     score: str = "reward"
@@ -30,7 +38,7 @@ class best:
 
 @dataclass(frozen=True)
 class first:
-    """The first leaf that did not fail; where all did, the first."""
+    """The first leaf that did not fail; if all failed, the first leaf."""
 
     def __call__(self, tree: Tree) -> int:
         return min(tree.leaves(), key=lambda leaf: tree.stop[leaf] == FAILED)

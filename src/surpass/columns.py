@@ -1,4 +1,4 @@
-"""Values along an axis of a tree, and how they follow a tree that grows."""
+"""Columns: values along an axis of a tree, kept aligned as the tree grows."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import numpy as np
 
 
 class Column(NamedTuple):
-    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L] or "pair" [L, L]; nan means not
-    judged.
-    """
+    """Values along one axis of a tree: "node" [N], "token" [T], "leaf" [L], "pair" [L, L]. nan: unjudged."""
 
     axis: str
     values: np.ndarray
 
 
 def aligned(column: Column, was: Sequence[int], now: Sequence[int], n: int) -> Column:
-    """The column of a tree whose leaves `was` are `now` others, or that has n nodes or tokens by now. What
-    was added since is nan.
+    """A column of a tree that has grown since; what was added has nan.
+
+    `was` are the leaves that the column was made for, `now` the present ones; `n` is the present number of
+    nodes or tokens, for a column along these.
+
+    >>> aligned(Column("leaf", np.array([1.0, 0.0])), was=[1, 2], now=[2, 3], n=4).values
+    array([ 0., nan])
+    >>> aligned(Column("node", np.array([1.0])), (), (), n=2).values
+    array([ 1., nan])
     """
     if column.axis in ("leaf", "pair"):
         if tuple(now) == tuple(was):

@@ -1,6 +1,4 @@
-"""What parts declare: the needs of each, the role it asks, numbers in their ranges, and whether it may ask
-the task's oracle.
-"""
+"""What parts declare: needs, roles, numbers in range, and whether they may ask the oracle."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ SIGNED = frozenset({"enough", "margin", "threshold", "worst"})  # compared with 
 
 
 def check_numbers(part: Any) -> None:
-    """SurpassError where a number in one of surpass's own parts is out of range. A name means the same in
-    every part: COUNTS are at least 1, top_p is in (0, 1], the SIGNED are any number, all others at least 0.
+    """SurpassError if a number in one of surpass's own parts is out of range. Each name has the same range in
+    every part: COUNTS at least 1, top_p in (0, 1], SIGNED any number, all others at least 0.
     """
     if not dataclasses.is_dataclass(part) or not type(part).__module__.startswith("surpass."):
         return
@@ -41,8 +39,8 @@ def check_numbers(part: Any) -> None:
 
 
 def demands(part: Any, role: str = "policy") -> Iterator[tuple[Any, str, frozenset[str]]]:
-    """(part, the role it asks, the needs it declares itself) of a part and of the parts inside it; a part
-    that names no role asks that of the part it is in.
+    """(part, the role it asks, its own needs) for a part and all parts inside it. A part without a role of
+    its own asks that of the part around it.
     """
     role = getattr(part, "role", role) or role
     yield part, role, frozenset(getattr(part, "needs", ()))
@@ -58,16 +56,16 @@ def demands(part: Any, role: str = "policy") -> Iterator[tuple[Any, str, frozens
 
 
 def needs_of(part: Any) -> frozenset[str]:
-    """Every need declared by a part and by the parts inside it."""
+    """The needs of a part and of all parts inside it."""
     return frozenset().union(*(needs for _, _, needs in demands(part)))
 
 
 class _NoOracle(UnmetNeed, AttributeError):
-    """A part that asks an oracle without having declared it."""
+    """A part asked for an oracle that it does not declare."""
 
 
 class _Veiled:
-    """A task without its oracle, and without those of the tasks in it."""
+    """A task without its oracle, and without those of the tasks inside it."""
 
     def __init__(self, task: Any):
         self._task = task
@@ -82,8 +80,8 @@ class _Veiled:
 
 
 def shown(task: Any, part: Any) -> Any:
-    """The task as `part` may know it: with its oracle only if the part, or one inside it, declares needs =
-    {"oracle"}.
+    """The task as `part` may see it: with its oracle only if it, or a part inside it, needs "oracle".
+    UnmetNeed if the task has none.
     """
     if "oracle" in needs_of(part):
         if getattr(task, "oracle", None) is None:

@@ -1,15 +1,14 @@
-"""Arithmetic of flat token trees: one integer array, `end`, does masks, log-probs and credit.
+"""Arithmetic of flat token trees: one integer array, `end`, gives masks, log-probs and credit.
 
 A forest is laid out in depth-first order. `parent[t]` is the previous token on t's path (-1 at a root),
 `depth[t]` its position, `end[t]` the first index after t's subtree. Then
 
     attention     query q may see key k  <=>  k <= q < end[k]
-    log-prob      logp[t] = log_softmax(logits[parent[t]])[token[t]]          gathered by parent, not shifted
-    by one path sum      down(x)[t] = sum of x over t and its ancestors
+    log-prob      logp[t] = log_softmax(logits[parent[t]])[token[t]]     gathered by parent, not shifted by 1
+    path sum      down(x)[t] = sum of x over t and its ancestors
     subtree sum   up(x)[t]   = sum of x over t and its descendants
 
-Openings of different contexts that begin with the same untrained tokens share them, within a tree and across
-trees.
+Openings that begin with the same untrained tokens share them, within a tree and across trees.
 """
 
 from __future__ import annotations
@@ -26,28 +25,34 @@ from surpass.types import Batch, Example, Tree
 
 
 def may_see(end: Tensor) -> Tensor:
-    """bool[T, T]: entry [q, k] is True where query q may see key k, its ancestor or itself. Quadratic; the
-    definition.
-    """
+    """bool[T, T]: entry [q, k] is True if query q may see key k, its ancestor or itself. Takes O(T^2)."""
     t = torch.arange(len(end), device=end.device)
     return (t[None, :] <= t[:, None]) & (t[:, None] < end[None, :])
 
 
 def down(x: Tensor, end: Tensor) -> Tensor:
-    """[T]: the sum of x over each token and its ancestors, summed in float64."""
+    """[T]: the sum of x over each token and its ancestors, summed in float64.
+
+    >>> down(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3, 2, 3])).tolist()
+    [1.0, 3.0, 5.0]
+    """
     x = x.double()
     steps = torch.cat([x, x.new_zeros(1)]).index_add(0, end, -x)
     return steps[:-1].cumsum(0)
 
 
 def up(x: Tensor, end: Tensor) -> Tensor:
-    """[T]: the sum of x over each token and its descendants, summed in float64."""
+    """[T]: the sum of x over each token and its descendants, summed in float64.
+
+    >>> up(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3, 2, 3])).tolist()
+    [7.0, 2.0, 4.0]
+    """
     total = torch.cat([x.new_zeros(1, dtype=torch.float64), x.double().cumsum(0)])
     return total[end] - total[:-1]
 
 
 def gather(x: Tensor, batch: Batch) -> Tensor:
-    """[P]: per path, the sum of the token values x [T] over its trained tokens after `since`."""
+    """[P]: for each path, the sum of the token values x [T] over its trained tokens after `since`."""
     total = down(torch.where(learners_of(batch) > 0, x, 0.0), batch.end)
     own = _between(total, batch.last, batch.since)
     return (
@@ -58,15 +63,15 @@ def gather(x: Tensor, batch: Batch) -> Tensor:
 
 
 def _between(total: Tensor, last: Tensor, since: Tensor) -> Tensor:
-    """Path sums at `last` without what stands up to `since` (-1: nothing)."""
-    # indexing in brackets adds up its gradient in any order
+    """[P]: path sums at `last` minus those at `since` (-1: minus nothing)."""
+    # not before[...]: the gradient of plain indexing is summed in no fixed order
     before = total.index_select(0, since.clamp(min=0))
     return total.index_select(0, last) - torch.where(since >= 0, before, 0.0)
 
 
 def spread(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: per token, the sum of the path values w [P] over the paths that learn from it (the adjoint of
-    `gather`); exactly 0 where none does.
+    """[T]: for each token, the sum of the path values w [P] over the paths that learn from it. This is the
+    adjoint of `gather`; exactly 0 where no path learns.
     """
     return torch.where(learners_of(batch) > 0, up(_at_ends(w.double(), batch), batch.end), 0.0)
 
@@ -83,8 +88,8 @@ def learners_of(batch: Batch) -> Tensor:
 
 
 def _at_ends(w: Tensor, batch: Batch) -> Tensor:
-    """[T]: w [P] added at the last token of each path and of each of its parts, and taken away at the token
-    after which it learns.
+    """[T]: each path's w [P], added at the last token of the path and of each of its parts, and subtracted at
+    the token after which it learns.
     """
     x = w.new_zeros(len(batch.token))
     for last, since, own in (
@@ -102,9 +107,7 @@ def lengths(batch: Batch) -> Tensor:
 
 
 class _Piece(NamedTuple):
-    """A run of tokens in the layout: `owners` are the (tree number, node) it belongs to, several where
-    openings share it.
-    """
+    """A run of tokens in the layout. `owners`: each (tree number, node) it belongs to; several if shared."""
 
     tokens: np.ndarray
     offset: int  # where in its node the run starts
@@ -119,9 +122,7 @@ def _openings(
     out: list[_Piece],
     grow: Callable[[int, int, int], None],
 ) -> None:
-    """Lay out openings as a trie: the longest common prefix once, then each continuation, in order of first
-    appearance.
-    """
+    """Lay out openings as a trie: the longest common prefix once, then each continuation, in order."""
     if len(roots) == 1:
         tree, node, tokens = roots[0]
         out.append(_Piece(tokens[offset:], offset, [(tree, node)], parent))
@@ -146,7 +147,7 @@ def _openings(
 
 
 def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) -> list[_Piece]:
-    """All kept nodes as runs of tokens in depth-first order."""
+    """All kept nodes as runs of tokens, in depth-first order."""
     pieces: list[_Piece] = []
     children = []
     for tree, nodes in zip(trees, kept, strict=True):
@@ -188,12 +189,12 @@ def _layout(trees: list[Tree], kept: list[set[int]], trained: list[list[bool]]) 
 def pack(
     examples: Sequence[Example], voices: Iterable[str], columns: Iterable[str] = (), parts: bool = True
 ) -> Batch:
-    """The examples' paths as one Batch; what only other paths use is pruned. A path is a whole dialogue:
-    where a template rewrote earlier turns, every context of it (Tree.parts); without `parts`, the last alone.
+    """The examples' paths as one Batch; everything that no path uses is pruned. A path is a whole dialogue:
+    if a template rewrote earlier turns, all its contexts (Tree.parts), or the last alone without `parts`.
 
-    `columns` names what objectives read: "logp", "logq" and "version" as drawn (-1 in a tree of an earlier
-    round), and columns of the trees ("token" and "node" columns arrive per token, "leaf" columns per path).
-    Raises SurpassError where a leaf column has no value for an example's node.
+    `columns` names what objectives read: "logp", "logq" and "version" as drawn (version is -1 in a tree of an
+    earlier round), and columns of the trees. Token and node columns arrive per token, leaf columns per path.
+    SurpassError if a leaf column has no value for an example's node.
     """
     voices = tuple(voices)
     trees = list({id(example.tree): example.tree for example in examples}.values())
@@ -282,7 +283,7 @@ def _column(
     owner_token: np.ndarray,
     number: dict[int, int],
 ) -> tuple[str, Tensor]:
-    """A column of the trees, brought to the batch's tokens or paths."""
+    """A column of the trees, as values of the batch's tokens or paths."""
     if name in ("logp", "logq"):
         per_token = [getattr(tree, name) for tree in trees]
     elif name == "version":

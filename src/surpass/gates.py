@@ -1,5 +1,5 @@
-"""Whether a trial is kept: statistics on the gate split, which nothing else sees. What is no number keeps
-nothing.
+"""Gates: whether a trial is kept, by statistics on the gate split, which nothing else sees. Where a value is
+nan nothing is kept.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from surpass.types import Report, Verdict
 
 
 def paired(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
-    """(mean difference, its standard error, n) over the problems both reports judged; the error is nan below
-    two.
+    """(mean difference, its standard error, n) over the problems that both reports judged.
+
+    The difference is after - before; its standard error is std(differences, ddof=1) / sqrt(n), nan if n < 2.
+
+    >>> from surpass.types import Row
+    >>> old = Report("", [Row("p", 0, "accuracy", 0.0), Row("q", 0, "accuracy", 1.0)])
+    >>> new = Report("", [Row("p", 0, "accuracy", 1.0), Row("q", 0, "accuracy", 1.0)])
+    >>> paired(old, new, "accuracy")
+    (0.5, 0.5, 2)
     """
     return paired_values(before.by_problem(metric), after.by_problem(metric))
 
 
 def paired_values(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[float, float, int]:
-    """`paired`, of values by problem."""
+    """`paired`, for values by problem."""
     difference = np.array([after[problem] - value for problem, value in before.items() if problem in after])
     n = len(difference)
     stderr = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
@@ -30,12 +37,15 @@ def paired_values(before: Mapping[str, float], after: Mapping[str, float]) -> tu
 
 
 def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], dict[str, float], int]:
-    """(values of `best`, values of `new`, how many of these were not judged) over the problems that `best`
-    judged.
+    """(values of `best`, values of `new`, how many of these are missing), by problems that `best` judged.
 
-    What was judged in `best` and is not in `new` counts as the least: 0, or the lowest value of either where
-    that is below. Left out it would make a model that learnt to fail at hard problems look like one that
-    became better.
+    A problem that `best` judged and `new` did not counts as the lowest value: 0, or the lowest in either
+    report if that is below 0. Left out, it would favour a model that learnt to fail at hard problems.
+
+    >>> from surpass.types import Row
+    >>> best = Report("", [Row("p", 0, "accuracy", 0.5), Row("q", 0, "accuracy", 1.0)])
+    >>> counted(best, Report("", [Row("p", 0, "accuracy", 1.0)]), "accuracy")
+    ({'p': 0.5, 'q': 1.0}, {'p': 1.0, 'q': 0.0}, 1)
     """
     old, now = best.by_problem(metric), new.by_problem(metric)
     least = min([0.0, *old.values(), *now.values()])
@@ -43,17 +53,15 @@ def counted(best: Report, new: Report, metric: str) -> tuple[dict[str, float], d
 
 
 def at_least(best: Report, new: Report, metric: str) -> bool:
-    """Whether the mean of `new` is no lower than that of `best`, as `counted`; False where `best` judged
-    nothing, where `new` judged nothing of that, and where a value is infinite.
+    """Whether the mean of `new` is no lower than that of `best`, as `counted`. False if `best` judged
+    nothing, if `new` judged none of its problems, or if a value is infinite.
     """
     old, now, lost = counted(best, new, metric)
     return len(old) > lost and not unbounded(best, new, metric) and sum(now.values()) >= sum(old.values())
 
 
 def unbounded(best: Report, new: Report, metric: str) -> str:
-    """Which value is infinite, in words; "" if none is. Sums and tests with one say nothing, or what they
-    should not.
-    """
+    """Which value is infinite, in words; "" if none is. An infinite value makes tests meaningless."""
     for report in (best, new):
         for problem, value in report.by_problem(metric).items():
             if not math.isfinite(value):
@@ -62,9 +70,7 @@ def unbounded(best: Report, new: Report, metric: str) -> str:
 
 
 def strict(before: Report, after: Report, metric: str) -> tuple[float, float, int]:
-    """`paired`, over all problems that either report judged; what the other did not judge counts there as the
-    least (`counted`).
-    """
+    """`paired`, over all problems that either report judged. Missing values are the lowest (`counted`)."""
     old, now, _ = counted(before, after, metric)
     back, then, _ = counted(after, before, metric)
     return paired_values(then | old, back | now)
@@ -76,11 +82,17 @@ def _lost(n: int) -> str:
 
 @dataclass(frozen=True)
 class no_worse:
-    """Keep unless the trial is significantly worse than the best kept model: one-sided paired t-test at level
-    `alpha`, over the problems that the best was judged on (`counted`).
+    """Keep a trial unless it is significantly worse than the best kept model: a one-sided paired t-test at
+    level `alpha` over the problems that the best was judged on (`counted`).
 
-    Against the last kept model a run could slide down unnoticed; asking for a significant gain would stall
-    it.
+    Compared with the last kept model, a run could slide down unnoticed. If every gain had to be significant,
+    a run would stall.
+
+    >>> from surpass.types import Row
+    >>> best = Report("", [Row(f"p{i}", 0, "accuracy", float(i < 8)) for i in range(10)])
+    >>> worse = Report("", [Row(f"p{i}", 0, "accuracy", float(i < 3)) for i in range(10)])
+    >>> no_worse()(best, best, best).keep, no_worse()(best, best, worse).keep
+    (True, False)
     """
 
     every: int = 1
@@ -96,10 +108,10 @@ class no_worse:
             return Verdict(False, odd)
         old, now = np.array(list(a.values())), np.array(list(b.values()))
         change, stderr, n = paired_values(a, b)
-        if np.ptp(now - old) == 0:  # the test is undefined without spread
+        if np.ptp(now - old) == 0:  # the t-test is undefined if all differences are equal
             p = 1.0 if change >= 0 else 0.0
         else:
-            from scipy.stats import ttest_rel  # which takes long to import
+            from scipy.stats import ttest_rel  # slow to import
 
             p = float(ttest_rel(now, old, alternative="less").pvalue)
         words = (
@@ -116,8 +128,8 @@ class no_worse:
 
 @dataclass(frozen=True)
 class best_so_far:
-    """Keep only what scores at least as high as the best kept model, over the problems that the best was
-    judged on (`counted`). Overstates its own score: the maximum of noisy means.
+    """Keep a trial only if its mean is at least that of the best kept model, over the problems that the best
+    was judged on (`counted`). The kept score is biased upwards: it is a maximum of noisy means.
     """
 
     every: int = 1
@@ -153,14 +165,14 @@ _LIMITED = ("drift", "sampled/mean_length", "sampled/clipped_ratio", "answered",
 
 @dataclass(frozen=True)
 class limits:
-    """Without labels: keep what still behaves like the start, by the figures of measures.agreement. It cannot
-    see whether answers became better; it refuses what is known to go wrong without labels.
+    """Keep a trial that still behaves like the start, by the metrics of measures.agreement. Uses no labels:
+    it cannot see whether answers became better, and refuses what is known to go wrong without labels.
 
-    Refuses where, on the gate problems, the start's attempts agreed by less than `agreement` (a vote that
-    weak teaches mistakes; 0: not asked); drift from the start is above `drift` nats a token; mean length left
-    [1 / growth, growth] times the start's; the share cut off rose, the share that states an answer fell, or
-    the share of problems that get one and the same answer, or that could not be measured, rose by more than
-    `change`.
+    It refuses if, on the gate problems, one of these holds: the start's attempts agree by less than
+    `agreement` (so weak a vote teaches mistakes; 0: not checked); drift from the start exceeds `drift` nats a
+    token; the mean length is outside [1 / growth, growth] times the start's. It also refuses if one of these
+    changes by more than `change`: the share cut off rises, the share that states an answer falls, the share
+    of problems with one and the same answer rises, or the share that could not be measured rises.
     """
 
     every: int = 1
@@ -169,12 +181,10 @@ class limits:
     growth: float = 2.0
     change: float = 0.1
     labels: bool = False
-    metric: ClassVar[str] = ""  # what it compares with stays the start
+    metric: ClassVar[str] = ""  # it always compares with the start
 
     def hopeless(self, start: Report) -> str:
-        """Why no update could be kept, whatever it does; "" if one could. A run ends there before it
-        begins.
-        """
+        """Why no update can ever be kept; "" if one can. With a reason the run ends before it learns."""
         found = start.mean("agreement")
         if not found < self.agreement:
             return ""

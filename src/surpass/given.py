@@ -1,6 +1,4 @@
-"""What a part gave, compared with what its protocol says: one message that names the part, what was wanted
-and what was found.
-"""
+"""Checks of what parts return: a message names the part, what was wanted and what was found."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ T = TypeVar("T")
 
 
 def cancelled(task: asyncio.Task | None) -> bool:
-    """Whether somebody wants this task to end: a CancelledError is otherwise one that a part made itself."""
+    """Whether somebody asked this task to end; any other CancelledError comes from a part."""
     return task is not None and task.cancelling() > 0
 
 
 @contextlib.contextmanager
 def raising(part: Any) -> Iterator[None]:
-    """RunBroken for what would end the process, or the event loop, without a word: SystemExit, GeneratorExit,
-    a CancelledError that nobody asked for, a panic of native code. An Exception passes as it is, and so does
-    Ctrl-C.
+    """RunBroken for anything a part raises that would end the process or the event loop silently: SystemExit,
+    GeneratorExit, a CancelledError that nobody asked for, a panic of native code. An Exception passes as it
+    is, and so does Ctrl-C.
     """
     task = asyncio.current_task() if asyncio._get_running_loop() else None
     try:
@@ -42,12 +40,12 @@ def raising(part: Any) -> Iterator[None]:
 
 
 def what(error: BaseException) -> str:
-    """ "SystemExit: 3": an exception on one line."""
+    """An exception on one line, e.g. "SystemExit: 3"."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
 
 
 def named(part: Any) -> str:
-    """A part's or a task's name, with its module's where it is a user's own."""
+    """The name of a part or a task; of a user's own, with its module."""
     cls = type(part)
     if inspect.isfunction(part) or inspect.ismethod(part):
         return str(part.__qualname__)
@@ -57,7 +55,7 @@ def named(part: Any) -> str:
 
 
 def wrong(part: Any, wanted: str, found: Any) -> RunBroken:
-    """The message about a part that gave something else than was wanted."""
+    """The error for a part that returned something else than was wanted."""
     if inspect.iscoroutine(found):
         found.close()
         return RunBroken(f"{named(part)} has to give {wanted}, and is no coroutine: write def, not async def")
@@ -69,7 +67,7 @@ def wrong(part: Any, wanted: str, found: Any) -> RunBroken:
 
 
 async def asked(part: Any, *given: Any) -> Any:
-    """What a part gives that is awaited: a curriculum, a search, a reward, a learner, a measure, an adapt."""
+    """Await a part: a curriculum, a search, a reward, a learner, a measure or an adapt."""
     with raising(part):
         found = part(*given)
         if not inspect.isawaitable(found):
@@ -81,34 +79,34 @@ async def asked(part: Any, *given: Any) -> Any:
 
 
 def told(part: Any, *given: Any) -> Any:
-    """What a part gives that is not awaited: an advantage, a selector, a gate, a choose."""
+    """Call a part that is not awaited: an advantage, a selector, a gate or a choose."""
     with raising(part):
         return part(*given)
 
 
 def one(part: Any, kind: type[T], found: Any) -> T:
-    """The report of a learner or a measure, the method of an adapt."""
+    """Check what a learner or a measure (a Report) or an adapt (a Method) returned."""
     if not isinstance(found, kind):
         raise wrong(part, f"a {kind.__name__}", found)
     return found
 
 
 def grown(part: Any, found: Any) -> Tree:
-    """What a search gave: a tree of one node at least."""
+    """Check what a search returned: a tree of at least one node."""
     if not isinstance(found, Tree) or not len(found):
-        raise wrong(part, "a Tree with an opening at least", found)
+        raise wrong(part, "a Tree with at least an opening", found)
     return found
 
 
 def verdict(part: Any, found: Any) -> Verdict:
-    """What a gate gave. Its word has to be True or False: nan counts as true wherever nobody looks."""
+    """Check what a gate returned. `keep` must be True or False: nan would count as true."""
     if not isinstance(found, Verdict) or not isinstance(found.keep, (bool, np.bool_)):
         raise wrong(part, "a Verdict(keep, why) whose keep is True or False", found)
     return found._replace(keep=bool(found.keep), p=float(found.p))
 
 
 def several(part: Any, kind: type[T], found: Any, wanted: str) -> list[T]:
-    """Any number of examples, problems or trees."""
+    """Check a list of examples, problems or trees, of any length."""
     items = (
         list(found) if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Mapping)) else None
     )
@@ -121,7 +119,7 @@ def several(part: Any, kind: type[T], found: Any, wanted: str) -> list[T]:
 
 
 def joined(part: Any, found: Any) -> tuple[list[Problem], list[Tree]]:
-    """What a curriculum gave: problems, and trees that join the round."""
+    """Check what a curriculum returned: problems, and trees that join the round."""
     wanted = "two lists, of problems to search and of trees that join the round"
     if not isinstance(found, (tuple, list)) or len(found) != 2:
         raise wrong(part, wanted, found)
@@ -129,7 +127,7 @@ def joined(part: Any, found: Any) -> tuple[list[Problem], list[Tree]]:
 
 
 def columns(part: Any, trees: Sequence[Tree], found: Any) -> list[Column]:
-    """What a reward gave: a column of numbers for every tree."""
+    """Check what a reward returned: a column of numbers for every tree."""
     wanted = f"a list of one Column(axis, values) for each of {len(trees)} trees"
     items = several(part, tuple, found, wanted)
     if len(items) != len(trees):
@@ -138,8 +136,8 @@ def columns(part: Any, trees: Sequence[Tree], found: Any) -> list[Column]:
 
 
 async def score_all(scores: Mapping[str, Any], models: Any, task: Any, trees: Sequence[Tree]) -> None:
-    """Put a column of every score on the trees, in order; each may read those before it, and knows the task
-    as it may (surpass.parts.shown).
+    """Compute every score in order and put its columns on the trees. Each score may read those before it; it
+    sees the task as surpass.parts.shown allows.
     """
     for name, reward in scores.items():
         found = await asked(reward, models, shown(task, reward), trees)
@@ -158,7 +156,7 @@ def _column(part: Any, wanted: str, found: Any) -> Column:
 
 
 def credits(part: Any, trees: Sequence[Tree], found: Any) -> list[dict[str, Column]]:
-    """What an advantage gave: columns by name for every tree."""
+    """Check what an advantage returned: columns by name for every tree."""
     wanted = (
         "a list of one dict of columns, such as {'advantage': Column(axis, values)}, for each of "
         f"{len(trees)} trees"
@@ -170,7 +168,7 @@ def credits(part: Any, trees: Sequence[Tree], found: Any) -> list[dict[str, Colu
 
 
 def examples(part: Any, found: Any) -> list[Example]:
-    """What a selector gave: examples, each with nodes of its own tree."""
+    """Check what a selector returned: examples, each with nodes of its own tree."""
     items = several(part, Example, found, "a list of Examples")
     for item in items:
         if (
@@ -183,7 +181,7 @@ def examples(part: Any, found: Any) -> list[Example]:
 
 
 def sums(part: Any, found: Any) -> tuple[dict[str, Any], Figures]:
-    """What an objective gave: sums by normaliser, and figures."""
+    """Check what an objective returned: sums by normaliser, and figures."""
     if (
         not isinstance(found, tuple)
         or len(found) != 2
@@ -197,7 +195,7 @@ def sums(part: Any, found: Any) -> tuple[dict[str, Any], Figures]:
 
 
 def problems(task: Any, split: str, seed: int) -> Iterator[Problem]:
-    """The problems of a task's split, each looked at as it comes."""
+    """The problems of a task's split, each checked as it comes."""
     part = getattr(task, "_task", task)
     found = told(task.problems, split, seed)
     if not isinstance(found, Iterable):
@@ -209,7 +207,7 @@ def problems(task: Any, split: str, seed: int) -> Iterator[Problem]:
 
 
 def leaf(part: Any, tree: Tree, found: Any) -> int:
-    """What a choose gave: a node of the tree."""
+    """Check what a choose returned: a node of the tree."""
     if isinstance(found, bool) or not isinstance(found, (int, np.integer)) or not 0 <= found < len(tree):
         raise wrong(part, f"a node of the tree, from 0 to {len(tree) - 1}", found)
     return int(found)

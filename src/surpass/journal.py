@@ -1,4 +1,4 @@
-"""What a run knows and writes of itself, and how it goes on from there."""
+"""What a run writes about itself, and how it resumes from that."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from surpass.types import Memory, Tree
 from surpass.weights import Snapshot
 
 Say = Callable[[str, int, dict[str, Any]], None]
-"""What is told of a run as it happens: the name of an event, its round, the event."""
+"""Told what happens in a run: an event's name, its round, the event."""
 
 
 class Journal:
-    """One run of a method: where it stands (`at`), its events, notes and folder, if it has one. The loop
-    decides; this remembers.
+    """One run of a method: its state (`at`), events, notes and folder, if it has one. The loop decides; the
+    journal remembers.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Journal:
         self.memory = Memory(seed=seed, read=self.read)
         self.events: list[dict[str, Any]] = []
         self.unwritten: list[dict[str, Any]] = []
-        # scored trees by round, where a part reads them and no folder holds them
+        # scored trees by round, if a part reads them and there is no folder
         self.past: dict[int, list[Tree]] = {}
         self.roles = list(
             dict.fromkeys(learn.role for learn in method.learn if "train" in needs_of(learn.learner))
@@ -58,7 +58,7 @@ class Journal:
         self.start: dict[str, Any] = {}
 
     def open(self) -> bool:
-        """Whether the folder holds a run that was begun: then all is as it stood. Else a new one begins."""
+        """Whether the folder holds a run: if so restore it, else begin a new one."""
         if self.store:
             self.models.secret = functools.cache(self.store.secret)
             self.start = {role: self.models.engine(role).weights() for role in self.roles}
@@ -88,14 +88,14 @@ class Journal:
     # -- what happens
 
     def note(self, *events: dict[str, Any]) -> None:
-        """Tell events at once, and write them with the next state."""
+        """Report events at once; the next `commit` writes them."""
         for event in events:
             self.events.append(event)
             self.unwritten.append(event)
             self.say(event["event"], event["round"], event)
 
     def commit(self, judged: int = 0) -> None:
-        """Write the state and its events: from here a killed run goes on."""
+        """Write the state and its events: a killed run resumes from here."""
         self.at.notes = self.memory.notes
         self.at.cost = {account: dict(n) for account, n in self.models.cost.items()}
         if self.store:
@@ -106,7 +106,7 @@ class Journal:
 
     @contextlib.contextmanager
     def timed(self, phase: str, round: int) -> Iterator[None]:
-        """Note a phase's seconds; those of exams and of writing are not the budget's."""
+        """Record a phase's seconds. Exams and writing do not count towards the budget."""
         begin = time.perf_counter()
         with self.store.timed(phase, round) if self.store else contextlib.nullcontext():
             yield
@@ -114,7 +114,7 @@ class Journal:
             self.at.seconds += time.perf_counter() - begin
 
     def charge(self) -> float:
-        """What was spent of the budget since this was last asked."""
+        """What was spent of the budget since the last call."""
         if not self.budget:
             return 0.0
         now = self.budget.of(spent(self.models.cost), parameters(self.models), self.at.seconds)
@@ -122,13 +122,13 @@ class Journal:
         return more
 
     def overspent(self) -> bool:
-        """Whether another round might go beyond the budget."""
+        """Whether another round might exceed the budget."""
         return self.budget is not None and self.at.spent + self.at.dearest > self.budget.amount
 
     # -- trees
 
     def read(self, round: int) -> list[Tree]:
-        """The scored trees of an earlier round."""
+        """The scored trees of an earlier round. RunBroken if they are damaged or missing."""
         if self.store is None:
             if round not in self.past and 1 <= round <= self.at.round:
                 raise SurpassError(
@@ -137,7 +137,7 @@ class Journal:
                 )
             return self.past.get(round, [])
         found = self.store.read_trees(round)
-        if found is None and 1 <= round <= self.at.round:  # something else learnt from would be another run
+        if found is None and 1 <= round <= self.at.round:  # learning from anything else would be another run
             raise RunBroken(
                 f"round {round}'s trees are damaged or missing, and the method learns from them again; "
                 f"put back a copy of {self.store.folder / 'trees'}, or begin a new run"
@@ -147,7 +147,7 @@ class Journal:
         return found[0] if found else []
 
     def proposed(self, round: int) -> list[Tree] | None:
-        """The round's trees with their scores, where they were finished before an interruption."""
+        """The round's scored trees, if they were finished before an interruption; else None."""
         found = self.store.read_trees(round) if self.store else None
         event = records.event(found[1].get("event")) if found else None
         if found is None or event is None or not {"cost", "notes"} <= found[1].keys():
@@ -159,7 +159,7 @@ class Journal:
         return trees
 
     def write_proposed(self, round: int, trees: Sequence[Tree], event: dict[str, Any]) -> None:
-        """Write a round's scored trees, with what `proposed` needs."""
+        """Write a round's scored trees, with what `proposed` reads."""
         if self.store:
             extra = {"cost": self.models.cost, "notes": self.memory.notes, "event": event}
             self.store.write_texts(round, node_texts(self.models, trees))
@@ -169,35 +169,35 @@ class Journal:
     # -- back to where it stood
 
     def recall(self, notes: dict[str, Any]) -> None:
-        """Take these notes, and the system messages in them."""
+        """Use these notes, and the system messages in them."""
         self.memory.notes = notes
         self.models.recall(notes)
 
     def at_round(self, round: int, role: str) -> Snapshot:
-        """A role as it was after a round's updates."""
+        """A role as it was after a round's updates, read from the folder."""
         assert self.store is not None, "only a stored run is restored"
         version = self.at.versions[str(round)].get(role, 0)
         return self.store.load(round, self.models, role, self.start[role], version)
 
     def _restored(self, state: Mapping[str, Any]) -> None:
-        """`_restore`, or RunBroken where the state holds what no run can go on from."""
+        """`_restore`; RunBroken if the state holds anything that it cannot restore."""
         try:
             self._restore(state)
         except SurpassError:
             raise
-        except Exception as error:  # it may hold anything
+        except Exception as error:  # the file may hold anything
             raise RunBroken(
-                f"state.json holds what this run cannot go on from ({type(error).__name__}: "
+                f"this run cannot go on from its state.json ({type(error).__name__}: "
                 f"{' '.join(str(error).split()):.200}); put back a copy of it, or remove it: the run "
-                "then goes back to the last round it has another of"
+                "then goes back to the last round whose state was also kept"
             ) from error
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        """Weights, optimisers, snapshots, notes and counts as they were when `state` was committed."""
+        """Restore weights, optimisers, snapshots, notes and counts as of the commit that wrote `state`."""
         self.at = stood(state)
         began, self.method = self.method, from_json(self.at.method, self.modules)
         if not isinstance(self.method, Method):
-            raise ValueError("its method is none")
+            raise ValueError("its method is not a method")
         if began.adapt is None and self.method != began:
             raise RunBroken(
                 "state.json was written by another method than this run's: it belongs to another run, "
@@ -216,9 +216,7 @@ class Journal:
 
 
 def _same(was: Mapping[str, str], now: Mapping[str, str], roles: Sequence[str]) -> None:
-    """SurpassError where what the run began with is another now; what one of the two does not know is not
-    compared.
-    """
+    """SurpassError if the run began with another model. What only one of the two records is not compared."""
     other = differing(was, now)
     if any(role in roles for role in other):
         raise SurpassError(

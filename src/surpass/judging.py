@@ -1,4 +1,4 @@
-"""What a task, or a model that is asked, says of an attempt; also where a task cannot read it."""
+"""What a task or a model says of an attempt, and what happens if a task cannot read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def per_leaf(trees: Sequence[Tree], of: Callable[[Tree, int], Awaitable[float]]) -> list[Column]:
-    """A leaf column for every tree: of(tree, leaf), asked for all at once; nan for an attempt that failed."""
+    """A leaf column for every tree: of(tree, leaf), for all leaves at once; nan for a failed attempt."""
 
     async def value(tree: Tree, leaf: int) -> float:
         return float("nan") if tree.stop[leaf] == FAILED else await of(tree, leaf)
@@ -31,7 +31,7 @@ async def per_leaf(trees: Sequence[Tree], of: Callable[[Tree, int], Awaitable[fl
 
 
 def words_of(models: Models, role: str, yes: str, no: str) -> list[int]:
-    """The first tokens of two verdicts; SurpassError where they are the same."""
+    """The first token of each of two verdict words. SurpassError if they are the same."""
     tokens = [models.encode(role, word)[0] for word in (yes, no)]
     if tokens[0] == tokens[1]:
         raise SurpassError(
@@ -42,8 +42,8 @@ def words_of(models: Models, role: str, yes: str, no: str) -> list[int]:
 
 
 async def yes_no(models: Models, role: str, tree: Tree, node: int, ask: str, words: Sequence[int]) -> float:
-    """p(yes) / (p(yes) + p(no)), in [0, 1], of `role`'s next token when it is asked right after a node, in
-    the same conversation; `words` are the two tokens. What is asked stands in the tree, aside.
+    """p(yes) / (p(yes) + p(no)), in [0, 1], for the next token of `role` when it is asked `ask` right after a
+    node, in the same conversation. `words` are the tokens of yes and no. The question is added aside.
     """
     asked = models.tell(role, tree, node, ask, aside=True)
     yes, no = (await models.next(role, tree, asked, words)).astype(float)
@@ -51,8 +51,8 @@ async def yes_no(models: Models, role: str, tree: Tree, node: int, ask: str, wor
 
 
 async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float:
-    """The value of task.check, awaited if it is a coroutine; nan for None. 0 where one of surpass's own tasks
-    cannot read the attempt and raises.
+    """The value that task.check gives, awaited if it is a coroutine; nan for None. 0 if one of surpass's own
+    tasks cannot read the attempt and raises.
     """
     try:
         value = task.check(models, problem, text)
@@ -71,8 +71,8 @@ async def value_of(task: Any, models: Any, problem: Problem, text: str) -> float
 
 
 def answer_of(task: Any, text: str) -> str | None:
-    """The answer by task.final_answer; of a task without that, the whole attempt. None where it states no
-    answer, and where one of surpass's own tasks cannot read it.
+    """The answer that task.final_answer finds; the whole attempt if the task has no such method. None if
+    there is no answer, or if one of surpass's own tasks cannot read the attempt.
     """
     try:
         return getattr(task, "final_answer", str.strip)(text) or None
@@ -83,10 +83,9 @@ def answer_of(task: Any, text: str) -> str | None:
 
 
 def unreadable(task: Any, name: str, error: Exception) -> bool:
-    """Whether an exception means that one of surpass's own tasks cannot read an attempt, as parsers raise on
-    nonsense. The attempt is then wrong, and the run goes on; a warning reports it once, as a fault of the
-    task. False for whatever a user's own code raises, and for SurpassError and OSError, which blame the
-    machine and not the attempt.
+    """Whether an exception means that one of surpass's own tasks cannot read an attempt: parsers raise on
+    nonsense. The attempt is then wrong, the run goes on, and a warning reports the task's fault once. False
+    for whatever a user's own code raises, and for SurpassError and OSError, which blame the machine.
     """
     method: Any = getattr(getattr(task, "_task", task), name, None)
     own = str(getattr(method, "__module__", "")).startswith("surpass.tasks.")

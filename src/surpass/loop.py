@@ -23,7 +23,7 @@ from surpass.types import Example, Memory, Report, Tree, fold
 
 
 def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tree]:
-    """The trees with the columns of this Learn row's advantage, which no other row sees."""
+    """The trees with this Learn row's advantage columns, which no other row sees."""
     if learn.advantage is None:
         return trees
     columns = given.credits(learn.advantage, trees, given.told(learn.advantage, trees, memory))
@@ -31,7 +31,7 @@ def credited(trees: Sequence[Tree], learn: Learn, memory: Memory) -> Sequence[Tr
 
 
 async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: Any) -> Sequence[Tree]:
-    """The trees with this Learn row's own scores, taken now, which no other row sees."""
+    """The trees with this Learn row's own scores, computed now; no other row sees them."""
     for name, reward in learn.scores.items():
         columns = given.columns(reward, trees, await given.asked(reward, models, shown(task, reward), trees))
         trees = [tree.with_columns({name: column}) for tree, column in zip(trees, columns, strict=True)]
@@ -39,7 +39,7 @@ async def rescored(trees: Sequence[Tree], learn: Learn, models: Models, task: An
 
 
 class _Run:
-    """One run of `improve`, a method a phase."""
+    """One run of `improve`; each method of this class is a phase."""
 
     def __init__(self, journal: Journal, rounds: int, seed: int, patience: int):
         self.journal, self.at, self.models, self.task = journal, journal.at, journal.models, journal.task
@@ -47,11 +47,11 @@ class _Run:
 
     @property
     def method(self) -> Method:
-        """The method as it is now: an adapt changes it."""
+        """The current method; an adapt may change it."""
         return self.journal.method
 
     async def begin(self) -> None:
-        """Exams at the start; or, in a folder that holds a run, back to where it stood."""
+        """Run the first exams. In a folder that holds a run, go on from where it stopped instead."""
         begun = self.journal.open()
         self.at = self.journal.at
         if begun:
@@ -65,7 +65,7 @@ class _Run:
         self.journal.commit()
 
     async def propose(self, round: int) -> list[Tree]:
-        """The round's trees with their scores: from disk if they were finished before an interruption."""
+        """The round's scored trees; read from disk if an interrupted run had finished them."""
         journal, method, models = self.journal, self.method, self.models
         journal.memory.round = round - 1
         found = journal.proposed(round)
@@ -91,7 +91,7 @@ class _Run:
         return trees
 
     async def learn(self, round: int, trees: Sequence[Tree]) -> None:
-        """Every Learn row in turn."""
+        """Run every Learn row in turn."""
         journal, at, method, models = self.journal, self.at, self.method, self.models
         if at.trial is None:
             notes = json.loads(json.dumps(journal.memory.notes))
@@ -99,7 +99,7 @@ class _Run:
         models.weights.trial(
             journal.roles, functools.partial(journal.at_round, at.trial) if journal.store else None
         )
-        models.fresh()  # keys and values that nothing reads while weights move: their memory is wanted
+        models.fresh()  # frees cached keys and values: training needs the memory
         before = {name: models.engine(name).weights() for name in models.weights.predecessors()}
         models.weights.begin_updates(row.role for row in method.learn if row.role in journal.roles)
         chosen: list[tuple[str, Sequence[Example]]] = []
@@ -111,7 +111,7 @@ class _Run:
                 credit.append((row.role, rows))
         if journal.store is None and "past" in needs_of(method):
             journal.past[round] = list(trees)
-        models.weights.succeed(before)  # only now: until here ROLE@-1 is what the round's scores took it for
+        models.weights.succeed(before)  # only now: the round's scores used the older ROLE@-1
         at.round, at.weights, at.phase = round, round, "learnt"
         at.price = journal.charge()
         at.dearest = max(at.dearest, at.price)
@@ -128,7 +128,7 @@ class _Run:
     async def _learn(
         self, round: int, i: int, row: Learn, trees: Sequence[Tree]
     ) -> tuple[Sequence[Example], Sequence[Tree]]:
-        """One Learn row: (the examples it learnt from, the trees with the columns that only it saw)."""
+        """Run one Learn row: (the examples it learns from, the trees with the columns that only it sees)."""
         memory, models = self.journal.memory, self.models
         rng = fold(self.seed, "learn", round, i)
         if row.start is not None:
@@ -144,14 +144,14 @@ class _Run:
         return examples, rows
 
     def _due(self, round: int) -> bool:
-        """Whether the gate decides after this round. Weights are written then; rounds in between are learnt
-        again, from their stored trees and to the same bytes, if the run is interrupted.
+        """Whether the gate decides after this round. Weights are written only then. An interrupted run
+        repeats the rounds since, from their stored trees and to the same bytes.
         """
         return round % self.method.gate.every == 0 or round >= self.rounds or self.journal.overspent()
 
     async def judge(self, round: int) -> None:
-        """The gate's decision, where one is due; then the next round's method."""
-        self.journal.memory.round = round - 1  # also where a run goes on from here
+        """Let the gate decide if it is due, then find the next round's method."""
+        self.journal.memory.round = round - 1  # needed where a resumed run starts here
         due = self._due(round)
         new = await self._decide(round) if due else None
         await self._adapt(round, new)
@@ -164,7 +164,7 @@ class _Run:
             self.journal.store.forget({self.at.weights, self.at.trial or 0})
 
     async def _decide(self, round: int) -> Report:
-        """Keep the trial, or go back to what was before it; the exam that decided."""
+        """Keep the trial, or go back to what was before it. Returns the exam that decided."""
         journal, at, gate = self.journal, self.at, self.method.gate
         new = await self._exam("gate", round)
         verdict = given.verdict(gate, given.told(gate, at.reports["best"], at.reports["kept"], new))
@@ -172,7 +172,7 @@ class _Run:
             self.models.weights.keep()
             metric = getattr(gate, "metric", None)
             if metric is None or (metric and at_least(at.reports["best"], new, metric)):
-                at.reports["best"] = new  # with the metric "" the start stays the best
+                at.reports["best"] = new  # if the metric is "", the start stays the best
             at.reports["kept"], at.refusals = new, 0
         else:
             self.models.weights.refuse()
@@ -191,7 +191,7 @@ class _Run:
         return new
 
     async def _adapt(self, round: int, new: Report | None) -> None:
-        """The next round's method; what finding it costs is this round's."""
+        """Find the next round's method; its cost is charged to this round."""
         journal, adapt = self.journal, self.method.adapt
         if adapt is None:
             return
@@ -203,7 +203,7 @@ class _Run:
         self.at.dearest = max(self.at.dearest, self.at.price + journal.charge())
 
     async def finish(self) -> Result:
-        """The test exam of what was kept."""
+        """Run the test exam of the kept model."""
         journal, at = self.journal, self.at
         if at.phase != "finished":
             after = await self._exam("test", at.round) if at.weights else at.reports["before"]
@@ -225,7 +225,7 @@ class _Run:
             report = given.one(
                 exam, Report, await given.asked(exam, self.models, self.task, split, self.seed)
             )
-        trees, report.trees = report.trees, []  # a run may hold many reports
+        trees, report.trees = report.trees, []  # a run may hold many reports: keep them small
         if journal.store and split == "test" and trees:
             journal.store.write_exam(round, trees, node_texts(self.models, trees))
         return report
@@ -244,14 +244,14 @@ async def improve(
     modules: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> Result:
-    """Run `rounds` rounds of a method, or as many as a budget allows, and return test reports from before and
-    after.
+    """Run `rounds` rounds of a method, or as many as the budget allows; the result has test reports of before
+    and after.
 
-    Every need is checked first. Reported numbers come from the split "test", measured at the start and at the
-    end; the gate sees "gate" alone. A refused trial restores weights, optimiser, notes and ROLE@-1; after
-    `patience` refusals in a row the run stops. With a `store`, a run that was killed goes on from its last
-    finished phase and ends in the same bytes. `say` is told what happens; `modules` are the modules and files
-    of the user whose parts may be resolved.
+    Every need is checked first (UnmetNeed). Reported numbers come from the split "test", measured at the
+    start and at the end; the gate sees "gate" alone. A refused trial restores weights, optimiser, notes and
+    ROLE@-1; the run stops after `patience` refusals in a row. With a `store`, a killed run goes on from its
+    last finished phase and ends in the same bytes. `say` is told what happens. `modules` are the user's own
+    modules and files whose parts may be resolved.
     """
     models.forget()
     require(method, task, models, learns=True)
@@ -268,7 +268,7 @@ async def improve(
 async def evaluate(
     method: Method, task: Any, models: Models, *, split: str = "test", seed: int = 0
 ) -> Report:
-    """The method's exam on a split."""
+    """The report of the method's exam on one split. Nothing learns. UnmetNeed if a need is not met."""
     models.forget()
     require(method, task, models)
     models.weights.remember(snapshots(method))
@@ -279,5 +279,5 @@ async def evaluate(
 
 
 def _main_score(method: Method) -> str | None:
-    """The score that is learnt from: "reward", or the first."""
+    """The score that the method learns from: "reward", or else the first."""
     return "reward" if "reward" in method.scores else next(iter(method.scores), None)

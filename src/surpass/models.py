@@ -1,4 +1,4 @@
-"""The only door to any model: roles, snapshots and trials; what is asked for goes through surpass.serving."""
+"""The only door to any model: roles, their engines and their costs. Requests go through surpass.serving."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from surpass.types import OPEN, Cast, Problem, Tree, fold
 from surpass.weights import Weights
 
 R = TypeVar("R")
-_account: ContextVar[str] = ContextVar("account", default="search")  # whom the work is put down to
+_account: ContextVar[str] = ContextVar("account", default="search")  # who is charged for the work
 
 
 class Models:
     """Models by role, e.g. Models(policy=engine, judge=other).
 
-    `weights` holds what they were before ("policy@0", "policy@-1": surpass.weights). `cost` counts
-    per account (`charged`): tokens prefilled, generated, scored and trained, calls, and steps of the task.
+    `weights` holds earlier weights ("policy@0", "policy@-1": surpass.weights). `cost` counts per account (see
+    `charged`): tokens prefilled, generated, scored and trained, calls, and steps of the task.
     """
 
     def __init__(self, engines: Mapping[str, Any] | None = None, **roles: Any):
@@ -39,19 +39,17 @@ class Models:
         self.version: dict[str, int] = dict.fromkeys(self.engines, 0)
         self.cost: dict[str, Counter] = {}
         self.batches: list[int] = []  # draws in every batch that was served
-        self.system: dict[str, str] = {}  # a role's system message, of the run's notes (`recall`)
-        # what hidden tests are made with
+        self.system: dict[str, str] = {}  # system message by role, from the run's notes
+        # seeds hidden tests
         self.secret: Callable[[], bytes] = cache(partial(secrets.token_bytes, 16))
-        self._cast: list[str] = []  # roles played by copies or by the weights of another role
+        self._cast: list[str] = []  # roles that `cast` found an engine for
         self.weights = Weights(self)
-        # a new thread would count its threads anew, and another count computes other last bits
+        # lanes use this count too: floats differ in their last bits when the thread count does
         self.threads = torch.get_num_threads()
         self._queue = Queue(self)
 
     def forget(self) -> None:
-        """As new, but for the weights: no snapshots, optimisers, costs, trials or computed prefixes. A run
-        begins so.
-        """
+        """Drop everything but the weights: snapshots, optimisers, costs, trials, caches. A run begins so."""
         self.fresh()
         for role in self._cast:
             self.engines.pop(role, None)
@@ -63,7 +61,9 @@ class Models:
     # -- roles
 
     def cast(self, cast: Mapping[str, Cast]) -> None:
-        """Find an engine for every role of `cast` that has none: another role's, or a copy of it."""
+        """Find an engine for every role of `cast` that has none: that of another role, or a copy of it.
+        UnmetNeed if it cannot be copied.
+        """
         for role, part in cast.items():
             if role not in self.engines:
                 like = self.engine(part.like)
@@ -77,7 +77,7 @@ class Models:
                 self._cast.append(role)
 
     def copies(self) -> frozenset[str]:
-        """The roles that no model was given for."""
+        """The roles that `cast` found an engine for: no model was given for them."""
         return frozenset(self._cast)
 
     def engine(self, role: str) -> Any:
@@ -88,17 +88,16 @@ class Models:
         return self.engines[base]
 
     def made(self, role: str) -> int:
-        """How often the weights behind a role have changed, by whatever name they were trained: the version
-        of what is drawn now.
-        """
+        """How often the weights behind a role have changed, under any role's name: its current version."""
         engine = self.engine(role)
         return sum(n for name, n in self.version.items() if self.engines.get(name) is engine)
 
     def can(self, role: str) -> frozenset[str]:
+        """What the engine behind a role can do."""
         return self.engine(role).can
 
     def count(self, what: str, n: int = 1, account: str | None = None) -> None:
-        """Add to an account, by default the one that is charged here (`charged`)."""
+        """Add n to one figure of an account. Default: the account charged here (`charged`)."""
         self.cost.setdefault(account or _account.get(), Counter())[what] += n
 
     @property
@@ -108,7 +107,7 @@ class Models:
 
     @contextlib.contextmanager
     def charged(self, account: str) -> Iterator[None]:
-        """What is asked inside, also by tasks begun there, is put down to `account`."""
+        """Charge `account` for everything asked inside this context, also by tasks started in it."""
         token = _account.set(account)
         try:
             yield
@@ -116,20 +115,20 @@ class Models:
             _account.reset(token)
 
     def fresh(self) -> None:
-        """Forget computed prefixes. A phase begins so: resumed, it then computes the same floats."""
+        """Drop cached prefixes. Every phase starts here, so a resumed phase computes the same floats."""
         for engine in self.distinct():
             engine.fresh()
 
     def distinct(self) -> list[Any]:
-        """Every engine once."""
+        """Every engine once, also where several roles share it."""
         return list({id(engine): engine for engine in self.engines.values()}.values())
 
     # -- asking
 
     async def generate(self, role: str, tree: Tree, node: int, n: int = 1, **sampling: Any) -> list[int]:
-        """n new children of `node`, drawn by `role`; `sampling` takes the fields of requests.Sampling.
+        """Draw n children of `node` and return them; `sampling` takes the fields of requests.Sampling.
 
-        The k-th request at a node draws with keys fold(key of the node, k, draw), whatever else is served.
+        The k-th request at a node draws with keys fold(key of the node, k, j), j < n, in any batch.
         """
         if n < 1:
             raise SurpassError(f"at least one attempt has to be drawn; found n={n}")
@@ -162,23 +161,21 @@ class Models:
         return nodes
 
     async def logprobs(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: the log-probability of each token on the path to `node` under a role or snapshot; nan
-        for the first.
-        """
+        """float32[t]: log-probability of each token up to `node` under a role or snapshot; the first: nan."""
         return await self._score(role, tree, node, "logp", -1)
 
     async def certainty(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t]: KL(uniform || p) in nats, p the distribution of each token on the path to `node`, under
-        a role or snapshot; nan for the first. 0 where the model knows nothing.
+        """float32[t]: KL(uniform || p) in nats, p the model's distribution at each token on the path to
+        `node`. The first is nan. 0 means that the model knows nothing.
         """
         return await self._score(role, tree, node, "certainty", -3)
 
     async def value(self, role: str, tree: Tree, node: int) -> np.ndarray:
-        """float32[t, H]: what the role's H value heads read after each token on the path to `node`."""
+        """float32[t, H]: what the H value heads of `role` read after each token on the path to `node`."""
         return await self._score(role, tree, node, "value", -4)
 
     async def next(self, role: str, tree: Tree, node: int, tokens: Sequence[int]) -> np.ndarray:
-        """float32[len(tokens)]: the log-probability of each of these as the next token after `node`."""
+        """float32[len(tokens)]: log-probability of each of these tokens as the next one after `node`."""
         words.reader(tree, node, role, self.engine(role))
         request = Next(Context.of(tree, node), tuple(int(token) for token in tokens))
         return await self._ask(role, request, (tree.problem.id, tree.key, node, -2))
@@ -191,7 +188,9 @@ class Models:
     async def chat(
         self, role: str, messages: Sequence[Mapping[str, str]], n: int = 1, key: int = 0, **sampling: Any
     ) -> list[str]:
-        """n answers as text. The same messages and key give the same answers."""
+        """n answers to chat messages, as text without thoughts. The same messages and key give the same
+        answers, if the engine's draws repeat.
+        """
         digest = hashlib.blake2b(json.dumps(list(messages)).encode(), digest_size=8).hexdigest()
         tree = Tree(Problem(f"chat:{digest}", tuple(messages)), fold(key, digest))
         root = self.open(role, tree, messages)
@@ -208,9 +207,9 @@ class Models:
         cause: int = -1,
         aside: bool = False,
     ) -> int:
-        """A new root, rendered by this role's template; `cause` is the node it follows in time. `aside`: what
-        is said there is about the attempts, not one of them. A role's system message (`system`) comes first,
-        unless the messages have one.
+        """Add a root: the messages, rendered by the role's template. `cause` is the node before it in time.
+        An `aside` root begins a conversation about the attempts that is not an attempt. The role's system
+        message (`system`) comes first, unless the messages bring their own.
         """
         key = fold(tree.key, "open", tree.opened)
         tree.opened += 1
@@ -233,13 +232,12 @@ class Models:
         cause: int | None = None,
         aside: bool = False,
     ) -> int:
-        """The task's words after `node`, in time after `cause` (default: `node`); a turn that was cut off
-        gets its end from the task, untrained.
+        """Add the task's words after `node`; in time they follow `cause` (default: `node`). If the turn
+        before was cut off, the task writes its end, untrained.
 
-        Where the role's chat template then writes earlier turns otherwise than they stand in the context (it
-        leaves their thoughts out), the node is a new root that holds all messages anew: the task's words,
-        none of them trained. What was drawn stays in the context it was drawn in, which the root continues
-        (Tree.parts).
+        Some chat templates rewrite earlier turns at this point (they drop thoughts). The new node is then a
+        root that renders all messages again as the task's words, and none of them trains. What was drawn
+        stays in its own context, which the root continues (Tree.parts).
         """
         text, tokens = self.engine(role).text, tree.path_tokens(node)
         message = words.worded(message, role, self.engine(role))
@@ -271,9 +269,7 @@ class Models:
         stop: int = OPEN,
         aside: bool = False,
     ) -> int:
-        """A graft after `node`: given tokens are copied, text is tokenised by this role; logp = nan, nobody
-        drew it here.
-        """
+        """Add given words after `node`: tokens are copied, text is tokenised by this role. logp is nan."""
         tokens = self.encode(role, words) if isinstance(words, str) else words
         return self._graft(tree, node, tokens, author, stop, aside)
 
@@ -293,28 +289,28 @@ class Models:
         return tree.add(node, author, tokens, stop=stop, key=key, aside=aside, cause=cause)
 
     def encode(self, role: str, text: str) -> list[int]:
-        """The tokens of text that nobody drew: verdict words, reserved tokens, grafts."""
+        """The tokens of text that nobody drew: verdict words, reserved tokens, given words."""
         return self.engine(role).text.encode(text)
 
     def turn_end(self, role: str) -> list[int]:
-        """The token that ends this role's turn."""
+        """The token that ends this role's turn, in a list."""
         return [self.engine(role).text.end]
 
     def reserved(self, role: str) -> int:
-        """A token that this role never writes in text."""
+        """A token that this role never writes as text."""
         return self.engine(role).text.reserved()
 
     def text(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """The text after the ancestor `since`, or of the last turn: the trailing nodes of one author, and in
-        front of them the mark (<think>) with which the template may have begun a thought.
+        """The text after the ancestor `since`; by default that of the last turn, the trailing nodes of one
+        author. There it begins with the mark (<think>) with which the template may have opened a thought.
         """
         text = words.reader(tree, node, role, self.engine(role)).text
         before, nodes = words.turn(tree, node, since)
         return (words.begun(text, tree, before) if since is None else "") + words.decoded(text, tree, nodes)
 
     def said(self, role: str, tree: Tree, node: int, since: int | None = None) -> str:
-        """`text` without its thoughts (surpass.answers.said): what is judged, compared and shown to others.
-        The tree keeps what was drawn.
+        """`text` without its thoughts (surpass.answers.said). This is what is judged, compared and shown to
+        others; the tree keeps what was drawn.
         """
         text = words.reader(tree, node, role, self.engine(role)).text
         before, nodes = words.turn(tree, node, since)
@@ -336,14 +332,14 @@ class Models:
         return self._queue.run(work)
 
     def cancel(self) -> None:
-        """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
+        """Stop the present or the next `run` from another thread, as Ctrl-C would."""
         self._queue.cancel()
 
     def adopt(self, notes: dict[str, Any], role: str, words: str) -> None:
-        """Give a role a system message ("": none), kept in the run's notes, with which it is restored."""
+        """Give a role a system message ("": none), kept in the run's notes, from which it is restored."""
         notes.setdefault("system", {})[role] = words
         self.recall(notes)
 
     def recall(self, notes: Mapping[str, Any]) -> None:
-        """Take the system messages of a run's notes."""
+        """Use the system messages in a run's notes."""
         self.system = notes.get("system", {})

@@ -21,19 +21,19 @@ ENGINE_NEEDS = {
     "train": "weights to train",
     "images": "pictures",
 }
-"""What an engine may be able to do, in words."""
+"""What an engine may be able to do, in the words of the message."""
 TASK_NEEDS = {
     "oracle": "exact knowledge",
     "one_player": "a task for one player",
     "branching": "states that can be continued several times",
 }
-"""What a task may be, in words."""
-KNOWN = frozenset({*ENGINE_NEEDS, *TASK_NEEDS, "past"})  # and a run that keeps its past rounds
+"""What a task may offer, in the words of the message."""
+KNOWN = frozenset({*ENGINE_NEEDS, *TASK_NEEDS, "past"})  # "past": the run keeps the trees of past rounds
 
 
 def require(method: Method, task: Any, models: Models, learns: bool = False) -> None:
-    """UnmetNeed unless every need of every part is met (and, with `learns`, there is something to learn):
-    checked before the first token is drawn. Roles that no model was given for are cast.
+    """Raise UnmetNeed unless every need of every part is met; with `learns`, there must also be something to
+    learn. Roles without a model of their own are cast first.
     """
     models.cast(method.cast)
     if learns and not method.learn:
@@ -85,13 +85,15 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
     for learn in method.learn:
         check(learn.learner, learn.role)
     if method.gate.every < 1:
-        raise UnmetNeed(f"a gate decides every so many rounds, at least 1; found every={method.gate.every}")
+        raise UnmetNeed(
+            f"a gate decides at most once a round; it needs every >= 1, found every={method.gate.every}"
+        )
     for name in snapshots(method):
         models.engine(name)
     for learn in method.learn:
         if learn.start is not None and learn.start not in snapshots(method):
             raise UnmetNeed(
-                f'training begins from ROLE@0 or ROLE@-1, or where it is; found start="{learn.start:.60}"'
+                f'training can start from ROLE@0, ROLE@-1 or None (as it is); found start="{learn.start:.60}"'
             )
     held = getattr(method.exam, "n", None)
     if (
@@ -105,10 +107,10 @@ def require(method: Method, task: Any, models: Models, learns: bool = False) -> 
 
 
 def _ask(part: Any, role: str, needs: frozenset[str], models: Models) -> None:
-    """UnmetNeed where a need is unknown, or the role's model does not give it."""
+    """UnmetNeed if a need is unknown or the role's model does not meet it."""
     if unknown := sorted(needs - KNOWN):
         raise UnmetNeed(
-            f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; needs are '
+            f'{type(part).__name__} needs "{unknown[0]}", which nothing gives; the known needs are '
             f"{', '.join(sorted(KNOWN))}"
         )
     if missing := (needs & ENGINE_NEEDS.keys()) - models.can(role):
@@ -120,26 +122,26 @@ def _ask(part: Any, role: str, needs: frozenset[str], models: Models) -> None:
 
 
 def _tasks_with(name: str) -> list[str]:
-    """surpass's own tasks that have a hook, as they are without settings."""
+    """surpass's own tasks that have a hook when made without settings."""
     from surpass import tasks
 
     found = []
     for task in tasks.TASKS:
-        with contextlib.suppress(Exception):  # one that needs settings, or an extra
+        with contextlib.suppress(Exception):  # some tasks need settings or an extra
             if _has(getattr(tasks, task)(), name):
                 found.append(task)
     return found
 
 
 def _has(whole: Any, name: str) -> bool:
-    """Whether there is such an attribute, or an attribute's: "oracle.grade"."""
+    """Whether `whole` has the attribute; "oracle.grade" names an attribute of an attribute."""
     first, dot, rest = name.partition(".")
     return hasattr(whole, first) and (not dot or _has(getattr(whole, first), rest))
 
 
 def snapshots(method: Method) -> list[str]:
-    """The snapshots that parts of a method name: fields that hold "ROLE@0" or "ROLE@-1" and nothing else, so
-    no word of a prompt is one.
+    """The snapshots that a method's parts name. Only a field whose whole text is "ROLE@0" or "ROLE@-1"
+    counts, never a word of a prompt.
     """
     words = (part for part, _, _ in demands(method) if isinstance(part, str))
     found = (re.fullmatch(r"(?:logp@)?([A-Za-z]\w*@(?:0|-1))", word) for word in words)

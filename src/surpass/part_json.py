@@ -1,6 +1,4 @@
-"""Parts as JSON and back: a method written as JSON is its complete configuration, and its hash names the
-run.
-"""
+"""Parts as JSON and back: the JSON of a method is its complete configuration; its hash names the run."""
 
 from __future__ import annotations
 
@@ -43,12 +41,12 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "surpass.rewards.overlong": {"most": "max_tokens"},
     "surpass.gates.limits": {"length": "growth"},
 }
-"""What fields were called in runs of earlier versions: such a run goes on."""
+"""The former names of fields, so that runs of earlier versions go on."""
 
 
 def to_json(value: Any) -> Any:
-    """A part (or any value made of parts, numbers, strings, tuples and dicts) as JSON; `from_json` gives an
-    equal one back.
+    """A part, or any value made of parts, numbers, strings, tuples and dicts, as JSON. `from_json` gives an
+    equal value back. SurpassError for any other value.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"part": _public_name(type(value))} | {
@@ -73,9 +71,9 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(data: Any, allowed: Mapping[str, str] | Iterable[str] = ()) -> Any:
-    """The part that `to_json` wrote. Only names inside surpass resolve, and modules that are `allowed`: a
-    run's folder may come from somebody else. A class's `files` are its fields of the form "file.py:name";
-    where `allowed` maps a module to the path that the user named, that path is taken, whatever the data says.
+    """The part that `to_json` wrote. A run's folder may come from a stranger, so only names inside surpass
+    resolve, and names in modules that are `allowed`. A class's `files` are its fields of the form
+    "file.py:name". Where `allowed` maps a module to a path that the user gave, that path replaces the data's.
     """
     allowed = dict(allowed) if isinstance(allowed, Mapping) else dict.fromkeys(allowed, "")
     if isinstance(data, dict):
@@ -104,15 +102,15 @@ def from_json(data: Any, allowed: Mapping[str, str] | Iterable[str] = ()) -> Any
 
 
 def _class(module: str, name: str) -> type:
-    """The dataclass of this name, of a module that is allowed; of surpass's own only one that holds parts:
-    others open files when they are made, or do something when they are imported.
+    """The dataclass of this name in an allowed module. Of surpass's own modules only those that hold parts
+    count: other classes may open files, and other modules may do something when imported.
     """
     try:
         known = (
             module.partition(".")[0] != "surpass" or module == "surpass" or module.split(".")[1] in HOLD_PARTS
         )
         cls = getattr(importlib.import_module(module), name, None) if known else None
-    except (ImportError, ValueError):  # ValueError: a name that cannot be one
+    except (ImportError, ValueError):  # ValueError: not a possible module name
         cls = None
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise SurpassError(f'there is no part "{module:.100}.{name:.100}" in this version of surpass')
@@ -120,7 +118,7 @@ def _class(module: str, name: str) -> type:
 
 
 def _made(cls: type, values: dict[str, Any]) -> Any:
-    """cls(**values); of surpass's own classes SurpassError where the values are not what its fields hold."""
+    """cls(**values). For surpass's own classes, SurpassError if the values do not fit the fields."""
     if not cls.__module__.startswith("surpass."):
         return cls(**values)
     for name, hint in hints(cls).items():
@@ -130,14 +128,14 @@ def _made(cls: type, values: dict[str, Any]) -> Any:
         return cls(**values)
     except SurpassError:
         raise
-    except Exception as error:  # they look at their values when they are made
+    except Exception as error:  # parts check their values when they are made
         raise SurpassError(
-            f"{cls.__name__} cannot be made of what is written there: {' '.join(str(error).split()):.200}"
+            f"{cls.__name__} cannot be made from what is written there: {' '.join(str(error).split()):.200}"
         ) from error
 
 
 def modules_in(data: Any) -> set[str]:
-    """The modules outside surpass whose parts a JSON configuration holds."""
+    """The modules outside surpass whose parts a JSON configuration names."""
     if isinstance(data, dict):
         module = str(data.get("part", "surpass.x")).rpartition(".")[0]
         own = set() if module.partition(".")[0] == "surpass" else {module}
@@ -146,5 +144,9 @@ def modules_in(data: Any) -> set[str]:
 
 
 def run_hash(config: Any) -> str:
-    """Eight hexadecimal digits that name a configuration."""
+    """Eight hexadecimal digits that name a configuration.
+
+    >>> run_hash({"a": 1, "b": 2}) == run_hash({"b": 2, "a": 1})
+    True
+    """
     return hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()

@@ -1,7 +1,7 @@
-"""The two sentences that join parts: Learn, one update of one role, and Method.
+"""What joins parts: Learn, one update of one role, and Method.
 
-Every part is a frozen dataclass with `__call__` (surpass.protocols says what it takes and gives). Its fields
-are JSON values or other parts, so a method written as JSON is its complete configuration
+Every part is a frozen dataclass with `__call__` (surpass.protocols says what it takes and returns). Its
+fields are JSON values or other parts. So a method written as JSON is its complete configuration
 (surpass.part_json), and the hash of that JSON names the run.
 """
 
@@ -60,10 +60,10 @@ __all__ = [
 class Learn:
     """One update of one role.
 
-    `voices` are the authors whose tokens are trained (default: the role itself). `start` names the snapshot
-    training begins from ("policy@0": from the start every round); None: from the current weights. `scores`
-    are taken anew when this row's turn comes, after the updates of the rows before it, and seen by this row
-    only: what a model says that has just learnt.
+    `voices` are the authors whose tokens are trained (default: the role itself). `start` is the snapshot that
+    training begins from ("policy@0": anew from the start every round); None: the current weights. `scores`
+    are computed again when this row's turn comes, so by models that earlier rows have just updated; only this
+    row sees them.
     """
 
     role: str
@@ -77,9 +77,9 @@ class Learn:
 
 @dataclass(frozen=True)
 class Method:
-    """Propose, score, select, learn, keep. `learn=()` is an inference-only method. Scores run in order; each
-    may read the columns before it. What "better" means, and how an answer is chosen at inference, is the
-    exam's. `cast` says who plays the roles that no model was given for.
+    """Propose, score, select, learn, keep. `learn=()` is an inference-only method. Scores run in order, and
+    each may read the columns before it. `exam` says what "better" means and how an answer is chosen at
+    inference. `cast` says who plays the roles that have no model of their own.
     """
 
     curriculum: Curriculum

@@ -1,4 +1,4 @@
-"""A problem, how an attempt at it can end, and the random keys of all that is made for it."""
+"""Problems, the ways a node can end, and random keys."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OPEN, DONE, LENGTH, INVALID, FAILED = range(5)
-"""How a node ended: OPEN it may be continued, DONE its author ended the turn, LENGTH cut off, INVALID the
-task refused it, FAILED something broke while it was made.
+"""How a node ended: OPEN can be continued; DONE its author ended the turn; LENGTH was cut off; INVALID the
+task refused it; FAILED an error broke it off.
 """
 STOPS = ("open", "done", "length", "invalid", "failed")
 
 
 def fold(key: int, *parts: int | str) -> int:
-    """A new random key in [0, 2**63) from a key and what distinguishes this use of it; the same inputs give
-    the same key.
+    """A random key in [0, 2**63) made from a key and what tells this use apart. Equal inputs give equal keys.
+
+    >>> fold(0, "round", 1) == fold(0, "round", 1), fold(0, "round", 1) == fold(0, "round", 2)
+    (True, False)
     """
     text = "\x1f".join([str(key), *(f"{type(part).__name__}:{part}" for part in parts)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
@@ -24,8 +26,7 @@ def fold(key: int, *parts: int | str) -> int:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to solve. `prompt` is what the players may see (text or chat messages), `answer` what only
-    the task sees.
+    """One thing to solve. The players see `prompt` (text or chat messages); only the task sees `answer`.
 
     Equal ids mean the same problem in every run.
     """
@@ -37,7 +38,7 @@ class Problem:
 
     @property
     def asks(self) -> str:
-        """The prompt as text: itself, or its last user message."""
+        """The prompt as text: the prompt itself, or its last user message."""
         if isinstance(self.prompt, str):
             return self.prompt
         said = next(

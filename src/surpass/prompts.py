@@ -1,9 +1,7 @@
-"""What models are asked in several parts and methods: whether an attempt is right, what it is worth, how to
-better it.
-"""
+"""Prompts that several parts and methods share."""
 
 RIGHT = "Right? <yes> or <no>"
-"""The tiny models' question about an attempt, in words that they know."""
+"""Asks a tiny model whether an attempt is right, in words that it knows."""
 
 RUBRIC = """Grade an answer to a question with {worst} to {best} points, one point for each of these that holds:
 it is about the question; it deals with most of what was asked; it gives what was asked for; it is well organised; it is correct throughout.
@@ -15,7 +13,7 @@ Answer:
 {answer}
 
 Say in one short sentence what is good or bad about the answer. Then end with a line "Score: N", where N is the number of points."""  # noqa: E501
-"""A judge's rubric in points from {worst} to {best}."""
+"""Asks a judge for points from {worst} to {best}."""
 
 FEEDBACK = """Question:
 {question}
@@ -25,7 +23,7 @@ Proposed answer:
 
 Check the proposed answer step by step. Name the first mistake and how to mend it, in one or two sentences.
 If there is nothing to mend, write only: NO CHANGE"""
-"""What is good and bad about an attempt."""
+"""Asks for the first mistake in an attempt."""
 
 IMPROVE = """{question}
 
@@ -36,4 +34,4 @@ What was said about it:
 {feedback}
 
 Answer the question again, from the beginning, and mend what was wrong."""
-"""A better attempt, given that feedback."""
+"""Asks for a better attempt, given that feedback."""

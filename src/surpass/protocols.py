@@ -1,8 +1,7 @@
-"""The kinds of part, as protocols, each followed by its hooks: what such a part may have beside, and who
-asks.
+"""The kinds of part, as protocols, each followed by its optional hooks.
 
-A part is a frozen dataclass with `__call__`. A protocol holds what each of its kind has; a hook is had by
-whoever can. Tasks and engines stand in surpass.worlds.
+A part is a frozen dataclass with `__call__`. A protocol lists what each part of its kind must have; hooks are
+optional. Tasks and engines are in surpass.worlds.
 """
 
 from __future__ import annotations
@@ -21,22 +20,20 @@ if TYPE_CHECKING:
 
 
 class PartHooks(Protocol):
-    """What any part may have."""
+    """Optional members of any part."""
 
     needs: frozenset[str]
-    """What the engine, the task or the run has to give (surpass.needs lists them all)."""
+    """What the engine, the task or the run must give; surpass.needs lists all names."""
     role: str
-    """The role it asks; without it, that of the part it is in."""
+    """The role that it asks. Default: the role of the part around it."""
     of_task: tuple[str, ...]
-    """The task's hooks that it calls, e.g. ("prefer",) or ("oracle.grade",): refused where the task lacks
-    one.
-    """
+    """The task's hooks that it calls, e.g. ("prefer",) or ("oracle.grade",); all must be there."""
     instead: str
-    """What else a user whose task lacks one can do: the end of that message."""
+    """What to do if the task lacks the hook: the end of the error message."""
 
 
 class Curriculum(Protocol):
-    """Which problems come next, and trees that join the round without being searched (proposals, replays)."""
+    """The next problems, and trees that join the round without a search (proposals, replays)."""
 
     async def __call__(
         self, models: Models, task: Task, memory: Memory, rng: int
@@ -44,28 +41,28 @@ class Curriculum(Protocol):
 
 
 class CurriculumHooks(Protocol):
-    """What a curriculum may have, too."""
+    """Optional members of a curriculum."""
 
     n: int
-    """The problems of a round: how often the search is made."""
+    """The number of problems a round: one search each."""
 
 
 class Search(Protocol):
-    """Grows one problem's tree. It computes nothing itself: it awaits `models`, and every waiting search is
-    served at once.
+    """Grows one problem's tree. It computes nothing itself: it awaits `models`, which serves all waiting
+    searches as one batch.
     """
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree: ...
 
 
 class SearchHooks(Protocol):
-    """What a search may have, too: for the prediction of what a run costs."""
+    """Optional members of a search; they predict what a run costs."""
 
     max_tokens: int
-    """The tokens of an attempt, at most."""
+    """The most tokens of one attempt."""
 
     def at_most(self) -> int:
-        """The tokens that one problem draws, at most."""
+        """The most tokens that one problem can draw."""
         ...
 
 
@@ -76,36 +73,35 @@ class Reward(Protocol):
 
 
 class RewardHooks(Protocol):
-    """What a reward may have, too."""
+    """Optional members of a reward."""
 
     def at_most(self) -> int:
-        """The tokens that judging one attempt draws, at most."""
+        """The most tokens that judging one attempt can draw."""
         ...
 
 
 class Advantage(Protocol):
-    """New columns per tree ("advantage", "return", ...), seen by its own Learn row only. Pure but for
-    memory.notes.
+    """New columns per tree ("advantage", "return", ...) for its own Learn row alone. A pure function, but for
+    changes to memory.notes.
     """
 
     def __call__(self, trees: Sequence[Tree], memory: Memory) -> list[dict[str, Column]]: ...
 
 
 class Selector(Protocol):
-    """What is worth learning from. Pure."""
+    """The examples that are worth learning from. A pure function."""
 
     def __call__(self, trees: Sequence[Tree], memory: Memory, rng: int) -> list[Example]: ...
 
 
 class Objective(Protocol):
-    """A loss as sums by normaliser, {"tokens" | "paths" | "examples": sum}, and figures to report, {name:
-    (sum, over how many)}. Pure.
+    """A loss: sums by normaliser, {"tokens" | "paths" | "examples": sum}, and figures to report, {name: (a
+    sum, a count)}. A pure function.
 
     The learner divides each sum by its total over the whole update, so micro-batches change nothing.
-    `columns` names what is read of tokens and paths: columns of the tree ("advantage"), and log-probs that
-    the learner fills before its first step ("logp@start", "logp@policy@0"). `outputs` names what the forward
-    pass gives, in one pass: "logp", "entropy", "value". A path on which the column `silent_at` is 0
-    throughout adds nothing and may be left out (no such attribute: none may).
+    `columns` names the token and path values that it reads: columns of the tree ("advantage"), and log-probs
+    that the learner fills in before its first step ("logp@start", "logp@policy@0"). `outputs` names what it
+    needs from the forward pass: "logp", "entropy", "value".
     """
 
     @property
@@ -117,14 +113,14 @@ class Objective(Protocol):
 
 
 class ObjectiveHooks(Protocol):
-    """What an objective may have, too."""
+    """Optional members of an objective."""
 
     silent_at: str
-    """A column: a path on which it is 0 throughout adds nothing, and the learner leaves it out."""
+    """A column. A path on which it is 0 throughout does not change the loss and is left out."""
 
 
 class Learner(Protocol):
-    """Changes what a role plays with: weights, a prompt, an archive. It may ask models while it learns."""
+    """Changes a role: its weights, its prompt, an archive. It may ask models while it learns."""
 
     async def __call__(
         self, models: Models, learn: Learn, examples: Sequence[Example], memory: Memory, rng: int
@@ -138,30 +134,28 @@ class Choose(Protocol):
 
 
 class Measure(Protocol):
-    """What "better" means."""
+    """A report of what "better" means: metrics of a role on a split."""
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report: ...
 
 
 class MeasureHooks(Protocol):
-    """What a measure may have, too: so that an exam can be made larger, drawn otherwise, and predicted."""
+    """Optional members of a measure: with them an exam can be resized, redrawn and predicted."""
 
     n: Mapping[str, int]
-    """The problems of each split."""
+    """The number of problems of each split."""
     search: Search
     """How attempts are drawn."""
     measures: tuple[Measure, ...]
     """The measures that this one joins."""
 
     def at_most(self, split: str) -> int:
-        """The tokens that an exam draws, at most."""
+        """The most tokens that an exam on this split can draw."""
         ...
 
 
 class Gate(Protocol):
-    """Whether a trial is kept. `every` is the number of rounds between decisions; `labels` whether it uses
-    ground truth.
-    """
+    """Whether a trial is kept, decided every `every` rounds. `labels`: whether it uses ground truth."""
 
     @property
     def every(self) -> int: ...
@@ -172,20 +166,18 @@ class Gate(Protocol):
 
 
 class GateHooks(Protocol):
-    """What a gate may have, too."""
+    """Optional members of a gate."""
 
     metric: str
-    """What it compares; "": nothing of which a best could be kept, so the start stays it."""
+    """The metric that says which kept model is the best; "": the start always stays the best."""
 
     def hopeless(self, start: Report) -> str:
-        """Why no update could be kept, whatever it does; "" if one could. A run ends there before it
-        begins.
-        """
+        """Why no update can ever be kept; "" if one can. With a reason the run ends before it learns."""
         ...
 
 
 class Adapt(Protocol):
-    """The next round's method: a method is a value too."""
+    """The next round's method: a method is a value, too."""
 
     async def __call__(
         self, method: Method, models: Models, task: Task, memory: Memory, report: Report, rng: int

@@ -1,4 +1,4 @@
-"""What all searches wait for is served as one batch, every engine in a lane of its own."""
+"""Batching: all waiting requests are served together, each engine in a lane (thread) of its own."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from surpass.models import Models
 
 R = TypeVar("R")
-PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that could still grow
-PASSES = 1000  # how often an engine may pause in a request, beside once a token that it may draw
+PATIENCE = 0.005  # seconds to wait for real I/O before serving a batch that might grow
+PASSES = 1000  # how often an engine may pause in a request, on top of once per token
 
 
 class _IdleSelector(selectors.DefaultSelector):
-    """Tells the queue when the event loop has nothing ready to run: a select with a timeout other than 0
-    means just that.
-    """
+    """Tells the queue that the event loop is idle: only then does it call select with a timeout above 0."""
 
     def __init__(self, queue: Queue):
         super().__init__()
@@ -40,7 +38,7 @@ class _IdleSelector(selectors.DefaultSelector):
             self.queue.deliver()
             return super().select(0)
         if timeout != 0 and self.queue.wanted:
-            if len(self.get_map()) > 1:  # more than the loop's own pipe: sockets of real tools
+            if len(self.get_map()) > 1:  # more than the loop's own pipe: real tools have sockets
                 events = super().select(PATIENCE if timeout is None else min(timeout, PATIENCE))
                 if events:
                     return events
@@ -50,22 +48,22 @@ class _IdleSelector(selectors.DefaultSelector):
 
 @dataclass
 class _Entry:
-    """A request that waits."""
+    """A waiting request."""
 
     order: tuple
     role: str
     request: Any
     future: asyncio.Future
-    account: str  # that of whoever asked
-    passes: int = 0  # how often an engine paused in it: then it goes first
+    account: str  # who is charged
+    passes: int = 0  # how often an engine paused in it; if ever, it goes first
 
 
 class Queue:
-    """Requests of every search, in an order that does not depend on when they came.
+    """Requests of all searches, served in an order that does not depend on when they arrived.
 
-    A batch is all that waits when the event loop has nothing left to do and no lane is at work. A lane is a
-    thread: engines that compute on this machine share one (two at once would only slow each other down),
-    every other engine has its own, so a judge behind an API and the local policy are served at the same time.
+    A batch is everything that waits when the event loop is idle and no lane is busy. A lane is a thread.
+    Engines that compute on this machine share one lane, because two at once would slow each other down. Every
+    other engine has its own, so a judge behind an API and the local policy work at the same time.
     """
 
     def __init__(self, models: Models):
@@ -73,40 +71,39 @@ class Queue:
         self.entries: list[_Entry] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.asked = 0
-        self.replies: deque[tuple[asyncio.Future, Any]] = deque()  # answers that nobody has heard yet
-        self.busy: set[int] = set()  # lanes at work
+        self.replies: deque[tuple[asyncio.Future, Any]] = deque()  # answers not yet handed over
+        self.busy: set[int] = set()  # busy lanes
         self.halt = self.cancelled = False
-        self.asking: list[threading.Event] = []  # lanes that want to know whether others wait
-        self.lanes: dict[int, ThreadPoolExecutor] = {}  # by engine; 0: whatever computes here
+        self.asking: list[threading.Event] = []  # of lanes that wait to hear whether others wait
+        self.lanes: dict[int, ThreadPoolExecutor] = {}  # by id of the engine; 0: engines on this machine
 
     async def ask(self, role: str, request: Any, order: tuple) -> Any:
-        """The answer to a request; where several wait they are served in the order of their roles, kinds and
-        `order`.
-        """
+        """The answer to a request. Waiting requests are served in order of role, kind and `order`."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self.asked += 1
         place = (role, type(request).__name__, *order, self.asked)
         self.entries.append(_Entry(place, role, request, future, self.models.account))
-        if not self.knows(loop):  # somebody else's loop: a short wait instead
+        if not self.knows(loop):  # somebody else's loop: wait a moment instead
             loop.call_later(PATIENCE, self.serve)
         return await future
 
     def knows(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this loop tells us when it is idle: one that other models run on tells them."""
+        """Whether this loop tells this queue when it is idle; a loop of other models tells theirs."""
         return getattr(getattr(loop, "_selector", None), "queue", None) is self
 
     @property
     def waiting(self) -> bool:
+        """Whether requests wait and no lane is busy."""
         return bool(self.entries) and not self.busy
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody wants to know that the loop is idle."""
+        """Whether anybody needs to know that the loop is idle."""
         return self.waiting or bool(self.asking)
 
     def idle(self) -> None:
-        """The loop has nothing left to do: serve what waits, or tell the lanes that ask once all do."""
+        """The loop is idle: serve what waits. If lanes ask, answer them once every busy lane asks."""
         if not self.asking:
             self.serve()
         elif len(self.asking) == len(self.busy):
@@ -118,9 +115,8 @@ class Queue:
             self.asking.pop().set()
 
     def answered(self, future: asyncio.Future, answer: Any) -> None:
-        """An answer has come. On our own loop it is heard once all that the one before brought about is done:
-        what is added to a tree, and in which order, must not depend on how soon the engine's thread gave the
-        next.
+        """Take an answer. On our own loop each answer waits until everything that followed from the one
+        before is done: the order in which a tree grows must not depend on how fast the engine's thread is.
         """
         if self.loop is not None and self.knows(self.loop):
             self.replies.append((future, answer))
@@ -128,26 +124,26 @@ class Queue:
             _reply(future, answer)
 
     def deliver(self) -> None:
-        """Let the answer that came first be heard."""
+        """Hand over the answer that came first."""
         _reply(*self.replies.popleft())
 
     def others(self) -> bool:
-        """For an engine in its lane: whether anything waits once every other lane is done, or asks as well,
-        and all searches have gone on as far as they can with the answers so far. Only our own loop can tell,
-        so that pauses, and with them the batches, depend on nothing but the run.
+        """For an engine in its lane: wait until every other lane is done, or asks as well, and all searches
+        have gone on as far as they can; then say whether anything waits. Only our own loop can tell. So
+        pauses, and with them the batches, depend on nothing but the run.
         """
         if self.loop is None:
             return False
         heard = threading.Event()
         self.asking.append(heard)
-        if self.halt:  # looked at after asking: who ends the run does both, in the other order
+        if self.halt:  # test after asking: whoever ends the run does both, in the other order
             return False
         self.loop.call_soon_threadsafe(lambda: None)  # it may be asleep
         heard.wait()
         return bool(self.entries) and not self.halt
 
     def serve(self) -> None:
-        """Serve what waits, as much as fits, as one batch in the engines' lanes."""
+        """Serve what waits, as far as it fits, as one batch in the engines' lanes."""
         if not self.waiting:
             return
         # the order of arrival must not matter
@@ -192,15 +188,15 @@ class Queue:
             loop.call_soon_threadsafe(finish)
 
     def _work_for(self, role: str, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> list[_Entry]:
-        """Serve a role's requests; what its engine paused in comes back. Whatever the engine does, every
-        other request is answered.
+        """Serve a role's requests and return those that its engine paused in. Whatever the engine does, every
+        other request gets an answer.
         """
         waiting = {id(entry.request): entry for entry in entries}
         engine, snapshot = self.models.engine(role), "@" in role
         counted: Counter[str] = Counter()
         paused = False
 
-        def count() -> None:  # ahead of each reply, so that nothing is lost when the last one ends the run
+        def count() -> None:  # before each reply: the last one may end the run
             new = Counter(engine.counters()) - counted
             for what, n in new.items():
                 loop.call_soon_threadsafe(self.models.count, what, n, entries[0].account)
@@ -211,7 +207,7 @@ class Queue:
             paused = paused or self.others()
             return paused
 
-        # a snapshot's answers wait until the weights are back: who hears one may train or save at once
+        # a snapshot's answers wait until the weights are back: whoever gets one may train at once
         held = []
         pauses = {"others": others} if getattr(engine, "pauses", False) and not snapshot else {}
         failure: SurpassError | None = None
@@ -230,12 +226,12 @@ class Queue:
                     else:
                         loop.call_soon_threadsafe(self.answered, entry.future, reply)
             count()
-        except BaseException as error:  # also what would end this thread without a word, such as SystemExit
+        except BaseException as error:  # also SystemExit, which would end this thread silently
             failure = (
                 error if isinstance(error, SurpassError) else EngineError(f"the engine raised {_said(error)}")
             )
             with contextlib.suppress(BaseException):
-                count()  # what was used for answers that never came
+                count()  # what the missing answers have used
         for entry, reply in held:
             loop.call_soon_threadsafe(self.answered, entry.future, reply)
         left = list(waiting.values()) if paused and failure is None and not self.halt else []
@@ -268,19 +264,17 @@ class Queue:
                     work.close()
                     raise asyncio.CancelledError
                 return runner.run(work)
-            except SystemExit as error:  # out of a task inside a search, where nothing else can hear it
-                # nobody reads any more what is printed: rich ends so
+            except SystemExit as error:  # from a task inside a search: nothing else catches it
+                # rich raises this when nobody reads the output any more
                 if isinstance(error.__context__, BrokenPipeError):
                     raise
-                raise RunBroken(
-                    f"a task or a part raised {_said(error)}, which is for the end of a program"
-                ) from error
+                raise RunBroken(f"a task or a part raised {_said(error)}, which ends a program") from error
             finally:
                 self.halt = True
                 self.answer()
                 try:
                     for engine in self.models.distinct():
-                        getattr(engine, "stop", lambda: None)()  # whoever waits for a server gives up
+                        getattr(engine, "stop", lambda: None)()  # stop waiting for a server
                     for pool in self.lanes.values():
                         pool.submit(lambda: None).result()  # a snapshot's weights may still be loaded
                 finally:
@@ -291,7 +285,7 @@ class Queue:
                     self.asking.clear()
 
     def cancel(self) -> None:
-        """Stop what `run` is doing, or about to do, in another thread, as Ctrl-C would."""
+        """Stop the present or the next `run` from another thread, as Ctrl-C would."""
         self.cancelled = True
         loop = self.loop
         if loop is not None:
@@ -304,7 +298,7 @@ def _reply(future: asyncio.Future, answer: Any) -> None:
 
 
 def _entry(waiting: dict[int, _Entry], given: Any) -> tuple[_Entry, Any]:
-    """The entry that an engine answered, and its reply."""
+    """The entry that the engine answered, and its reply."""
     try:
         request, reply = given
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A tree: all that happened for one problem, token by token, with what was made of it.
+"""A tree: everything that happened for one problem, token by token, and its columns.
 
 Axes: N nodes, T tokens, L leaves.
 """
@@ -17,21 +17,26 @@ from surpass.problem import OPEN, Problem, fold
 
 
 class Tree:
-    """All that happened for one problem; grows during search and gains columns afterwards.
+    """Everything that happened for one problem. It grows during search and gets columns afterwards.
 
-    Node i owns `tokens[span[i]:span[i + 1]]`. `parent[i] < i` is the node whose context it continues (-1
-    opens a context), `cause[i]` the node it answers in time: different from the parent where players
-    alternate or a context was rebuilt. A leaf has no child by `parent` and no successor by `cause`. A node
-    `aside` (a judge's verdict, a discarded draft), like all that follows it, is neither a leaf nor anybody's
-    successor. `key` seeds every draw made in this tree.
+    Node i owns `tokens[span[i]:span[i + 1]]`. It continues the context of `parent[i] < i` (-1: it opens one)
+    and follows `cause[i]` in time; the two differ where players alternate or a context was rebuilt. A leaf
+    has no child by `parent` and no successor by `cause`. A node `aside` (a judge's verdict, a dropped draft)
+    and all after it are no leaves and nobody's successors. `key` seeds every draw.
+
+    >>> tree = Tree(Problem("p", "2 + 2 ="), key=0)
+    >>> root = tree.add(-1, "task", [5, 6])
+    >>> right, wrong = tree.add(root, "policy", [7]), tree.add(root, "policy", [8, 9])
+    >>> tree.leaves(), tree.path(wrong), tree.path_tokens(wrong).tolist()
+    ([1, 2], [0, 2], [5, 6, 8, 9])
     """
 
     def __init__(self, problem: Problem, key: int = 0):
         self.problem, self.key, self.opened = problem, key, 0
-        self.past = False  # read again from an earlier round
+        self.past = False  # whether it comes from an earlier round
         self.keys: list[int] = []
-        self.draws: list[int] = []  # requests made so far at each node: the ordinal in its children's keys
-        self.unheard: dict[str, Any] = {}  # what players who do not move first were told at the start
+        self.draws: list[int] = []  # requests made at each node, part of its children's keys
+        self.unheard: dict[str, Any] = {}  # what players who move later were told at the start
         self._parent: list[int] = []
         self._cause: list[int] = []
         self.author: list[str] = []
@@ -42,14 +47,14 @@ class Tree:
         self.text: list[str | None] = []
         # the messages that a node was rendered from; not stored on disk
         self.said: dict[int, Sequence[Mapping[str, Any]]] = {}
-        # whose tokens a context's are: (role, its tokenizer's vocabulary); not stored on disk
+        # who wrote a context's tokens: (role, its tokenizer's vocabulary); not stored on disk
         self.vocabulary: dict[int, tuple[str, str]] = {}
         self._tokens: list[np.ndarray] = []
         self._logp: list[np.ndarray] = []
         self._logq: list[np.ndarray] = []
         self._columns: dict[str, tuple[Column, tuple[int, ...]]] = {}
         self._children: list[list[int]] = []
-        # each with how often the tree had changed when it was made
+        # each with the number of changes to the tree when it was built
         self._arrays: dict[str, tuple[int, np.ndarray]] = {}
         self._changes = [0]  # shared by all views of the tree (with_columns)
 
@@ -72,7 +77,7 @@ class Tree:
         key: int | None = None,
         aside: bool = False,
     ) -> int:
-        """The number of a new node. Without `logp` its tokens were not drawn: logp and logq are nan."""
+        """Add a node and return its number. Tokens without `logp` were not drawn: logp and logq are nan."""
         node = len(self._parent)
         cause = parent if cause is None else cause
         if not (-1 <= parent < node and -1 <= cause < node):
@@ -108,9 +113,8 @@ class Tree:
         return node
 
     def cut(self, node: int, end: int, begin: int = 0, after: int | None = None, stop: int = OPEN) -> int:
-        """A new node that holds the tokens from `begin` to `end` of another, with the log-probabilities that
-        these had when they were drawn; it continues `after` (default: what the other continues). So a draw is
-        taken apart into steps, each of which can be learnt from.
+        """Copy the tokens from `begin` to `end` of a node into a new one, with their log-probabilities. It
+        continues `after` (default: what the other continues). So a draw is split into steps to train on.
         """
         if not 0 <= begin <= end <= len(self._tokens[node]):
             raise ValueError(
@@ -135,7 +139,7 @@ class Tree:
         )
 
     def _array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array over nodes or tokens, made once for the tree as it is; not to be written."""
+        """An array over nodes or tokens, built once until the tree changes; read-only."""
         made, found = self._arrays.get(name, (-1, None))
         if found is None or made != self._changes[0]:
             found = make()
@@ -145,12 +149,12 @@ class Tree:
 
     @property
     def parent(self) -> np.ndarray:
-        """int32[N]"""
+        """int32[N]: the node whose context each continues; -1: none."""
         return self._array("parent", lambda: np.array(self._parent, np.int32))
 
     @property
     def cause(self) -> np.ndarray:
-        """int32[N]"""
+        """int32[N]: the node that each follows in time; -1: none."""
         return self._array("cause", lambda: np.array(self._cause, np.int32))
 
     @property
@@ -160,9 +164,7 @@ class Tree:
 
     @property
     def version(self) -> np.ndarray:
-        """int32[N]: the weights each node was drawn from, as models.made counts them; -1: none that a run
-        knows.
-        """
+        """int32[N]: the weights' version at each draw, as models.made counts; -1: not known."""
         return self._array("version", lambda: np.array(self._version, np.int32))
 
     @property
@@ -172,19 +174,17 @@ class Tree:
 
     @property
     def tokens(self) -> np.ndarray:
-        """int32[T]"""
+        """int32[T]: all tokens, in node order."""
         return self._array("tokens", lambda: np.concatenate([*self._tokens, np.zeros(0, np.int32)]))
 
     @property
     def logp(self) -> np.ndarray:
-        """float32[T]: log-probability under the model at draw time (temperature 1, untruncated); nan where
-        not drawn.
-        """
+        """float32[T]: log-probability at the draw (temperature 1, untruncated); nan where not drawn."""
         return self._array("logp", lambda: np.concatenate([*self._logp, np.zeros(0, np.float32)]))
 
     @property
     def logq(self) -> np.ndarray:
-        """float32[T]: log-probability under the distribution that was sampled from."""
+        """float32[T]: log-probability under the distribution that was sampled from; nan where not drawn."""
         return self._array("logq", lambda: np.concatenate([*self._logq, np.zeros(0, np.float32)]))
 
     def own(self, node: int) -> np.ndarray:
@@ -192,7 +192,7 @@ class Tree:
         return self._tokens[node]
 
     def length(self, node: int) -> int:
-        """The tokens of one node, as its engine counts them (the column "used", where an API did)."""
+        """How many tokens a node has, as its engine counts (an API's own count is the column "used")."""
         used = self._columns["used"][0].values if "used" in self._columns else ()
         return int(used[node]) if node < len(used) and not math.isnan(used[node]) else len(self._tokens[node])
 
@@ -208,9 +208,7 @@ class Tree:
             self.state[node] = state
 
     def unfinished(self, node: int) -> bool:
-        """Whether a search stopped here before the attempt was over: at a step the task has not answered, or
-        at its answer.
-        """
+        """Whether a search stopped here before the end: the task has not answered, or its answer is last."""
         return self.author[node] == "task" or (self._stop[node] == OPEN and self.state[node] is None)
 
     def path(self, node: int) -> list[int]:
@@ -223,8 +221,8 @@ class Tree:
 
     def parts(self, node: int) -> list[int]:
         """The last node of each context that the dialogue up to `node` went through: [node], unless a
-        template rewrote earlier turns: then a new context was opened, and the node column "continues" says
-        after which node it goes on.
+        template rewrote earlier turns. Then a new context opened, and its node column "continues" holds the
+        node that it goes on from.
         """
         if "continues" not in self._columns:
             return [node]
@@ -232,13 +230,13 @@ class Tree:
         return [node] if math.isnan(before) else [*self.parts(int(before)), node]
 
     def dialogue(self, node: int) -> list[int]:
-        """The nodes of all `parts`, in order. Each drawn token stands there once; what was rendered anew is
-        the task's.
+        """The nodes of all `parts`, in order. Each drawn token is in it once: the task wrote what was
+        rendered again.
         """
         return [i for end in self.parts(node) for i in self.path(end)]
 
     def history(self, node: int) -> list[int]:
-        """Nodes from the beginning of time to `node`, along `cause`: the way credit flows."""
+        """Nodes from the beginning of time to `node`, along `cause`: credit flows this way."""
         nodes = []
         while node >= 0:
             nodes.append(node)
@@ -252,15 +250,15 @@ class Tree:
         return nodes[begins[-1] :] if begins else nodes
 
     def state_at(self, node: int) -> Any:
-        """The task's state at a node: the last one on the way to it in time; None before any."""
+        """The task's last state on the way to a node in time; None if there is none."""
         return next((self.state[i] for i in reversed(self.history(node)) if self.state[i] is not None), None)
 
     def path_tokens(self, node: int) -> np.ndarray:
-        """int32[t]: exactly what an engine is sent to continue `node`."""
+        """int32[t]: exactly what an engine gets in order to continue `node`."""
         return np.concatenate([self._tokens[i] for i in self.path(node)])
 
     def children(self, node: int) -> list[int]:
-        """Nodes that continue the context of `node`; of -1: the openings."""
+        """Nodes that continue the context of `node`; for -1, the openings."""
         return (
             list(self._children[node])
             if node >= 0
@@ -268,9 +266,7 @@ class Tree:
         )
 
     def leaves(self) -> list[int]:
-        """Nodes without a child by `parent` and without a successor by `cause`, in order; nodes aside do not
-        count.
-        """
+        """Nodes without a child by `parent` or a successor by `cause`, in order; none is aside."""
         told = [i for i in range(len(self)) if not self.aside[i]]
         inner = {self._parent[i] for i in told} | {self._cause[i] for i in told}
         return [i for i in told if i not in inner]
@@ -280,11 +276,11 @@ class Tree:
         return {leaf: i for i, leaf in enumerate(self.leaves())}
 
     def put_nodes(self, name: str, values: Mapping[int, float]) -> None:
-        """Attach a node column from the nodes that have a value; all others are nan."""
+        """Put a node column from the values of some nodes; the others get nan."""
         self.put(name, Column("node", np.array([values.get(i, math.nan) for i in range(len(self))], float)))
 
     def put(self, name: str, column: Column) -> None:
-        """Attach a column; its length must fit the axis as the tree is now."""
+        """Put a column. SurpassError if its length does not fit the tree as it is now."""
         values = np.asarray(column.values)
         leaves = tuple(self.leaves())
         n = {"node": len(self), "token": int(self.span[-1]), "leaf": len(leaves), "pair": len(leaves)}.get(
@@ -301,13 +297,13 @@ class Tree:
         self._columns[name] = (Column(column.axis, values), leaves)
 
     def mark(self, name: str, node: int, value: float) -> None:
-        """Set one node's value in a node column, which begins as nan."""
+        """Set one node's value in a node column; a new column is nan elsewhere."""
         values = self.get(name).values.copy() if name in self._columns else np.full(len(self), np.nan)
         values[node] = value
         self.put(name, Column("node", values))
 
     def get(self, name: str) -> Column:
-        """The column, aligned to the tree as it is now: what was added since it was put is nan."""
+        """A column, aligned to the tree as it is now: nan at later additions. SurpassError if missing."""
         if name not in self._columns:
             known = ", ".join(sorted(self._columns)) or "none"
             raise SurpassError(
@@ -319,7 +315,7 @@ class Tree:
         return aligned(column, leaves, self.leaves() if column.axis in ("leaf", "pair") else (), n)
 
     def values_at(self, name: str, nodes: Sequence[int]) -> np.ndarray:
-        """float64[len(nodes)]: a leaf or node column read at nodes; nan where a leaf column has no value."""
+        """float64[len(nodes)]: a leaf or node column at some nodes; nan where a leaf column has no value."""
         column = self.get(name)
         if column.axis == "node":
             return np.asarray(column.values, float)[list(nodes)]
@@ -331,6 +327,7 @@ class Tree:
         )
 
     def has(self, name: str) -> bool:
+        """Whether there is a column of this name."""
         return name in self._columns
 
     @property
@@ -339,7 +336,7 @@ class Tree:
         return {name: self.get(name) for name in self._columns}
 
     def with_columns(self, columns: Mapping[str, Column]) -> Tree:
-        """The same tree (nodes are shared, not copied) with more columns; the original does not see them."""
+        """A view of the tree with more columns: nodes are shared, the original keeps its own columns."""
         other = Tree.__new__(Tree)
         other.__dict__.update(self.__dict__)
         other._columns, other._arrays = dict(self._columns), {}

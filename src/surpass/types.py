@@ -1,4 +1,4 @@
-"""Every shape that data has in surpass, but for trees (surpass.tree), which are to be had here, too.
+"""The shapes of data in surpass. Trees are in surpass.tree, and can be imported from here, too.
 
 Axes: N nodes, T tokens, L leaves, K examples, P paths (an example names one or more), V vocabulary. Arrays
 are numpy until the learner turns a `Batch` into tensors.
@@ -47,8 +47,8 @@ __all__ = [
 
 
 class Turn(NamedTuple):
-    """What a task says after a move: its new state, who is told what, who moves next (None: over), rewards by
-    player, whether the move was legal, and what is worth counting, by name (e.g. {"malformed": 1}).
+    """What a task says after a move: its new state, the messages to each player, who moves next (None: it is
+    over), rewards by player, whether the move was legal, and counts by name (e.g. {"malformed": 1}).
     """
 
     state: Any
@@ -63,10 +63,9 @@ class Turn(NamedTuple):
 class Example:
     """What one update learns from: paths of a tree, named by their last nodes.
 
-    One node: imitate or reinforce this path; two: the first is preferred to the second; more: a ranking or a
-    group. `since[i]` is an ancestor of nodes[i] after which learning starts (-1, or None for all: the whole
-    path). `weight` scales the example's loss; `confidence` in [0, 1] is the probability that the order is
-    right.
+    One node: imitate or reinforce this path. Two: the first is preferred to the second. More: a ranking or a
+    group. Learning starts after `since[i]`, an ancestor of nodes[i] (-1, or None for all: the whole path).
+    `weight` scales the example's loss. `confidence` in [0, 1] is the probability that the order is right.
     """
 
     tree: Tree
@@ -78,15 +77,17 @@ class Example:
 
 @dataclass
 class Batch:
-    """Chosen branches of many trees, pruned, laid out in depth-first order (surpass.flat).
+    """Paths of many trees, pruned to what the examples use and laid out in depth-first order (surpass.flat).
 
-    token, parent, depth, end [T]; trained bool[T]: drawn or written by a voice that learns. Path p ends at
-    token last[p] and learns from the tokens after since[p] (-1: from all). example[p] says which example it
-    belongs to; weight and confidence are per example [K]. A path is a whole dialogue: where a template
-    rewrote earlier turns, path part_of[q] also learns from the context that ends at token part_last[q], after
-    part_since[q]. voice int64[T] is each token's author as a place in `voices`, the authors that learn (-1:
-    another's). A column is ("token", [T]) or ("path", [P]). totals holds the normalisers of the whole update,
-    of which this may be a part: examples, paths, tokens, and tokens/VOICE of one voice alone.
+    token, parent, depth, end [T]; trained bool[T]: written by an author that learns. Path p ends at token
+    last[p] and learns from the tokens after since[p] (-1: from all). example[p] is its example; weight and
+    confidence are per example [K].
+
+    A path is a whole dialogue. Where a template rewrote earlier turns, path part_of[q] also learns from the
+    context that ends at token part_last[q], after part_since[q]. voice int64[T] is each token's author as an
+    index into `voices`, the authors that learn (-1: another). A column is ("token", [T]) or ("path", [P]).
+    totals holds the normalisers of the whole update, of which this may be one micro-batch: examples, paths,
+    tokens, and tokens/VOICE for one voice alone.
     """
 
     token: torch.Tensor
@@ -108,18 +109,17 @@ class Batch:
     totals: dict[str, float] = field(default_factory=dict)
 
 
-# by name (a sum, over how many): micro-batches add both up, and their ratio is reported
+# by name (a sum, a count): micro-batches add up both, and their ratio is reported
 Figures = dict[str, tuple[float, int]]
 
 
 @dataclass
 class Out:
-    """What a forward pass gives an objective, each where it was asked for: logp [T], entropy [T], certainty
-    [T] and value [T, H].
+    """The outputs of a forward pass that were asked for: logp [T], entropy [T], certainty [T], value [T, H].
 
-    logp[t] is log p(token[t] | its ancestors), p = softmax(logits / temperature), entropy[t], in nats, that
-    of p and certainty[t], in nats, KL(uniform || p); all are 0 where the token is not wanted. The temperature
-    is 1 unless the learner trains at another; then plain [T] is logp at temperature 1, without a gradient.
+    With p = softmax(logits / temperature): logp[t] = log p(token[t] | its ancestors), entropy[t] is that of p
+    and certainty[t] is KL(uniform || p), both in nats. All are 0 at tokens that are not wanted. The
+    temperature is 1 unless the learner trains at another. Then plain [T] is logp at temperature 1, detached.
     """
 
     logp: torch.Tensor
@@ -131,8 +131,8 @@ class Out:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays a role that no model was given for: `like`, with the same weights where `shared`, else a copy
-    of them as they are when the run begins, with `heads` value heads.
+    """Who plays a role that has no model of its own: `like`. With `shared` both have the same weights; else
+    the role gets a copy, made when the run begins, with `heads` value heads.
     """
 
     like: str = "policy"
@@ -141,7 +141,7 @@ class Cast:
 
 
 class Row(NamedTuple):
-    """One measured value: of which problem, from which sample of it."""
+    """One measured value: which problem, which sample of it, which metric."""
 
     problem: str
     sample: int
@@ -151,17 +151,21 @@ class Row(NamedTuple):
 
 @dataclass
 class Report:
-    """Measured values, and what they cost. Every mean comes with its standard error over problems."""
+    """Measured values and their cost. Every mean comes with its standard error over problems."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
-    # the attempts that were judged; column "chosen" [L]: the answer's value
+    # the judged attempts; their column "chosen" [L] is the answer's value
     trees: list[Tree] = field(default_factory=list)
 
     def by_problem(self, metric: str) -> dict[str, float]:
-        """Mean of a metric over each problem's judged samples (nan is left out)."""
+        """A metric's mean over each problem's judged samples (nan is left out).
+
+        >>> Report("", [Row("p", 0, "reward", 1.0), Row("p", 1, "reward", 0.0)]).by_problem("reward")
+        {'p': 0.5}
+        """
         values: dict[str, list[float]] = {}
         for row in self.rows:
             if row.metric == metric and not math.isnan(row.value):
@@ -171,7 +175,7 @@ class Report:
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """{"mean", "stderr", "n", "missing"} per metric; stderr = std(problem means, ddof=1) / sqrt(n), nan
-        below two problems.
+        if n < 2.
         """
         out = {}
         for metric in dict.fromkeys(row.metric for row in self.rows):
@@ -188,6 +192,7 @@ class Report:
         return out
 
     def mean(self, metric: str) -> float:
+        """The mean of a metric over problems; nan if none was judged."""
         return self.metrics[metric]["mean"]
 
     def to_pandas(self) -> Any:
@@ -199,7 +204,7 @@ class Report:
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
-    """A DataFrame; a SurpassError names the package where it is missing."""
+    """A pandas DataFrame; SurpassError if pandas is not installed."""
     try:
         import pandas
     except ImportError as error:
@@ -208,9 +213,7 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
 
 
 class Verdict(NamedTuple):
-    """A gate's decision: whether the trial is kept, why in one sentence, and the p-value it rests on (nan: no
-    test).
-    """
+    """A gate's decision: whether to keep the trial, why in one sentence, the p-value (nan: no test)."""
 
     keep: bool
     why: str
@@ -219,9 +222,7 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Memory:
-    """What outlives a round: `notes`, a JSON object that a refused trial rolls back, and the stored trees of
-    past rounds.
-    """
+    """What outlives a round: `notes`, a JSON object that a refused trial rolls back, and earlier trees."""
 
     notes: dict[str, Any] = field(default_factory=dict)
     read: Any = None  # round -> list[Tree]; None: nothing is stored
@@ -230,6 +231,6 @@ class Memory:
 
     def trees(self, round: int) -> list[Tree]:
         """The trees of a finished round, with the columns they had. A part that reads them declares needs =
-        {"past"}, for runs without a folder.
+        {"past"}: without a folder, only such a run keeps them.
         """
         return self.read(round) if self.read else []

@@ -1,4 +1,4 @@
-"""A batch as padded rows: a flat forest's slow and obvious form, for models without trees and for tests."""
+"""A batch as padded rows: the slow and obvious form, for models without tree attention and for tests."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from surpass.types import Batch
 
 
 class Rows(NamedTuple):
-    """A batch unrolled into one padded row per path, P x R, and after these one per earlier part of a path:
-    the reference that tests compare with.
+    """A batch unrolled into padded rows, one per path and then one per earlier part of a path. Tests compare
+    the flat form with it.
     """
 
     token: Tensor  # int64[P, R], right-padded with 0
-    mask: Tensor  # bool[P, R]: a token, no padding
-    at: Tensor  # int64[P, R]: where in the flat batch this token lies (0 where padded)
+    mask: Tensor  # bool[P, R]: False at padding
+    at: Tensor  # int64[P, R]: this token's index in the flat batch (0 at padding)
     learns: Tensor  # bool[P, R]: this path learns from this token
 
 
 def unroll(batch: Batch) -> Rows:
-    """Every path as a row of its own: shared prefixes are repeated, so path p's row holds exactly its
-    tokens.
-    """
+    """Every path as a row of its own. Shared prefixes are repeated: row p holds exactly path p's tokens."""
     parent = batch.parent.tolist()
     paths = []
     for last in [*batch.last.tolist(), *batch.part_last.tolist()]:

@@ -1,4 +1,4 @@
-"""A run's weights over time: snapshots, trials that are kept or refused, the start of a round's updates."""
+"""A run's weights over time: snapshots, trials that the gate keeps or refuses, the start of an update."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a role was: its weights (with LoRA the adapter alone) and its optimiser's state."""
+    """A role at one moment: its weights (with LoRA the adapter alone), optimiser state and version."""
 
     weights: dict[str, torch.Tensor]
     optimiser: dict[str, Any] | None
@@ -34,27 +34,27 @@ def _same(snapshot: Snapshot) -> Snapshot:
 
 
 class Weights:
-    """What the roles of some models play with, now and before.
+    """The present and earlier weights of every role.
 
-    "policy@0" is the policy at the start, "policy@-1" as it was before the last round's update (until there
-    is one: at the start); only the names given to `remember` are held in memory.
+    "policy@0" is the policy at the start of the run. "policy@-1" is the policy before the last round's
+    update, or the start if there was none. Memory holds only the names that were given to `remember`.
     """
 
     def __init__(self, models: Models):
         self.models = models
         self.snapshots: dict[str, dict[str, torch.Tensor]] = {}
-        # what a refusal brings back; None between trials
+        # reads what a refused trial goes back to; None between trials
         self.restore: dict[str, Callable[[], Snapshot]] | None = None
         # weights as they were before a round's first update, by engine, with their version
         self._starts: dict[int, tuple[int, dict[str, torch.Tensor]]] = {}
 
     def require_numbers(self, role: str) -> None:
-        """RunBroken where an update left weights that are no numbers, before anything of it is written."""
+        """RunBroken if an update left weights that are nan or infinite, before any of them is written."""
         if hasattr(engine := self.models.engine(role), "trainable") and (odd := unfinite(engine.trainable())):
             raise RunBroken(f"an update of {role} left {odd}; it is not written. Try a lower lr, or float32")
 
     def remember(self, names: Iterable[str]) -> None:
-        """Hold these snapshots ("policy@0", "policy@-1") from now on, beginning with the current weights."""
+        """Hold these snapshots ("policy@0", "policy@-1") from now on; they begin as the current weights."""
         for name in names:
             if not re.fullmatch(r"\w+@(0|-1)", name):
                 raise UnmetNeed(
@@ -64,12 +64,12 @@ class Weights:
             self.snapshots.setdefault(name, self.models.engine(name).weights())
 
     def predecessors(self) -> list[str]:
-        """Those that are held of the names ROLE@-1."""
+        """The snapshots that are held under a name ROLE@-1."""
         return [name for name in self.snapshots if name.endswith("@-1")]
 
     def succeed(self, before: Mapping[str, dict[str, torch.Tensor]]) -> None:
-        """Let every ROLE@-1 of `before` stand for these weights, its role's ahead of an update, unless
-        nothing has changed since.
+        """Let each ROLE@-1 in `before` stand for these weights, which the role had before its update. A name
+        whose role has not changed since keeps its older weights.
         """
         for name, weights in before.items():
             now = self.models.engine(name).trainable()
@@ -92,11 +92,11 @@ class Weights:
         return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
     def using(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """A context in which the engine of a role has a snapshot's weights."""
+        """A context in which the role's engine has a snapshot's weights."""
         return self.models.engine(name).using(self._weights(name) if "@" in name else None)
 
     def snapshot(self, role: str) -> Snapshot:
-        """A copy of a role's weights, optimiser state and version; of ROLE@-1 the weights it stands for."""
+        """Copy a role's weights, optimiser state and version; for ROLE@-1, the weights it stands for."""
         if "@" in role:
             return Snapshot(self._weights(role), None, 0)
         optimiser = getattr(self.models.engine(role), "optimisers", {}).get(role)
@@ -104,9 +104,9 @@ class Weights:
         return Snapshot(self.models.engine(role).weights(), state, self.models.version[role])
 
     def trial(self, roles: Iterable[str], read: Callable[[str], Snapshot] | None = None) -> None:
-        """Remember these roles as they are, and what ROLE@-1 stands for, once, until `keep` or `refuse` is
-        called. `read` gives them back from where they are written; without it copies are held in memory:
-        three times the weights, with an optimiser's state.
+        """Remember these roles, and what ROLE@-1 stands for, until `keep` or `refuse`; further calls before
+        that change nothing. `read` gives the weights back from disk. Without it memory holds copies: with an
+        optimiser's state, three times the weights.
         """
         if self.restore is None:
             every = dict.fromkeys([*roles, *self.predecessors()])
@@ -115,17 +115,17 @@ class Weights:
             }
 
     def keep(self) -> None:
-        """The trial's weights stand."""
+        """Keep the trial's weights."""
         self.restore = None
 
     def refuse(self) -> None:
-        """Back to the weights, optimiser states and ROLE@-1 before the trial."""
+        """Go back to the weights, optimiser states and ROLE@-1 from before the trial."""
         for role, before in (self.restore or {}).items():
             self.put_back(role, before())
         self.restore = None
 
     def put_back(self, role: str, snapshot: Snapshot) -> None:
-        """Give a role the weights, optimiser state and version of a snapshot; ROLE@-1 the weights."""
+        """Give a role a snapshot's weights, optimiser state and version; ROLE@-1 takes the weights alone."""
         if "@" in role:
             self.snapshots[role] = snapshot.weights
             return
@@ -138,12 +138,12 @@ class Weights:
             optimiser(engine, role).load_state_dict(copy.deepcopy(snapshot.optimiser))
 
     def restart(self, role: str) -> None:
-        """Forget the role's optimiser: its next update begins without moments."""
+        """Drop the role's optimiser: its next update begins without moments."""
         getattr(self.models.engine(role), "optimisers", {}).pop(role, None)
 
     def begin_updates(self, learning: Iterable[str]) -> None:
-        """A round's updates of these roles begin. Where several train one engine, its weights are held: the
-        start of the round is that of all of them.
+        """Begin a round's updates of these roles. If several roles train one engine, hold its weights: the
+        "logp@start" of all of them is measured there.
         """
         engines = [self.models.engine(role) for role in learning]
         often = {id(e): e for e in engines if sum(e is other for other in engines) > 1}
@@ -151,10 +151,10 @@ class Weights:
         self._starts = {key: (self.models.made(roles[key]), e.weights()) for key, e in often.items()}
 
     def moved(self, role: str) -> bool:
-        """Whether another update of this round has changed the role's weights already."""
+        """Whether an earlier update of this round has already changed the role's weights."""
         start = self._starts.get(id(self.models.engine(role)))
         return start is not None and start[0] != self.models.made(role)
 
     def at_start(self, role: str) -> contextlib.AbstractContextManager[None]:
-        """A context in which a role that `moved` has the weights with which the round's updates began."""
+        """A context in which a role that has `moved` has its weights from the start of the round."""
         return self.models.engine(role).using(self._starts[id(self.models.engine(role))][1])

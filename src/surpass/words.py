@@ -1,4 +1,4 @@
-"""A tree's turns as text, and who can read them."""
+"""The turns of a tree as text, and which engines can read them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from surpass import answers
 from surpass.errors import SurpassError, UnmetNeed
 from surpass.types import FAILED, Tree
 
-_TAIL = 32  # tokens of a prompt that hold the mark with which a template begins a thought
+_TAIL = 32  # the last tokens of a prompt, which hold the mark that opens a thought
 
 
 def turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
-    """(the node before a turn, -1 for none; the turn's nodes): those after the ancestor `since`, by default
-    the trailing ones of one author.
+    """(the node before a turn, or -1; the turn's nodes). The turn is all nodes after the ancestor `since`; by
+    default the trailing nodes of one author.
     """
     path = tree.path(node)
     if since is None:
@@ -26,25 +26,25 @@ def turn(tree: Tree, node: int, since: int | None) -> tuple[int, list[int]]:
     else:
         first = path.index(since) + 1 if since >= 0 else 0
     stop = tree.stop
-    nodes = [i for i in path[first:] if stop[i] != FAILED]  # the text of one that failed is why
+    nodes = [i for i in path[first:] if stop[i] != FAILED]  # a failed node's text is its error
     return path[first - 1] if first else -1, nodes
 
 
 def begun(text: Any, tree: Tree, before: int) -> str:
-    """The mark (<think>) with which the node before a turn begins a thought; "" for none."""
+    """The mark (<think>) that the node before a turn opens a thought with; "" if there is none."""
     return answers.opening(text.decode(tree.own(before)[-_TAIL:])) if before >= 0 else ""
 
 
 def decoded(text: Any, tree: Tree, nodes: Sequence[int]) -> str:
-    """The nodes' text, decoded from whole tokens, never joined from pieces; a server's own if it gave it."""
+    """The nodes' text, decoded from all tokens at once, not piece by piece; a server's own if it sent one."""
     if nodes and all(tree.text[i] is not None for i in nodes):
         return "".join(str(tree.text[i]) for i in nodes)
     return text.decode(np.concatenate([tree.own(i) for i in nodes]) if nodes else np.zeros(0, np.int32))
 
 
 def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np.ndarray, np.ndarray] | None:
-    """(a context's messages, the tokens of the last of them, those of the answer to it); None where nobody
-    noted the messages, or the engine has no template.
+    """(a context's messages, the tokens of its last message, the tokens of the answer to it). None if nobody
+    noted the messages or the engine has no template.
     """
     path = tree.path(node)
     if not (hasattr(text, "follow") and text.chats and path[0] in tree.said):
@@ -60,26 +60,26 @@ def heard(text: Any, tree: Tree, node: int) -> tuple[list[Mapping[str, Any]], np
 
 
 def note_vocabulary(tree: Tree, root: int, role: str, text: Any) -> None:
-    """Note on an opening whose tokens its context is written in."""
+    """Note on an opening which role's tokenizer wrote its context."""
     if hasattr(text, "vocabulary"):
         tree.vocabulary[root] = role, text.vocabulary
 
 
 def reader(tree: Tree, node: int, role: str, engine: Any) -> Any:
-    """The role's engine; UnmetNeed where the context's tokens are those of another tokenizer."""
+    """The role's engine. UnmetNeed if another tokenizer wrote this context."""
     wrote = tree.vocabulary.get(tree.path(node)[0]) if tree.vocabulary and node >= 0 else None
     if wrote is not None and wrote[1] != getattr(engine.text, "vocabulary", wrote[1]):
         raise UnmetNeed(
             f'the tokens of this context are those of "{wrote[0]}", and "{role}" ({engine.name}) has another '
-            "tokenizer: to it they are other words. Open a context of its own (models.open) with the text"
+            "tokenizer: it would read other words. Open a context of its own (models.open) with the text"
         )
     return engine
 
 
 def worded(messages: Any, role: str, engine: Any) -> Any:
-    """The messages as this engine takes them. A content may be in parts, {"type": "text", "text": ...} and
-    {"type": "image", ...}: an engine that `can` do images is given them as they are; to any other texts are
-    lines of one text, and an image is an UnmetNeed.
+    """The messages as this engine takes them. Content may be a list of parts, {"type": "text", "text": ...}
+    and {"type": "image", ...}. An engine that can read images gets them as they are. Any other gets the texts
+    as lines of one text; an image then raises UnmetNeed.
     """
     if isinstance(messages, str) or "images" in engine.can:
         return messages

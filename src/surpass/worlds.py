@@ -1,7 +1,7 @@
-"""What a method meets: tasks, their exact knowledge, and engines; as protocols, each followed by its hooks.
+"""Protocols of tasks, oracles, tokenizers and engines, each followed by its optional hooks.
 
-A protocol holds what each of its kind has; a hook is had by whoever can. Everything that the project asks
-one for by name stands here or in surpass.protocols (tests/test_hooks.py).
+A protocol lists what each object of its kind must have; hooks are optional. Whatever surpass looks up by name
+is declared here or in surpass.protocols (tests/test_hooks.py).
 """
 
 from __future__ import annotations
@@ -25,50 +25,50 @@ class Task(Protocol):
     """Where problems come from and how attempts are judged. States are JSON values; `step` never changes the
     old one.
 
-    What stands here is a question with one answer; a task that inherits it writes `problems` and `check`.
-    `branches = False` says that a state is no value (a live site) and cannot be continued twice: searches
-    that branch refuse such a task. What a model thought (surpass.answers.said) is in none of the texts that a
-    task is given, unless it has the hook `reads_thoughts`.
+    The methods here are those of a question with one answer: a task that inherits them writes `problems` and
+    `check`. `branches = False` says that a state cannot be continued twice (a live site); searches that
+    branch refuse such a task. A task never sees what the model thought (surpass.answers.said), unless it has
+    the hook `reads_thoughts`.
     """
 
     @property
     def players(self) -> tuple[str, ...]:
+        """The roles that play, in order."""
         return ("policy",)
 
     @property
     def branches(self) -> bool:
+        """Whether one state can be continued several times."""
         return True
 
     def problems(self, split: str, seed: int) -> Iterator[Problem]:
-        """Problems of "train", "gate" (the gate alone) or "test" (start and end of a run, nothing else),
+        """Problems of "train", "gate" (for the gate alone) or "test" (for the start and end of a run alone),
         without repeats.
         """
         ...
 
     async def start(self, models: Models, problem: Problem) -> Turn:
-        """The first state, what each player is told, and who moves."""
+        """The first state, the messages to each player, and who moves."""
         return Turn({}, {"policy": problem.prompt}, "policy")
 
     async def step(self, models: Models, state: Any, text: str) -> Turn:
-        """What follows a move."""
+        """What follows the move `text` in `state`."""
         return Turn(state)
 
     def check(self, models: Models, problem: Problem, text: str) -> float | Awaitable[float | None] | None:
-        """The value of a finished attempt, usually in [0, 1]; nan or None: cannot be judged. It may be a
-        coroutine.
-        """
+        """The value of a finished attempt, usually in [0, 1]; nan or None: not known. May be a coroutine."""
         ...
 
 
 class TaskHooks(Protocol):
-    """What a task may have, too."""
+    """Optional members of a task."""
 
     needs: frozenset[str]
-    """What the models of its players have to give, e.g. {"images"} where its prompts hold pictures."""
+    """What the players' models must be able to do, e.g. {"images"} if prompts hold pictures."""
     oracle: Oracle
-    """Exact knowledge; None: none."""
+    """Exact knowledge of the task; None: there is none."""
     reads_thoughts: bool
-    """Whether `check` is given what the model thought, too (surpass.answers.said)."""
+    """Whether `check` also gets what the model thought (surpass.answers.said)."""
     seats: str
     """How many play, in words, for the list of tasks."""
     parts: Mapping[str, Task]
@@ -76,9 +76,9 @@ class TaskHooks(Protocol):
     tools: tuple[str, ...]
     """The names of the tools that an attempt may call."""
     files: tuple[str, ...]
-    """The fields of the form "file.py:name": a run's folder names code of the user's only there."""
+    """The fields that hold "file.py:name". A run's folder may name the user's own code only there."""
     reads: tuple[str, ...]
-    """The fields that name files which are read: their contents are part of the run's identity."""
+    """The fields that name data files. Their contents are part of the run's identity."""
 
     def fitting(self, model: str) -> str:
         """The first parameter that suits a model, by its name (a class method); "": none in particular."""
@@ -89,19 +89,19 @@ class TaskHooks(Protocol):
         ...
 
     def final_answer(self, text: str) -> str | None:
-        """The answer in an attempt, in a form that can be compared, for votes; None: there is none."""
+        """The answer in an attempt, in a form that votes can compare; None: there is none."""
         ...
 
     def prefer(self, models: Models, problem: Problem, a: str, b: str) -> float:
-        """The probability that answer `a` is better than `b` (may be awaited)."""
+        """The probability that answer `a` is better than `b`. May be a coroutine."""
         ...
 
     def reworded(self, problem: Problem, seed: int) -> Any:
-        """The same problem in other words: a prompt; None: there are none."""
+        """A prompt that asks the same problem in other words; None: there is none."""
         ...
 
     def proposing(self) -> Task:
-        """The task of posing a problem of this one."""
+        """The task of inventing problems for this task."""
         ...
 
     def against(self, opponent: str) -> Task:
@@ -109,25 +109,23 @@ class TaskHooks(Protocol):
         ...
 
     async def trial(self, models: Models, problem: Problem, text: str) -> Any:
-        """What comes of trying an attempt out, with words about it for the next one."""
+        """Try an attempt out: its worth, and words about it that the next attempt is shown."""
         ...
 
 
 class Oracle(Protocol):
-    """Exact knowledge of a task, for tests and measures. A search or a reward is given it only if it declares
-    needs = {"oracle"}; a policy never is.
+    """Exact knowledge of a task, for tests and measures. A search or a reward gets it only if it declares
+    needs = {"oracle"}; a policy never does.
 
-    A state is what the task's start or step returned; `text` is the unfinished turn after it (whole lines).
+    A state is what the task's start or step returned; `text` is the unfinished turn after it, in whole lines.
     """
 
     def act(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A best turn in this state for whoever moves, judged by what that player can know; rng chooses among
-        equals.
-        """
+        """A best turn in this state, given what the player who moves can know; rng chooses among equals."""
         ...
 
     def slip(self, problem: Problem, state: Any, rng: random.Random) -> str:
-        """A turn that looks like a good one and is not: after it the attempt is worth less."""
+        """A turn that looks good and is not: it lowers what the attempt is worth."""
         ...
 
     def value(self, problem: Problem, state: Any, text: str = "") -> float:
@@ -136,7 +134,7 @@ class Oracle(Protocol):
 
 
 class OracleHooks(Protocol):
-    """What an oracle may have, too."""
+    """Optional members of an oracle."""
 
     def grade(self, problem: Problem, state: Any, text: str) -> tuple[float, bool]:
         """(the worth of one more turn, whether the attempt is over)."""
@@ -156,7 +154,7 @@ class Text(Protocol):
         ...
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of whole tokens; what cannot be read becomes the replacement character."""
+        """The text of whole tokens; bytes that cannot be read become the replacement character."""
         ...
 
     def open(self, messages: Any) -> list[int]:
@@ -164,30 +162,30 @@ class Text(Protocol):
         ...
 
     def tell(self, message: Any, last: int | None) -> list[int]:
-        """What follows a turn whose last token is `last`: its end where that is missing, then the message."""
+        """What follows a turn whose last token is `last`: the turn's end if missing, then the message."""
         ...
 
 
 class TextHooks(Protocol):
-    """What an engine's text may have, too: a real tokenizer and template have all of it."""
+    """Optional members of an engine's text; a real tokenizer with a template has all of them."""
 
     rows: int
-    """The tokens that the model knows: each is below this number."""
+    """The size of the vocabulary: each token is below this number."""
     chats: bool
     """Whether there is a chat template."""
     vocabulary: str
-    """The same for two texts whose tokens mean the same."""
+    """A name that two texts share if and only if their tokens mean the same."""
 
     def reserved(self) -> int:
-        """A token that is never written in text."""
+        """A token that is never written as text."""
         ...
 
     def said(self, prompt: Any, drawn: Any) -> Mapping[str, Any]:
-        """The message that a turn was."""
+        """The message that the drawn tokens are, after this prompt."""
         ...
 
     def follow(self, history: Any, prompt: Any, drawn: Any, message: Any) -> list[int] | None:
-        """What the template writes after a turn; None where it writes earlier turns otherwise by now."""
+        """What the template writes after a turn; None if it now writes earlier turns differently."""
         ...
 
 
@@ -203,67 +201,66 @@ class Engine(Protocol):
         ...
 
     def serve(self, requests: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        """(request, reply) for every request of surpass.engines.requests, in whatever order they finish; a
+        """(request, reply) for every request (surpass.engines.requests), in the order in which they finish. A
         reply may be an exception.
         """
         ...
 
     def fresh(self) -> None:
-        """Forget what was computed of prefixes: a phase begins that must not depend on what came before."""
+        """Drop cached prefixes: a phase begins, and must not depend on what came before."""
         ...
 
     def counters(self) -> Mapping[str, int]:
-        """The tokens prefilled and scored since the engine was made."""
+        """The tokens prefilled and scored since the engine was made, by name."""
         ...
 
 
 class EngineHooks(Protocol):
-    """What an engine may have, too. One that `can` "train" has all from `weights` to `update`."""
+    """Optional members of an engine. One that `can` "train" has everything from `weights` to `update`."""
 
     pauses: bool
-    """`serve` takes others=...: once others() was true it may leave requests without a reply, and gets them
-    again."""
+    """`serve` takes others=...; once others() is true it may leave requests for a later call."""
     room: int
-    """The tokens of dialogues that are worth having under way at once."""
+    """How many tokens of dialogues are worth having under way at once."""
     exact: bool
     """Whether log-probs are computed in float32 or better."""
     context: int
     """The longest text that it reads, in tokens."""
     device: Any
-    """The torch device that it computes on; None or missing: elsewhere."""
+    """The torch device that it computes on; None or missing: another machine."""
     ends: set[int]
     """The tokens that end a turn."""
     tokenizer: Any
     causal: Any
     module: Any
-    """The tokenizer and models of transformers or torch that a run's identity is made of."""
+    """The tokenizer and models of transformers or torch that identify the engine in a run."""
 
     def stop(self) -> None:
-        """Give up whatever is waited for: the run ends."""
+        """Stop waiting for anything: the run ends."""
         ...
 
     def twin(self, heads: int = 0) -> Engine:
-        """Another engine with a copy of these weights, and `heads` value heads."""
+        """Another engine with a copy of these weights and with `heads` value heads."""
         ...
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """A copy of what training changes."""
+        """A copy of the trained weights."""
         ...
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take other weights, as `weights` gave them."""
+        """Use these weights, named as `weights` names them."""
         ...
 
     def trainable(self) -> Mapping[str, torch.Tensor]:
-        """What training changes, itself."""
+        """The trained weights themselves."""
         ...
 
     def forward(self, batch: Batch, wanted: Any = None, outputs: Iterable[str] = ()) -> Out:
-        """The outputs of a batch's tokens."""
+        """The outputs of the model at a batch's tokens."""
         ...
 
     optimisers: dict[str, Any]
-    """What trains it, by the role under whose name."""
+    """The optimisers, by the name of the role that each trains."""
 
     def update(
         self, name: str, batches: Sequence[Batch], objective: Objective, step: Any, drawn_at: Any = None

@@ -1,4 +1,4 @@
-"""Which problems come next."""
+"""Curricula: which problems come next."""
 
 from surpass.curricula.one import one
 from surpass.curricula.proposer import proposer

@@ -11,8 +11,8 @@ from surpass.types import Memory, Problem, Tree
 
 @dataclass(frozen=True)
 class one:
-    """A single problem that is not the task's: what a method improves is a prompt, a rubric or a program, and
-    this is how it is called.
+    """One problem a round that is not the task's, called `name`: for methods that improve a prompt, a rubric
+    or a program.
     """
 
     name: str

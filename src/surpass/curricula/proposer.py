@@ -1,4 +1,4 @@
-"""Problems that a model proposes, and that are checked before anybody has to solve them."""
+"""Problems that a model proposes; each is checked before anybody has to solve it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Answer from the text above. Write Answer: NAME"""
 
 @dataclass(frozen=True)
 class proposer:
-    """`n` problems a round: `search`, by the role "proposer", poses one for each of n seeds of
-    task.proposing(); a proposal is accepted if task.proposing().posed(...) finds no fault and `role`, shown
-    the documents that the proposal rests on among those of `noise` others (temperature 0), gives the right
-    answer. Slots of refused ones are filled from the pool of accepted ones whose solvers' success was at most
-    `rate`; the pool is emptied every `keep` rounds.
+    """`n` problems a round. The role "proposer", by `search`, poses one for each of n seeds of
+    task.proposing(). A proposal is accepted if task.proposing().posed(...) finds no fault, and if `role`
+    gives the right answer at temperature 0 when shown the documents that the proposal rests on, mixed with
+    those of `noise` others. Slots of refused proposals are filled from a pool of accepted ones that solvers
+    got right at a rate of at most `rate`; the pool is emptied every `keep` rounds.
 
-    The proposals' trees join the round, with leaf column "accepted" (1, 0) and node counts count/accepted,
-    count/refused. A problem's meta["proposal"] is the id of the seed it came from; memory.notes["pool"] holds
-    what may be asked again. A task without proposing() is refused. Lu et al. 2025 (search self-play).
+    The proposals' trees join the round, with the leaf column "accepted" (1, 0) and the node counts
+    count/accepted and count/refused. A problem's meta["proposal"] is the id of its seed; memory.notes["pool"]
+    holds the pool. A task without proposing() is refused. Lu et al. 2025 (search self-play).
     """
 
     n: int = 8

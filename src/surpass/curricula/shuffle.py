@@ -13,8 +13,8 @@ from surpass.types import Memory, Problem, Tree, fold
 
 @dataclass(frozen=True)
 class shuffle:
-    """`n` problems of the train split a round, in an order given by the run's seed; when they run out, they
-    begin anew.
+    """`n` problems of the train split a round, in an order that the run's seed gives. When all were used, the
+    order begins again. SurpassError if the split is empty.
     """
 
     n: int = 8

@@ -1,4 +1,4 @@
-"""A causal language model of transformers, in this process: draws, scores and is trained."""
+"""A causal language model of transformers in this process: it draws, scores and trains."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ from surpass.types import LENGTH, Batch, Out
 
 
 class LocalEngine:
-    """One set of weights and the door to them.
+    """One set of weights, to draw, score and train.
 
     `model` is a Hub id, a folder, a GGUF file or an alias (surpass.engines.checkpoints). dtype "auto" is
-    float32 on a CPU and bfloat16 on a GPU, or "mixed" there where all weights are to be `trained`: in
-    bfloat16 most updates would round to nothing. "mixed" keeps float32 weights and draws, and trains and
-    scores in bfloat16 arithmetic.
-    `template_args` are names that the model's chat template reads, e.g. {"enable_thinking": False}.
-    `lora` (a dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see
-    surpass.engines.adapters) trains an adapter instead of the weights. `memory_tokens` bounds how many
-    tokens' keys and values are held while drawing. Raises SurpassError for a model that cannot be loaded or
-    run, or that is not causal; warns where whole rows are needed.
+    float32 on a CPU and bfloat16 on a GPU; there it is "mixed" if all weights are to be `trained`, because in
+    bfloat16 most updates would round to nothing. "mixed" keeps float32 weights and draws in float32; it
+    trains and scores in bfloat16 arithmetic.
+
+    `template_args` are arguments of the model's chat template, e.g. {"enable_thinking": False}. `lora` (a
+    dict of peft.LoraConfig's arguments, e.g. {"r": 16}, and "targets", see surpass.engines.adapters) trains
+    an adapter instead of the weights. `memory_tokens` is the most tokens whose keys and values are held while
+    drawing. SurpassError for a model that cannot be loaded or run, or is not causal. A warning says if whole
+    rows are needed.
     """
 
-    heads: torch.nn.Linear | None = None  # values of a prefix, read from its last hidden state; see `twin`
+    heads: torch.nn.Linear | None = None  # reads values from the last hidden state; see `twin`
     pauses = True  # `serve` may leave draws for later
-    decoder: Decoder  # what draws
+    decoder: Decoder  # draws tokens
     form: Form = TreePlan  # how attention over a forest is computed
-    mixed = False  # passes over a forest in bfloat16 arithmetic, whatever the weights
+    mixed = False  # whether forests are computed in bfloat16, whatever the weights
 
     @property
     def can(self) -> frozenset[str]:
+        """Text, tokens, log-probs and training; values if it has heads."""
         return frozenset(
             {"text", "tokens", "logprobs", "train"} | ({"value"} if self.heads is not None else set())
         )
@@ -79,15 +81,15 @@ class LocalEngine:
         memory_tokens: int = 65536,
         template_args: Mapping[str, Any] | None = None,
     ) -> LocalEngine:
-        """An engine around a model and tokenizer that are already in memory."""
+        """An engine around a model and a tokenizer that are already in memory."""
         engine = cls.__new__(cls)
         engine._setup(causal, tokenizer, "in memory", lora, memory_tokens, template_args)
         return engine
 
     @property
     def room(self) -> int:
-        """Tokens of dialogues that are worth having under way at once: beyond, what was computed of one would
-        be forgotten before its next turn.
+        """How many tokens of dialogues are worth having under way at once. With more, a dialogue's keys and
+        values would be dropped before its next turn.
         """
         return self.decoder.max_tokens * 3 // 4
 
@@ -141,19 +143,16 @@ class LocalEngine:
         linear.adopt(self.module)
         self.lora = lora
         self.device = next(causal.parameters()).device
-        # the attention that the model came with, noted on it: a copy has ours
+        # the model's own attention, noted on the model because a copy has ours
         self.own = causal.__dict__.setdefault("own_attention", causal.config._attn_implementation)
-        for config in (
-            causal.config,
-            causal.config.get_text_config(),
-        ):  # what else it is told to return is none of a run's business
+        for config in (causal.config, causal.config.get_text_config()):  # a run uses no other outputs
             config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
         declared = getattr(causal.config.get_text_config(), "max_position_embeddings", None) or 2**20
         self.context = probe.steady(causal, declared)
         if self.context < declared:
             warnings.warn(
-                f"{name} reads {self.context} of its {declared} tokens: beyond, its rotary frequencies "
-                "follow the longest text of a pass, so that what is drawn would be scored otherwise",
+                f"{name} reads {self.context} of its {declared} tokens: beyond that its rotary frequencies "
+                "depend on the longest text of a pass, so draws would be scored differently",
                 stacklevel=3,
             )
         self.ends = self.text.ends
@@ -163,7 +162,7 @@ class LocalEngine:
                 f"{name} is computed in whole rows, which is slower: {self.why_not_trees}", stacklevel=3
             )
         self.scored = 0
-        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # by the role that is trained
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}  # by role
         # draws of requests that were paused, by the request's id
         self.begun: dict[int, tuple[Generate, list[Drawn]]] = {}
 
@@ -175,8 +174,8 @@ class LocalEngine:
         temperature: float = 1.0,
         ends: Tensor | None = None,
     ) -> Out:
-        """The `outputs` (see Out) with gradients where enabled: those of a distribution, softmax(logits /
-        temperature), for the wanted tokens, bool[T] (default: the trained ones); "value" after the tokens
+        """The `outputs` (see Out) of the distribution softmax(logits / temperature), with gradients if
+        enabled, at the wanted tokens, bool[T] (default: the trained ones). "value" is read after the tokens
         `ends`, bool[T] (default: as wanted).
         """
         batch = on(batch, self.device)
@@ -197,16 +196,16 @@ class LocalEngine:
             )
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch where this engine computes."""
+        """The batch on the device where this engine computes."""
         return on(batch, self.device)
 
     def serve(
         self, requests: Sequence[Any], others: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Any, Any]]:
         """(request, reply): list[Drawn] for Generate, float32[t] for Score and Next (float32[t, H] for
-        values); an EngineError where one is refused. Where half of a batch's draws have ended and `others`
-        says that more wait, the rest is left without a reply: it goes on from there when the same requests
-        come again, together with the others, so that a few long draws do not keep all searches waiting.
+        values), or an EngineError for a refused request. When half of a batch's draws have ended and `others`
+        says that more requests wait, the rest get no reply. They go on when the same requests come again,
+        together with the others, so a few long draws do not hold up all searches.
         """
         with torch.inference_mode():
             yield from self._draw([request for request in requests if isinstance(request, Generate)], others)
@@ -241,7 +240,7 @@ class LocalEngine:
             replies[i][j] = drawn
             if all(reply.stop != PAUSED for reply in replies[i]):
                 yield fitting[i], replies[i]
-        # with the requests themselves, so that no other one takes over an address
+        # holds the requests too, so that no other object gets the same id
         self.begun |= {
             id(r): (r, some)
             for r, some in zip(fitting, replies, strict=True)
@@ -256,22 +255,23 @@ class LocalEngine:
         step: training.Step,
         drawn_at: Mapping[int, int] | None = None,
     ) -> dict[str, float]:
-        """One optimiser step; what surpass.engines.training.update gives."""
+        """One optimiser step; returns what surpass.engines.training.update returns."""
         return training.update(self, name, batches, objective, step, drawn_at)
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The trained weights themselves, by name."""
         found = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         if self.heads is not None:
             found |= {f"value_heads.{name}": p for name, p in self.heads.named_parameters()}
         return found
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of what training changes: all weights, or the adapter alone."""
+        """A copy of the trained weights: all weights, or the adapter alone."""
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take other weights, as `weights` gave them. What was paused stays: it goes on when its own weights
-        are back.
+        """Use these weights, named as `weights` names them. Paused draws are kept; they go on when their own
+        weights are back.
         """
         mine = self.trainable()
         if mine.keys() != weights.keys():
@@ -285,8 +285,8 @@ class LocalEngine:
         self.decoder.clear()
 
     def fresh(self) -> None:
-        """Forget computed keys and values: the weights changed, or a phase begins that must not depend on
-        what came before.
+        """Drop cached keys and values: the weights changed, or a phase begins that must not depend on the
+        last one.
         """
         self.decoder.clear()
         self.begun.clear()
@@ -295,7 +295,7 @@ class LocalEngine:
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
-        """Other weights for a while; None: as they are."""
+        """A context with other weights; None: the present ones."""
         if weights is None:
             yield
             return
@@ -307,7 +307,7 @@ class LocalEngine:
             self.load(mine)
 
     def counters(self) -> dict[str, int]:
-        """Tokens prefilled and scored since the engine was made."""
+        """The tokens prefilled and scored since the engine was made."""
         return {"prefilled": self.decoder.prefilled, "scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
@@ -315,7 +315,7 @@ class LocalEngine:
         return saving.read(self, folder)
 
     def save(self, folder: str | Path) -> None:
-        """A folder that transformers (or peft) loads: plain safetensors, configuration, tokenizer."""
+        """Write a folder that transformers (or peft) loads: safetensors, configuration, tokenizer."""
         saving.save(self, folder)
 
 
@@ -324,7 +324,7 @@ def _precision(causal: torch.nn.Module) -> str:
 
 
 def _ends(causal: Any) -> set[int]:
-    """Tokens that the model's own configuration says end a turn."""
+    """The tokens that end a turn by the model's own configuration."""
     found: set[int] = set()
     for config in (causal.generation_config, causal.config.get_text_config()):
         ends = getattr(config, "eos_token_id", None)

@@ -1,4 +1,4 @@
-"""What a model computes on: the device, and how its memory is kept."""
+"""The device that a model computes on, and its memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from surpass.types import Batch
 
 def hold_memory() -> None:
     """Tell glibc to keep large freed blocks: giving each temporary tensor back to the system costs a training
-    step many page faults. Elsewhere nothing happens.
+    step many page faults. Does nothing on other platforms.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -25,15 +25,13 @@ def hold_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Tell glibc to return what is free: what one phase needed is not what the next one does, and the holes
-    between add up.
-    """
+    """Tell glibc to return free memory: each phase needs other blocks, and the gaps between them add up."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def device_of(name: str) -> str:
-    """The device that a name means, where there is one."""
+    """The torch device of this name; "auto" takes a GPU if there is one. SurpassError if it is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -46,7 +44,7 @@ def device_of(name: str) -> str:
 
 
 def on(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device."""
+    """The batch with its tensors on a device."""
     if batch.token.device == device:
         return batch
     fields: dict[str, Any] = {

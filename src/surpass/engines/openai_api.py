@@ -1,4 +1,4 @@
-"""A frozen model behind any OpenAI-compatible chat API: it answers, and nothing else."""
+"""A frozen model behind an OpenAI-compatible chat API: it answers, and nothing else."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ OURS = {
 
 
 class OpenAIEngine:
-    """`model` is the name that the server at `url` knows it by; `key` (default: the environment variable
-    OPENAI_API_KEY) is sent to that server and never written anywhere. A query in the url, such as
-    ?api-version=..., is sent with every request.
+    """`model` is its name at the server `url`. `key` (default: the environment variable OPENAI_API_KEY) is
+    sent to that server and never written anywhere. A query in the url, such as ?api-version=..., is part of
+    every request.
 
-    One request per draw, at most `concurrency` at once, each of at most `timeout` seconds; what fails for a
-    passing reason is tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds. A
-    server that is busy (429, or whatever names a time) is asked again when it says, else after such pauses,
-    until it has answered nothing for `wait` seconds (0: it is tried again like any other). A draw that fails
-    among others is a FAILED one; where all of a request fail it is an EngineError. A parameter that the
-    server refuses by name is left out from then on, and said once. `tokens` and
-    `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for the life of the
-    engine, 0 for none: a request is sent only if its worst case fits. What the server does not tell (no
-    usage, an answer that got lost) is charged at its worst. `cache`, a folder, keeps every answer but those
-    that ended without a word: what was asked before costs nothing. `extra`: more JSON fields of every
-    request.
+    Each draw is one request: at most `concurrency` at once, each at most `timeout` seconds. Temporary
+    failures are tried again up to `retries` times, after about `delay`, 2 delay, 4 delay ... seconds. A busy
+    server (429, or any reply that names a time) is asked again at that time, else after such pauses, until
+    nothing was answered for `wait` seconds (0: it counts as any failure). If some draws of a request fail
+    they are FAILED; if all fail, it is an EngineError. A parameter that the server refuses by name is left
+    out from then on, with one warning.
 
-    Where the server honours seeds, draws repeat. A stop string is cut away by the API, which cannot say
-    whether it stopped there: such a draw is DONE. Raises SurpassError for settings that make no sense, and
-    for proxies and certificates of the environment that cannot be used.
+    `tokens` and `dollars` (with `price`: dollars per million prompt and completion tokens) are budgets for
+    the life of the engine, 0 for none. A request is sent only if its worst case fits. What the server does
+    not report (no usage, a lost answer) costs its worst case. `cache`, a folder, keeps all answers but
+    empty ones: the same request then costs nothing. `extra` adds JSON fields to every request.
+
+    If the server honours seeds, draws repeat. The API cuts stop strings away and cannot say whether one ended
+    the draw: such a draw is DONE. SurpassError for settings that make no sense, and for proxies and
+    certificates of the environment that cannot be used.
     """
 
     can = frozenset({"text"})
@@ -110,23 +110,23 @@ class OpenAIEngine:
             MessageText(),
         )
         self.query = at[2] or ""
-        self.address = f"{self.url}/chat/completions{self.query}"  # of requests, after redirections
+        self.address = f"{self.url}/chat/completions{self.query}"  # where requests go, after redirections
         self.concurrency, self.timeout, self.retries, self.delay = concurrency, timeout, retries, delay
         self.wait, self.extra = wait, dict(extra or {})
         self.purse = Purse(tokens, dollars, price)
         self.cache = Cache(at_home(cache)) if cache is not None else None
-        self.refused: set[str] = set()  # parameters that this server does not take
+        self.refused: set[str] = set()  # parameters that this server refuses
         self.counts = dict.fromkeys(("prefilled", "calls_made", "retries", "waits", "cached", "failed"), 0)
         self._key, self._told = key, False
         self._trusted = network.certificates()
-        network.client(self._trusted, self.url)  # what cannot be used is told of before anything is done
+        network.client(self._trusted, self.url)  # raises at once if proxies or certificates cannot be used
         self._give_up = lambda: None
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(request, list[Drawn]), or (request, EngineError) where one cannot be served, each when it is
-        complete. A draw that failed among others is FAILED, and its text says why.
+        """(request, list[Drawn]), or (request, EngineError) if it cannot be served, each as soon as it is
+        complete. A draw that failed among others is FAILED; its text is the reason.
 
-        Raises BudgetSpent when what is answered was given and the next request could cost more than is left.
+        BudgetSpent, after all finished answers, if the next request could cost more than is left.
         """
         draws: list[Draw] = []
         for request in requests:
@@ -153,7 +153,7 @@ class OpenAIEngine:
                 yield asked.request, EngineError(f"the request to {self.url} was given up")
 
     def _reply(self, answers: Sequence[Drawn | SurpassError]) -> list[Drawn] | SurpassError:
-        """What a request comes to: its draws, of which some may have failed, or why all of them did."""
+        """The reply to a request: its draws, some of which may have failed, or the reason if all did."""
         errors = [answer for answer in answers if not isinstance(answer, Drawn)]
         self.counts["failed"] += len(errors)
         if len(errors) == len(answers):
@@ -167,16 +167,16 @@ class OpenAIEngine:
         return [answer if isinstance(answer, Drawn) else _failed(answer) for answer in answers]
 
     def stop(self) -> None:
-        """Give up what is being served, from any thread: whoever waits for it gets an EngineError at once."""
+        """Stop serving, from any thread: whoever waits gets an EngineError at once."""
         self._give_up()
 
     def fresh(self) -> None:
-        """Nothing is remembered between requests but the answers on disk."""
+        """Does nothing: only the answers on disk are remembered."""
 
     def counters(self) -> dict[str, int]:
-        """Since the engine was made: prompt tokens as billed (four bytes count as one where the server does
-        not say), requests sent, how many of these were repetitions, how often a busy server put one off,
-        answers taken from the cache, and draws that failed.
+        """Counts since the engine was made: prompt tokens as billed (four bytes count as one if the server
+        does not say), requests sent, how many of them were retries, how often a busy server asked to wait,
+        answers from the cache, and failed draws.
         """
         return dict(self.counts)
 
@@ -196,7 +196,7 @@ class OpenAIEngine:
         return None
 
     def _draws(self, request: Generate) -> list[Draw]:
-        """What is to be sent for each key of a request."""
+        """What to send for each key of a request."""
         messages, s = self.text.messages(request.tokens)[:-1], request.sampling
         body = {"model": self.name, "messages": messages, "temperature": s.temperature, "top_p": s.top_p}
         body |= {"max_tokens": s.max_tokens, "top_k": s.top_k, "min_p": s.min_p, "stop": list(s.stop)}
@@ -204,14 +204,14 @@ class OpenAIEngine:
             name: value for name, value in body.items() if value or name not in ("top_k", "min_p", "stop")
         }
         size = sum(len(message["content"].encode()) for message in messages)
-        cost = np.array([size + 16 * len(messages), s.max_tokens])  # a token has a byte at least
+        cost = np.array([size + 16 * len(messages), s.max_tokens])  # a token has at least one byte
         asked = Asked(request)
         bodies = [body | {"seed": key % 2**31} | self.extra for key in request.keys]
         return [Draw(asked, i, key, bodies[i], size, cost) for i, key in enumerate(request.keys)]
 
     def _answers(self, draws: Sequence[Draw]) -> Generator[tuple[Draw, Drawn | SurpassError]]:
-        """Every draw with its answer, as they come. An event loop in a thread of its own makes the requests,
-        because a request that waits can be given up there: when this generator is closed, neither is left.
+        """Every draw with its answer, in the order in which they come. The requests run on an event loop in a
+        thread of its own, where waiting requests can be cancelled: closing this generator ends both.
         """
         missing = []
         for draw in draws:
@@ -232,7 +232,7 @@ class OpenAIEngine:
                 loop.run_until_complete(work)
 
         def give_up() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has already ended
                 loop.call_soon_threadsafe(work.cancel)
 
         thread = threading.Thread(target=run, name="surpass-openai", daemon=True)
@@ -246,15 +246,15 @@ class OpenAIEngine:
             thread.join()
 
     def identity(self, draw: Draw) -> str:
-        """A draw's name in the cache: a hash of all that is asked for (before a server's refusals change its
-        form) and of the draw's key, so that servers that ignore seeds give different draws too.
+        """A draw's name in the cache: a hash of everything asked for (before a server's refusals change its
+        form) and of the draw's key, so that servers that ignore seeds give different draws, too.
         """
         whole = {"url": f"{self.url}/chat/completions{self.query}", "body": draw.body, "key": draw.key}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _failed(error: SurpassError) -> Drawn:
-    """A draw that came to nothing, with the reason as its text."""
+    """A failed draw, with the reason as its text."""
     none = np.zeros(0, np.float32)
     return Drawn(
         np.zeros(0, np.int32), none, none, FAILED, str(error), error.used if isinstance(error, Lost) else None

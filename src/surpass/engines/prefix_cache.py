@@ -1,4 +1,4 @@
-"""Keys and values of token prefixes, kept as a radix tree: any prefix seen before is not computed again."""
+"""A radix tree with the keys and values of token prefixes: no stored prefix is computed again."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ def common_length(a: np.ndarray, b: np.ndarray) -> int:
 
 
 class PrefixCache:
-    """At most `max_tokens` tokens stay; the least recently used ends of branches go first."""
+    """Holds at most `max_tokens` tokens. The least recently used ends of branches are dropped first."""
 
     def __init__(self, max_tokens: int):
         self.max_tokens = max_tokens
         self.clear()
 
     def clear(self) -> None:
+        """Drop everything."""
         self.root = _Segment(np.zeros(0, np.int32), torch.empty(0), None)
         self.size = self.clock = 0
 
     def find(self, tokens: np.ndarray) -> tuple[int, list[Tensor]]:
-        """(n, parts): the longest stored prefix has n tokens; its keys and values are the parts, joined along
-        dim -2.
+        """(n, parts): the longest stored prefix has n tokens. Its keys and values are the parts, to be joined
+        along dim -2.
         """
         self.clock += 1
         segment, n, parts = self.root, 0, []
@@ -51,7 +52,7 @@ class PrefixCache:
         return n, parts
 
     def add(self, tokens: np.ndarray, start: int, kv: Tensor) -> None:
-        """Store keys and values of tokens[start:]; kept only if everything before `start` is still here."""
+        """Store the keys and values of tokens[start:], if everything before `start` is still here."""
         self.clock += 1
         segment, n = self.root, 0
         while n < len(tokens):
@@ -98,10 +99,10 @@ class PrefixCache:
                 ends.append(segment)
         heap = [(segment.used, i, segment) for i, segment in enumerate(ends)]
         heapq.heapify(heap)
-        while heap and self.size > 0.9 * self.max_tokens:  # one walk frees a tenth, so that walks stay rare
+        while heap and self.size > 0.9 * self.max_tokens:  # a walk frees a tenth, so walks stay rare
             segment = heapq.heappop(heap)[-1]
             above = segment.parent
-            # it becomes an end itself
+            # the parent is now an end itself
             if above is not None and above is not self.root and len(above.children) == 1:
                 heapq.heappush(heap, (above.used, len(ends) + self.size, above))
             del (segment.parent or self.root).children[int(segment.tokens[0])]

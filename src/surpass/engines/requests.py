@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it answers."""
+"""What an engine is asked for, and what it replies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from surpass.types import Example, Problem, Tree
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. temperature 0 takes the most probable token; top_k 0, top_p 1 and min_p 0 truncate
-    nothing.
+    """How to draw. temperature 0 takes the most probable token; top_k 0, top_p 1 and min_p 0 do not truncate.
 
-    Truncations apply after the temperature, in the order top_k, top_p, min_p. A draw ends at one of the
+    Truncation comes after the temperature, in the order top_k, top_p, min_p. A draw ends at one of the
     model's own end-of-turn tokens, at one of `stop_tokens`, after the token that completes one of `stop`
     (nothing is cut), or after `max_tokens`.
     """
@@ -48,9 +47,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generate:
-    """Draw len(keys) continuations of `tokens` (int32[t]); each key seeds one draw, whatever else is in the
-    batch.
-    """
+    """Draw len(keys) continuations of `tokens` (int32[t]); each key seeds one, whatever the batch holds."""
 
     tokens: np.ndarray
     keys: tuple[int, ...]
@@ -61,7 +58,7 @@ class Generate:
 class Drawn:
     """One continuation: tokens int32[t], logp and logq float32[t], and how it ended (surpass.types).
 
-    `used`: tokens as the server counted them, where these differ from len(tokens).
+    `used`: the server's own count of tokens, if it differs from len(tokens).
     """
 
     tokens: np.ndarray
@@ -72,14 +69,14 @@ class Drawn:
     used: int | None = None
 
 
-PAUSED = -1  # how a draw "ended" that an engine goes on with when it is asked again
+PAUSED = -1  # the stop of a draw that goes on when asked for again
 NOTHING = Drawn(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32), PAUSED)
 
 
 @dataclass(frozen=True)
 class Context:
-    """The tokens up to a place in a tree, in the pieces in which they stand there: an engine computes pieces
-    that several contexts share once. It holds all that is asked, so it can be sent elsewhere.
+    """The tokens up to a node of a tree, in the tree's pieces. An engine computes a piece that several
+    contexts share only once. A context holds all that is asked, so it can be sent to another machine.
 
     `nodes` are the tree's numbers of the pieces, first to last; `forest` names the tree.
     """
@@ -90,12 +87,13 @@ class Context:
 
     @classmethod
     def of(cls, tree: Tree, node: int) -> Context:
+        """The context that ends at a node of a tree."""
         path = tree.path(node)
         return cls((tree.problem.id, tree.key), tuple(path), tuple(tree.own(i) for i in path))
 
     @property
     def tokens(self) -> np.ndarray:
-        """int32[t]"""
+        """int32[t]: all tokens of the context."""
         return np.concatenate(self.pieces)
 
     def __len__(self) -> int:
@@ -103,11 +101,11 @@ class Context:
 
 
 def grown(contexts: Sequence[Context]) -> list[Example]:
-    """The contexts as paths of trees again, one a context; equal pieces of one forest become one node."""
+    """The contexts as paths of trees again, one each; equal pieces of one forest become one node."""
     trees: dict[tuple[str, int], Tree] = {}
     places: dict[tuple[Any, ...], int] = {}
     ends: list[Example | None] = [None] * len(contexts)
-    # in the order of the trees' own nodes, in which a forest is laid out
+    # in the order of the trees' nodes, as a forest is laid out
     for at, context in sorted(enumerate(contexts), key=lambda found: found[1].nodes):
         tree = trees.setdefault(context.forest, Tree(Problem(context.forest[0], ""), context.forest[1]))
         node = -1
@@ -122,8 +120,8 @@ def grown(contexts: Sequence[Context]) -> list[Example]:
 
 @dataclass(frozen=True)
 class Score:
-    """The log-probability of every token of a context, float32[t] (nan for the first); or, of the
-    distributions these were drawn from, the certainty KL(uniform || p) in nats; or the "value" after each
+    """float32[t]: the log-probability of every token of a context ("logp"), or the certainty KL(uniform ||
+    p), in nats, of the distribution it was predicted with; nan for the first. Or the "value" after each
     token, float32[t, H].
     """
 
@@ -133,24 +131,26 @@ class Score:
 
 @dataclass(frozen=True)
 class Next:
-    """The log-probability of each of `candidates` as the next token of a context,
-    float32[len(candidates)].
-    """
+    """float32[len(candidates)]: the log-probability of each candidate as the next token of a context."""
 
     context: Context
     candidates: tuple[int, ...]
 
 
 def uniforms(key: int, n: int) -> np.ndarray:
-    """float64[n] in [0, 1): the random numbers of one draw, a function of its key alone."""
+    """float64[n] in [0, 1): the random numbers of one draw, a function of its key alone.
+
+    >>> bool((uniforms(7, 3) == uniforms(7, 3)).all()), bool((uniforms(7, 3) == uniforms(8, 3)).any())
+    (True, False)
+    """
     return np.random.Generator(np.random.Philox(key=key)).random(n)
 
 
 def fitting(entries: Sequence[Any], of: Callable[[Any], tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
     """(entries to serve now, entries that wait), both in order; of(entry) gives its engine and its request.
 
-    An engine with `room` takes draws as long as their keys and values fit. So the first dialogues reach their
-    ends while their prefixes are still in memory, and the others begin after them.
+    An engine with `room` takes draws as long as their keys and values fit. So the first dialogues end while
+    their prefixes are still in memory, and the others begin after them.
     """
     left: dict[int, float] = {}
     now: list[Any] = []

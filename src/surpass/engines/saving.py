@@ -1,4 +1,4 @@
-"""A local engine's weights on disk, as transformers and peft write and read them."""
+"""A local engine's weights on disk, in the format of transformers and peft."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from surpass.errors import SurpassError
 
 
 def read(engine: Any, folder: str | Path) -> dict[str, Tensor]:
-    """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft have
-    names and shapes of their own.
+    """The weights that `save` wrote, named as `weights` names them: on disk transformers and peft use names
+    and shapes of their own. SurpassError if the folder belongs to another model.
     """
     from safetensors.torch import load_file
 
@@ -40,7 +40,7 @@ def read(engine: Any, folder: str | Path) -> dict[str, Tensor]:
 
 
 def save(engine: Any, folder: str | Path) -> None:
-    """A folder that transformers (or peft) loads: plain safetensors, configuration, tokenizer."""
+    """Write a folder that transformers (or peft) loads: safetensors, configuration, tokenizer."""
     with probe.own_attention(engine):
         engine.module.save_pretrained(folder, safe_serialization=True)
     if engine.heads is not None:
@@ -53,7 +53,7 @@ def save(engine: Any, folder: str | Path) -> None:
         }
         save_file(heads, Path(folder) / "value_heads.safetensors")
     adapter = Path(folder) / "adapter_config.json"
-    if adapter.exists():  # peft writes a set: another order in every process
+    if adapter.exists():  # peft writes a set, in another order in every process
         config = json.loads(adapter.read_text(encoding="utf-8"))
         config = {
             key: sorted(value) if key == "target_modules" and isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a local engine says of tokens that are there: log-probabilities, certainty, values, the next token."""
+"""A local engine's scores of given tokens: log-probabilities, certainty, values, next tokens."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SCORE_TOKENS = 4096  # tokens in one scoring pass
 
 
 def forests(requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
-    """Requests whose trees, laid out with each prefix once, make passes of about SCORE_TOKENS; path i of
-    a batch ends at request i's node.
+    """Groups of requests, each with its trees as one batch of about SCORE_TOKENS tokens, in which every
+    prefix stands once. Path i of a batch ends at request i's node.
     """
     # whole trees together
     requests = sorted(requests, key=lambda r: (r.context.forest, r.context.nodes[-1]))
@@ -42,9 +42,9 @@ def forests(requests: Sequence[Any]) -> Iterator[tuple[list[Any], Batch]]:
 
 
 def score(engine: Any, requests: list[Score], what: str) -> Iterator[tuple[Score, np.ndarray]]:
-    """(request, reply): float32[t] of every token of its context, float32[t, H] of values."""
+    """(request, reply): float32[t], a number for every token of its context; float32[t, H] for values."""
     for some, batch in forests(requests):
-        engine.scored += len(batch.token)  # ahead of the replies: the last one may end the run
+        engine.scored += len(batch.token)  # before the replies: the last one may end the run
         found = engine.forward(batch, batch.parent >= (-1 if what == "value" else 0), {what})
         scores = getattr(found, what).cpu()
         parent = batch.parent.tolist()
@@ -60,7 +60,7 @@ def score(engine: Any, requests: list[Score], what: str) -> Iterator[tuple[Score
 
 
 def following_tokens(engine: Any, requests: list[Next]) -> Iterator[tuple[Next, np.ndarray]]:
-    """(request, reply): float32[n], the log-probability of each candidate."""
+    """(request, reply): float32[n], the log-probability of each candidate as the next token."""
     form = engine.form if engine.why_not_trees is None else None
     for some, batch in forests(requests):
         engine.scored += len(batch.token)

@@ -1,4 +1,4 @@
-"""An engine that answers with a function: for tests, and for showing what a search does without a model."""
+"""An engine that answers with a function, for tests and for watching a search without a model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from surpass.types import DONE, LENGTH, OPEN
 
 
 class ScriptedEngine:
-    """`answer(text, key)` gives the continuation of the whole text so far; key is the draw's random key.
+    """`answer(text, key)` returns the continuation of the whole text so far; key is the draw's random key.
 
-    A continuation is cut after the first stop string in it and at max_tokens bytes. Its log-probability is 0:
-    it was certain.
+    A continuation is cut after its first stop string and at max_tokens bytes. Its log-probability is 0: the
+    script is certain.
     """
 
     can = frozenset({"text", "tokens"})
@@ -28,6 +28,7 @@ class ScriptedEngine:
         self.batches: list[int] = []
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(request, reply): list[Drawn] for Generate, an EngineError for anything else."""
         self.batches.append(sum(len(request.keys) for request in requests if isinstance(request, Generate)))
         for request in requests:
             if not isinstance(request, Generate):
@@ -56,7 +57,8 @@ class ScriptedEngine:
         return Drawn(np.array(tokens, np.int32), zeros, zeros, stop)
 
     def fresh(self) -> None:
-        """Nothing is remembered between requests."""
+        """Does nothing: no cache."""
 
     def counters(self) -> dict[str, int]:
+        """No counts: a script prefills and scores nothing."""
         return {}

@@ -1,6 +1,4 @@
-"""A table as a policy: logits for every context, trained like any model, in milliseconds. The exact case for
-tests.
-"""
+"""A table as a policy: logits for every context, trained in milliseconds. The exact case for tests."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from surpass.types import DONE, LENGTH, OPEN, Batch, Out
 
 
 class TableText:
-    """Text whose characters are the tokens; the last token of the alphabet ends a turn."""
+    """Text with one token per character; the last token of the alphabet ends a turn."""
 
     chats = True
 
@@ -32,15 +30,18 @@ class TableText:
 
     @property
     def end(self) -> int:
+        """The token after the alphabet's."""
         return len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
+        """One token per character. SurpassError for a character outside the alphabet."""
         unknown = set(text) - set(self.alphabet)
         if unknown:
             raise SurpassError(f"the table's alphabet {self.alphabet!r} does not have {sorted(unknown)}")
         return [self.alphabet.index(character) for character in text]
 
     def open(self, messages: str | Sequence[Mapping[str, str]]) -> list[int]:
+        """The messages' characters, in order."""
         return self.encode(
             messages if isinstance(messages, str) else "".join(message["content"] for message in messages)
         )
@@ -56,14 +57,14 @@ class TableText:
         ]
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The characters of the tokens, without turn ends."""
         return "".join(self.alphabet[int(token)] for token in tokens if token < len(self.alphabet))
 
 
 class TabularEngine:
-    """logits[c] for the hash c of everything before a token: a policy with its own parameters for every
-    context.
+    """logits[c], where c is the hash of everything before a token: every context has its own parameters.
 
-    `size` rows are shared by contexts that collide.
+    Contexts share the `size` rows when their hashes collide.
     """
 
     name = "table"
@@ -72,6 +73,7 @@ class TabularEngine:
 
     @property
     def can(self) -> frozenset[str]:
+        """Text, tokens, log-probs and training; values if it has heads."""
         return frozenset(
             {"text", "tokens", "logprobs", "train"} | ({"value"} if "value" in self.module else set())
         )
@@ -89,9 +91,7 @@ class TabularEngine:
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
 
     def twin(self, heads: int = 0) -> TabularEngine:
-        """Another table with a copy of these logits and, if asked for, `heads` values for every context, all
-        0.
-        """
+        """Another table with a copy of these logits and, if asked for, `heads` zero values per context."""
         twin = TabularEngine(self.text.alphabet, self.size, heads=heads)
         with torch.no_grad():
             twin.module["table"].copy_(self.module["table"])
@@ -112,6 +112,7 @@ class TabularEngine:
         temperature: float = 1.0,
         ends: Tensor | None = None,
     ) -> Out:
+        """The `outputs` (see Out) at the wanted tokens, as LocalEngine.forward gives them."""
         wanted = batch.trained if wanted is None else wanted
         state: list[int] = []
         for token, parent in zip(batch.token.tolist(), batch.parent.tolist(), strict=True):
@@ -143,13 +144,15 @@ class TabularEngine:
         step: training.Step,
         drawn_at: Mapping[int, int] | None = None,
     ) -> dict[str, float]:
-        """One optimiser step; what surpass.engines.training.update gives."""
+        """One optimiser step; returns what surpass.engines.training.update returns."""
         return training.update(self, name, batches, objective, step, drawn_at)
 
     def to_device(self, batch: Batch) -> Batch:
+        """The batch as it is."""
         return batch
 
     def serve(self, requests: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(request, reply) in the order of the requests; an EngineError for what a table cannot do."""
         with torch.inference_mode():
             for request in requests:
                 if isinstance(request, Generate):
@@ -202,21 +205,25 @@ class TabularEngine:
         return Drawn(new, np.array(logps, np.float32), np.array(logqs, np.float32), stop)
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The logits, and values if it has heads."""
         return dict(self.module.named_parameters())
 
     def weights(self) -> dict[str, Tensor]:
+        """A copy of the logits, and of values."""
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
+        """Use these weights, named as `weights` names them."""
         with torch.no_grad():
             for name, parameter in self.trainable().items():
                 parameter.copy_(weights[name])
 
     def fresh(self) -> None:
-        """Nothing is remembered between requests."""
+        """Does nothing: no cache."""
 
     @contextlib.contextmanager
     def using(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
+        """A context with other weights; None: the present ones."""
         mine = self.weights()
         self.load(weights or mine)
         try:
@@ -225,15 +232,17 @@ class TabularEngine:
             self.load(mine)
 
     def counters(self) -> dict[str, int]:
+        """The tokens scored since the engine was made."""
         return {"scored": self.scored}
 
     def read(self, folder: str | Path) -> dict[str, Tensor]:
+        """The weights that `save` wrote."""
         from safetensors.torch import load_file
 
         return load_file(Path(folder) / "model.safetensors")
 
     def save(self, folder: str | Path) -> None:
-        """The table as safetensors."""
+        """Write the table as safetensors."""
         from safetensors.torch import save_file
 
         Path(folder).mkdir(parents=True, exist_ok=True)

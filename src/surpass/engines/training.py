@@ -1,4 +1,4 @@
-"""One optimiser step of a torch model: forward, backward, clip, step. The optimiser is the engine's own."""
+"""One optimiser step of a torch model: forward, backward, clip, step. The engine owns the optimiser."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from surpass import given
 from surpass.errors import RunBroken
 from surpass.types import Batch, Figures, Out
 
-# nats a token: a draw_gap above is no rounding, in float32 and in half precision
+# nats a token: rounding gives a smaller draw_gap, in float32 and in half precision
 APART, APART_IN_HALF = 0.01, 0.1
 
 
 @dataclass(frozen=True)
 class Step:
-    """AdamW's settings, the gradient's largest norm, and the temperature that is trained at."""
+    """AdamW's settings, the gradient's largest norm (`clip`), and the trained distribution's temperature."""
 
     lr: float
     weight_decay: float = 0.0
@@ -30,7 +30,7 @@ class Step:
 
 
 def optimiser(engine: Any, name: str, **settings: Any) -> torch.optim.Optimizer:
-    """The AdamW that trains this engine under a role's name: made at first use, kept across rounds. Its
+    """The AdamW that trains this engine under a role's name, made at first use and kept across rounds. Its
     `settings` (lr, weight_decay, betas) apply from now on.
     """
     if name not in engine.optimisers:
@@ -55,12 +55,12 @@ def update(
     step: Step,
     drawn_at: Mapping[int, int] | None = None,
 ) -> dict[str, float]:
-    """Make one step on the sum of `objective` over micro-batches, each divided by its totals; the figures of
-    it by name: loss, grad_norm (before clipping), learning_rate, and what the objective reports.
+    """Make one step on the sum of `objective` over micro-batches, each divided by its totals. Returns figures
+    by name: loss, grad_norm (before clipping), learning_rate, and those of the objective.
 
-    `drawn_at` gives for a voice's number the version of the weights as they are now: of tokens that were
-    drawn at it draw_gap is taken. RunBroken, and no step, where the loss is not finite or the gap is larger
-    than rounding explains.
+    `drawn_at` maps a voice's number to the version of its present weights. Tokens that were drawn at that
+    version give draw_gap. RunBroken, and no step, if the loss or the gradient is not finite, or if the gap
+    exceeds what rounding explains.
     """
     how = optimiser(engine, name, lr=step.lr, weight_decay=step.weight_decay, betas=step.betas)
     how.zero_grad(set_to_none=True)
@@ -98,8 +98,8 @@ def update(
 
 
 def _draw_gap(out: Out, batch: Batch, drawn_at: Mapping[int, int]) -> Figures:
-    """The sum of |log p - log p at the draw| over the trained tokens that voice i drew at version
-    drawn_at[i], and their number; nothing where there are none.
+    """(the sum of |log p - log p at the draw|, the number of tokens) over the trained tokens that voice i
+    drew at version drawn_at[i]; nothing if there are none.
     """
     logp, version = batch.columns["drawn"][1], batch.columns["version"][1]
     fresh = torch.zeros_like(batch.trained)
@@ -115,8 +115,8 @@ def _draw_gap(out: Out, batch: Batch, drawn_at: Mapping[int, int]) -> Figures:
 def _refuse_apart(gap: float, limit: float) -> None:
     if not gap <= limit:  # nan, too
         raise RunBroken(
-            f"draw_gap is {gap:.2g}: so many nats a token the learner's log-probabilities are from "
-            f"those at the draw, where rounding gives less than {limit:g}. The model does not compute "
-            "again what it drew, so the update was not made. Try --dtype float32, shorter prompts and "
-            "answers, or another model; docs/troubleshooting.md says more"
+            f"draw_gap is {gap:.2g} nats a token: the learner's log-probabilities are that far from those "
+            f"at the draw, and rounding explains less than {limit:g}. The model does not recompute what it "
+            "drew, so the update was not made. Try --dtype float32, shorter prompts and answers, or "
+            "another model; docs/troubleshooting.md says more"
         )

@@ -1,4 +1,4 @@
-"""What changes a role."""
+"""Learners: what changes a role."""
 
 from surpass.learners.adopt import adopt
 from surpass.learners.gradient import gradient

@@ -1,4 +1,4 @@
-"""Take over what was found in words: a role's system prompt."""
+"""A learner that takes over a role's system prompt from what a search found."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from surpass.types import Example, Memory, Report, Row
 @dataclass(frozen=True)
 class adopt:
     """The `field` of the state at the first example's node becomes the role's system message ("": it has
-    none), kept in memory.notes: a refused trial brings the former one back. No weights change, so a model
-    behind an API can learn this way.
+    none). It is kept in memory.notes, so a refused trial brings the former one back. No weights change: a
+    model behind an API can learn this way.
     """
 
     field: str = "prompt"

@@ -1,4 +1,4 @@
-"""Gradient steps on a role's weights (or its LoRA adapter), exact whatever the size of the micro-batches."""
+"""Gradient steps on a role's weights (or its LoRA adapter), exact at every size of micro-batch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from surpass.types import Batch, Example, Memory, Report, Row
 
 @dataclass(frozen=True)
 class gradient:
-    """AdamW on `objective`, `epochs` passes over the round's examples in `updates` steps each; fewer where
+    """AdamW on `objective`: `epochs` passes over the round's examples, in `updates` steps each, or fewer if
     there are fewer trees.
 
     The optimiser survives rounds. Examples are split by tree, never inside one, into micro-batches of about
-    `max_tokens` flat tokens; every sum is divided by its total over the whole update, so the split changes
-    nothing. Columns of log-probs that the objective names ("logp@start", "logp@policy@0") are computed before
-    the first step, and only where their value is not known: with one step a round the start is the step
-    itself.
+    `max_tokens` flat tokens. Every sum is divided by its total over the whole update, so the split changes
+    nothing. Log-probs that the objective reads ("logp@start", "logp@policy@0") are computed before the first
+    step, unless their value is known: with one step a round, the step itself gives the start's.
 
-    With `batch` a step learns from that many trees, and there are as many steps as it takes: they grow with
-    the examples, and `updates` is not asked. `temperature` T is that of the distribution that is trained, p =
-    softmax(logits / T): all log-probs, the reference's too, and entropies are p's, and where T is not 1 the
-    column "logp" is what the draw said under the distribution it was made from ("logq"), so that attempts
-    drawn at T have a ratio of 1 at the first step, as in TRL. 0, greedy draws: as 1.
+    With `batch` each step learns from that many trees, and the number of steps grows with the examples;
+    `updates` is then not used. `temperature` T sets the distribution that is trained, p = softmax(logits /
+    T): all log-probs and entropies are p's, the reference's too. If T is not 1, the column "logp" is the
+    log-probability under the distribution that was sampled from ("logq"), so that attempts drawn at T have
+    ratio 1 at the first step, as in TRL. T = 0 (greedy) counts as 1.
 
-    Figures: draw_gap, the mean of |log p(token) - log p at its draw| over the first step's tokens that were
-    drawn from the weights as they are before it: rounding, unless the model does not compute again what it
-    drew. RunBroken above draw_gap_limit, before any update.
+    The report has the objective's figures and draw_gap: the mean of |log p(token) - log p at its draw| over
+    the first step's tokens that were drawn from the weights as they are before it. More than rounding error
+    means that the model does not recompute what it drew: RunBroken above draw_gap_limit, before any update.
     """
 
     objective: Objective
@@ -63,7 +62,7 @@ class gradient:
 
     @property
     def heat(self) -> float:
-        """The temperature that is trained at."""
+        """The temperature of the trained distribution."""
         return self.temperature or 1.0
 
     async def __call__(
@@ -97,7 +96,7 @@ class gradient:
         return report
 
     def _batches(self, examples: Sequence[Example], voices: Sequence[str], rng: int) -> list[list[Batch]]:
-        """The round's updates, each a list of micro-batches that know the whole update's totals."""
+        """The round's updates, each a list of micro-batches with the totals of the whole update."""
         trees: dict[int, list[Example]] = {}
         for example in examples:
             trees.setdefault(id(example.tree), []).append(example)
@@ -146,14 +145,14 @@ class gradient:
         return packed
 
     def _fill(self, models: Models, learn: Learn, batches: list[Batch], steps: int) -> None:
-        """Log-probs under other weights, before anything changes. "logp@start" are those of the weights as
-        they were before the round's first update, also of another row's.
+        """Fill in log-probs under other weights, before anything changes. "logp@start" uses the weights from
+        before the round's first update, also another row's.
         """
         engine, started = models.engine(learn.role), learn.start is None and models.weights.moved(learn.role)
         for name in sorted(column for column in self.objective.columns if column.startswith("logp@")):
             who = name.removeprefix("logp@")
             if who == "start" and steps == 1 and not started:
-                continue  # the one step is taken at the start: its own log-probs are these
+                continue  # the only step is at the start: it computes these itself
             weights = (
                 models.weights.at_start(learn.role)
                 if who == "start" and started
@@ -167,7 +166,7 @@ class gradient:
 
 
 def _tokens(group: list[Example]) -> int:
-    """The tokens of one tree that a group of its examples uses, shared ones once."""
+    """How many tokens of one tree a group of its examples uses; shared ones count once."""
     return sum(
         len(group[0].tree.own(i))
         for i in {i for e in group for node in e.nodes for i in e.tree.dialogue(node)}
@@ -175,8 +174,8 @@ def _tokens(group: list[Example]) -> int:
 
 
 def _learnt(example: Example, voices: Sequence[str]) -> int:
-    """The number of tokens an example learns from, over its paths; a context's very first token is predicted
-    by nothing.
+    """How many tokens an example learns from, over its paths. The first token of a context does not count:
+    nothing predicts it.
     """
     tree, n = example.tree, 0
     for i, node in enumerate(example.nodes):
@@ -189,7 +188,7 @@ def _learnt(example: Example, voices: Sequence[str]) -> int:
 
 
 def _is_silent(example: Example, column: str) -> bool:
-    """Whether the column is 0 all along the example's paths, so that it cannot move the weights."""
+    """Whether the column is 0 along all of the example's paths, so that it cannot change the weights."""
     tree = example.tree
     values = tree.get(column)
     if values.axis == "leaf":

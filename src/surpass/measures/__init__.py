@@ -1,4 +1,4 @@
-"""What "better" means."""
+"""Measures: reports of what "better" means."""
 
 from surpass.measures.agreement import agreement
 from surpass.measures.answers import answers

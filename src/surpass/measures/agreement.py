@@ -21,12 +21,11 @@ from surpass.types import FAILED, LENGTH, Report, Row, Tree
 class agreement:
     """Per problem, over the attempts that `search` makes:
 
-    agreement: share of the attempts that state the commonest final answer; answered: share that states one at
-    all; sameness: share of the other problems whose commonest answer is the same text (a model that gives one
-    answer to everything agrees with itself perfectly); drift: mean over attempts of the mean over drawn
-    tokens of log p_now - log p_base, in nats a token, an estimate of KL(now || base) where attempts are drawn
-    at temperature 1; sampled/mean_length and sampled/clipped_ratio. None of these says that an answer is
-    right.
+    agreement: the share of attempts that state the commonest final answer. answered: the share that state any
+    answer. sameness: the share of the other problems with the same commonest answer (a model that gives one
+    answer to everything agrees with itself perfectly). drift: the mean over attempts of the mean over drawn
+    tokens of log p_now - log p_base, in nats a token; at temperature 1 it estimates KL(now || base).
+    sampled/mean_length: tokens; sampled/clipped_ratio: the share cut off. None says that an answer is right.
 
     At most `limit` problems of a split, the same in every run.
     """
@@ -39,7 +38,7 @@ class agreement:
     needs = frozenset({"logprobs"})
 
     def at_most(self, split: str) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that an exam can draw."""
         return (
             min(self.n[split], self.limit) * self.search.at_most() if hasattr(self.search, "at_most") else 0
         )

@@ -23,8 +23,8 @@ from surpass.verdicts import unread
 
 
 async def exam_trees(search: Search, models: Models, task: Task, split: str, n: int, seed: int) -> list[Tree]:
-    """What `search` finds for the first n problems of a split: the same problems in every run, draws by the
-    run's seed.
+    """What `search` finds for the first n problems of a split. Every run has the same problems; the run's
+    seed sets the draws.
     """
     if n < 1:
         raise SurpassError(f"an exam needs at least one problem; found {n}")
@@ -34,7 +34,7 @@ async def exam_trees(search: Search, models: Models, task: Task, split: str, n: 
             f'the task has no problem in its split "{split}"; check its parameters or its data'
         )
     if len(problems) < n:
-        # shown once
+        # Python shows a warning once
         warnings.warn(f'{len(problems)} of {n} problems: the split "{split}" has no more', stacklevel=1)
     return await search_all(search, models, task, problems, fold(seed, "exam", split))
 
@@ -43,12 +43,14 @@ async def exam_trees(search: Search, models: Models, task: Task, split: str, n: 
 class answers:
     """Per problem: the value (task.check) of the answer that `choose` picks from what `search` finds.
 
-    Metrics: accuracy (value at least 1), reward (the value itself), completions/mean_length (tokens of the
-    chosen answer's path that were drawn), completions/clipped_ratio, where a judge was asked verdicts/unread
-    (the share of a problem's verdicts that state no score), and what the task counted (count/NAME, a sum per
-    attempt). `n` problems a split, the same in every run: they do not depend on the run's seed. `scores` are
-    what `choose` may read. An attempt that failed counts as missing, not as wrong; one that the search left
-    unfinished is no answer: not accurate, and without a value.
+    Metrics: accuracy (1 if the value is at least 1, else 0), reward (the value), completions/mean_length
+    (drawn tokens on the chosen path), completions/clipped_ratio (1 if cut off), verdicts/unread if a judge
+    was asked (the share of its verdicts without a score), and count/NAME for what the task counted, summed
+    per attempt.
+
+    `n` problems a split, the same in every run, whatever its seed. `scores` are what `choose` may read. A
+    failed attempt counts as missing, not as wrong. An attempt that the search left unfinished is no answer:
+    it is not accurate and has no value.
     """
 
     search: Search
@@ -58,7 +60,7 @@ class answers:
     role: str = "policy"
 
     def at_most(self, split: str) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that an exam can draw."""
         return self.n[split] * self.search.at_most() if hasattr(self.search, "at_most") else 0
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
@@ -85,7 +87,7 @@ class answers:
         failed = tree.stop[leaf] == FAILED
         if tree.unfinished(leaf) and not failed:
             known = await value_of(task, models, tree.problem, judged(models, task, tree, leaf, self.role))
-            right = 0.0 if known == known else right  # without a label nobody can know that either
+            right = 0.0 if known == known else right  # without a label this is not known either
         drawn = sum(tree.length(node) for node in tree.dialogue(leaf) if tree.author[node] == self.role)
         figures = {
             "accuracy": right,

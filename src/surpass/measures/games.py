@@ -1,4 +1,4 @@
-"""How good a role plays: against others, and exactly."""
+"""How well a role plays: against opponents, and exactly."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from surpass.types import Problem, Report, Row, Tree
 
 @dataclass(frozen=True)
 class against:
-    """A game of two players, played alone against opponents of the environment's: per opponent, reward/NAME
-    (what the game pays), won/NAME (share of games paid in full) and illegal/NAME; and reward, the mean over
-    opponents. A task that has against(opponent).
+    """A game of two players, against each of the environment's `opponents`. Per opponent: reward/NAME (what
+    the game pays), won/NAME (the share of games paid in full) and illegal/NAME. reward is the mean over
+    opponents. The task must have against(opponent).
     """
 
     opponents: tuple[str, ...] = ("random", "optimal")
@@ -55,9 +55,9 @@ class against:
 
 @dataclass(frozen=True)
 class kuhn_exploitability:
-    """Exactly, from the probabilities of both words in all twelve information states: "exploitability",
-    NashConv / 2 in chips (0 in an equilibrium), "value", what the first player wins a game (-1/18 in an
-    equilibrium), "words", the least probability that any of a state's two words is said.
+    """Exact, from the probabilities of both words in all twelve information states. "exploitability":
+    NashConv / 2 in chips, 0 in an equilibrium. "value": what the first player wins a game, -1/18 in an
+    equilibrium. "words": the least probability, over states, that either word is said.
     """
 
     role: str = "policy"
@@ -92,7 +92,7 @@ class kuhn_exploitability:
         out = []
         for word in said[-1][1]:
             spoken = models.put(self.role, tree, node, word, self.role)
-            # what a further message would add first is the end of this turn
+            # a further message would first add the end of this turn
             ended = models.put(self.role, tree, spoken, models.turn_end(self.role), self.role)
             logp = await models.logprobs(self.role, tree, ended)
             out.append(float(np.exp(logp[len(tree.path_tokens(node)) :].astype(float).sum())))

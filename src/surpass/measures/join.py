@@ -20,12 +20,12 @@ from surpass.types import Report
 
 @dataclass(frozen=True)
 class together:
-    """Several measures of one split, as one report; cost and information stand together."""
+    """Several measures of one split, joined into one report."""
 
     measures: tuple[Measure, ...]
 
     def at_most(self, split: str) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that an exam can draw."""
         return sum(measure.at_most(split) for measure in self.measures if hasattr(measure, "at_most"))
 
     async def __call__(self, models: Models, task: Task, split: str, seed: int) -> Report:
@@ -40,14 +40,14 @@ class together:
 
 @dataclass(frozen=True)
 class by_split:
-    """Another measure for each split, e.g. {"gate": agreement(...), "test": answers(...)}: a gate that uses
-    no labels, and labels for the report alone.
+    """Another measure for each split, e.g. {"gate": agreement(...), "test": answers(...)}: no labels at the
+    gate, labels in the report alone.
     """
 
     measures: Mapping[str, Measure]
 
     def at_most(self, split: str) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that an exam can draw."""
         measure = self.measures[split]
         return measure.at_most(split) if hasattr(measure, "at_most") else 0
 
@@ -56,8 +56,8 @@ class by_split:
 
 
 def unlabelled(max_tokens: int, temperature: float = 0.8, n: int = 8) -> by_split:
-    """The exam of a method that uses no labels: agreement of `n` attempts decides; greedy accuracy stands in
-    the report alone.
+    """The exam of a method that uses no labels: the agreement of `n` attempts decides; greedy accuracy is
+    only reported.
     """
     greedy = answers(samples(1, 0.0, max_tokens))
     alike = agreement(samples(n, temperature, max_tokens))
@@ -65,8 +65,8 @@ def unlabelled(max_tokens: int, temperature: float = 0.8, n: int = 8) -> by_spli
 
 
 def answering(exam: Any) -> answers:
-    """The measure inside an exam that answers problems: its search, scores and choice are the method's at
-    inference.
+    """The measures.answers inside an exam: its search, scores and choice are the method's at inference.
+    SurpassError if there is none.
     """
     if isinstance(exam, answers):
         return exam
@@ -79,8 +79,8 @@ def answering(exam: Any) -> answers:
 
 
 def redrawn(measure: Any, drawing: Mapping[str, float]) -> Any:
-    """The measure, and those inside it, with another `temperature` or `top_p` of what they draw. SurpassError
-    where one has none.
+    """The measure, and those inside it, with another `temperature` or `top_p` for drawing. SurpassError if
+    one has no such field.
     """
     inside = getattr(measure, "measures", None)
     if isinstance(inside, Mapping):

@@ -1,6 +1,4 @@
-"""What a model can do before anything is learnt, and whether it knows: the figures that say if a task is
-worth training on.
-"""
+"""What a model can do before it learns, and whether it knows: is a task worth training on?"""
 
 from __future__ import annotations
 
@@ -22,14 +20,18 @@ from surpass.types import Report, Row
 
 
 def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """(AUC, its standard error): the probability that a right attempt has a higher score than a wrong one
-    (ties count half).
+    """(AUC, its standard error): the probability that a right attempt scores higher than a wrong one; ties
+    count half.
 
-    scores float[n], right bool[n]. DeLong et al. 1988: with X_i the share of wrong attempts below right
-    attempt i, and Y_j the share of right attempts above wrong attempt j, the variance is var(X) / n_right +
-    var(Y) / n_wrong. nan where there are fewer than two of either.
+    scores float[n], right bool[n]. DeLong et al. 1988: X_i is the share of wrong attempts below right attempt
+    i, Y_j the share of right attempts above wrong attempt j, and the variance is var(X) / n_right + var(Y) /
+    n_wrong. nan if there are fewer than two of either.
+
+    >>> value, error = auc(np.array([0.9, 0.6, 0.7, 0.1]), np.array([True, True, False, False]))
+    >>> round(value, 3), round(error, 3)
+    (0.75, 0.354)
     """
-    from scipy.stats import rankdata  # which takes long to import
+    from scipy.stats import rankdata  # slow to import
 
     yes, no = scores[right], scores[~right]
     m, n = len(yes), len(no)
@@ -43,15 +45,14 @@ def auc(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class skills:
-    """Per problem: greedy (right at temperature 0), pass@1 (share of `k` attempts at temperature 1 that are
-    right) and pass@k (any of them is); reward@1, the mean value of an attempt. In info["auc"]: how well the
-    model's certainty and its verdict on one sampled attempt a problem separate right from wrong over
-    problems, as (AUC, standard error), over `more` times as many problems (as many as there are): such errors
-    fall slowly.
+    """Per problem: greedy (right at temperature 0), pass@1 (the share of `k` attempts at temperature 1 that
+    are right), pass@k (whether any is) and reward@1 (their mean value). info["auc"] says how well the model's
+    certainty, and its verdict, separate right from wrong problems, with one sampled attempt each: (AUC,
+    standard error). It uses up to `more` times as many problems, because its error falls slowly.
 
-    `n` problems of a split, the same in every run. Right means worth at least 1. A problem some of whose
-    attempts nobody could judge has no pass@1, and a pass@k only if one that was judged is right.
-    info["judged"]: the attempts that each AUC is of.
+    `n` problems of a split, the same in every run. Right means worth at least 1. If some attempts at a
+    problem cannot be judged, it has no pass@1, and a pass@k only if a judged one is right. info["judged"] is
+    the number of attempts behind each AUC.
     """
 
     n: int = 512
@@ -120,19 +121,23 @@ def _asked(models: Models, role: str) -> verdict:
 
 
 def any_right(right: np.ndarray) -> float:
-    """1.0 where any is 1, nan where none is and one is not known, else 0.0."""
+    """1.0 if any value is 1; else nan if one is not known; else 0.0.
+
+    >>> any_right(np.array([np.nan, 1.0])), any_right(np.array([np.nan, 0.0])), any_right(np.zeros(2))
+    (1.0, nan, 0.0)
+    """
     return 1.0 if (right == 1).any() else float("nan") if np.isnan(right).any() or not len(right) else 0.0
 
 
 def _right(values: Any) -> np.ndarray:
-    """1.0 where a value is at least 1, 0.0 below, nan where it is not known."""
+    """1.0 if a value is at least 1, 0.0 below, nan if it is not known."""
     values = np.asarray(values, float)
     return np.array([right(value) for value in values])
 
 
 def table(reports: Mapping[str, Report], k: int) -> str:
-    """A Markdown table, a line per task: mean +- standard error of each figure, AUC with the lower end of its
-    95% interval.
+    """A Markdown table with a line per task: mean +- standard error of each figure, and each AUC with the
+    lower end of its 95% interval.
     """
 
     def figure(report: Report, name: str) -> str:
@@ -156,13 +161,13 @@ def table(reports: Mapping[str, Report], k: int) -> str:
 
 
 def fit(report: Report, k: int) -> list[str]:
-    """Why a task is not fit to show what methods do with this model; empty where it is: greedy accuracy
-    between 0.25 and 0.75, pass@k at least three standard errors (of the difference, by problem) above pass@1,
-    and both AUCs' lower 95% bound above 0.55.
+    """Why a task is not fit to show what methods do with this model; empty if it is. Fit means: greedy
+    accuracy between 0.25 and 0.75; pass@k at least three standard errors (of the difference, by problem)
+    above pass@1; the lower 95% bound of both AUCs above 0.55.
     """
     why = []
     if not 0.25 <= report.mean("greedy") <= 0.75:
-        why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not within 0.25 to 0.75")
+        why.append(f"greedy accuracy {report.mean('greedy'):.2f} is not between 0.25 and 0.75")
     once, any_of = report.by_problem("pass@1"), report.by_problem(f"pass@{k}")
     gains = np.array([any_of[problem] - once[problem] for problem in once if problem in any_of])
     if missing := report.metrics["greedy"]["missing"]:

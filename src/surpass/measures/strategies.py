@@ -1,4 +1,4 @@
-"""Strategies of inference at equal tokens."""
+"""Strategies of inference, compared at equal numbers of tokens."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from surpass.types import Column, Report, Row, Tree, fold
 
 @dataclass(frozen=True)
 class strategies:
-    """What each strategy makes of at most `budget` drawn tokens a problem. From one pool of independent
-    attempts, as many as fit into the budget (at least one):
+    """What each strategy makes of at most `budget` drawn tokens a problem. One pool of independent attempts,
+    as many as fit into the budget (at least one), serves all of these:
 
-    single (the first), majority, random, and for every part NAME of `scores`: best/NAME, the attempt that
-    scores highest, and weighted/NAME, the vote in which attempts count by their score, scaled to [0, 1]
-    within the problem (all equal: 1). mean and any: the mean over the pool, and whether any attempt is right:
-    what chance and a perfect choice would get. And for every part NAME of `searches`, whose own limits keep
-    it to the budget, the finished attempt with the highest node column "worth" (or the last, where it has
-    none).
+    single (the first), majority and random. For every part NAME of `scores`: best/NAME, the attempt with the
+    highest score, and weighted/NAME, a vote in which attempts count by their score, scaled to [0, 1] within
+    the problem (all equal: 1). mean and any: the mean over the pool, and whether any attempt is right: what
+    chance and a perfect choice would get. Besides, for every part NAME of `searches`, limited to the budget
+    by its own settings: its finished attempt with the highest node column "worth", or the last if there is no
+    such column.
 
-    Per strategy accuracy/NAME, tokens/NAME (drawn) and, of those that choose from the pool, in
-    info["efficiency"] the share of the way from mean to any that the choice goes: (accuracy - mean) / (any -
-    mean), over the problems where all three are known. A problem some of whose attempts nobody could judge
-    has no mean, and no any unless one that was judged is right. Tokens that a score reads are not in the
-    budget; the report's cost counts them.
+    Per strategy: accuracy/NAME and tokens/NAME (drawn). For those that choose from the pool,
+    info["efficiency"] is (accuracy - mean) / (any - mean), over the problems where all three are known. If
+    some attempts at a problem cannot be judged, it has no mean, and an any only if a judged one is right.
+    Tokens that a score reads are not in the budget, but in the report's cost.
     """
 
     budget: int = 512
@@ -88,7 +87,7 @@ class strategies:
         )
 
     def _within(self, tree: Tree) -> None:
-        """Attempts beyond the budget stand aside."""
+        """Put attempts beyond the budget aside."""
         spent, leaves = 0, tree.leaves()
         for number, leaf in enumerate(leaves):
             spent += self._drawn(tree, tree.dialogue(leaf))
@@ -147,9 +146,7 @@ class strategies:
 
 
 def _efficiency(report: Report, metric: str) -> float:
-    """(metric - mean) / (any - mean), over the problems where all three are known; nan where there is no way
-    to go.
-    """
+    """(metric - mean) / (any - mean), over the problems where all three are known; nan unless any > mean."""
     found, mean, any_ = (report.by_problem(name) for name in (metric, "accuracy/mean", "accuracy/any"))
     rows = np.array([(found[p], mean[p], any_[p]) for p in found if p in mean and p in any_])
     if not len(rows) or not rows[:, 2].mean() > rows[:, 1].mean():
@@ -159,7 +156,7 @@ def _efficiency(report: Report, metric: str) -> float:
 
 
 def _scaled(values: Any) -> np.ndarray:
-    """Values brought to [0, 1]; all equal: 1; nan stays."""
+    """Values scaled to [0, 1]; all equal: 1; nan stays."""
     values = np.asarray(values, float)
     if np.isnan(values).all():
         return values

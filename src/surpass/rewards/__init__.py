@@ -1,4 +1,4 @@
-"""What an attempt is worth."""
+"""Rewards: what an attempt is worth, as columns of a tree."""
 
 from surpass.rewards.check import check
 from surpass.rewards.code import code

@@ -1,6 +1,4 @@
-"""How sure a model is of an attempt: of every token of it, of the whole when asked, or by a mark it puts
-after it.
-"""
+"""How sure a model is of an attempt: by its distributions, when asked, or by a mark after it."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from surpass.types import DONE, Column, Tree
 
 @dataclass(frozen=True)
 class certainty:
-    """Per leaf: the mean over the tokens that `voice` drew on its path of KL(uniform || p), in nats, where p
-    is the distribution under `role` (temperature 1) at that token; nan where nothing was drawn. The surer,
-    the larger; a loop is sure, too.
+    """Per leaf: the mean of KL(uniform || p), in nats, over the tokens that `voice` drew on its path; p is
+    the distribution of `role` at that token (temperature 1). nan if nothing was drawn. Larger is surer; a
+    loop is sure, too.
 
     Uses no labels. Kang et al. 2025 (self-certainty): -(1 / (n V)) sum over n tokens and V words of log(V p).
     """
@@ -42,12 +40,12 @@ class certainty:
 
 @dataclass(frozen=True)
 class verdict:
-    """Per leaf: the probability, in [0, 1], that `role` answers `yes` rather than `no` when asked, right
-    after the attempt and in the same conversation, whether it is right: p(yes) / (p(yes) + p(no)), from the
-    first token of each. Nothing is drawn.
+    """Per leaf: p(yes) / (p(yes) + p(no)), in [0, 1], for the next token of `role` when asked, right after
+    the attempt and in the same conversation, whether it is right. Words count by their first token. Nothing
+    is drawn.
 
-    What is asked stands in the tree, aside. `role` has to read the tokens of whoever wrote the attempt:
-    itself, or a snapshot. The defaults are the words that the tiny models know; for others: ask="Is this
+    The question stays in the tree, aside. `role` must have the tokenizer of whoever wrote the attempt:
+    itself, or a snapshot. The defaults are words that the tiny models know; for other models: ask="Is this
     right? Answer yes or no.", yes="Yes", no="No". Uses no labels.
     """
 
@@ -66,14 +64,14 @@ class verdict:
 
 @dataclass(frozen=True)
 class marked:
-    """Per leaf: beta * (log p_role(z) - log p_base(z)), z the token `mark` as the next after the attempt; nan
-    for an attempt that did not end by itself. One token's price, and untrained it says nothing:
-    objectives.regression teaches it.
+    """Per leaf: beta * (log p_role(z) - log p_base(z)), where z is the token `mark`, as the next one after
+    the attempt; nan if the attempt did not end by itself. It costs one token. Without training it means
+    nothing: objectives.regression trains it.
 
     `mark` is a token that is never written ("": one that the tokenizer reserves). With `graft` the mark is
-    put into the tree after each attempt, aside, by the author "mark", so that a Learn row with that voice can
-    train it. Uses no labels. Yang et al. 2025 (LaSeR), eq. of the last-token self-reward, with the
-    reference's own log-probability in place of its mean.
+    added to the tree after each attempt, aside, by the author "mark", so that a Learn row with that voice can
+    train it. Uses no labels. Yang et al. 2025 (LaSeR), the last-token self-reward, with the reference's own
+    log-probability in place of its mean.
     """
 
     beta: float = 0.1

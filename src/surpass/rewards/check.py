@@ -14,7 +14,7 @@ from surpass.types import Column, Tree
 
 @dataclass(frozen=True)
 class check:
-    """Per leaf: what the attempt is worth (see surpass.searches.turns.worth)."""
+    """Per leaf: what the task says the attempt is worth (surpass.searches.turns.worth); nan: not known."""
 
     role: str = "policy"
 

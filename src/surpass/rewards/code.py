@@ -1,4 +1,4 @@
-"""A reward function that a model wrote, or anybody else: it runs in the sandbox."""
+"""A reward function that a model, or anybody, wrote. It runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from surpass.models import Models
 from surpass.parts import Task
 from surpass.types import FAILED, Column, Tree
 
-LARGEST = 1e6  # of a reward
+LARGEST = 1e6  # the largest size of a reward
 
 
 @dataclass(frozen=True)
 class code:
-    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with the
-    two texts: what the players were asked, and the attempt. nan where it raises, takes longer than `seconds`,
-    and where it returns no number from -LARGEST to LARGEST.
+    """Per leaf: what `function`(prompt, completion) of the `program` returns, called in the sandbox with two
+    texts: what the players were asked, and the attempt. nan if it raises, takes longer than `seconds`, or
+    returns anything but a number from -LARGEST to LARGEST.
 
-    Every attempt is judged in a process of its own, so one that the program is made to run or to hang on
-    changes no other's reward. Its own it can: a program that runs an attempt beside itself believes whatever
-    that says. RunBroken where no attempt at all could be judged. Uses no labels.
+    Each attempt is judged in a process of its own: one that the program executes, or hangs on, changes no
+    other attempt's reward. It may change its own, because a program that executes an attempt in its own
+    process believes what that says. RunBroken if no attempt at all could be judged. Uses no labels.
     """
 
     program: str
@@ -36,7 +36,7 @@ class code:
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
-            raise SurpassError(f"a reward's program needs some seconds; found {self.seconds}")
+            raise SurpassError(f"a reward's program needs seconds > 0; found {self.seconds}")
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
         asked = [

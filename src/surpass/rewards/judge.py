@@ -18,17 +18,16 @@ from surpass.verdicts import asking, read
 
 @dataclass(frozen=True)
 class judge:
-    """Per leaf: the mean of `n` verdicts by `role`, each the score x that its words state (verdicts.score_of)
-    on the scale from `worst` to `best` as (x - worst) / (best - worst), in [0, 1]. nan where no verdict
-    states one or the judge cannot be asked; an EngineError where it never can. An attempt that says nothing
-    is worth 0, and nobody is asked about it.
+    """Per leaf: the mean of `n` verdicts by `role`. A verdict states a score x from `worst` to `best`
+    (verdicts.score_of) and counts (x - worst) / (best - worst), in [0, 1]. nan if no verdict states a score
+    or the judge cannot be asked; EngineError if it never can. An empty attempt is worth 0 and is not shown.
 
     `prompt` is one user message with {question} and {answer}: what the players were told last, and the
-    attempt. {worst} and {best} in it are the scale; without them a sentence that says it is put after the
-    prompt. `pattern`, a regular expression of one's own, reads the last number it finds instead, and nothing
-    is added then; what lies outside the scale is not read. What the judge is shown and says stands in the
-    tree, aside, and the node column "read" is 1 at verdicts that state a score and 0 at others. Uses no
-    labels. Yuan et al. 2024 (self-rewarding), section 2.2.
+    attempt. {worst} and {best} in it stand for the scale; without them a sentence with the scale is added.
+    `pattern`, a regular expression, reads the last number that it finds instead, and nothing is added; a
+    number outside the scale is not read. The dialogue with the judge stays in the tree, aside, and its node
+    column "read" is 1 at verdicts that state a score, else 0. Uses no labels. Yuan et al. 2024
+    (self-rewarding), section 2.2.
     """
 
     prompt: str
@@ -51,7 +50,7 @@ class judge:
             )
 
     def at_most(self) -> int:
-        """Tokens drawn for one attempt, if every verdict uses all it may."""
+        """The most tokens that judging one attempt can draw."""
         return self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:

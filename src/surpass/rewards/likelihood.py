@@ -1,4 +1,4 @@
-"""How probable a model finds an attempt, alone or against another model."""
+"""How probable an attempt is to a model, alone or compared with another model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class likelihood:
-    """Per leaf: exp(scale * m), in (0, 1], where m is the mean over the tokens that `voice` drew on the
-    leaf's path of their log-probability (temperature 1) under `role`; nan where nothing was drawn.
+    """Per leaf: exp(scale * m), in (0, 1]; m is the mean log-probability (temperature 1) under `role` of the
+    tokens that `voice` drew on the leaf's path. nan if nothing was drawn.
 
-    role "policy@0" is the model at the start of the run, "" whoever drew the tokens, at the time (no model
-    call). The mean, unlike the sum, does not favour short attempts. Uses no labels. Huang et al. 2024
-    (sharpening), the length-normalised self-reward; at role "policy@0" and scale 1 / beta the reward whose
-    optimum is tempered towards what the start prefers.
+    role "policy@0" is the model at the start of the run; "" is whoever drew the tokens, at the time (no model
+    call). Unlike the sum, the mean does not favour short attempts. Uses no labels. Huang et al. 2024
+    (sharpening), the length-normalised self-reward. With role "policy@0" and scale 1 / beta, its optimum is
+    the start, tempered towards what it prefers.
     """
 
     role: str = "policy@0"
@@ -31,6 +31,7 @@ class likelihood:
 
     @property
     def needs(self) -> frozenset[str]:
+        """Log-probs of a role; tokens alone if whoever drew them counts."""
         return frozenset({"logprobs" if self.role else "tokens"})
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:
@@ -40,15 +41,14 @@ class likelihood:
 
 @dataclass(frozen=True)
 class implicit:
-    """Per leaf: beta * sum over the tokens t that `voice` drew on its path of log p_role(t) - log p_base(t),
-    in nats.
+    """Per leaf, in nats: beta * sum of log p_role(t) - log p_base(t) over the tokens t that `voice` drew on
+    its path. Uses no labels.
 
-    The reward of which `role` would be the optimum of RL from `base` with KL coefficient beta, up to a
+    It is the reward for which `role` is the optimum of RL from `base` with KL coefficient beta, up to a
     constant per problem (Rafailov et al. 2023, eq. 5). role "" is whoever drew the tokens, at the time (no
-    model call): the expectation at temperature 1 is then beta * KL(voice || base) of whole attempts.
-    `per_token`: the mean over tokens instead of the sum. Where role and base are the same weights this says
-    nothing; with `or_likelihood` it is then the mean log-probability under base (Wang et al. 2024, CREAM).
-    Uses no labels.
+    model call): at temperature 1 its expectation is then beta * KL(voice || base) of whole attempts.
+    `per_token` takes the mean over tokens, not the sum. Where role and base have the same weights this is 0;
+    with `or_likelihood` it is then the mean log-probability under base (Wang et al. 2024, CREAM).
     """
 
     role: str = ""
@@ -75,7 +75,7 @@ class implicit:
 
 
 def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:
-    """bool[t]: which tokens of the dialogue up to `leaf` (all its parts) were drawn by `voice`."""
+    """bool[t]: which tokens of the dialogue up to `leaf` (all its parts) `voice` drew."""
     path = tree.dialogue(leaf)
     drawn = np.concatenate([tree.drawn(node)[0] for node in path])
     return np.repeat(
@@ -86,15 +86,15 @@ def written(tree: Tree, leaf: int, voice: str) -> np.ndarray:
 async def along(
     ask: Callable[[str, Tree, int], Awaitable[np.ndarray]], role: str, tree: Tree, leaf: int
 ) -> np.ndarray:
-    """[t, ...]: what `ask` (models.logprobs, .certainty, .value) tells of each token of the dialogue up to
+    """[t, ...]: what `ask` (models.logprobs, .certainty, .value) gives for each token of the dialogue up to
     `leaf`, all its parts.
     """
     return np.concatenate(await asyncio.gather(*(ask(role, tree, end) for end in tree.parts(leaf))))
 
 
 async def mean_logp(models: Models, role: str, tree: Tree, leaf: int, voice: str) -> float:
-    """The mean log-probability under `role` ("": at the draw) of the tokens `voice` drew on the path to
-    `leaf`; nan without any.
+    """The mean log-probability under `role` ("": at the draw) of the tokens that `voice` drew on the path to
+    `leaf`; nan if there are none.
     """
     mine = written(tree, leaf, voice)
     if not mine.any() or tree.stop[leaf] == FAILED:

@@ -14,8 +14,8 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class outcome:
-    """Per node that a player of the task wrote: the sum of what the task paid that player over the whole
-    game; nan elsewhere and where the search failed. For a task with one player, what it was paid on the way.
+    """Per node that a player of the task wrote: what the task paid that player over the whole game; nan
+    elsewhere and if the search failed. For a task with one player, what it was paid on the way.
     """
 
     async def __call__(self, models: Models, task: Task, trees: Sequence[Tree]) -> list[Column]:

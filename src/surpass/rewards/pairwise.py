@@ -1,4 +1,4 @@
-"""Which of two attempts is better: a [L, L] column, and how often each attempt wins."""
+"""Which of two attempts is better, as a [L, L] column, and how often each attempt wins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Ask = Callable[[Tree, str, str], Awaitable[float]]
 
 @dataclass(frozen=True)
 class preferred:
-    """Per pair of leaves (i, j): the probability that attempt i is preferred to attempt j, as the task says:
-    its method prefer(models, problem, a, b), of two attempts' texts, awaited if it is to be. 1/2 on the
-    diagonal; nan where either failed.
+    """Per pair of leaves (i, j): the probability that attempt i is preferred to attempt j, by the task's
+    method prefer(models, problem, a, b), which gets both texts and may be a coroutine. 1/2 on the diagonal;
+    nan if either attempt failed.
 
-    The column is antisymmetric about 1/2, P[j, i] = 1 - P[i, j]: where the task's answers are not, because
-    they depend on the order, both orders are asked and averaged.
+    The column is antisymmetric about 1/2: P[j, i] = 1 - P[i, j]. Both orders are asked and averaged, because
+    the task's answers may depend on the order.
     """
 
     voice: str = "policy"
@@ -51,9 +51,9 @@ class preferred:
 @dataclass(frozen=True)
 class duels:
     """Per pair of leaves (i, j): the probability that `role` prefers attempt i to attempt j: p(first) /
-    (p(first) + p(second)) of its next token when shown `prompt` with {question}, {a} and {b}; both orders are
-    asked and averaged, so that a liking for the first place cancels. What is shown stands in the tree, aside;
-    nothing is drawn. 1/2 on the diagonal; nan where either failed. Uses no labels.
+    (p(first) + p(second)) of its next token after `prompt` with {question}, {a} and {b}. Both orders are
+    asked and averaged, so a bias for the first place cancels. The question stays in the tree, aside; nothing
+    is drawn. 1/2 on the diagonal; nan if either attempt failed. Uses no labels.
     """
 
     prompt: str
@@ -72,7 +72,7 @@ class duels:
         if words[0] == words[1]:
             raise SurpassError(
                 f'"{self.first}" and "{self.second}" begin with the same token of this model; give the '
-                "duel others"
+                "duel two words that do not"
             )
 
         async def ask(tree: Tree, a: str, b: str) -> float:
@@ -85,9 +85,7 @@ class duels:
 
 
 async def _table(models: Models, tree: Tree, ask: Ask, voice: str) -> Column:
-    """The [L, L] column of ask(tree, a, b) and its mirror image, averaged; equal texts tie without being
-    asked.
-    """
+    """The [L, L] column of ask(tree, a, b), averaged with its mirror image. Equal texts tie, unasked."""
     leaves = tree.leaves()
     texts = [models.said(voice, tree, leaf) for leaf in leaves]
     p = np.full((len(leaves), len(leaves)), 0.5)
@@ -106,8 +104,8 @@ async def _table(models: Models, tree: Tree, ask: Ask, voice: str) -> Column:
 
 @dataclass(frozen=True)
 class wins:
-    """Per leaf i: r_i = mean over the other leaves j of P[i, j], the pair column `score`; nan where it met
-    nobody. The mean over a tree's leaves is 1/2. Swamy et al. 2024 (SPO), algorithm 2.
+    """Per leaf i: r_i = mean over the other leaves j of P[i, j], the pair column `score`; nan if it met no
+    other. The mean over a tree's leaves is 1/2. Swamy et al. 2024 (SPO), algorithm 2.
     """
 
     score: str = "pairs"

@@ -1,4 +1,4 @@
-"""A process-reward model's judgement of attempts, step by step."""
+"""A process reward model's judgement of attempts, step by step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from surpass.types import FAILED, Column, Tree
 
 @dataclass(frozen=True)
 class process:
-    """Per leaf: the least ("min"), the product ("product") or the last ("last") of the values that a head of
-    `role` reads at the end of each step that `voice` wrote on its path (a line, `stop`), each through the
-    logistic function; nan for failed attempts.
+    """Per leaf: the least ("min"), the product ("product") or the last ("last") of the values of the steps
+    that `voice` wrote on its path; a step is a line (`stop`). A step's value is the logistic function of what
+    value head number `head` of `role` reads at its end. nan for failed attempts.
 
     Luo et al. 2024 (OmegaPRM), Lightman et al. 2023: product and min of step probabilities.
     """
@@ -51,7 +51,7 @@ class process:
         if tree.stop[leaf] == FAILED:
             return float("nan")
         decode, at, ends = models.engine(self.role).text.decode, 0, []
-        run: list[int] = []  # the tokens of one turn, over the nodes it consists of
+        run: list[int] = []  # the tokens of one turn, over all its nodes
         for node in [*tree.dialogue(leaf), -1]:
             if node >= 0 and tree.author[node] == self.voice:
                 run += tree.own(node).tolist()

@@ -1,4 +1,4 @@
-"""Rewards made of others, and what lengths cost."""
+"""Sums of rewards, and a penalty on length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from surpass.types import Column, Tree
 
 @dataclass(frozen=True)
 class weighted:
-    """Per leaf: sum over `parts` of weight * score; nan where one of them is."""
+    """Per leaf: sum over `parts` of weight * score; nan if one of the scores is nan."""
 
     parts: Mapping[str, float]
 
@@ -36,8 +36,8 @@ class weighted:
 
 @dataclass(frozen=True)
 class overlong:
-    """Per leaf: 0 where `voice` drew at most max_tokens - margin tokens on its path, falling linearly to -1
-    at `max_tokens`. Yu et al. 2025 (DAPO), eq. 13.
+    """Per leaf: 0 if `voice` drew at most max_tokens - margin tokens on its path; from there it falls
+    linearly to -1 at `max_tokens`. Yu et al. 2025 (DAPO), eq. 13.
     """
 
     max_tokens: int

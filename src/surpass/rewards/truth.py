@@ -1,6 +1,4 @@
-"""A judge that knows the truth and errs as it is told to: for studying what a method does with a judge of
-known quality.
-"""
+"""A judge that knows the truth and errs at a set rate, to study a method with a judge of known quality."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from surpass.types import Column, Tree, fold
 
 @dataclass(frozen=True)
 class noisy_truth:
-    """Per leaf: 1 if the attempt is right (worth at least 1), else 0; the other way round with probability
-    `noise`; plus `bias` times the attempt's length, as the share in [0, 1] of the longest attempt at that
-    problem. nan where nobody can judge.
+    """Per leaf: 1 if the attempt is right (worth at least 1), else 0; flipped with probability `noise`; plus
+    `bias` times the attempt's length as a share, in [0, 1], of the longest attempt at that problem. nan if it
+    cannot be judged.
 
     Errors are a function of the tree and the leaf: asked again, the judge says the same.
     """

@@ -15,9 +15,8 @@ from surpass.types import FAILED, Column, Tree
 
 
 def stated(models: Models, task: Task, tree: Tree, role: str = "policy") -> list[str | None]:
-    """The final answer of every leaf; None where none is stated, where the attempt failed and where a search
-    left it unfinished. Two answers are the same if task.final_answer gives the same text (the whole attempt,
-    for tasks without one).
+    """The final answer of every leaf; None if it states none, failed, or was left unfinished by a search. Two
+    answers are the same if task.final_answer gives the same text (without that method, the whole attempt).
     """
     over = [not (tree.stop[leaf] == FAILED or tree.unfinished(leaf)) for leaf in tree.leaves()]
     return [
@@ -28,11 +27,11 @@ def stated(models: Models, task: Task, tree: Tree, role: str = "policy") -> list
 
 @dataclass(frozen=True)
 class vote:
-    """Per leaf: the share of this tree's leaves that state the same final answer; nan where none is stated.
+    """Per leaf: the share of this tree's leaves that state the same final answer; nan if it states none.
 
-    With `weight`, the name of a score, leaves count by it (nan: not at all; below 0: as 0), and the share is
-    of all weight. Where no attempt that states an answer has any weight, the weights say nothing, and heads
-    are counted: of those that have a weight, else of all. Uses no labels. Wang et al. 2022, self-consistency.
+    With `weight`, the name of a score, each leaf counts by that score (nan: not at all; below 0: as 0), and
+    the share is of the total weight. If no leaf that states an answer has weight, heads are counted instead:
+    of the leaves that have a score, else of all. Uses no labels. Wang et al. 2022, self-consistency.
     """
 
     role: str = "policy"
@@ -47,7 +46,7 @@ class vote:
             given = np.asarray(tree.get(self.weight).values, float)
             states = np.array([answer is not None for answer in answers], bool)
             weights = np.nan_to_num(given).clip(0)
-            if not weights[states].any():  # weightless votes count heads
+            if not weights[states].any():  # no vote has weight: count heads
                 known = ~np.isnan(given)
                 weights = np.where(known | ~known[states].any(), 1.0, 0.0)
         total = weights.sum()
@@ -60,10 +59,10 @@ class vote:
 
 @dataclass(frozen=True)
 class ranks:
-    """Per leaf: (N - r + 1) ** power, r in 1..N its place among the tree's N judged leaves by `score`, the
-    highest first (the earlier of equals); nan where it was not judged. Leaves that state no answer come last
-    of the N, whatever their score, and have no weight (nan). As the `weight` of `vote` a Borda count: power 0
-    counts heads, a large power follows the best alone. Kang et al. 2025 (self-certainty), section 4.
+    """Per leaf: (N - r + 1) ** power, where r in 1..N is its rank among the tree's N judged leaves by
+    `score`, the highest first (ties: the earlier first); nan if it was not judged. Leaves that state no
+    answer rank last, whatever their score, and get nan. As the `weight` of `vote` this is a Borda count:
+    power 0 counts heads, a large power follows the best alone. Kang et al. 2025 (self-certainty), section 4.
     """
 
     score: str = "reward"
@@ -87,8 +86,8 @@ class ranks:
 
 @dataclass(frozen=True)
 class majority:
-    """Per leaf: 1 for the answer with the most votes (the earlier of equals), 0 for every other and for an
-    attempt that states none; times the winner's share where `scaled`. nan where no leaf states an answer, and
+    """Per leaf: 1 for the answer with the most votes (ties: the earlier), 0 for every other answer and for an
+    attempt that states none; with `scaled`, times the winner's share. nan if no leaf states an answer, and
     for attempts that failed.
 
     `score` names the column of rewards.vote. Uses no labels. Zuo et al. 2025 (TTRL), the majority reward.
@@ -114,10 +113,9 @@ class majority:
 
 @dataclass(frozen=True)
 class crossed:
-    """Per leaf: 1 if it states the final answer that is the commonest (the earlier of equals) among the
-    attempts that began from the tree's other opening, else 0; 0 for all where no attempt there states one;
-    nan for attempts that failed, and in a tree with one opening only. Uses no labels. Zhang et al. 2025
-    (Co-Reward).
+    """Per leaf: 1 if it states the commonest final answer (ties: the earlier) of the attempts from the tree's
+    other opening, else 0; all 0 if no attempt there states one. nan for attempts that failed, and in a tree
+    with one opening only. Uses no labels. Zhang et al. 2025 (Co-Reward).
     """
 
     role: str = "policy"

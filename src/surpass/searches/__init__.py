@@ -1,4 +1,4 @@
-"""How attempts are proposed."""
+"""Searches: how attempts are proposed."""
 
 from surpass.searches import values
 from surpass.searches.beam import beam, best_first

@@ -1,4 +1,4 @@
-"""Searches that keep the most promising steps: beam, and best first."""
+"""Searches that continue the most promising steps: beam, and best first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from surpass.types import Problem, Tree
 
 @dataclass(frozen=True)
 class _Stepped:
-    """What both share: how a step is drawn and judged."""
+    """What both searches share: how a step is drawn and judged."""
 
     value: Value = field(default_factory=constant)
     stop: str = "\n"
@@ -59,12 +59,12 @@ def _marked(steps: Steps, scores: dict[int, float]) -> Tree:
 
 @dataclass(frozen=True)
 class beam(_Stepped):
-    """At every depth each of the `width` kept steps is continued `n` times, and the `width` best new
-    ones by `value` go on; attempts that end are set aside for the choice. `by_least`: a step counts by the
-    least value on its way instead of its own.
+    """At each depth, continue each of the `width` kept steps `n` times and keep the `width` best new steps by
+    `value`. Attempts that end are set aside until the choice. With `by_least` a step counts by the lowest
+    value on its path instead of its own.
 
-    `token_budget` tokens drawn end the search (0: none); what is kept then is not finished. Leaves the node
-    column "worth".
+    The search ends once `token_budget` tokens are drawn (0: no limit); steps kept then stay unfinished. Adds
+    the node column "worth".
     """
 
     width: int = 2
@@ -72,7 +72,7 @@ class beam(_Stepped):
     by_least: bool = False
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem at most."""
+        """The most tokens that one problem can draw."""
         return self.token_budget or self.width * self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
@@ -92,9 +92,9 @@ class beam(_Stepped):
 
 @dataclass(frozen=True)
 class best_first(_Stepped):
-    """`expansions` times the most promising step found so far, wherever it stands, is continued `n`
-    times; steps known to be worth less than `prune` are given up; the search ends with the `attempts`-th
-    finished attempt. Leaves the node column "worth".
+    """Continue the most promising step so far, wherever it is, `n` times; do so `expansions` times. Steps
+    worth less than `prune` are dropped. The search ends with the `attempts`-th finished attempt. Adds the
+    node column "worth".
     """
 
     expansions: int = 20
@@ -103,7 +103,7 @@ class best_first(_Stepped):
     attempts: int = 1
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem at most."""
+        """The most tokens that one problem can draw."""
         return self.token_budget or self.expansions * self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:

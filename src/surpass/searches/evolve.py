@@ -1,4 +1,4 @@
-"""Attempts that are tried out, and better ones written from what was seen of the best."""
+"""Attempts that the task tries out, and new ones that improve on the best."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ ALONE = "This was tried: on a scale where more is better it is worth {worth:.3g}
 
 @dataclass(frozen=True)
 class evolve:
-    """`iterations` times `n` attempts: the first ones at the problem, later ones after the best of the
-    iteration before and the task's words about it (task.trial). Where none of an iteration could be tried,
-    the next asks the same again. Every attempt is a leaf; node columns "trial" (what the trial found it
-    worth; nan: it could not be tried) and, at an opening, "improves" (the attempt it shows).
+    """Draw `n` attempts, `iterations` times. The first ones see the problem; later ones also see the best of
+    the iteration before and what the task said about it (task.trial). If none of an iteration could be tried,
+    the next one asks the same again. Every attempt is a leaf. Node columns: "trial", what the trial found an
+    attempt worth (nan: not tried), and, at an opening, "improves", the attempt that it shows.
 
-    `guided`=False tells the best attempt's worth and nothing else (the ablation). Ma et al. 2023 (Eureka),
-    algorithm 1.
+    `guided`=False shows the best attempt's worth alone (the ablation). Ma et al. 2023 (Eureka), algorithm 1.
     """
 
     n: int = 16
@@ -36,7 +35,7 @@ class evolve:
     of_task = ("trial",)
 
     def at_most(self) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that can be drawn."""
         return self.n * self.iterations * self.max_tokens
 
     async def __call__(self, models: Models, task: Any, problem: Problem, rng: int) -> Tree:

@@ -1,4 +1,4 @@
-"""Where attempts go wrong, found by completing their beginnings."""
+"""Where attempts go wrong, found by completing their prefixes."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from surpass.types import Problem, Tree
 
 @dataclass(frozen=True)
 class first_error:
-    """Completions of prefixes, and a binary search for the first wrong step of wrong ones; all completions
+    """Complete prefixes, and find the first wrong step of wrong completions by binary search. All completions
     stay in the tree.
 
-    A prefix's MC is the share of its `n` completions that are right (worth at least 1): labels; of those that
-    could be judged. The root's first: 0 or 1 ends the search. Then, `searches` times at most, of the wrong
-    completions r of prefixes s with 0 < MC < 1 the one with the highest alpha^(1 - MC(s)) beta^(|r| / scale)
-    + explore sqrt(sum_i N(s_i)) / (1 + N(s)) is taken, N(s) the times s was taken from; of its steps (lines,
-    `stop`) the middle one's prefix is completed n times: where any is right the first error lies later, else
-    there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
+    MC(s) is the share of a prefix's `n` completions that are right (worth at least 1, by labels), over those
+    that could be judged. If the root's MC is 0 or 1 the search ends. Else repeat at most `searches` times: of
+    all wrong completions r of prefixes s with 0 < MC(s) < 1, take the one with the highest
 
-    Leaves node columns "mc" (prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at
-    completions whose first wrong step was found). Tokens of a prefix are copied from the completion: nobody
-    drew them there.
+        alpha^(1 - MC(s)) beta^(|r| / scale) + explore sqrt(sum_i N(s_i)) / (1 + N(s)),
+
+    where |r| is its length in tokens and N(s) counts how often s was taken from. Then search its steps
+    (lines, `stop`) by halves: complete the prefix up to the middle step n times. If any completion is right,
+    the first error lies later; else it lies there or before. Luo et al. 2024 (OmegaPRM), algorithm 1.
+
+    Adds the node columns "mc" (at prefixes; 1 or 0 at finished attempts) and "wrong_step" (1, 2, ..., at
+    completions whose first wrong step was found). A prefix copies the completion's tokens, with the
+    log-probabilities of their draw (Tree.cut).
     """
 
     n: int = 8
@@ -41,7 +44,7 @@ class first_error:
     beta: float = 0.9
     scale: float = 64.0
     explore: float = 0.125
-    linear: bool = False  # every step in order instead: the reference
+    linear: bool = False  # test every step in order instead: the slow reference
     stop: str = "\n"
     temperature: float = 1.0
     max_tokens: int = 256
@@ -49,7 +52,7 @@ class first_error:
     needs = frozenset({"tokens", "branching", "one_player"})
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem at most."""
+        """The tokens that one problem can draw, for completions of at most 16 steps."""
         return self.n * self.max_tokens * (1 + self.searches * 4)
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
@@ -71,7 +74,7 @@ class first_error:
 
 @dataclass
 class _Found:
-    """What one search knows."""
+    """The state of one search."""
 
     search: first_error
     models: Any
@@ -85,7 +88,7 @@ class _Found:
     wrong: dict[int, float] = field(default_factory=dict)
 
     async def complete(self, node: int) -> float:
-        """MC of a prefix; its wrong completions join the pool if some are right."""
+        """The MC of a prefix. If some completions are right, the wrong ones join the pool."""
         search, before = self.search, len(self.tree)
         part = completions(search.n, search.temperature, search.max_tokens, role=self.role)
         (values,) = await part.each(self.models, self.task, self.tree, [node], aside=False)
@@ -100,7 +103,7 @@ class _Found:
         return self.mc[node]
 
     def take(self) -> tuple[int, int] | None:
-        """The most promising wrong completion, with the prefix it continues; None where none is left."""
+        """The most promising wrong completion and the prefix it continues; None if none is left."""
         if not self.pool:
             return None
         search, total = self.search, math.sqrt(sum(self.taken.values()))
@@ -126,7 +129,7 @@ class _Found:
             middle = low + 1 if self.search.linear else (low + high) // 2
             probe = self.tree.cut(leaf, cuts[middle - 1], begin=cuts[low - 1] if low else 0, after=node)
             found = await self.complete(probe)
-            if math.isnan(found):  # nobody can say on which side the error is
+            if math.isnan(found):  # not judged: the error may be on either side
                 return
             if found > 0:
                 low, node = middle, probe
@@ -135,5 +138,6 @@ class _Found:
         self.wrong[leaf] = float(high)
 
     def mark(self) -> None:
+        """Write what was found to node columns."""
         for name, known in (("mc", self.mc | self.ends), ("wrong_step", self.wrong)):
             self.tree.put_nodes(name, known)

@@ -18,30 +18,31 @@ from surpass.types import Column, Problem, Tree
 
 @dataclass(frozen=True)
 class mcts:
-    """`simulations` times: descend from the root by `choice` to a step that was not expanded, expand it by
-    `n` next steps, judge these by `value`, and back up.
+    """`simulations` times: descend from the root by `choice` to a step without children, expand it by `n`
+    next steps, judge these by `value`, and back up.
 
-    choice     "ucb": Q_c + explore sqrt(2 ln N_parent / N_c), Q_c + `fresh` where N_c = 0 (ReST-MCTS*);
-               "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length **
-               penalty) (MCTS-DPO); "greedy": Q_c
-    backup     what an expanded node is worth: "visits": sum_c N_c Q_c / sum_c N_c; "all": the same with
-               max(1, N_c); "max": the best child; "mean": the mean of the values that simulations through it
-               ended with
-    rollout    so many further steps are drawn from the best new child, one at a time, aside; its worth
-               becomes (1 - mix) of its own + mix of the best seen on the way (ReST-MCTS*)
-    to_end     a simulation goes on expanding until an attempt ends (MCTS-DPO)
-    moves      after the simulations the most visited step is played and the search goes on from it, until an
-    attempt ends (MCTS-DPO) outcome    finished attempts are worth what the task says (labels), not what
-    `value` thinks
-    enough     the search ends when an attempt is finished that is worth this much
-    in_flight  so many simulations descend before their steps are drawn together; those under way count as
-    visits worth 0 most       tokens drawn after which no simulation begins (0: none)
+        choice     "ucb": Q_c + explore sqrt(2 ln N_parent / N_c), Q_c + `fresh` where N_c = 0 (ReST-MCTS*);
+                   "puct": Q_c + explore P_c sqrt(N_parent) / (1 + N_c), P_c = exp(log p(step) / length **
+                   penalty) (MCTS-DPO); "greedy": Q_c
+        backup     what an expanded node is worth: "visits": sum_c N_c Q_c / sum_c N_c; "all": the same with
+                   max(1, N_c); "max": the best child; "mean": the mean of the values that simulations through
+                   it ended with
+        rollout    draw so many further steps from the best new child, one at a time, aside; its worth becomes
+                   (1 - mix) of its own + mix of the best on the way (ReST-MCTS*)
+        to_end     a simulation expands until an attempt ends (MCTS-DPO)
+        moves      after the simulations, play the most visited step and search on from it, until an attempt
+                   ends (MCTS-DPO)
+        outcome    finished attempts are worth what the task says (labels), not what `value` says
+        enough     end the search when a finished attempt is worth this much
+        in_flight  so many simulations descend before their steps are drawn together; meanwhile each counts as
+                   a visit worth 0
+        token_budget  begin no simulation after so many drawn tokens (0: no limit)
 
-    A step is a line (`stop`), or `step_tokens` tokens, or a turn; the `depth`-th runs to its turn's end, and
-    an attempt has at most `depth` steps. Leaves node columns "visits" (with `outcome` at least 1 at ends that
-    the task judged), "q" (the backup over what was judged, `_Grown.told`; nan where nothing was, so with
-    `outcome` at steps below which no attempt ended that the task could judge) and "worth" (the step's own, at
-    first sight; nan: not known).
+    A step is a line (`stop`), or `step_tokens` tokens, or a turn. An attempt has at most `depth` steps; the
+    last runs to the end of its turn. Adds three node columns. "visits": with `outcome`, at least 1 at ends
+    that the task judged. "q": the backup over judged values alone (`_Grown.told`); nan if there is none, so
+    with `outcome` at steps below which the task judged no attempt. "worth": the step's own first value; nan:
+    not known.
     """
 
     value: Value = field(default_factory=constant)
@@ -83,7 +84,7 @@ class mcts:
             raise SurpassError("mcts needs simulations, n, depth and in_flight of at least 1")
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem at most, if every expansion ran to the end of an attempt."""
+        """The most tokens that one problem can draw, if every expansion runs to the end of an attempt."""
         return self.token_budget or self.simulations * (self.n + self.rollout) * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
@@ -120,12 +121,12 @@ class mcts:
         ):
             wave = [grown.descend(root) for _ in range(min(left, self.in_flight))]
             left -= len(wave)
-            for path in dict.fromkeys(map(tuple, wave)):  # two that met at one step expand it once
+            for path in dict.fromkeys(map(tuple, wave)):  # simulations that meet at a step expand it once
                 await grown.grow(list(path))
             for path in wave:
                 grown.back_up(path)
             if self.token_budget and not grown.open():
-                break  # more simulations would draw nothing, and so never reach what may be drawn
+                break  # nothing is left to draw, so the budget would never be reached
 
 
 class _Grown:
@@ -140,16 +141,16 @@ class _Grown:
         self.worth[root] = 0.0
         self.flying: dict[int, int] = {}
         self.ends: dict[tuple[int, ...], int] = {}
-        # what the simulations through a node that ended in something judged ended with
+        # values of the simulations through a node that ended in something judged
         self.heard: dict[int, list[float]] = {}
         self.done = False
 
     def open(self) -> bool:
-        """Whether there is a step left to expand."""
+        """Whether a step is left to expand."""
         return any(node not in self.children and not self.steps.over(node) for node in self.visits)
 
     def q(self, node: int) -> float:
-        """What a node is thought to be worth now."""
+        """The present estimate of a node's worth."""
         children, n = self.children.get(node), self.visits[node]
         if self.search.backup == "mean":
             return self.total[node] / n if n else self.worth[node]
@@ -165,8 +166,8 @@ class _Grown:
         )
 
     def told(self, node: int) -> float:
-        """`q` over what was judged alone: guesses and defaults lead the search, but make no step better or
-        worse than another. nan where nothing at the node or below it was judged.
+        """`q` over judged values alone; nan if nothing at or below the node was judged. Guesses and defaults
+        guide the search, but rank no step above another.
         """
         own = self.worth[node] if self.steps.judged(node) else math.nan
         if self.search.backup == "mean":
@@ -180,9 +181,7 @@ class _Grown:
         return float(np.average(list(found.values()), weights=weights)) if sum(weights) else own
 
     def seen(self, node: int) -> int:
-        """Simulations through a node; an attempt's end that the task judged when it was drawn counts as
-        one.
-        """
+        """Simulations through a node. An attempt's end that the task judged when drawn counts as one."""
         ended = (
             self.search.outcome and node != self.root and self.steps.over(node) and self.steps.judged(node)
         )
@@ -190,7 +189,7 @@ class _Grown:
 
     def _score(self, node: int, child: int) -> float:
         flying, n = self.flying.get(child, 0), self.visits[child]
-        q = self.q(child) * max(n, 1) / (max(n, 1) + flying)  # those under way count as losses
+        q = self.q(child) * max(n, 1) / (max(n, 1) + flying)  # simulations in flight count as losses
         if self.search.choice == "greedy":
             return q
         n, parent = n + flying, max(1, self.visits[node] + self.flying.get(node, 0))
@@ -201,7 +200,7 @@ class _Grown:
         return q + (self.search.explore * math.sqrt(2 * math.log(parent) / n) if n else self.search.fresh)
 
     def descend(self, root: int) -> list[int]:
-        """The path from the root to a step that was not expanded or ends an attempt."""
+        """The path from the root to a step without children, or to the end of an attempt."""
         path = [root]
         while self.children.get(path[-1]):
             path.append(max(self.children[path[-1]], key=lambda c: (self._score(path[-1], c), -c)))
@@ -210,7 +209,7 @@ class _Grown:
         return path
 
     async def grow(self, path: list[int]) -> None:
-        """Expand the last step of the path, and go on to an attempt's end where the search says so."""
+        """Expand the last step of the path; if the search says so, go on to the end of an attempt."""
         began, steps = tuple(path), self.steps
         while not steps.over(path[-1]) and path[-1] not in self.children:
             new = await steps.expand(path[-1], self.search.n)
@@ -246,20 +245,20 @@ class _Grown:
         self.total[child] += self.worth[child]
 
     def back_up(self, path: list[int]) -> None:
-        """One visit more on the path, and what the simulation ended with."""
+        """Add a visit along the path, with the value that the simulation ended with."""
         for node in path:
             self._passed(node, self.ends[tuple(path)])
             self.flying[node] -= 1
 
     def _passed(self, node: int, end: int) -> None:
-        """A simulation passed through a node and ended at another, or the same."""
+        """Record a simulation through `node` that ended at `end`, which may be the same."""
         self.visits[node] += 1
         self.total[node] += self.worth[end]
         if self.steps.judged(end):
             self.heard.setdefault(node, []).append(self.worth[end])
 
     def mark(self) -> None:
-        """The statistics as columns of the tree."""
+        """Write the statistics to columns of the tree."""
         tree = self.steps.tree
         known = {i: math.nan if i in self.steps.unknown else self.worth[i] for i in self.visits}
         for name, of in (("visits", self.seen), ("worth", known.__getitem__), ("q", self.told)):

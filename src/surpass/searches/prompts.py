@@ -1,6 +1,4 @@
-"""A search whose states are prompts: an optimiser model reads what went wrong under one and writes the
-next.
-"""
+"""A search over prompts: an optimizer model reads what went wrong under one and writes the next."""
 
 from __future__ import annotations
 
@@ -49,26 +47,26 @@ Write a better instruction between <prompt> and </prompt>."""
 
 @dataclass(frozen=True)
 class prompts:
-    """Monte Carlo tree search over system prompts for `role`, `iterations` times: descend by Q + w
-    sqrt(ln(N_parent + 1) / max(1, N)), expand by `n` rewrites, go on greedily to the best new one until
-    it ends, and give every prompt on the path the sum of the rewards from it to the path's end.
+    """Monte Carlo tree search over system prompts for `role`. `iterations` times: descend by Q + w
+    sqrt(ln(N_parent + 1) / max(1, N)), w = `explore`; expand by `n` rewrites; go on greedily to the best new
+    one until the path ends; give every prompt on the path the sum of the rewards from it to the end.
 
-    A rewrite: `role` answers `batch` train problems under the prompt (temperature 0), `optimizer` explains
+    A rewrite: `role` answers `batch` train problems under the prompt at temperature 0; `optimizer` explains
     what went wrong (or, if nothing did, why it worked) and writes a new prompt. A prompt's reward is its
-    accuracy on those of `held` other train problems that could be judged under the first one; what cannot be
-    under another counts as wrong there. A path ends
-    at `depth`; beyond `min_depth` steps also where the reward is below the mean of the start's and the
-    parent's, and where it is the best so far. `guided`=False rewrites without looking at mistakes (the
-    ablation). The root is the prompt that `role` plays with, at first `start` ("": no system message).
+    accuracy on `held` other train problems. Only those that could be judged under the first prompt count; one
+    that cannot be judged under another counts as wrong there. A path ends at `depth`. Beyond `min_depth`
+    steps it also ends where the reward is below the mean of the start's and the parent's, or is the best so
+    far. `guided`=False rewrites without looking at mistakes (the ablation). The root is the prompt that
+    `role` has now, at first `start` ("": no system message).
 
-    What was found is the best prompt on the path of an iteration with the highest mean reward (Wang et al.
-    2023, PromptAgent, algorithm 1). A maximum of noisy means flatters itself, so it, the root's and no prompt
-    at all answer `held` other train problems, and the best there is chosen, of equals none at all first, then
-    the root's; a prompt that is not better than none on the first `held` problems, too, is not chosen. (Where
-    the task has no other train problems the first decide.)
+    The result is the best prompt on the path of an iteration with the highest mean reward (Wang et al. 2023,
+    PromptAgent, algorithm 1). That is a maximum of noisy means, so a second test follows: this prompt, the
+    root's and no prompt at all answer `held` other train problems, and the best is chosen; ties go to no
+    prompt, then to the root's. A prompt that does not also beat no prompt on the first `held` problems is not
+    chosen. If the task has no other train problems, the first ones decide.
 
-    The tree: every prompt is a node the optimizer wrote, after (`cause`) the prompt it improves, and "" a
-    node of its own; node columns "reward", "visits", and "chosen", 1 at the chosen prompt.
+    In the tree every prompt is a node that the optimizer wrote, after (`cause`) the prompt that it improves;
+    "" is a node of its own. Node columns: "reward", "visits", and "chosen", 1 at the chosen prompt.
     """
 
     start: str = ""
@@ -87,7 +85,7 @@ class prompts:
     answer_tokens: int = 128
 
     def at_most(self) -> int:
-        """Tokens drawn at most."""
+        """The most tokens that can be drawn."""
         rewrites = self.iterations * self.depth * self.n
         return (
             rewrites * (2 * self.max_tokens + (self.batch + self.held) * self.answer_tokens)
@@ -115,13 +113,13 @@ class prompts:
 
 @dataclass
 class _Plan:
-    """What one search over prompts knows; a prompt is the number of its node."""
+    """The state of one search over prompts. A prompt is the number of its node."""
 
     search: prompts
     models: Any
     task: Any
     tree: Tree
-    root: int  # the prompt it begins with
+    root: int  # the first prompt
     none: int  # no prompt
     rng: int
     reward: dict[int, float] = field(default_factory=dict)
@@ -133,23 +131,25 @@ class _Plan:
     judgeable: dict[str, np.ndarray] = field(default_factory=dict)
 
     def prompt(self, node: int) -> str:
+        """The text of a prompt."""
         return str(self.tree.state[node]["prompt"])
 
     def path_to(self, node: int) -> list[int]:
+        """The prompts from the root to this one."""
         path = [node]
         while path[-1] in self.above:
             path.append(self.above[path[-1]])
         return path[::-1]
 
     async def visit(self, node: int) -> None:
-        """The accuracy of a prompt on the held problems: the same ones for every prompt."""
+        """Compute the accuracy of a prompt on the held problems, the same for every prompt."""
         self.reward[node], self.returns[node] = (
             await self.accuracy(node, "held", self.problems("held", self.search.held)),
             [],
         )
 
     async def accuracy(self, node: int, name: str, problems: list[Problem]) -> float:
-        """The share of right answers under a prompt, of those of the problems called `name` that could be
+        """The share of right answers under a prompt, over those of the problems called `name` that could be
         judged under the first prompt that answered them.
         """
         values = np.array([value for value, _, _ in await self.answer(node, problems)], float)
@@ -165,7 +165,7 @@ class _Plan:
         return list(islice(self.task.problems("train", fold(0, "prompts", name)), n))
 
     async def answer(self, node: int, problems: list[Problem]) -> list[tuple[float, Problem, str]]:
-        """(worth, problem, what was said) of one answer at temperature 0 to each problem under a prompt."""
+        """(worth, problem, answer) of one answer to each problem at temperature 0 under a prompt."""
         search, models = self.search, self.models
         asked = [instructed(problem, self.prompt(node)) for problem in problems]
         part = samples(1, 0.0, search.answer_tokens, role=search.role)
@@ -178,12 +178,13 @@ class _Plan:
         return list(zip(map(right, values), problems, said, strict=True))
 
     def score(self, node: int) -> float:
+        """A prompt's value in the descent."""
         value = float(np.mean(self.returns[node])) if self.returns[node] else self.reward[node]
         n = len(self.returns[self.above[node]])
         return value + self.search.explore * math.sqrt(math.log(n + 1) / max(1, len(self.returns[node])))
 
     async def iterate(self) -> None:
-        """One selection, expansions to an end, and the back-up."""
+        """One selection, expansions to the end of a path, and the back-up."""
         path = [self.root]
         while self.children.get(path[-1]):
             path.append(max(self.children[path[-1]], key=lambda c: (self.score(c), -c)))
@@ -198,6 +199,7 @@ class _Plan:
         self.paths.append(path)
 
     def ends(self, path: list[int], best: float) -> bool:
+        """Whether the path ends here."""
         node, depth = path[-1], len(path) - 1
         if depth >= self.search.depth or node in self.children:
             return True
@@ -209,7 +211,7 @@ class _Plan:
         )
 
     async def expand(self, node: int) -> None:
-        """`n` rewrites of a prompt, each after another batch of problems, at once."""
+        """Write `n` rewrites of a prompt at once, each after another batch of problems."""
         numbers = range(self.batches, self.batches + self.search.n)
         self.batches += self.search.n
         found = await asyncio.gather(*(self.rewrite(node, number) for number in numbers))
@@ -219,7 +221,7 @@ class _Plan:
         await asyncio.gather(*(self.visit(child) for child in self.children[node]))
 
     async def rewrite(self, node: int, number: int) -> int | None:
-        """A new prompt; None where the optimizer wrote none."""
+        """A new prompt; None if the optimizer wrote none."""
         search, models, tree = self.search, self.models, self.tree
         sampling = {"temperature": search.temperature, "max_tokens": search.max_tokens}
         answered = (
@@ -257,7 +259,7 @@ class _Plan:
         return new if text else None
 
     async def chosen(self) -> int:
-        """What to play with from now on."""
+        """The prompt to play with from now on."""
         best = max(
             self.paths,
             key=lambda path: float(np.mean([self.reward[node] for node in path])),
@@ -276,9 +278,10 @@ class _Plan:
         again = [
             await self.accuracy(node, "other held", others) if others else self.reward[node] for node in final
         ]
-        return final[int(np.argmax(again))]  # the first of equals
+        return final[int(np.argmax(again))]  # ties go to the first
 
     async def mark(self) -> None:
+        """Write the statistics to node columns."""
         chosen = await self.chosen()
         columns: dict[str, dict[int, float]] = {
             "reward": self.reward,

@@ -1,4 +1,4 @@
-"""An attempt, feedback on it, and a better attempt, several times over."""
+"""An attempt, feedback on it, a better attempt, and so on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from surpass.types import FAILED, Problem, Tree
 
 @dataclass(frozen=True)
 class refine:
-    """One attempt and at most `times` refinements; the last one is the tree's only leaf, the earlier ones its
-    causes.
+    """One attempt and at most `times` refinements. The last one is the tree's only leaf; the earlier ones are
+    its causes (Tree.history).
 
-    `feedback` (one user message, with {question} and {answer}) is shown to the role in a context of its own,
-    aside; `improve` (with {question}, {answer} and {feedback}) replaces the problem's last user message for
-    the next attempt. Feedback that holds `done`, or failed, ends the refinement. Madaan et al. 2023,
-    algorithm 1.
+    The role reads `feedback` (one user message, with {question} and {answer}) in a context of its own, aside.
+    `improve` (with {question}, {answer} and {feedback}) replaces the problem's last user message for the next
+    attempt. Feedback that contains `done`, or that failed, ends it. Madaan et al. 2023, algorithm 1.
     """
 
     feedback: str
@@ -41,7 +40,7 @@ class refine:
                 raise SurpassError(f"refine's {name} needs {', '.join(missing)}")
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem, if every message uses all it may."""
+        """The most tokens that one problem can draw."""
         return (1 + 2 * self.times) * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:

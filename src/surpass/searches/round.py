@@ -11,13 +11,13 @@ from surpass.models import Models
 from surpass.parts import Search, Task, shown
 from surpass.types import FAILED, Problem, Tree, fold
 
-LIVE = 512  # searches under way at once
+LIVE = 512  # the most searches at once
 MOST_FAILED = 0.5  # share of failed searches above which a round is given up
 
 
 def failure(tree: Tree) -> str | None:
-    """Why nothing came of a search: what a failed one says, or the first of attempts that all failed; None
-    where one did not.
+    """Why a search came to nothing: the message of a failed one, or of the first attempt if all failed; None
+    if it succeeded.
     """
     stop = tree.stop
     if FAILED not in stop:
@@ -34,9 +34,9 @@ async def search_all(
     key: int,
     done: Callable[[], None] = lambda: None,
 ) -> list[Tree]:
-    """One tree per problem, in order. Whatever a search raises, and what it gives that is no tree, becomes a
-    FAILED tree that holds the message; RunBroken where more than half fail, those among them whose every
-    attempt failed. Ctrl-C, and whoever cancels this call, end it.
+    """One tree per problem, in order. If a search raises, or returns something that is no tree, its tree is
+    FAILED and holds the message. RunBroken if more than half fail; a search whose attempts all failed counts.
+    Ctrl-C, or a caller that cancels, ends it.
     """
     task, whole = shown(task, search), asyncio.current_task()
     places = asyncio.Semaphore(LIVE)

@@ -23,7 +23,7 @@ class samples:
     role: str = "policy"
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
+        """The most tokens that one problem can draw, if each attempt takes one turn."""
         return self.n * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:

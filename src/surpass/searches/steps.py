@@ -1,4 +1,4 @@
-"""One step more: what searches over steps share."""
+"""The next step of an attempt: what searches over steps share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from surpass.types import LENGTH, OPEN, Tree
 
 @dataclass
 class Steps:
-    """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), and turns where the task
-    answers.
+    """A tree that grows by steps: lines of a turn (`stop`, or `step_tokens` tokens), or turns.
 
-    at[node] is the node after which the attempt goes on (the task's answer, where it gave one), -1 where it
-    is over. worth[node] is what a step is thought to be worth: `value`, or for finished attempts the task's
-    own judgement if `outcome`. Where neither can say (nan), the node is in `unknown`, and worth holds what
-    favours and harms it least: the mean of the known new steps beside it, else what stands for the step
-    before. judged(node): whether worth rests on a judgement: with `outcome` the task's alone.
+    at[node]: the node after which the attempt goes on (the task's answer, if there is one); -1: it is over.
+    worth[node]: the estimated worth of a step, by `value`, or with `outcome`, for a finished attempt, by the
+    task. If neither can say (nan), the node is in `unknown` and worth holds a neutral value: the mean of the
+    known new steps beside it, else that of the step before.
     """
 
     models: Any
@@ -45,6 +43,7 @@ class Steps:
     drawn: int = 0
 
     def begin(self, root: int) -> None:
+        """Begin at a root: an attempt of no steps."""
         if len(self.task.players) > 1:
             raise SurpassError(
                 f"a search over steps plays one player; this task has {len(self.task.players)}"
@@ -52,9 +51,11 @@ class Steps:
         self.at[root], self.depth[root] = root, 0
 
     def over(self, node: int) -> bool:
+        """Whether the attempt ends at this node."""
         return self.at[node] < 0
 
     def judged(self, node: int) -> bool:
+        """Whether a node's worth is a judgement (with `outcome`, the task's), not a neutral value."""
         return (
             node in self.depth
             and self.depth[node] > 0
@@ -63,9 +64,7 @@ class Steps:
         )
 
     async def expand(self, node: int, n: int) -> list[int]:
-        """Up to `n` different next steps after `node`; a step that was drawn twice stands aside the second
-        time.
-        """
+        """Up to `n` different next steps after `node`. A step drawn a second time is put aside."""
         tree, start = self.tree, self.at[node]
         spoken = sum(len(tree.own(i)) for i in self._turn(start))
         left = self.max_tokens - spoken
@@ -85,7 +84,7 @@ class Steps:
             new[tree.own(child).tobytes()] = child
             self.depth[child] = self.depth[node] + 1
             if self.step_tokens and tree.stop[child] == LENGTH and len(tree.own(child)) < left:
-                tree.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
+                tree.end(child, OPEN)  # the step used its tokens; the attempt is not cut off
         nodes = list(new.values())
         await asyncio.gather(*(self._settle(child, left) for child in nodes))
         await self._judge(nodes, self.worth.get(node, 0.0))
@@ -100,7 +99,7 @@ class Steps:
         return path[first:]
 
     async def _settle(self, node: int, left: int) -> None:
-        """Whether the attempt goes on after a step, and from where."""
+        """Find out whether the attempt goes on after a step, and from where."""
         if self.tree.stop[node] == OPEN and len(self.tree.own(node)) < left:
             self.at[node] = node
             return
@@ -128,8 +127,11 @@ class Steps:
 def step_ends(
     decode: Callable[[Sequence[int]], str], tokens: Sequence[int] | np.ndarray, stop: str
 ) -> list[int]:
-    """How many tokens stand up to the end of each step of a text: after each token that completes `stop`, and
-    at the last.
+    """How many tokens there are up to the end of each step: after each token that completes `stop`, and at
+    the last token.
+
+    >>> step_ends(lambda tokens: "".join("a;"[token] for token in tokens), [0, 1, 0, 0], stop=";")
+    [2, 4]
     """
     ends, seen = [], 0
     for n in range(1, len(tokens) + 1):

@@ -1,4 +1,4 @@
-"""Several continuations of one step at a time; the best of them goes on."""
+"""Several continuations of one step at a time; the best one goes on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from surpass.types import Problem, Tree, fold
 
 @dataclass(frozen=True)
 class stepwise:
-    """At every turn `n` continuations from one shared beginning; each is played, `judge` scores what came of
-    it, and one goes on: the best (a random one of equals), or with `softness` s > 0 one drawn with
-    probability proportional to exp(score / s).
+    """At every turn draw `n` continuations of one shared prefix, play each, and let `judge` score what came
+    of it. One goes on: the best (ties at random), or with `softness` s > 0 one drawn with probability
+    proportional to exp(score / s).
 
-    Leaves the node column "step": the scores of all continuations, the kept and the others. SLATE (2026).
+    Adds the node column "step": the scores of all continuations. SLATE (2026).
     """
 
     judge: Value
@@ -34,7 +34,7 @@ class stepwise:
     needs = frozenset({"branching", "one_player"})
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem at most."""
+        """The most tokens that one problem can draw."""
         return self.n * self.turns * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
@@ -58,7 +58,7 @@ class stepwise:
     def _kept(self, values: np.ndarray, seed: int) -> int:
         chooser = np.random.default_rng(seed)
         known = values[~np.isnan(values)]
-        # not judged: neither better nor worse
+        # not judged: neither better nor worse than others
         values = np.where(np.isnan(values), known.mean() if len(known) else 0.0, values)
         if self.softness:
             p = np.exp((values - values.max()) / self.softness)

@@ -16,12 +16,12 @@ from surpass.types import LENGTH, OPEN, Problem, Tree
 
 @dataclass(frozen=True)
 class tree:
-    """n[0] first steps, each continued n[1] times, and so on; the last continuation runs to the end
-    of the turn.
+    """Draw n[0] first steps, continue each n[1] times, and so on; the last continuations run to the end of
+    the turn.
 
     A step ends after the token that completes `stop` (default: a line), or after `step_tokens` tokens if that
     is not 0. A step that ends its turn early is a leaf. An attempt has at most `max_tokens` tokens in its
-    first turn; prefixes are computed once.
+    first turn. Prefixes are computed once.
     """
 
     n: tuple[int, ...] = (4, 2)
@@ -38,7 +38,7 @@ class tree:
             raise SurpassError(f"a tree needs at least one n, each at least 1; found n={self.n}")
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem, if every attempt uses all it may and no step is shared."""
+        """The most tokens that one problem can draw, if each attempt takes one turn and shares no step."""
         leaves = 1
         for some in self.n:
             leaves *= some
@@ -52,7 +52,7 @@ class tree:
     async def _grow(
         self, models: Models, task: Task, grown: Tree, node: int, n: tuple[int, ...], budget: int, plays: str
     ) -> None:
-        """Continue `node` as often as the first n says, and what can be continued as the others say."""
+        """Continue `node` n[0] times, and each of these as the rest of n says."""
         last = len(n) == 1
         step = min(budget, self.step_tokens) if self.step_tokens and not last else budget
         sampling = {
@@ -66,7 +66,7 @@ class tree:
         for child in children:
             left = budget - len(grown.own(child))
             if self.step_tokens and not last and grown.stop[child] == LENGTH:
-                grown.end(child, OPEN)  # a step that used its tokens, not an attempt that was cut off
+                grown.end(child, OPEN)  # the step used its tokens; the attempt is not cut off
             if not last and grown.stop[child] == OPEN and left > 0:
                 grow.append(self._grow(models, task, grown, child, n[1:], left, plays))
             else:

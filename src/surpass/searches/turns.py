@@ -1,6 +1,4 @@
-"""What searches share: opening a problem, playing an attempt on until the task says it is over, and what it
-is worth.
-"""
+"""What searches share: open a problem, play an attempt to its end, and find its worth."""
 
 from __future__ import annotations
 
@@ -23,12 +21,10 @@ Words = str | Sequence[Mapping[str, str]]
 async def begin(
     models: Models, task: Task, problem: Problem, key: int, role: str = "policy"
 ) -> tuple[Tree, int, str]:
-    """(tree, root, who plays): a new tree that is opened with what the task says to the player who moves
-    first.
+    """(tree, root, who plays): a new tree, opened with what the task says to the player who moves first.
 
-    The only player of a task is played by `role`; one of several by the role of the same name if there is
-    one, else by `role`, and then the column "player" tells, at each opening, whose context it is, as a number
-    in task.players.
+    `role` plays a task's only player. Of several players, each is played by the role of its name if there is
+    one, else by `role`. Then the column "player" holds, at each opening, its player's place in task.players.
     """
     tree = Tree(problem, key)
     root, plays = await opened(models, task, tree, problem, role)
@@ -38,8 +34,8 @@ async def begin(
 async def opened(
     models: Models, task: Task, tree: Tree, problem: Problem, role: str = "policy"
 ) -> tuple[int, str]:
-    """(root, who plays): an opening of the tree with what the task says about `problem`, the tree's own or a
-    view of it.
+    """(root, who plays): an opening of the tree with what the task says about `problem`: the tree's own
+    problem, or the same in other words.
     """
     turn = await task.start(models, problem)
     assert turn.player is not None, "a task that is over before it begins"
@@ -67,23 +63,24 @@ class _Contexts:
         }
 
     def mover(self, node: int) -> str:
-        """The player whose context a node is in."""
+        """The player in whose context a node is."""
         if len(self.task.players) == 1:
             return self.task.players[0]
         return self.task.players[int(self.tree.get("player").values[self.tree.path(node)[0]])]
 
     def hear(self, said: Mapping[str, Words]) -> None:
+        """Keep these words for each player until that player moves."""
         for player, words in said.items():
             self.unheard.setdefault(player, []).append(words)
 
     def next(self, player: str, cause: int) -> int:
-        """The node after which `player` moves: told what was said, in the player's own context, opened if
-        need be.
+        """The node after which `player` moves: what was said since is added to the player's own context,
+        which opens if there is none.
         """
         words, role = _joined(self.unheard.pop(player, [])), _plays(self.models, self.task, player, self.role)
         if player in self.last:
             told = self.models.tell(role, self.tree, self.last[player], words, cause=cause)
-            # a template that rewrote what came before
+            # the template rewrote what came before
             if self.tree.parent[told] < 0 and self.tree.has("player"):
                 self.tree.mark("player", told, self.task.players.index(player))
             return told
@@ -105,9 +102,9 @@ def _joined(said: list[Words]) -> Words:
 async def play_on(
     models: Models, task: Task, tree: Tree, node: int, role: str, turns: int, sampling: dict[str, Any]
 ) -> int:
-    """The last node of the attempt that `node` began: the task answers, players move, until the task says it
-    is over or `turns` moves were made, or the attempt failed; cut off where it outgrew the model's context.
-    What the task counts stands in node columns "count/NAME".
+    """The last node of the attempt that `node` began. The task answers and players move until the task says
+    it is over, `turns` moves were made, or the attempt failed; it is cut off if it outgrows the model's
+    context. What the task counts goes to node columns "count/NAME".
     """
     contexts = _Contexts(models, task, tree, node, role)
     for left in range(turns - 1, -1, -1):
@@ -130,7 +127,7 @@ async def play_on(
         told = contexts.next(turn.player, node)
         try:
             (node,) = await drawn(models, _plays(models, task, turn.player, role), tree, told, 1, sampling)
-        except TooLong:  # what was said so far fills the context: the attempt is cut off, nothing failed
+        except TooLong:  # the context is full: the attempt is cut off, not failed
             tree.aside[told] = True
             tree.end(node, LENGTH)
             return node
@@ -140,8 +137,8 @@ async def play_on(
 async def drawn(
     models: Models, role: str, tree: Tree, node: int, n: int, sampling: dict[str, Any]
 ) -> list[int]:
-    """n new children of `node`; where every draw failed, one FAILED child that says why: it ends this attempt
-    and none beside it. TooLong where `node` leaves no room for an answer.
+    """n new children of `node`. If every draw failed, one FAILED child that holds the reason: this attempt
+    ends, others go on. TooLong if `node` leaves no room for an answer.
     """
     try:
         return await models.generate(role, tree, node, n, **sampling)
@@ -152,8 +149,8 @@ async def drawn(
 
 
 async def step_on(models: Models, task: Task, tree: Tree, node: int, role: str) -> int:
-    """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1
-    where it is over.
+    """The node after which a single player moves on: the task's answer to the turn that ends at `node`; -1 if
+    it is over.
     """
     state = tree.state_at(node)
     turn: Turn = await task.step(models, state, models.said(role, tree, node))
@@ -163,7 +160,7 @@ async def step_on(models: Models, task: Task, tree: Tree, node: int, role: str) 
 
 
 def _record(tree: Tree, node: int, turn: Turn) -> None:
-    """What the task said about a turn: its state, whether it was legal, what it paid and counted."""
+    """Record what the task said about a turn: its state, whether it was legal, its rewards and counts."""
     tree.end(node, int(tree.stop[node]) if turn.valid else INVALID, turn.state)
     for name, reward in turn.reward.items():
         tree.mark(f"reward/{name}", node, reward)
@@ -172,11 +169,11 @@ def _record(tree: Tree, node: int, turn: Turn) -> None:
 
 
 async def worth(models: Models, task: Task, tree: Tree, leaf: int, role: str = "policy") -> float:
-    """What an attempt is worth: task.check of its last turn's text plus what the task paid its player on the
-    way (of several players, the one who moved last); nan where nobody can judge, where the attempt failed,
-    and where a search left it unfinished.
+    """What an attempt is worth: task.check of its last turn's text, plus what the task paid its player on the
+    way (of several players, the one who moved last). nan if it cannot be judged, failed, or was left
+    unfinished by a search.
 
-    To say nothing is wrong where there is a right answer, also if a check cannot judge nothing: 0, not nan.
+    An empty attempt is worth 0, not nan, if the problem has a right answer, even if check cannot judge it.
     """
     if tree.stop[leaf] == FAILED or tree.unfinished(leaf):
         return float("nan")
@@ -192,14 +189,16 @@ async def worth(models: Models, task: Task, tree: Tree, leaf: int, role: str = "
 
 
 def judged(models: Models, task: Task, tree: Tree, leaf: int, role: str) -> str:
-    """The text of an attempt's last turn that task.check is given: without its thoughts, but for a task that
-    `reads_thoughts`.
-    """
+    """An attempt's last turn as task.check gets it: without thoughts, unless the task `reads_thoughts`."""
     return (models.text if getattr(task, "reads_thoughts", False) else models.said)(role, tree, leaf)
 
 
 def fill(template: str, words: dict[str, str]) -> str:
-    """The template with every word in its place; what is put in is not searched again."""
+    """The template with every word in its place. Text that was filled in is not searched again.
+
+    >>> fill("{question} {answer}", {"{question}": "What is {answer}?", "{answer}": "4"})
+    'What is {answer}? 4'
+    """
     return re.sub("|".join(map(re.escape, words)), lambda match: words[match[0]], template)
 
 

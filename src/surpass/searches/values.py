@@ -1,6 +1,4 @@
-"""What a search thinks an unfinished attempt is worth: parts with values(models, task, tree, nodes) ->
-float64[len(nodes)].
-"""
+"""How a search values unfinished attempts: parts with values(models, task, tree, nodes) -> float64[n]."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from surpass.verdicts import asking, read
 
 
 class Value(Protocol):
-    """Values of nodes of one tree, usually in [0, 1]; nan: not known."""
+    """Values of some nodes of one tree, usually in [0, 1]; nan: not known."""
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class head:
-    """What the value head number `head` of `role` reads after the node's last token, held to [0, 1]; with
-    `logistic` the logistic function of it.
+    """What value head `number` of `role` reads after the node's last token, clipped to [0, 1]. With
+    `logistic`, the logistic function of it instead.
     """
 
     role: str = "value"
@@ -37,6 +35,7 @@ class head:
     needs = frozenset({"value"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n] in [0, 1]."""
         found = await asyncio.gather(*(models.value(self.role, tree, node) for node in nodes))
         raw = np.array([value[-1, self.number] for value in found], float)
         return 1 / (1 + np.exp(-raw)) if self.logistic else raw.clip(0, 1)
@@ -55,6 +54,7 @@ class asked:
     needs = frozenset({"logprobs"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n] in [0, 1]."""
         words = words_of(models, self.role, self.yes, self.no)
         found = (yes_no(models, self.role, tree, node, self.ask, words) for node in nodes)
         return np.array(await asyncio.gather(*found), float)
@@ -62,8 +62,8 @@ class asked:
 
 @dataclass(frozen=True)
 class completions:
-    """The mean worth of `n` attempts that `role` completes from the node, drawn aside, over those that can be
-    judged; nan where none can. They are judged by the task: labels.
+    """The mean worth of `n` completions that `role` draws from the node, aside, over those that can be
+    judged; nan if none can. The task judges them: labels.
     """
 
     n: int = 4
@@ -73,13 +73,14 @@ class completions:
     role: str = "policy"
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the mean worth at each node."""
         known = [some[~np.isnan(some)] for some in await self.each(models, task, tree, nodes)]
         return np.array([some.mean() if len(some) else np.nan for some in known], float)
 
     async def each(
         self, models: Models, task: Any, tree: Tree, nodes: Sequence[int], aside: bool = True
     ) -> list[np.ndarray]:
-        """The worth of every completion, float64[n] per node."""
+        """The worth of every completion: float64[n] for each node."""
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens}
 
         async def one(node: int) -> np.ndarray:
@@ -97,12 +98,14 @@ class completions:
 
 @dataclass(frozen=True)
 class truth:
-    """The oracle's value of the unfinished attempt: for tests and upper bounds."""
+    """The oracle's value of the unfinished attempt, for tests and upper bounds."""
 
     role: str = "policy"
     needs = frozenset({"oracle"})
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the oracle's value at each node."""
+
         def one(node: int) -> float:
             state = tree.state_at(node)
             spoken = tree.author[node] == self.role and tree.state[node] is None
@@ -115,19 +118,20 @@ class truth:
 
 @dataclass(frozen=True)
 class constant:
-    """The same for every node: a search that is guided by finished attempts alone."""
+    """The same value for every node: only finished attempts guide the search."""
 
     number: float = 0.5
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: `number` at each node."""
         return np.full(len(nodes), self.number)
 
 
 @dataclass(frozen=True)
 class graded:
-    """What the task's oracle says of a finished turn by itself: 1 good, 0 harmless, -1 bad; more for a right
-    answer the more turns were left: early * (turns - used) / turns. For tasks whose oracle has grade(problem,
-    state, text).
+    """What the task's oracle says of a finished turn by itself: 1 good, 0 harmless, -1 bad. A right answer
+    gets early * (turns - used) / turns more, for the turns that were left. The task's oracle must have
+    grade(problem, state, text).
     """
 
     early: float = 0.0
@@ -138,6 +142,7 @@ class graded:
     instead = ". A model can judge instead: --by judge"
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the grade at each node."""
         return np.array([self._one(models, task, tree, node) for node in nodes], float)
 
     def _one(self, models: Models, task: Any, tree: Tree, node: int) -> float:
@@ -151,11 +156,11 @@ class graded:
 
 @dataclass(frozen=True)
 class spoken:
-    """The score, on the scale from `worst` to `best`, that `role` states (verdicts.score_of) when shown
-    `prompt` with {question} and {answer}: the turn that ends at the node and what the task answered to it.
-    Divided by `best`; nan where it states none. {worst} and {best} in the prompt are the scale; without them
-    a sentence after it says it. `pattern`: the last number that this finds instead. What is shown and said
-    stands in the tree, aside; node column "read": 1 where a score was stated, 0 where not.
+    """The score that `role` states (verdicts.score_of), divided by `best`; nan if it states none. It is shown
+    `prompt` with {question} and {answer}: the turn that ends at the node and the task's answer to it. The
+    scale goes from `worst` to `best`: {worst} and {best} in the prompt stand for it; else a sentence with it
+    is added. `pattern` instead reads the last number that this regular expression finds. The dialogue stays
+    in the tree, aside; its node column "read" is 1 where a score was stated, else 0.
     """
 
     prompt: str
@@ -168,6 +173,7 @@ class spoken:
     worst: float = -1.0
 
     async def values(self, models: Models, task: Any, tree: Tree, nodes: Sequence[int]) -> np.ndarray:
+        """float64[n]: the stated score over `best` at each node; nan where none is stated."""
         return np.array(await asyncio.gather(*(self._one(models, tree, node) for node in nodes)), float)
 
     async def _one(self, models: Models, tree: Tree, node: int) -> float:
@@ -179,7 +185,7 @@ class spoken:
         ]
         if told and tree.parent[told[0]] == node:
             words += "\n" + models.text(self.voice, tree, told[0], since=node).strip()
-        elif told:  # rendered anew with all that was before: what is new was kept as messages
+        elif told:  # rendered again as a whole: the new part was kept as messages
             words += "\n" + str(tree.said[told[0]][-1]["content"]).strip()
         prompt = self.prompt if self.pattern else asking(self.prompt, self.worst, self.best)
         shown = fill(prompt, {"{question}": tree.problem.asks, "{answer}": words})

@@ -19,8 +19,8 @@ class views:
     """`n` attempts at the problem as it is asked and, from a second opening of the same tree, `n` at the same
     problem in other words.
 
-    The other words are the task's, reworded(problem, seed) -> prompt or None, or, with `rewrite` (one message
-    with {question}), what `rewriter` answers to it. Where there are none the tree has one opening.
+    The other words come from the task, reworded(problem, seed) -> prompt or None. With `rewrite` (one message
+    with {question}) they are the answer of `rewriter` to it. If there are none, the tree has one opening.
     """
 
     n: int = 8
@@ -34,10 +34,11 @@ class views:
 
     @property
     def of_task(self) -> tuple[str, ...]:
+        """The task's reworded(problem, seed), unless a model finds the words."""
         return () if self.rewrite else ("reworded",)
 
     def at_most(self) -> int:
-        """Tokens drawn for one problem, if every attempt uses all it may in one turn."""
+        """The most tokens that one problem can draw, if each attempt takes one turn."""
         return (2 * self.n + bool(self.rewrite)) * self.max_tokens
 
     async def __call__(self, models: Models, task: Task, problem: Problem, rng: int) -> Tree:
