@@ -239,7 +239,7 @@ def old(folder: Path) -> Path:
 
 def test_an_old_run_that_names_it_is_refused_by_name_and_any_other_goes_on(whole, tmp_path):
     shutil.copytree(left(whole["kept"].copies, "search", 4, "begin"), tmp_path / "cream")
-    with pytest.raises(SurpassError, match=r"policy@-1 .* begin a new run"):
+    with pytest.raises(SurpassError, match=r"a version of surpass in which policy@-1 .* begin a new run"):
         go(METHODS["kept"](), 5, old(tmp_path / "cream"))
 
     def plain(folder: Path, store=Store) -> None:
