@@ -5,8 +5,10 @@ can, and nothing needs a home.
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -107,6 +109,31 @@ def test_the_rule_finds_what_it_is_for(line, found):
 def command(*words, after="", **environment):
     """(exit code, standard output, standard error) of surpass in a shell."""
     line = f"{sys.executable} -m surpass.cli {shlex.join(words)} {after}"
+    process = started(["bash", "-c", f"set -o pipefail; {line}"], environment)
+    return process.returncode, process.stdout, process.stderr.decode("utf-8", "replace")
+
+
+def one_process(*commands, before="", **environment):
+    """What `command` gives, of each command in turn: one process runs them all, after what stands in
+    `before`.
+    """
+    mark = "-- end --"
+    script = (
+        f"{before}\nimport sys; from surpass.cli import main\n"
+        f"for words in {commands!r}:\n    code = main(words)\n"
+        f"    for stream in (sys.stdout, sys.stderr): print(f'{mark}{{code}}', file=stream, flush=True)"
+    )
+    process = started([sys.executable, "-c", script], environment)
+    shape = re.compile(rf"(.*?){mark}(\d+)\n".encode(), re.S)
+    out, error = (shape.findall(stream) for stream in (process.stdout, process.stderr))
+    assert process.returncode == 0 and len(out) == len(error) == len(commands), process.stderr
+    return [
+        (int(code), o, e.decode("utf-8", "replace")) for (o, code), (e, _) in zip(out, error, strict=True)
+    ]
+
+
+def started(words, environment):
+    """A process without the proxies and certificates of ours."""
     known = {
         "PYTHONPATH": str(ROOT.parent),
         "OPENAI_API_KEY": "k",
@@ -118,13 +145,7 @@ def command(*words, after="", **environment):
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and not name.startswith("SSL_")
     }
-    process = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {line}"],
-        capture_output=True,
-        env=clean | known | environment,
-        timeout=120,
-    )
-    return process.returncode, process.stdout, process.stderr.decode("utf-8", "replace")
+    return subprocess.run(words, capture_output=True, env=clean | known | environment, timeout=120)
 
 
 class Says(Chat):
@@ -152,18 +173,25 @@ SOLVE = ["solve", "What is 6 * 7?", "--n", "2"]
 
 
 @pytest.mark.parametrize(
-    "environment, shown",
-    [
-        ({"PYTHONIOENCODING": "ascii"}, b"6 ? 7 ? ? ?"),
-        ({"PYTHONIOENCODING": "latin-1"}, b"6 \xd7 7 ? ? ?"),
-        ({"PYTHONIOENCODING": "euc-jp"}, b"6 \xa1\xdf 7 \xa2\xaa ? ?"),
-        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"6 ? 7 ? ? ?"),
-    ],
+    "encoding, shown",
+    [("ascii", b"6 ? 7 ? ? ?"), ("latin-1", b"6 \xd7 7 ? ? ?"), ("euc-jp", b"6 \xa1\xdf 7 \xa2\xaa ? ?")],
 )
-def test_a_terminal_shows_what_it_can(api, tmp_path, environment, shown):
-    for _ in range(1 + ("LC_ALL" in environment)):  # the second time from the cache, which is UTF-8
-        code, out, error = command(*SOLVE, *api, "--cache", str(tmp_path), **environment)
-        assert code == 0 and shown in out and "Traceback" not in error, error
+def test_a_terminal_shows_what_it_can(api, direct, monkeypatch, tmp_path, encoding, shown):
+    out, error = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", error)
+        code = main([*SOLVE, *api, "--cache", str(tmp_path)])
+    assert code == 0 and shown in out.buffer.getvalue() and b"Traceback" not in error.buffer.getvalue()
+
+
+def test_a_shell_without_a_locale_is_shown_what_it_can_show(api, tmp_path):
+    """The second time from the cache, which is UTF-8."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    asked = [*SOLVE, *api, "--cache", str(tmp_path)]
+    (first, out, error), (second, again, _) = one_process(asked, asked, **plain)
+    assert first == second == 0 and b"6 ? 7 ? ? ?" in out and "Traceback" not in error, error
+    assert b"6 ? 7 ? ? ?" in again
 
 
 def test_nothing_needs_a_home(api, tmp_path):
@@ -171,31 +199,20 @@ def test_nothing_needs_a_home(api, tmp_path):
     is told so.
     """
     (tmp_path / "file").write_text("", encoding="utf-8")
-    for home in (str(tmp_path / "file"), ""):
-        code, out, error = command(*SOLVE, *api, HOME=home) if home else nobody(*SOLVE, *api)
-        assert (
-            code == 0
-            and b"answer: 42" in out
-            and "note: answers are not kept" in error
-            and "Traceback" not in error
-        ), error
-    code, _, error = nobody(*SOLVE, *api, "--cache", "~/kept")
+    nobody, (code, _, said) = one_process([*SOLVE, *api], [*SOLVE, *api, "--cache", "~/kept"], before=NOBODY)
+    for found in (command(*SOLVE, *api, HOME=str(tmp_path / "file")), nobody):
+        done, out, error = found
+        assert done == 0 and b"answer: 42" in out and "Traceback" not in error, error
+        assert "note: answers are not kept" in error, error
     assert (
         code == 2
-        and error
+        and said
         == "surpass: ~/kept: there is no home folder to find it in (HOME is not set); write the whole path\n"
     )
 
 
-def nobody(*words):
-    """The command as a user whom nobody knows: no HOME, and no name for the uid."""
-    script = (
-        "import os, pwd, sys; del os.environ['HOME']\ndef none(_): raise KeyError\npwd.getpwuid = none\n"
-        f"from surpass.cli import main; sys.exit(main({list(words)!r}))"
-    )
-    known = os.environ | {"PYTHONPATH": str(ROOT.parent), "OPENAI_API_KEY": "k", "HOME": "/"}
-    process = subprocess.run([sys.executable, "-c", script], capture_output=True, env=known, timeout=120)
-    return process.returncode, process.stdout, process.stderr.decode()
+NOBODY = "import os, pwd; del os.environ['HOME']\ndef none(_): raise KeyError\npwd.getpwuid = none\n"
+"""No HOME, and no name for the uid."""
 
 
 @pytest.mark.parametrize(
@@ -310,7 +327,7 @@ def test_a_prompt_is_found_for_a_model_behind_an_api(api, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     rows = "".join(json.dumps({"prompt": f"{i} * 7 =", "answer": "42"}) + "\n" for i in range(40))
     (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
-    small = {"rounds": 1, "iterations": 1, "width": 2, "held": 4, "test": 4, "gate": 4}
+    small = {"rounds": 1, "iterations": 1, "n": 2, "held": 4, "test": 4, "gate": 4}
     flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
     run = ["run", "promptagent", "--task", "data:rows.jsonl", "--out", "run", "--cache", "None", *api, *flags]
     assert main(run) == 0

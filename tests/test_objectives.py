@@ -9,7 +9,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from surpass import advantages, gates, objectives, selectors
 from surpass.errors import SurpassError
@@ -469,6 +468,8 @@ def test_no_worse_is_a_one_sided_paired_t_test(new, keep):
     """t = mean(d) / (std(d, ddof 1) / sqrt n), p = P(T_{n-1} <= t), kept where p >= alpha."""
     d = np.subtract(new, OLD)
     t = d.mean() / (d.std(ddof=1) / math.sqrt(8))
+    from scipy import stats  # slow to import
+
     p = stats.t.cdf(t, 7)
     verdict = gates.no_worse(alpha=0.05)(report(OLD), report([0] * 8), report(new))
     assert verdict.p == pytest.approx(p, abs=1e-12) and verdict.keep is keep is bool(p >= 0.05)
@@ -504,6 +505,8 @@ def test_no_worse_counts_what_is_judged_no_more_as_wrong_and_means_over_samples(
     )
     verdict = gates.no_worse()(report([1, 0, 1]), report([1, 0, 1]), new)
     d = np.array([-0.5, 1, -1])
+    from scipy import stats  # slow to import
+
     p = stats.t.cdf(d.mean() / (d.std(ddof=1) / math.sqrt(3)), 2)
     assert verdict.keep and verdict.p == pytest.approx(p, abs=1e-12)
     assert "1 that the best had judged could not be judged now" in verdict.why

@@ -4,12 +4,16 @@ was killed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
+import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -85,16 +89,6 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_between_gates_it_is_the_round_before():
-    seen = go(gated(gates.always(every=3)), rounds=4)
-    assert equal(seen[1][1], seen[1][0]), "before the first update there is only the start"
-    for round in (2, 3, 4, 5):
-        assert equal(seen[round][1], seen[round - 1][0]), (
-            f"after round {round - 1} it is the model before that round's update"
-        )
-        assert not equal(seen[round][1], seen[round][0])
-
-
 @dataclass(frozen=True)
 class not_in_round(selectors.best_worst):
     """No pairs in one round."""
@@ -123,42 +117,29 @@ def test_a_refusal_brings_it_back(lora):
     assert equal(seen[3][0], seen[1][0]) and equal(seen[3][1], seen[1][0])
 
 
-class Killed(BaseException):
-    """The process is gone: nothing that follows is written."""
+def copying(copies: Path, moments: Sequence[tuple]):
+    """A store that copies its folder at moments of the run: what a process that is killed there leaves."""
+
+    class Copying(Store):
+        @contextlib.contextmanager
+        def timed(self, phase, round):
+            with super().timed(phase, round):
+                self.copy(phase, round, "begin")
+                yield
+                self.copy(phase, round, "end")
+
+        def copy(self, *moment):
+            if moment in moments:
+                shutil.copytree(self.folder, left(copies, *moment))
+
+    return Copying
 
 
-def dying(phase: str, round: int, where: str):
-    class Dying(Store):
-        def timed(self, name, r):
-            inside = super().timed(name, r)
-
-            class Watch:
-                def __enter__(self):
-                    inside.__enter__()
-                    if (name, r, where) == (phase, round, "begin"):
-                        raise Killed
-
-                def __exit__(self, *error):
-                    if (name, r, where) == (phase, round, "end"):
-                        raise Killed
-                    return inside.__exit__(*error)
-
-            return Watch()
-
-    return Dying
+def left(copies: Path, *moment) -> Path:
+    return copies / "-".join(map(str, moment))
 
 
 METHODS = {"kept": lambda: gated(gates.always(every=3)), "refused": lambda: gated(only_the_first(every=2))}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folders = {}
-    for name, method in METHODS.items():
-        folders[name] = tmp_path_factory.mktemp(name)
-        go(method(), 5, folders[name])
-    return {name: digest(folder) for name, folder in folders.items()}
-
 
 # the gate decides after rounds 3 and 5 (keep, keep), or after 2, 4 and 5 (keep, refuse, refuse)
 KILLS = {
@@ -182,35 +163,64 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name, phase, round, where",
-    [
-        (name, *kill, where)
-        for name, kills in KILLS.items()
+MOMENTS = {
+    name: [
+        (*kill, where)
         for kill in kills
         for where in ("begin", "end")[: 1 + (kill[0] in ("write", "exam gate"))]
-    ],
-)
-def test_killed_and_resumed_equals_uninterrupted(name, phase, round, where, whole, tmp_path):
-    with pytest.raises(Killed):
-        go(METHODS[name](), 5, tmp_path, dying(phase, round, where))
-    go(METHODS[name](), 5, tmp_path)
-    assert digest(tmp_path) == whole[name]
+    ]
+    for name, kills in KILLS.items()
+}
+
+
+class Whole(NamedTuple):
+    """A run that nothing interrupts, and the folder with what it would have left at its moments."""
+
+    seen: Seen
+    digest: dict[str, str]
+    copies: Path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    found = {}
+    for name, method in METHODS.items():
+        folder, copies = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp("copies")
+        seen = go(method(), 5, folder, copying(copies, MOMENTS[name]))
+        found[name] = Whole(seen, digest(folder), copies)
+    return found
+
+
+def test_between_gates_it_is_the_round_before(whole):
+    seen = whole["kept"].seen
+    assert equal(seen[1][1], seen[1][0]), "before the first update there is only the start"
+    for round in (2, 3, 4, 5, 6):
+        assert equal(seen[round][1], seen[round - 1][0]), (
+            f"after round {round - 1} it is the model before that round's update"
+        )
+        assert not equal(seen[round][1], seen[round][0])
+
+
+@pytest.mark.parametrize("name, moment", [(name, moment) for name in MOMENTS for moment in MOMENTS[name]])
+def test_killed_and_resumed_equals_uninterrupted(name, moment, whole, tmp_path):
+    shutil.copytree(left(whole[name].copies, *moment), tmp_path / "run")
+    assert digest(tmp_path / "run") != whole[name].digest
+    go(METHODS[name](), 5, tmp_path / "run")
+    assert digest(tmp_path / "run") == whole[name].digest
 
 
 def test_a_damaged_predecessor_is_noticed(whole, tmp_path):
     """It is sealed with the weights it belongs to: the run goes back to what is whole and ends in the same
     bytes.
     """
-    with pytest.raises(Killed):
-        go(METHODS["kept"](), 5, tmp_path, dying("search", 4, "begin"))
-    path = tmp_path / "weights" / "0003" / "policy@-1.safetensors"
+    folder = shutil.copytree(left(whole["kept"].copies, "search", 4, "begin"), tmp_path / "run")
+    path = folder / "weights" / "0003" / "policy@-1.safetensors"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.warns(UserWarning, match=re.escape("policy@-1.safetensors")):
-        go(METHODS["kept"](), 5, tmp_path)
-    assert digest(tmp_path) == whole["kept"]
+        go(METHODS["kept"](), 5, folder)
+    assert digest(folder) == whole["kept"].digest
 
 
 def old(folder: Path) -> Path:
@@ -228,9 +238,8 @@ def old(folder: Path) -> Path:
 
 
 def test_an_old_run_that_names_it_is_refused_by_name_and_any_other_goes_on(whole, tmp_path):
-    with pytest.raises(Killed):
-        go(METHODS["kept"](), 5, tmp_path / "cream", dying("search", 4, "begin"))
-    with pytest.raises(SurpassError, match=r"policy@-1 .* begin a new run"):
+    shutil.copytree(left(whole["kept"].copies, "search", 4, "begin"), tmp_path / "cream")
+    with pytest.raises(SurpassError, match=r"a version of surpass in which policy@-1 .* begin a new run"):
         go(METHODS["kept"](), 5, old(tmp_path / "cream"))
 
     def plain(folder: Path, store=Store) -> None:
@@ -241,13 +250,12 @@ def test_an_old_run_that_names_it_is_refused_by_name_and_any_other_goes_on(whole
         finally:
             kept.close()
 
-    plain(tmp_path / "whole")
-    with pytest.raises(Killed):
-        plain(tmp_path / "grpo", dying("search", 3, "begin"))
+    plain(tmp_path / "whole", copying(tmp_path / "copies", [("search", 3, "begin")]))
+    grpo = left(tmp_path / "copies", "search", 3, "begin")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        plain(old(tmp_path / "grpo"))
-    found, wanted = digest(tmp_path / "grpo"), digest(tmp_path / "whole")
+        plain(old(grpo))
+    found, wanted = digest(grpo), digest(tmp_path / "whole")
     assert all(found[name] == wanted[name] for name in wanted if "state.json" not in name)
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from surpass.engines import LocalEngine
 from surpass.engines.decode import Decoder
@@ -67,6 +66,8 @@ def test_frequencies_support_and_log_probs(sampling):
     token, logp, logq = (values.numpy() for values in drawn_many(LOGITS, sampling, 20_000))
     counts = np.bincount(token, minlength=len(q))
     assert set(np.flatnonzero(counts)) == set(np.flatnonzero(q))
+    from scipy import stats  # slow to import
+
     assert stats.chisquare(counts[q > 0], 20_000 * q[q > 0]).pvalue > 1e-3
     np.testing.assert_allclose(logq, np.log(q[token]), atol=1e-5)
     np.testing.assert_allclose(logp, LOGITS[token] - np.log(np.exp(LOGITS).sum()), atol=1e-5)

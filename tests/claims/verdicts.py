@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from scipy.stats import ttest_1samp
 
 LEVEL = 0.05
 VERDICTS = ("shown", "equal", "not shown", "refuted")
@@ -26,6 +25,8 @@ def chance(effects: np.ndarray) -> float:
     """p of "the mean effect is at most 0", one-sided."""
     if np.ptp(effects) < 1e-12:  # equal but for rounding
         return 0.0 if effects[0] > 0 else 1.0
+    from scipy.stats import ttest_1samp  # slow to import
+
     return float(ttest_1samp(effects, 0, alternative="greater").pvalue)
 
 
