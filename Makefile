@@ -22,7 +22,7 @@ demo: .venv/model  ## SmolLM2-135M learns sums with tree_grpo on two CPU cores, 
 	  --task.min_digits 1 --task.max_digits 1 --problems 16 --rounds 21 --every 5 --budget seconds=360 --test 128 --gate 64 --seed 1 --out runs/demo
 
 test: .venv/model  ## the quick tests, on every core (a file's tests stay together)
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $$(( $$(nproc) < 8 ? $$(nproc) + 1 : 8 )) --dist loadfile --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $$(( $$(nproc) < 8 ? $$(nproc) + 1 : 8 )) --dist loadfile --no-loadscope-reorder --ignore=tests/claims --ignore=tests/soak --ignore=tests/web
 
 .venv/web: .venv/base
 	$(PIP) playwright
