@@ -229,10 +229,10 @@ def none_ahead(monkeypatch):
     monkeypatch.setattr(sandbox, "_taken", sandbox._started)
 
 
-FIRST = (
-    "test_docs test_conformance test_locale test_hostile_models test_predecessor test_templates test_openai_api "
-    "test_resume test_families test_every_task test_hacking test_view test_errors test_rewarded test_sampling"
-).split()
+FIRST = """
+    test_docs test_conformance test_locale test_hostile_models test_predecessor test_templates test_openai_api
+    test_resume test_families test_every_task test_hacking test_view test_errors test_rewarded test_sampling
+""".split()
 """The files that take longest: workers begin with them, so that none is left alone with one at the end."""
 
 
