@@ -12,7 +12,7 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import make_causal, make_tokenizer
@@ -197,6 +197,8 @@ WORDS = st.one_of(
 
 @settings(max_examples=40 * TIMES, **QUIET)
 @given(st.lists(WORDS, max_size=8))
+@example(["solve", "run", "--help"])
+@example(["run", "grpo", "--help"])
 def test_any_words_are_understood_or_refused(tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)
     code = main([*words, "--model", "nowhere.gguf"] if words[:1] in (["run"], ["eval"], ["solve"]) else words)

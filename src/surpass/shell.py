@@ -35,6 +35,8 @@ def ending(main: Callable[..., int]) -> Callable[..., int]:
             with contextlib.suppress(OSError):
                 _flush()
             if not isinstance(stop.__context__, BrokenPipeError) and not _closed(sys.stdout):  # rich ends so
+                if not stop.code:  # --help
+                    return 0
                 raise
         except OSError as error:
             if not hung_up(error):
