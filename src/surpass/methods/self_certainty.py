@@ -14,11 +14,11 @@ Needs    engine "logprobs"
 Differs  Nothing known. V counts real tokens only: rows that pad the vocabulary are left out. A model that
          repeats itself is sure as well, so cap max_tokens.
 Works    docs/claims.md, the tiny model on sums: of two attempts at the same problem the right one is the
-         surer in 0.54 to 0.64 of the cases (AUC over all problems 0.77 to 0.80). The rest is not shown: the
-         surest of 8 is no better than a random attempt, the surest of 32 no better than that of 8, Borda no
-         better than the majority, and plain likelihood ranks better (0.65 to 0.82). Nor does Borda beat the
-         majority on SmolLM2-135M (docs/results.md). All this was measured when attempts without an answer
-         still had a rank, and not since.
+         surer in 0.53 to 0.65 of the cases (AUC over all problems 0.77 to 0.80), which three seeds do not
+         show to be more than half (p = 0.054). Nor is the rest shown: the surest of 8 is no better than a
+         random attempt, the surest of 32 no better than that of 8, Borda no better than the majority, and
+         plain likelihood ranks better (0.65 to 0.82). Borda does not beat the majority on SmolLM2-135M either
+         (docs/results.md, measured when attempts without an answer still had a rank).
 """
 
 from surpass import choose, curricula, gates, measures, rewards, searches
