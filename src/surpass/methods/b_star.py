@@ -24,8 +24,8 @@ Differs  The first round uses `temperature`. A round's tau is chosen on the dev 
          `keep` is fixed; the paper raises it until a target size is reached. No reference solution is added.
 Works    docs/claims.md, on tabular policies, choosing after every round: the chosen temperature moves. More
          variety than at a fixed temperature is not shown, even where plain rejection sampling loses a third
-         of it. Accuracy is equal within a hundredth. The balance ranks thresholds as one round of training at each
-         does, but not temperatures. Worked examples check the balance (tests/test_credit.py).
+         of it. Accuracy is equal within a hundredth. The balance ranks thresholds as one round of training at
+         each does, but not temperatures. Worked examples check the balance (tests/test_credit.py).
 """
 
 import dataclasses
