@@ -247,16 +247,7 @@ class LocalEngine:
             if any(reply.stop == PAUSED for reply in some)
         }
 
-    def update(
-        self,
-        name: str,
-        batches: Sequence[Batch],
-        objective: Any,
-        step: training.Step,
-        drawn_at: Mapping[int, int] | None = None,
-    ) -> dict[str, float]:
-        """One optimiser step; returns what surpass.engines.training.update returns."""
-        return training.update(self, name, batches, objective, step, drawn_at)
+    update = training.update
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The trained weights themselves, by name."""

@@ -136,16 +136,7 @@ class TabularEngine:
             found["certainty"] = -(logits.mean(-1) + math.log(logits.shape[-1])) * wanted
         return Out(logits.gather(-1, batch.token[:, None])[:, 0] * wanted, **found)
 
-    def update(
-        self,
-        name: str,
-        batches: Sequence[Batch],
-        objective: Any,
-        step: training.Step,
-        drawn_at: Mapping[int, int] | None = None,
-    ) -> dict[str, float]:
-        """One optimiser step; returns what surpass.engines.training.update returns."""
-        return training.update(self, name, batches, objective, step, drawn_at)
+    update = training.update
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch as it is."""
